@@ -1,0 +1,78 @@
+"""Durable, atomic file operations: a reader sees the old state or the new one, never a part.
+
+Every change is written beside its target, flushed to the disk, and put in place by one rename.
+"""
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_file(source: Path, target: Path) -> str:
+    """Copy `source` to the new file `target`, flushed to the disk; return its hex sha256."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(CHUNK_BYTES):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return digest.hexdigest()
+
+
+def write_file(target: Path, content: bytes) -> None:
+    """Put `content` at `target` in one step, replacing what was there."""
+    beside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    try:
+        with beside.open("xb") as writer:
+            writer.write(content)
+            writer.flush()
+            os.fsync(writer.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    flush_folder(target.parent)
+
+
+def publish_folder(filled: Path, target: Path) -> None:
+    """Rename the complete folder `filled` to `target`, which must not exist."""
+    flush_folder(filled)
+    filled.rename(target)
+    flush_folder(target.parent)
+
+
+def point_link(link: Path, target: str) -> None:
+    """Make the symbolic link `link` point to its neighbour `target` in one step."""
+    beside = link.with_name(f".{link.name}-{uuid.uuid4().hex}")
+    beside.symlink_to(target)
+    try:
+        beside.replace(link)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    flush_folder(link.parent)
+
+
+def remove_link(link: Path) -> None:
+    """Remove the symbolic link `link` if it is there."""
+    link.unlink(missing_ok=True)
+    flush_folder(link.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""Values and small models that tests in several folders need."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from registry.records import OUTPUTS, ModelMetadata
+
+SHAPE = (3, 2)
+IDENTITY = dict(enumerate(("HOLD", "BUY", "SELL")))
+
+
+def metadata(**fields: Any) -> ModelMetadata:
+    """Return metadata of a version that takes 3 timesteps x 2 features, `fields` replaced."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    defaults: dict[str, Any] = {
+        "name": "toy",
+        "version": "1.0.0",
+        "created_at": now,
+        "updated_at": now,
+        "model_type": "Toy",
+        "input_shape": SHAPE,
+        "output_names": {output: output for output in OUTPUTS},
+        "label_map": IDENTITY,
+        "model_size_mb": 0.1,
+        "artifacts": {"model.onnx": "0" * 64},
+    }
+    return ModelMetadata(**{**defaults, **fields})
+
+
+def linear_onnx(weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> bytes:
+    """Return an ONNX model whose outputs follow from the first three numbers of a window.
+
+    direction_logits are these three times `weight`, confidence is the sigmoid of the first,
+    expected_return is the second.
+    """
+    nodes = [
+        helper.make_node("Reshape", ["features", "flat_shape"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "pick"], ["direction_logits"]),
+        helper.make_node("Slice", ["flat", "at0", "at1", "axis"], ["first"]),
+        helper.make_node("Slice", ["flat", "at1", "at2", "axis"], ["expected_return"]),
+        helper.make_node("Sigmoid", ["first"], ["confidence"]),
+    ]
+    pick = np.zeros((shape[0] * shape[1], 3), dtype=np.float32)
+    pick[[0, 1, 2], [0, 1, 2]] = weight
+    constants: dict[str, NDArray[Any]] = {
+        "flat_shape": np.array([-1, shape[0] * shape[1]]),
+        "pick": pick,
+        "at0": np.array([0]),
+        "at1": np.array([1]),
+        "at2": np.array([2]),
+        "axis": np.array([1]),
+    }
+    widths = {"direction_logits": 3, "confidence": 1, "expected_return": 1}
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", *shape])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+            for name, width in widths.items()
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def linear_onnx_file(folder: Path, weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> Path:
+    """Write `linear_onnx` to a file in `folder` and return its path."""
+    path = folder / f"linear-{weight}.onnx"
+    path.write_bytes(linear_onnx(weight, shape))
+    return path
