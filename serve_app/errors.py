@@ -1,0 +1,199 @@
+"""Everything that serving refuses or fails at, as one tree.
+
+    ServingError
+    ├── RequestError                    the request is at fault
+    │   ├── MalformedJsonError          the body is no JSON
+    │   ├── BodyTooLargeError           the body is over the limit
+    │   ├── InvalidRequestError         a field is missing, unknown or of the wrong kind
+    │   │   └── InvalidFeaturesError    wrong length, NaN, infinity or no number
+    │   └── NotServedError              no such model or version behind this server
+    ├── UnavailableError                try again after `retry_after_s`
+    │   ├── VersionLoadingError         the version has no ready replica
+    │   └── OverloadedError             more requests than the version can take
+    ├── ModelOutputError                the model answered with something that is no prediction
+    ├── PredictionFailedError           the version's replica failed while it computed the answer
+    ├── SettingsError                   the configuration cannot be served
+    └── ClientError                     what `ModelClient(raise_errors=True)` raises
+        ├── ServerUnreachableError      no connection within the deadline
+        ├── DeadlineExceededError       no answer within the deadline
+        ├── ServerRejectedError         the server answered with an error
+        └── UnexpectedAnswerError       the answer is not what the API promises
+
+Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP; the table that
+turns them into status codes is `serve_app.http_errors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class ServingError(Exception):
+    """Base of everything raised by serve_app."""
+
+
+class RequestError(ServingError):
+    """The request is at fault; sending it again unchanged will not help."""
+
+
+class MalformedJsonError(RequestError):
+    """The body is not JSON."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the body is not valid JSON: {self.problem}"
+
+
+class BodyTooLargeError(RequestError):
+    """The body, or the list in it, is over the limit."""
+
+    def __init__(self, what: str, limit: int, received: int) -> None:
+        super().__init__(what, limit, received)
+        self.what, self.limit, self.received = what, limit, received
+
+    def __str__(self) -> str:
+        return f"too large: expected at most {self.limit} {self.what}, received {self.received}"
+
+
+class InvalidRequestError(RequestError):
+    """A field of the request is missing, unknown or of the wrong kind."""
+
+    def __init__(self, field: str, expected: str, received: str) -> None:
+        super().__init__(field, expected, received)
+        self.field, self.expected, self.received = field, expected, received
+
+    def __str__(self) -> str:
+        return f"{self.field}: expected {self.expected}, received {self.received}"
+
+
+class InvalidFeaturesError(InvalidRequestError):
+    """The features are not the finite numbers, in the shape, that the model takes."""
+
+
+class NotServedError(RequestError):
+    """The model or version named is not behind this server."""
+
+    def __init__(self, model: str, version: str | None, served: Sequence[str]) -> None:
+        super().__init__(model, version, tuple(served))
+        self.model, self.version, self.served = model, version, tuple(served)
+
+    def __str__(self) -> str:
+        wanted = self.model if self.version is None else f"{self.model}:{self.version}"
+        return f"{wanted} is not served here; served: {', '.join(self.served) or 'nothing'}"
+
+
+class UnavailableError(ServingError):
+    """The request is fine and may succeed later."""
+
+    retry_after_s = 1
+
+
+class VersionLoadingError(UnavailableError):
+    """No replica of the version is ready."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(model, version)
+        self.model, self.version = model, version
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version} is still loading; retry in {self.retry_after_s} s"
+
+
+class OverloadedError(UnavailableError):
+    """More requests are waiting than the limits allow, or one waited too long."""
+
+    def __init__(self, model: str, version: str, problem: str) -> None:
+        super().__init__(model, version, problem)
+        self.model, self.version, self.problem = model, version, problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}:{self.version} is overloaded ({self.problem}); "
+            f"retry in {self.retry_after_s} s or send fewer requests"
+        )
+
+
+class ModelOutputError(ServingError):
+    """The model's output is no prediction (not finite, or of the wrong shape)."""
+
+    def __init__(self, model: str, version: str, problem: str) -> None:
+        super().__init__(model, version, problem)
+        self.model, self.version, self.problem = model, version, problem
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version} gave no usable prediction: {self.problem}"
+
+
+class PredictionFailedError(ServingError):
+    """The version's replica failed; the server's log has the whole story."""
+
+    def __init__(self, model: str, version: str, problem: str) -> None:
+        super().__init__(model, version, problem)
+        self.model, self.version, self.problem = model, version, problem
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version} failed to answer: {self.problem}"
+
+
+class SettingsError(ServingError):
+    """The configuration asks for something that cannot be served."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(setting, problem)
+        self.setting, self.problem = setting, problem
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.problem}"
+
+
+class ClientError(ServingError):
+    """Base of what the client raises when asked to raise."""
+
+
+class ServerUnreachableError(ClientError):
+    """No connection to the server within the deadline."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url, self.problem = url, problem
+
+    def __str__(self) -> str:
+        return f"cannot reach the model server at {self.url}: {self.problem}; is it running?"
+
+
+class DeadlineExceededError(ClientError):
+    """No answer within the deadline."""
+
+    def __init__(self, url: str, deadline_s: float) -> None:
+        super().__init__(url, deadline_s)
+        self.url, self.deadline_s = url, deadline_s
+
+    def __str__(self) -> str:
+        return (
+            f"no answer from {self.url} within {self.deadline_s} s; "
+            f"raise the timeout or look at the server's load"
+        )
+
+
+class ServerRejectedError(ClientError):
+    """The server answered with an error; `status`, `code` and `details` are its own."""
+
+    def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any]) -> None:
+        super().__init__(status, code, message, dict(details))
+        self.status, self.code, self.message, self.details = status, code, message, dict(details)
+
+    def __str__(self) -> str:
+        return f"the model server answered {self.status} {self.code}: {self.message}"
+
+
+class UnexpectedAnswerError(ClientError):
+    """The answer is not what the API promises: something else may listen there."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url, self.problem = url, problem
+
+    def __str__(self) -> str:
+        return f"unexpected answer from {self.url}: {self.problem}; is it the model server?"

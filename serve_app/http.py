@@ -1,0 +1,112 @@
+"""HTTP: reads a body, lets the service answer, writes the answer. Nothing is decided here."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serve_app import schemas
+from serve_app.errors import BodyTooLargeError, ServingError
+from serve_app.http_errors import body_of, headers_of, status_of
+from serve_app.parsing import parse_batch, parse_json, parse_predict
+from serve_app.service import PredictionService
+
+logger = logging.getLogger(__name__)
+
+
+def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
+    """Return the ASGI application in front of `service`."""
+    app = FastAPI(title="tradeserve", description="Predictions for trading bots.")
+
+    @app.post(
+        "/api/ml/predict",
+        responses=_responses(schemas.PredictAnswer),
+        openapi_extra=schemas.body_of(schemas.PredictBody),
+    )
+    async def predict(request: Request) -> Response:
+        """Answer one window of features."""
+        received_s = time.perf_counter()
+        document = parse_json(await read_body(request, max_body_bytes))
+        return answer(await service.predict(parse_predict(document), received_s))
+
+    @app.post(
+        "/api/ml/predict/batch",
+        responses=_responses(schemas.BatchAnswer),
+        openapi_extra=schemas.body_of(schemas.BatchBody),
+    )
+    async def predict_batch(request: Request) -> Response:
+        """Answer several windows, one entry each, in their order."""
+        received_s = time.perf_counter()
+        document = parse_json(await read_body(request, max_body_bytes))
+        return answer(await service.predict_batch(parse_batch(document), received_s))
+
+    @app.get("/api/ml/models", responses=_responses(list[schemas.ModelEntry]))
+    async def models() -> Response:
+        """List every version behind this server."""
+        return answer(service.models())
+
+    @app.get("/health", responses=_responses(schemas.HealthAnswer))
+    @app.get("/api/ml/health", responses=_responses(schemas.HealthAnswer))
+    async def health() -> Response:
+        """Say what is ready; 503 when a usual request would have no answer."""
+        report = service.health()
+        return answer(report, 503 if report["status"] == "unhealthy" else 200)
+
+    app.add_exception_handler(ServingError, _on_serving_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+    return app
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the request's body, but never more than `limit_bytes` of it.
+
+    Raises:
+        BodyTooLargeError: the body is announced or turns out to be larger.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise BodyTooLargeError("bytes", limit_bytes, int(announced))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit_bytes:
+            raise BodyTooLargeError("bytes", limit_bytes, len(body))
+    return bytes(body)
+
+
+def answer(
+    content: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return `content` as JSON."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def _responses(success: object) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": success}, "default": {"model": schemas.ErrorAnswer}}
+
+
+async def _on_serving_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    return answer({"error": body_of(error)}, status_of(error), headers_of(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "no_such_endpoint", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "http_error")
+    message = f"{request.method} {request.url.path}: {error.detail}; see /docs for the endpoints"
+    body = {"error": {"code": code, "message": message}}
+    return answer(body, error.status_code, error.headers)
+
+
+async def _on_unexpected_error(request: Request, error: Exception) -> Response:
+    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = "the server failed on this request; its log has the details"
+    return answer({"error": {"code": "internal_error", "message": message}}, 500)

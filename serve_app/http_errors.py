@@ -1,0 +1,47 @@
+"""The one table from errors to HTTP: status and code of everything a caller may see."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serve_app.errors import (
+    BodyTooLargeError,
+    InvalidFeaturesError,
+    InvalidRequestError,
+    MalformedJsonError,
+    ModelOutputError,
+    NotServedError,
+    OverloadedError,
+    PredictionFailedError,
+    ServingError,
+    UnavailableError,
+    VersionLoadingError,
+)
+
+STATUS_AND_CODE: Mapping[type[ServingError], tuple[int, str]] = {
+    MalformedJsonError: (400, "malformed_json"),
+    BodyTooLargeError: (413, "too_large"),
+    InvalidRequestError: (422, "invalid_request"),
+    InvalidFeaturesError: (422, "invalid_features"),
+    NotServedError: (404, "not_served"),
+    VersionLoadingError: (503, "loading"),
+    OverloadedError: (503, "overloaded"),
+    ModelOutputError: (500, "model_output"),
+    PredictionFailedError: (500, "prediction_failed"),
+}
+
+
+def status_of(error: ServingError) -> int:
+    """Return the HTTP status of an error."""
+    return STATUS_AND_CODE[type(error)][0]
+
+
+def headers_of(error: ServingError) -> dict[str, str]:
+    """Return the HTTP headers that go with an error."""
+    if isinstance(error, UnavailableError):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
+
+
+def body_of(error: ServingError) -> dict[str, Any]:
+    """Return what an answer says of an error: code, message and the error's own facts."""
+    return {"code": STATUS_AND_CODE[type(error)][1], "message": str(error), **vars(error)}

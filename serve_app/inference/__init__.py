@@ -1,0 +1,1 @@
+"""From a model's artifact to predictions, in one process and without Ray."""

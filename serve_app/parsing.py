@@ -1,0 +1,209 @@
+"""From a request's body to values that can be trusted. Pure: no IO.
+
+Bodies hold thousands of numbers, so nothing here touches them one by one in Python unless
+something is wrong with them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
+from serve_app.inference.prediction import Windows
+
+MAX_TEXT = 128
+DEFAULT_BATCH_SIZE = 32
+_PREDICT_FIELDS = ("symbol", "features", "model_name", "model_version", "unit_id")
+_BATCH_FIELDS = ("requests", "max_batch_size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """One request, its features not yet held against the model's input shape."""
+
+    symbol: str
+    features: object
+    model_name: str | None = None
+    model_version: str | None = None
+    unit_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """A list of requests, each still to be parsed so that a bad one fails alone."""
+
+    items: Sequence[Any]
+    max_batch_size: int
+
+
+def parse_json(body: bytes) -> object:
+    """Parse a body, also with the literals NaN and Infinity, which a later check names.
+
+    Raises:
+        MalformedJsonError: the body is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        problem = str(error)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedJsonError(problem) from None
+
+
+def parse_predict(document: object) -> PredictRequest:
+    """Check one request's fields.
+
+    Raises:
+        InvalidRequestError: a field is missing, unknown or of the wrong kind.
+    """
+    fields = _object("request", document, _PREDICT_FIELDS)
+    if "features" not in fields:
+        raise InvalidRequestError("features", "a list of numbers", "nothing")
+    symbol = _text(fields, "symbol")
+    if symbol is None:
+        raise InvalidRequestError("symbol", "a text such as BTCUSDT", "nothing")
+    return PredictRequest(
+        symbol=symbol,
+        features=fields["features"],
+        model_name=_text(fields, "model_name"),
+        model_version=_text(fields, "model_version"),
+        unit_id=_text(fields, "unit_id"),
+    )
+
+
+def parse_batch(document: object) -> BatchRequest:
+    """Check a batch's own fields; its requests are parsed one by one later.
+
+    Raises:
+        InvalidRequestError: a field is missing, unknown or of the wrong kind.
+    """
+    fields = _object("request", document, _BATCH_FIELDS)
+    items = fields.get("requests")
+    if not isinstance(items, list) or not items:
+        raise InvalidRequestError("requests", "a list of at least one request", _describe(items))
+    size = fields.get("max_batch_size", DEFAULT_BATCH_SIZE)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InvalidRequestError("max_batch_size", "a whole number of at least 1", _describe(size))
+    return BatchRequest(items=items, max_batch_size=size)
+
+
+def symbol_of(document: object) -> str | None:
+    """Return the symbol of a request that failed, if it has one."""
+    symbol = document.get("symbol") if isinstance(document, Mapping) else None
+    return symbol if isinstance(symbol, str) else None
+
+
+def as_window(features: object, shape: tuple[int, ...]) -> Windows:
+    """Return features as one float32 window of `shape` (timesteps, features).
+
+    Args:
+        features: timesteps x features numbers, flat in row order or as the nested matrix.
+        shape: what the model takes.
+
+    Raises:
+        InvalidFeaturesError: wrong length or shape, no number, NaN, infinity, or a number that
+            float32 cannot hold.
+    """
+    expected = _expected(shape)
+    numbers = _numbers(features, expected)
+    if numbers.shape != shape and numbers.shape != (shape[0] * shape[1],):
+        received = " x ".join(map(str, numbers.shape))
+        raise InvalidFeaturesError("features", expected, f"{received} numbers")
+    with np.errstate(over="ignore"):
+        window = np.ascontiguousarray(numbers.reshape(shape), dtype=np.float32)
+    if not np.isfinite(window).all():
+        raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
+    return window
+
+
+def _numbers(features: object, expected: str) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(features)
+    except ValueError:
+        raise InvalidFeaturesError("features", expected, "rows of different lengths") from None
+    if numbers.size and numbers.dtype.kind not in "fiu":
+        raise InvalidFeaturesError("features", expected, _first_no_number(features))
+    if isinstance(features, list) and _hides_a_boolean(features, numbers):
+        raise InvalidFeaturesError("features", expected, _first_no_number(features))
+    return numbers
+
+
+def _hides_a_boolean(features: list[Any], numbers: NDArray[Any]) -> bool:
+    """Tell whether NumPy took a boolean among numbers for 0 or 1; only those are looked at."""
+    for place in np.argwhere((numbers == 0) | (numbers == 1)).tolist():
+        value: Any = features
+        for index in place:
+            value = value[index]
+        if isinstance(value, bool):
+            return True
+    return False
+
+
+def _expected(shape: tuple[int, ...]) -> str:
+    timesteps, features = shape
+    return (
+        f"{timesteps * features} finite numbers "
+        f"({timesteps} timesteps x {features} features, in row order)"
+    )
+
+
+def _first_no_number(features: object) -> str:
+    if not isinstance(features, list):
+        return _describe(features)
+    for index, item in enumerate(features):
+        for column, value in enumerate(item) if isinstance(item, list) else [(None, item)]:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                place = index if column is None else f"{index}, {column}"
+                return f"{_describe(value)} at [{place}]"
+    return "numbers too large"
+
+
+def _first_not_finite(window: Windows, numbers: NDArray[Any], shape: tuple[int, ...]) -> str:
+    bad = np.argwhere(~np.isfinite(window))
+    timestep, feature = bad[0].tolist()
+    value = numbers.reshape(shape)[timestep, feature]
+    return (
+        f"{value} at timestep {timestep}, feature {feature}"
+        f" ({len(bad)} such in all; float32 holds up to 3.4e38)"
+    )
+
+
+def _object(what: str, document: object, known: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(document, dict):
+        raise InvalidRequestError(what, "a JSON object", _describe(document))
+    unknown = [key for key in document if key not in known]
+    if unknown:
+        raise InvalidRequestError(
+            what, f"the fields {', '.join(known)}", f"unknown {', '.join(map(repr, unknown))}"
+        )
+    return document
+
+
+def _text(fields: Mapping[str, Any], field: str) -> str | None:
+    value = fields.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+        raise InvalidRequestError(field, f"a text of 1 to {MAX_TEXT} characters", _describe(value))
+    return value
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return str(value)[:40]

@@ -1,0 +1,127 @@
+"""The shapes of requests and answers, for the OpenAPI document and for readers.
+
+The hot path builds and checks them by hand (`serve_app.parsing`, `serve_app.service`); a test holds
+real answers against these.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class PredictBody(_Schema):
+    """A window of features and who answers it."""
+
+    symbol: Text
+    features: list[float] | list[list[float]]
+    """timesteps x features numbers, flat in row order or as the nested matrix."""
+    model_name: Text | None = None
+    model_version: Text | None = None
+    """A version, `production` or `staging`; by default what is in production."""
+    unit_id: Text | None = None
+    """Keeps a bot in one arm of an experiment."""
+
+
+class PredictionValue(_Schema):
+    """The model's answer."""
+
+    direction: Literal[0, 1, 2]
+    """0 HOLD, 1 BUY, 2 SELL."""
+    confidence: float
+    expected_return: float
+
+
+class PredictAnswer(_Schema):
+    """A prediction and where it came from."""
+
+    symbol: str
+    prediction: PredictionValue
+    model_name: str
+    model_version: str
+    variant: Literal["control", "treatment"] | None
+    prediction_id: str
+    latency_ms: float
+    """The server's own time for this request."""
+    timestamp: datetime
+
+
+class ErrorValue(BaseModel):
+    """What went wrong; further fields hold the facts, for example `expected` and `received`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(_Schema):
+    """The body of every answer that is not a success."""
+
+    error: ErrorValue
+
+
+class FailedItem(_Schema):
+    """The place of a request of a batch that has no prediction."""
+
+    symbol: str | None
+    error: ErrorValue
+
+
+class BatchBody(_Schema):
+    """Several requests at once."""
+
+    requests: Annotated[list[PredictBody], Field(min_length=1)]
+    max_batch_size: Annotated[int, Field(ge=1)] = 32
+    """Most windows in one run of the model."""
+
+
+class BatchAnswer(_Schema):
+    """One entry a request, in the order of the requests."""
+
+    predictions: list[PredictAnswer | FailedItem]
+    total_latency_ms: float
+    succeeded: int
+    failed: int
+
+
+class ModelEntry(_Schema):
+    """One version behind this server."""
+
+    name: str
+    version: str
+    stage: Literal["None", "Staging", "Production", "Archived"]
+    model_type: str
+    metrics: dict[str, float]
+    size_mb: float
+    loaded: bool
+
+
+class HealthAnswer(_Schema):
+    """What is ready to answer."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    timestamp: datetime
+    loaded_models: list[str]
+    active_experiments: list[str]
+    uptime_seconds: float
+
+
+def body_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI description of a request body that a handler reads by itself."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": schema.model_json_schema(ref_template="#/components/schemas/{model}")
+                }
+            },
+        }
+    }

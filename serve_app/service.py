@@ -1,0 +1,199 @@
+"""The router's work, without Ray or HTTP: check a request, choose its version, answer."""
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from registry.records import ModelMetadata
+from serve_app.errors import (
+    BodyTooLargeError,
+    ModelOutputError,
+    NotServedError,
+    ServingError,
+    VersionLoadingError,
+)
+from serve_app.http_errors import body_of
+from serve_app.inference.prediction import Failure, Prediction, Windows
+from serve_app.parsing import BatchRequest, PredictRequest, as_window, parse_predict, symbol_of
+from serve_app.routing import RoutingTable, version_key
+
+
+class ModelBackend(Protocol):
+    """What computes the predictions of one version."""
+
+    def loaded(self) -> bool:
+        """Return whether a replica is ready."""
+
+    async def predict(self, window: Windows) -> Prediction | Failure:
+        """Answer one window (timesteps, features)."""
+
+    async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
+        """Answer windows (batch, timesteps, features), in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A checked request and the version that answers it."""
+
+    symbol: str
+    window: Windows
+    metadata: ModelMetadata
+
+
+class PredictionService:
+    """Answers predictions from the versions of a routing table.
+
+    `backends` has one backend a version, by `version_key`. Methods raise the leaves of
+    `serve_app.errors.ServingError` that `serve_app.http_errors` lists.
+    """
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        backends: Mapping[str, ModelBackend],
+        max_batch_requests: int,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._table = table
+        self._backends = backends
+        self._max_batch_requests = max_batch_requests
+        self._now = now
+        self._started_s = time.monotonic()
+
+    async def predict(self, request: PredictRequest, received_s: float) -> dict[str, Any]:
+        """Answer one request that came in at `received_s` (time.perf_counter)."""
+        work = self._prepare(request)
+        result = await self._backend(work.metadata).predict(work.window)
+        return self._answer(work, result, received_s)
+
+    async def predict_batch(self, batch: BatchRequest, received_s: float) -> dict[str, Any]:
+        """Answer a list of requests in their order; a failed one has its error in its place."""
+        if len(batch.items) > self._max_batch_requests:
+            raise BodyTooLargeError("requests", self._max_batch_requests, len(batch.items))
+        answers: dict[int, dict[str, Any]] = {}
+        groups: dict[str, dict[int, _Work]] = defaultdict(dict)
+        for index, item in enumerate(batch.items):
+            try:
+                work = self._prepare(parse_predict(item))
+            except ServingError as error:
+                answers[index] = _failed(symbol_of(item), error)
+            else:
+                groups[version_key(work.metadata)][index] = work
+        for answered in await asyncio.gather(
+            *(
+                self._predict_group(group, batch.max_batch_size, received_s)
+                for group in groups.values()
+            )
+        ):
+            answers |= answered
+        failed = sum("error" in answer for answer in answers.values())
+        return {
+            "predictions": [answers[index] for index in range(len(batch.items))],
+            "total_latency_ms": _elapsed_ms(received_s),
+            "succeeded": len(answers) - failed,
+            "failed": failed,
+        }
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return every version behind this server."""
+        return [
+            {
+                "name": each.name,
+                "version": each.version,
+                "stage": each.stage,
+                "model_type": each.model_type,
+                "metrics": each.metrics,
+                "size_mb": each.model_size_mb,
+                "loaded": self._backends[version_key(each)].loaded(),
+            }
+            for each in self._table.versions
+        ]
+
+    def health(self) -> dict[str, Any]:
+        """Return what is loaded; unhealthy when a request that names nothing has no answer."""
+        loaded = [key for key in self._table.served if self._backends[key].loaded()]
+        return {
+            "status": self._status(loaded),
+            "timestamp": self._now(),
+            "loaded_models": loaded,
+            "active_experiments": [],
+            "uptime_seconds": time.monotonic() - self._started_s,
+        }
+
+    def _status(self, loaded: Sequence[str]) -> str:
+        if len(loaded) == len(self._table.served):
+            return "healthy"
+        try:
+            usual = version_key(self._table.choose(None, None))
+        except NotServedError:
+            return "degraded" if loaded else "unhealthy"
+        return "degraded" if usual in loaded else "unhealthy"
+
+    def _prepare(self, request: PredictRequest) -> _Work:
+        metadata = self._table.choose(request.model_name, request.model_version)
+        window = as_window(request.features, metadata.input_shape)
+        return _Work(request.symbol, window, metadata)
+
+    def _backend(self, metadata: ModelMetadata) -> ModelBackend:
+        backend = self._backends[version_key(metadata)]
+        if not backend.loaded():
+            raise VersionLoadingError(metadata.name, metadata.version)
+        return backend
+
+    async def _predict_group(
+        self, group: Mapping[int, _Work], max_batch_size: int, received_s: float
+    ) -> dict[int, dict[str, Any]]:
+        """Answer requests for one version, at most `max_batch_size` in a run of the model."""
+        answers: dict[int, dict[str, Any]] = {}
+        indices = list(group)
+        for start in range(0, len(indices), max_batch_size):
+            chunk = indices[start : start + max_batch_size]
+            works = [group[index] for index in chunk]
+            try:
+                backend = self._backend(works[0].metadata)
+                results = await backend.predict_many(np.stack([work.window for work in works]))
+            except ServingError as error:
+                answers |= {i: _failed(group[i].symbol, error) for i in chunk}
+                continue
+            for index, work, result in zip(chunk, works, results, strict=True):
+                try:
+                    answers[index] = self._answer(work, result, received_s)
+                except ModelOutputError as error:
+                    answers[index] = _failed(work.symbol, error)
+        return answers
+
+    def _answer(
+        self, work: _Work, result: Prediction | Failure, received_s: float
+    ) -> dict[str, Any]:
+        metadata = work.metadata
+        if isinstance(result, Failure):
+            raise ModelOutputError(metadata.name, metadata.version, result.problem)
+        return {
+            "symbol": work.symbol,
+            "prediction": {
+                "direction": result.direction,
+                "confidence": result.confidence,
+                "expected_return": result.expected_return,
+            },
+            "model_name": metadata.name,
+            "model_version": metadata.version,
+            "variant": None,
+            "prediction_id": uuid.uuid4().hex,
+            "latency_ms": _elapsed_ms(received_s),
+            "timestamp": self._now(),
+        }
+
+
+def _elapsed_ms(since_s: float) -> float:
+    return (time.perf_counter() - since_s) * 1e3
+
+
+def _failed(symbol: str | None, error: ServingError) -> dict[str, Any]:
+    return {"symbol": symbol, "error": body_of(error)}

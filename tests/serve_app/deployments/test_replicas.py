@@ -1,0 +1,89 @@
+"""What a caller learns when a call to a replica goes wrong; no cluster needed."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from serve_app.deployments.replicas import ReplicaBackend
+from serve_app.errors import OverloadedError, PredictionFailedError, VersionLoadingError
+from serve_app.inference.prediction import Prediction
+from tests.factories import metadata
+
+ANSWER = Prediction(1, 0.5, 0.01)
+WINDOW = np.zeros((3, 2), dtype=np.float32)
+
+
+class Method:
+    """A handle's method that gives, or raises, one result a call."""
+
+    def __init__(self, *results):
+        self.results = list(results)
+
+    async def remote(self, _window):
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        if isinstance(result, asyncio.Event):
+            await result.wait()
+        return result
+
+
+class Handle:
+    def __init__(self, *results):
+        self.predict = self.predict_many = Method(*results)
+
+
+class Watch:
+    def running(self, deployment):
+        return deployment == "toy:1.0.0"
+
+
+def backend(*results, timeout_s=10.0, **fields):
+    return ReplicaBackend(metadata(**fields), Handle(*results), Watch(), timeout_s)
+
+
+async def test_a_call_gives_the_replicas_answer():
+    assert await backend(ANSWER).predict(WINDOW) == ANSWER
+    assert await backend([ANSWER]).predict_many(WINDOW[None]) == [ANSWER]
+
+
+async def test_a_request_that_met_a_dying_replica_is_sent_once_more():
+    assert await backend(ActorDiedError(), ANSWER).predict(WINDOW) == ANSWER
+
+
+async def test_a_second_death_is_reported():
+    with pytest.raises(PredictionFailedError, match="its replica died"):
+        await backend(ActorDiedError(), ActorDiedError(), ANSWER).predict(WINDOW)
+
+
+async def test_a_full_queue_is_an_overload():
+    with pytest.raises(OverloadedError, match="num_queued_requests=9"):
+        await backend(BackPressureError(9, 8)).predict(WINDOW)
+
+
+async def test_no_answer_in_time_is_an_overload():
+    with pytest.raises(OverloadedError, match=r"no answer within 0\.01 s"):
+        await backend(asyncio.Event(), timeout_s=0.01).predict(WINDOW)
+
+
+async def test_a_deployment_that_is_not_available_is_still_loading():
+    error = DeploymentUnavailableError(DeploymentID(name="toy:1.0.0"))
+    with pytest.raises(VersionLoadingError):
+        await backend(error).predict(WINDOW)
+
+
+async def test_the_replicas_own_error_comes_without_its_traceback():
+    error = RayTaskError("predict", "a long traceback", ValueError("bad weights"))
+    with pytest.raises(
+        PredictionFailedError, match=r"failed to answer: ValueError\('bad weights'\)"
+    ):
+        await backend(error).predict(WINDOW)
+
+
+def test_a_version_is_loaded_when_its_own_deployment_runs():
+    assert backend().loaded()
+    assert not backend(version="1.1.0").loaded()

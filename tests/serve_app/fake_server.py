@@ -1,0 +1,106 @@
+"""A model server that answers what a test tells it to: the seam at which the client is tested."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+PREDICT = "/api/ml/predict"
+BATCH = "/api/ml/predict/batch"
+MODELS = "/api/ml/models"
+HEALTH = "/api/ml/health"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: JSON unless `body` is bytes."""
+
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer, with the connection left open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The connection is closed instead of an answer."""
+
+
+class FakeServer:
+    """Answers each path with its scripted replies in order, the last of them for ever."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self._port = port
+        self._replies: dict[str, list[Any]] = {}
+        self._stopped = asyncio.Event()
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopped.set()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where to send requests."""
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def script(self, path: str, *replies: Any) -> None:
+        """Answer `path` with `replies`: values, or functions from the request's JSON to one."""
+        self._replies[path] = list(replies)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        document = orjson.loads(body) if body else None
+        self.received[request.path].append(document)
+        replies = self._replies[request.path]
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if callable(reply):
+            reply = reply(document)
+        if isinstance(reply, Silence):
+            await self._stopped.wait()
+        if isinstance(reply, Silence | Disconnect):
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        content = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
+        return web.Response(body=content, status=reply.status, headers=reply.headers)
+
+
+def prediction(symbol: str = "BTCUSDT", direction: int = 1) -> dict[str, Any]:
+    """Return what the server answers for one window."""
+    return {
+        "symbol": symbol,
+        "prediction": {"direction": direction, "confidence": 0.85, "expected_return": 0.025},
+        "model_name": "hybrid_cnn_lstm",
+        "model_version": "1.0.0",
+        "variant": None,
+        "prediction_id": "0" * 32,
+        "latency_ms": 3.5,
+        "timestamp": "2025-11-06T12:00:00+00:00",
+    }
+
+
+def batch_of(document: Any) -> Reply:
+    """Answer every request of a batch."""
+    predictions = [prediction(request["symbol"]) for request in document["requests"]]
+    return Reply({"predictions": predictions, "succeeded": len(predictions), "failed": 0})
+
+
+def error(code: str, message: str, **details: Any) -> dict[str, Any]:
+    """Return the body of an error."""
+    return {"error": {"code": code, "message": message, **details}}

@@ -1,0 +1,64 @@
+"""The error tree and its table of HTTP statuses."""
+
+import pickle
+
+import pytest
+
+from serve_app import errors, http_errors
+
+EXAMPLES = [
+    errors.MalformedJsonError("unexpected end"),
+    errors.BodyTooLargeError("bytes", 10, 11),
+    errors.InvalidRequestError("symbol", "a text", "3"),
+    errors.InvalidFeaturesError("features", "6600 numbers", "3"),
+    errors.NotServedError("m", "1.0.0", ["m:2.0.0"]),
+    errors.VersionLoadingError("m", "1.0.0"),
+    errors.OverloadedError("m", "1.0.0", "queue full"),
+    errors.ModelOutputError("m", "1.0.0", "NaN"),
+    errors.PredictionFailedError("m", "1.0.0", "its replica died"),
+    errors.SettingsError("versions", "none"),
+    errors.ServerUnreachableError("http://x", "refused"),
+    errors.DeadlineExceededError("http://x", 1.0),
+    errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
+    errors.UnexpectedAnswerError("http://x", "no JSON"),
+]
+
+
+def leaves(tree):
+    below = tree.__subclasses__()
+    nested = [leaf for each in below for leaf in leaves(each)]
+    return nested if below else [tree]
+
+
+def test_every_leaf_has_an_example_here():
+    assert set(leaves(errors.ServingError)) <= {type(example) for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_errors_survive_pickling(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_every_error_that_a_request_can_meet_has_a_status_and_a_code():
+    not_on_the_wire = {errors.SettingsError, *leaves(errors.ClientError)}
+    on_the_wire = set(leaves(errors.ServingError)) - not_on_the_wire
+    assert on_the_wire | {errors.InvalidRequestError} == set(http_errors.STATUS_AND_CODE)
+    codes = [code for _, code in http_errors.STATUS_AND_CODE.values()]
+    assert len(codes) == len(set(codes))
+
+
+def test_the_body_of_an_error_has_its_facts():
+    error = errors.NotServedError("m", "1.0.0", ["m:2.0.0"])
+    assert http_errors.body_of(error) == {
+        "code": "not_served",
+        "message": "m:1.0.0 is not served here; served: m:2.0.0",
+        "model": "m",
+        "version": "1.0.0",
+        "served": ("m:2.0.0",),
+    }
+
+
+def test_only_what_passes_says_when_to_retry():
+    assert http_errors.headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
+    assert http_errors.headers_of(errors.MalformedJsonError("x")) == {}

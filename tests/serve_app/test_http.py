@@ -1,0 +1,112 @@
+"""The HTTP face over ASGI, with the service's backends in process."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+from starlette.testclient import TestClient
+
+from serve_app import schemas
+from serve_app.http import build_http
+from tests.serve_app.test_service import GOOD, Backend, request, service
+
+LIMIT_BYTES = 2000
+
+
+@pytest.fixture
+def backend():
+    return Backend(1)
+
+
+@pytest.fixture
+def http(backend):
+    return TestClient(build_http(service(old=backend), LIMIT_BYTES), raise_server_exceptions=False)
+
+
+def check(answer, status, code):
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/json"
+    schemas.ErrorAnswer.model_validate(answer.json())
+    return answer.json()["error"]
+
+
+def test_a_prediction_follows_its_schema(http):
+    answer = http.post("/api/ml/predict", json=request())
+    assert answer.status_code == 200
+    assert schemas.PredictAnswer.model_validate_json(answer.content).prediction.direction == 1
+
+
+def test_a_batch_follows_its_schema_with_a_failed_item_in_its_place(http):
+    answer = http.post("/api/ml/predict/batch", json={"requests": [request(), request([1])]})
+    assert answer.status_code == 200
+    good, bad = schemas.BatchAnswer.model_validate_json(answer.content).predictions
+    assert (type(good), type(bad)) == (schemas.PredictAnswer, schemas.FailedItem)
+
+
+def test_models_and_health_follow_their_schemas(http):
+    TypeAdapter(list[schemas.ModelEntry]).validate_json(http.get("/api/ml/models").content)
+    for path in ("/health", "/api/ml/health"):
+        answer = http.get(path)
+        assert answer.status_code == 200
+        assert schemas.HealthAnswer.model_validate_json(answer.content).status == "healthy"
+
+
+def test_an_unhealthy_server_answers_503(http, backend):
+    backend.is_loaded = False
+    answer = http.get("/api/ml/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+
+
+def test_errors_have_the_contracts_statuses(http):
+    post = lambda body: http.post("/api/ml/predict", content=body)  # noqa: E731
+    check(post(b"{"), 400, "malformed_json")
+    check(post(json.dumps(request([1]))), 422, "invalid_features")
+    check(post(json.dumps(request([float("nan"), *GOOD[1:]]))), 422, "invalid_features")
+    check(post(json.dumps(request(extra=1))), 422, "invalid_request")
+    served = check(post(json.dumps(request(model_version="2.0.0"))), 404, "not_served")["served"]
+    assert served == ["toy:1.0.0", "toy:1.1.0"]
+
+
+def test_a_loading_version_says_when_to_retry(http, backend):
+    backend.is_loaded = False
+    answer = http.post("/api/ml/predict", json=request())
+    check(answer, 503, "loading")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_large_body_is_refused_whether_announced_or_not(http):
+    large = b"x" * (LIMIT_BYTES + 1)
+    error = check(http.post("/api/ml/predict", content=large), 413, "too_large")
+    assert (error["limit"], error["received"]) == (LIMIT_BYTES, LIMIT_BYTES + 1)
+    check(http.post("/api/ml/predict", content=iter([large])), 413, "too_large")
+
+
+def test_unknown_endpoints_and_methods_answer_in_the_same_form(http):
+    check(http.get("/api/ml/nothing"), 404, "no_such_endpoint")
+    check(http.get("/api/ml/predict"), 405, "method_not_allowed")
+
+
+def test_an_unforeseen_failure_is_logged_and_tells_nothing_of_the_inside(http, backend, caplog):
+    backend.error = RuntimeError("secret detail")
+    error = check(http.post("/api/ml/predict", json=request()), 500, "internal_error")
+    assert "secret" not in error["message"]
+    assert "secret detail" in caplog.text
+
+
+def test_one_document_describes_every_endpoint(http):
+    document = http.get("/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/api/ml/predict",
+        "/api/ml/predict/batch",
+        "/api/ml/models",
+        "/api/ml/health",
+        "/health",
+    }
+    body = document["paths"]["/api/ml/predict"]["post"]["requestBody"]["content"]
+    assert set(body["application/json"]["schema"]["properties"]) == {
+        "symbol",
+        "features",
+        "model_name",
+        "model_version",
+        "unit_id",
+    }

@@ -1,0 +1,199 @@
+"""The router's work, with backends that answer in process."""
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+import pytest
+
+from registry import ModelStage
+from serve_app.errors import (
+    BodyTooLargeError,
+    ModelOutputError,
+    OverloadedError,
+    VersionLoadingError,
+)
+from serve_app.inference.prediction import Failure, Prediction
+from serve_app.parsing import BatchRequest, parse_predict
+from serve_app.routing import RoutingTable
+from serve_app.service import PredictionService
+from tests.factories import metadata
+
+OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
+NEW = metadata(version="1.1.0", stage=ModelStage.STAGING)
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+GOOD = [1.0, 2, 3, 4, 5, 6]
+
+
+class Backend:
+    """Answers with the first number of a window as expected_return; fails where that is 666."""
+
+    def __init__(self, direction, loaded=True, error=None):
+        self.direction, self.is_loaded, self.error = direction, loaded, error
+        self.batches = []
+
+    def loaded(self):
+        return self.is_loaded
+
+    async def predict(self, window):
+        return (await self.predict_many(window[None]))[0]
+
+    async def predict_many(self, windows):
+        self.batches.append(len(windows))
+        if self.error:
+            raise self.error
+        first = windows[:, 0, 0].tolist()
+        return [
+            Failure("NaN") if value == 666 else Prediction(self.direction, 0.5, value)
+            for value in first
+        ]
+
+
+def service(old=None, new=None, max_batch_requests=100):
+    backends = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
+    table = RoutingTable("toy", [OLD, NEW])
+    return PredictionService(table, backends, max_batch_requests, now=lambda: NOW)
+
+
+def request(features=GOOD, **fields):
+    return {"symbol": "BTCUSDT", "features": features, **fields}
+
+
+async def predict(of, document):
+    return await of.predict(parse_predict(document), perf_counter())
+
+
+async def predict_batch(of, items, max_batch_size=32):
+    batch = BatchRequest(items=items, max_batch_size=max_batch_size)
+    return await of.predict_batch(batch, perf_counter())
+
+
+async def test_an_answer_has_every_field_of_the_contract():
+    answer = await predict(service(), request())
+    assert answer.pop("latency_ms") >= 0
+    assert len(answer.pop("prediction_id")) == 32
+    assert answer == {
+        "symbol": "BTCUSDT",
+        "prediction": {"direction": 1, "confidence": 0.5, "expected_return": 1.0},
+        "model_name": "toy",
+        "model_version": "1.0.0",
+        "variant": None,
+        "timestamp": NOW,
+    }
+
+
+async def test_every_answer_has_an_id_of_its_own():
+    under_test = service()
+    ids = {(await predict(under_test, request()))["prediction_id"] for _ in range(100)}
+    assert len(ids) == 100
+
+
+async def test_the_named_version_answers():
+    answer = await predict(service(), request(model_version="staging"))
+    assert (answer["model_version"], answer["prediction"]["direction"]) == ("1.1.0", 2)
+
+
+async def test_a_version_without_a_ready_replica_is_not_replaced_by_another():
+    old = Backend(1, loaded=False)
+    with pytest.raises(VersionLoadingError, match=r"toy:1\.0\.0 is still loading"):
+        await predict(service(old=old), request())
+    assert old.batches == []
+
+
+async def test_an_unusable_output_is_an_error_never_a_hold():
+    with pytest.raises(ModelOutputError, match="gave no usable prediction"):
+        await predict(service(), request([666.0, *GOOD[1:]]))
+
+
+async def test_a_batch_answers_in_order_and_a_bad_item_fails_alone():
+    items = [
+        request([1.0, *GOOD[1:]]),
+        request(GOOD[:-1]),
+        request([2.0, *GOOD[1:]], model_version="1.1.0"),
+        "no object",
+        request([666.0, *GOOD[1:]]),
+        request([3.0, *GOOD[1:]]),
+        request(model_version="9.9.9"),
+    ]
+    answer = await predict_batch(service(), items)
+    got = [
+        each["error"]["code"] if "error" in each else each["prediction"]["expected_return"]
+        for each in answer["predictions"]
+    ]
+    assert got == [
+        1.0,
+        "invalid_features",
+        2.0,
+        "invalid_request",
+        "model_output",
+        3.0,
+        "not_served",
+    ]
+    assert [each["symbol"] for each in answer["predictions"]] == [
+        *["BTCUSDT"] * 3,
+        None,
+        *["BTCUSDT"] * 3,
+    ]
+    assert (answer["succeeded"], answer["failed"]) == (3, 4)
+    assert answer["total_latency_ms"] >= 0
+
+
+async def test_a_batch_runs_each_version_in_runs_of_at_most_max_batch_size():
+    old, new = Backend(1), Backend(2)
+    items = [request(), request(model_version="1.1.0")] * 5
+    await predict_batch(service(old, new), items, max_batch_size=2)
+    assert (old.batches, new.batches) == ([2, 2, 1], [2, 2, 1])
+
+
+async def test_an_overloaded_version_fails_its_own_items_only():
+    old = Backend(1, error=OverloadedError("toy", "1.0.0", "queue full"))
+    answer = await predict_batch(service(old), [request(), request(model_version="1.1.0")])
+    first, second = answer["predictions"]
+    assert first["error"]["code"] == "overloaded"
+    assert second["model_version"] == "1.1.0"
+
+
+async def test_a_batch_over_the_limit_is_refused_whole():
+    with pytest.raises(BodyTooLargeError, match="at most 2 requests, received 3"):
+        await predict_batch(service(max_batch_requests=2), [request()] * 3)
+
+
+def test_models_lists_every_deployed_version():
+    assert service(new=Backend(2, loaded=False)).models() == [
+        {
+            "name": "toy",
+            "version": "1.0.0",
+            "stage": "Production",
+            "model_type": "Toy",
+            "metrics": {"accuracy": 0.5},
+            "size_mb": 0.1,
+            "loaded": True,
+        },
+        {
+            "name": "toy",
+            "version": "1.1.0",
+            "stage": "Staging",
+            "model_type": "Toy",
+            "metrics": {},
+            "size_mb": 0.1,
+            "loaded": False,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old_loaded", "new_loaded", "status"),
+    [
+        (True, True, "healthy"),
+        (True, False, "degraded"),
+        (False, True, "unhealthy"),
+        (False, False, "unhealthy"),
+    ],
+)
+def test_health_is_what_a_usual_request_would_meet(old_loaded, new_loaded, status):
+    report = service(Backend(1, loaded=old_loaded), Backend(2, loaded=new_loaded)).health()
+    loaded = [("toy:1.0.0", old_loaded), ("toy:1.1.0", new_loaded)]
+    assert report["status"] == status
+    assert report["loaded_models"] == [key for key, is_loaded in loaded if is_loaded]
+    assert report["active_experiments"] == []
+    assert report["timestamp"] == NOW
+    assert report["uptime_seconds"] >= 0

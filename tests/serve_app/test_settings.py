@@ -1,0 +1,55 @@
+"""What serve_config.yaml may say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from serve_app.settings import AppSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings(**changes):
+    return AppSettings.model_validate({"versions": [{"model": "m"}], **changes})
+
+
+def test_the_shipped_configuration_is_valid():
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    (application,) = config["applications"]
+    assert application["import_path"] == "serve_app.app:build"
+    assert config["http_options"]["port"] == 8001
+    parsed = AppSettings.model_validate(application["args"])
+    assert [each.version for each in parsed.versions] == ["production", "staging"]
+
+
+def test_a_lone_request_waits_for_nobody_by_default():
+    assert settings().versions[0].batching.batch_wait_timeout_s == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"versions": []}, "at least 1 item"),
+        ({"versions": [{"model": "m", "replicas": 2}]}, "Extra inputs are not permitted"),
+        ({"versions": [{"model": "../m"}]}, "invalid model name '../m'"),
+        ({"versions": [{"model": "m", "version": "newest"}]}, "or production or staging"),
+        ({"versions": [{"model": "m"}, {"model": "m"}]}, "more than once: m:production"),
+        ({"versions": [{"model": "a"}, {"model": "b"}]}, "default_model: expected one of a, b"),
+        ({"default_model": "x"}, "expected one of m, received 'x'"),
+        (
+            {"versions": [{"model": "m", "max_ongoing_requests": 5}]},
+            r"max_ongoing_requests \(5\) must be at least batching.max_batch_size \(32\)",
+        ),
+        ({"router": {"request_timeout_s": 0}}, "greater than 0"),
+    ],
+)
+def test_a_mistake_is_named(changes, problem):
+    with pytest.raises(ValidationError, match=problem):
+        settings(**changes)
+
+
+def test_settings_cannot_change_once_read():
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().registry_root = "elsewhere"
