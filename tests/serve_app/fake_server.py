@@ -34,10 +34,14 @@ class Disconnect:
 
 
 class FakeServer:
-    """Answers each path with its scripted replies in order, the last of them for ever."""
+    """Answers each path with its scripted replies in order, the last of them for ever.
+
+    `received` has the JSON of every request by path; `asked` is set with the first.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.received: dict[str, list[Any]] = defaultdict(list)
+        self.asked = asyncio.Event()
         self._port = port
         self._replies: dict[str, list[Any]] = {}
         self._stopped = asyncio.Event()
@@ -67,6 +71,7 @@ class FakeServer:
         body = await request.read()
         document = orjson.loads(body) if body else None
         self.received[request.path].append(document)
+        self.asked.set()
         replies = self._replies[request.path]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         if callable(reply):

@@ -1,0 +1,5 @@
+"""The bot's side: asks the model server over HTTP. Imports neither ray, torch nor fastapi."""
+
+from serve_app.client.model_client import DEFAULT_SERVER_URL, ModelClient, get_model_client
+
+__all__ = ["DEFAULT_SERVER_URL", "ModelClient", "get_model_client"]

@@ -1,0 +1,89 @@
+"""From a bot's request to bytes that say what it meant. Pure: no IO.
+
+JSON has no NaN: orjson writes `null` in its place without a word. So the numbers are checked
+here, as float32, which is also what the models take.
+"""
+
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from serve_app.errors import InvalidFeaturesError, InvalidRequestError
+
+_EXPECTED = "an array or (nested) list of finite numbers within float32"
+
+
+def encode_request(request: object) -> bytes:
+    """Return one request, with `symbol`, `features` and what else it names, as JSON.
+
+    Fields that are None are left out; fields unknown here are for the server to judge.
+
+    Raises:
+        InvalidFeaturesError: the features are no numbers, ragged, not finite or beyond float32.
+        InvalidRequestError: a field is missing or cannot be written as JSON.
+    """
+    if not isinstance(request, Mapping):
+        raise InvalidRequestError("request", "a dict with symbol and features", _kind(request))
+    symbol = request.get("symbol")
+    if not isinstance(symbol, str):
+        raise InvalidRequestError("symbol", "a text such as BTCUSDT", _kind(symbol))
+    fields = {name: value for name, value in request.items() if value is not None}
+    fields["features"] = as_float32(fields.get("features"))
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequestError("request", "fields that JSON can hold", str(error)) from None
+
+
+def encode_batch(requests: Iterable[bytes], max_batch_size: int) -> bytes:
+    """Return encoded requests as the body of one batch."""
+    fragments = [orjson.Fragment(request) for request in requests]
+    return orjson.dumps({"requests": fragments, "max_batch_size": max_batch_size})
+
+
+def as_float32(features: object) -> NDArray[np.float32]:
+    """Return features of any numeric dtype as contiguous float32 of the same shape.
+
+    The shape is for the server to judge, which knows what the model takes.
+
+    Raises:
+        InvalidFeaturesError: saying which element is no finite float32 number.
+    """
+    try:
+        given = np.asarray(features)
+    except (TypeError, ValueError, RuntimeError) as error:
+        received = f"{_kind(features)} that is no array ({error})"
+        raise InvalidFeaturesError("features", _EXPECTED, received) from None
+    if given.ndim == 0:
+        raise InvalidFeaturesError("features", _EXPECTED, _kind(features))
+    if given.dtype.kind not in "fiu":
+        raise InvalidFeaturesError("features", _EXPECTED, _first_no_number(features, given))
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(given, dtype=np.float32)
+    finite = np.isfinite(converted)
+    if not finite.all():
+        raise InvalidFeaturesError("features", _EXPECTED, _first_not_finite(given, finite))
+    return converted
+
+
+def _first_not_finite(given: NDArray[Any], finite: NDArray[np.bool_]) -> str:
+    bad = np.argwhere(~finite)
+    index = tuple(bad[0].tolist())
+    return f"{given[index]} at {list(index)} ({len(bad)} such in all)"
+
+
+def _first_no_number(features: object, given: NDArray[Any]) -> str:
+    # A text among numbers turns the whole array into texts, so look at the elements as given.
+    for index, value in np.ndenumerate(np.asarray(features, dtype=object)):
+        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+            return f"{_kind(value)} at {list(index)}"
+    return f"an array of {given.dtype}"
+
+
+def _kind(value: object) -> str:
+    """Name what `value` is, never what it holds: this goes to the log."""
+    return "None" if value is None else f"a value of type {type(value).__name__}"

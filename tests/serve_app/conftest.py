@@ -1,0 +1,43 @@
+"""A client, and the scripted server that it asks."""
+
+import socket
+
+import pytest
+
+from serve_app.client import ModelClient
+from tests.serve_app.fake_server import FakeServer
+
+
+@pytest.fixture
+async def server():
+    async with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def client(server):
+    async with ModelClient(server.url, timeout_s=5.0, raise_errors=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def quiet_client(server):
+    async with ModelClient(server.url, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def reasons(caplog):
+    """Return what the client has logged so far."""
+
+    def read():
+        return [r.getMessage() for r in caplog.records if r.name.startswith("serve_app.client")]
+
+    return read
