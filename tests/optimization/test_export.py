@@ -1,0 +1,128 @@
+"""Export to ONNX: one proven file or nothing."""
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from optimization.errors import ExportError, ParityError
+from optimization.export import INPUT_NAME, PROOF_BATCHES, export_onnx
+from optimization.parity import onnx_model, require_parity, torch_model
+from registry.architectures import OUTPUT_NAMES, HybridCNNLSTM, NetworkOutput
+
+SHAPE = (12, 6)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(3)
+    network = HybridCNNLSTM(input_size=6, lstm_hidden_size=8)
+    network.train()(torch.randn(16, *SHAPE))
+    return network
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "model.onnx"
+
+
+def output_of(context):
+    return NetworkOutput(
+        context[:, 0, :3], torch.sigmoid(context[:, 0, 3:4]), context[:, 0, 4:5] * 0.01
+    )
+
+
+class Undecided(nn.Module):
+    """Gives something else each time."""
+
+    def forward(self, windows):
+        return output_of(windows + torch.rand(1))
+
+
+class Unexportable(nn.Module):
+    """Does what no ONNX operator does."""
+
+    def forward(self, windows):
+        return output_of(torch.cholesky_inverse(windows @ windows.transpose(1, 2))[:, :, :6])
+
+
+class OnlyForOne(nn.Module):
+    """Holds the batch of its tracing for ever."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.zeros(1))
+
+    def forward(self, windows):
+        return output_of(windows.reshape(1, *SHAPE) + self.first)
+
+
+def test_the_file_gives_what_the_network_gives_at_every_batch(network, target):
+    export_onnx(network, target, SHAPE)
+    reference, exported = torch_model(network.eval()), onnx_model(target)
+    for batch in PROOF_BATCHES:
+        windows = torch.randn(batch, *SHAPE).numpy()
+        assert require_parity(reference, exported, windows).windows == batch
+
+
+def test_the_evidence_is_returned(network, target):
+    parity = export_onnx(network, target, SHAPE)
+    assert parity.windows == max(PROOF_BATCHES)
+    assert parity.direction_agreement == 1
+    assert max(parity.max_abs_difference.values()) < 1e-5
+
+
+def test_one_file_appears_with_names_and_a_dynamic_batch(network, target):
+    export_onnx(network, target, SHAPE)
+    assert list(target.parent.iterdir()) == [target]
+    graph = onnx.load(target).graph
+    assert [value.name for value in graph.input] == [INPUT_NAME]
+    assert tuple(value.name for value in graph.output) == OUTPUT_NAMES
+    for value in (*graph.input, *graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_the_file_says_nothing_of_where_it_was_made(network, target):
+    export_onnx(network, target, SHAPE)
+    assert b".py" not in target.read_bytes()
+
+
+@pytest.mark.parametrize("opset_version", [14, 18])
+def test_the_operator_set_is_the_one_asked_for(network, target, opset_version):
+    export_onnx(network, target, SHAPE, opset_version=opset_version)
+    assert [(each.domain, each.version) for each in onnx.load(target).opset_import] == [
+        ("", opset_version)
+    ]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(network, target, training):
+    network.train(training)
+    network.lstm.train(not training)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    export_onnx(network, target, SHAPE)
+    assert (network.training, network.lstm.training) == (training, not training)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [(Undecided(), ParityError), (Unexportable(), ExportError), (OnlyForOne(), ExportError)],
+    ids=["gives something else", "cannot be exported", "takes only one window"],
+)
+def test_a_failed_export_leaves_nothing_and_the_former_file(target, broken, error):
+    target.write_bytes(b"former")
+    with pytest.raises(error):
+        export_onnx(broken, target, SHAPE)
+    assert target.read_bytes() == b"former"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_network_that_refuses_the_shape_is_an_export_error(network, target):
+    with pytest.raises(ExportError, match="InputShapeError: wrong input shape"):
+        export_onnx(network, target, (12, 5))
+
+
+def test_a_missing_folder_is_an_export_error(network, tmp_path):
+    with pytest.raises(ExportError, match="No such file"):
+        export_onnx(network, tmp_path / "absent" / "model.onnx", SHAPE)
