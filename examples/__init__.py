@@ -1,0 +1,1 @@
+"""Runnable examples of the whole system, each on real data."""

@@ -1,0 +1,204 @@
+"""Train two versions on the CPU, export them to ONNX and register them.
+
+    python -m examples.eurusd.train [--registry models] [--if-empty]
+
+1.0.0 goes to production, 1.1.0 to staging, ready for an experiment between the two.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from examples.eurusd.data import BAR_PERIOD_S, SOURCE, SYMBOL, Bars, DataError, load_bars
+from examples.eurusd.dataset import (
+    DEAD_BAND,
+    HORIZON_BARS,
+    TIMESTEPS,
+    Samples,
+    Split,
+    make_samples,
+    split_samples,
+)
+from examples.eurusd.features import FEATURE_NAMES
+from examples.eurusd.training import Training, TrainingSettings, train
+from optimization.export import export_onnx
+from registry import ModelRegistry, ModelStage, get_model_registry
+from registry.architectures import save_checkpoint
+from registry.records import DIRECTIONS
+
+MODEL_NAME = "hybrid_cnn_lstm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A version to train and the stage it gets."""
+
+    version: str
+    stage: ModelStage
+    description: str
+    settings: TrainingSettings
+
+
+PLANS = (
+    Plan(
+        version="1.0.0",
+        stage=ModelStage.PRODUCTION,
+        description="EURUSD hourly, 4 hours ahead: the baseline.",
+        settings=TrainingSettings(seed=1),
+    ),
+    Plan(
+        version="1.1.0",
+        stage=ModelStage.STAGING,
+        description="EURUSD hourly, 4 hours ahead: more dropout and decay, smoothed labels.",
+        settings=TrainingSettings(seed=2, dropout=0.5, weight_decay=0.3, label_smoothing=0.1),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A trained version with its files, not registered yet."""
+
+    plan: Plan
+    training: Training
+    checkpoint: Path
+    onnx: Path
+
+
+def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
+    """Train the version and write its checkpoint and its proven ONNX file into `folder`.
+
+    Raises:
+        OptimizationError: the ONNX file does not give what the network gives.
+    """
+    training = train(plan.settings, split)
+    checkpoint = folder / f"{plan.version}.pt"
+    onnx = folder / f"{plan.version}.onnx"
+    save_checkpoint(training.network, checkpoint)
+    export_onnx(training.network, onnx, (TIMESTEPS, len(FEATURE_NAMES)))
+    return Candidate(plan=plan, training=training, checkpoint=checkpoint, onnx=onnx)
+
+
+async def register_candidate(
+    registry: ModelRegistry, candidate: Candidate, dataset_info: dict[str, Any]
+) -> None:
+    """Publish the version with its figures and move it to its stage."""
+    plan, training = candidate.plan, candidate.training
+    await registry.register_model(
+        name=MODEL_NAME,
+        version=plan.version,
+        model_path=candidate.checkpoint,
+        model_type=type(training.network).__name__,
+        description=plan.description,
+        metrics=training.metrics,
+        training_params={
+            "input_size": training.network.input_size,
+            **asdict(plan.settings),
+            "epochs": training.epochs,
+        },
+        dataset_info=dataset_info,
+        input_shape=(TIMESTEPS, len(FEATURE_NAMES)),
+        label_map={index: direction for direction, index in DIRECTIONS.items()},
+        tags=["example", "eurusd"],
+        artifacts={"model.onnx": candidate.onnx},
+    )
+    await registry.set_model_stage(MODEL_NAME, plan.version, plan.stage)
+
+
+def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
+    """Return what the metadata says about the data: source, labels and the split."""
+
+    def describe(part: Samples) -> dict[str, Any]:
+        first, last = bars.time[part.bars[[0, -1]]].astype(str)
+        return {"samples": len(part), "first_bar": str(first), "last_bar": str(last)}
+
+    return {
+        "source": SOURCE,
+        "symbol": SYMBOL,
+        "bar_period_s": BAR_PERIOD_S,
+        "horizon_bars": HORIZON_BARS,
+        "dead_band": DEAD_BAND,
+        "train": describe(split.train),
+        "validation": describe(split.validation),
+        "test": describe(split.test),
+        "test_use": (
+            "Not used to train, stop or calibrate. But the horizon, the dead band, one feature and "
+            "the training settings were chosen after nine other trainings had been judged on it."
+        ),
+        "feature_names": list(FEATURE_NAMES),
+    }
+
+
+async def train_and_register(
+    registry: ModelRegistry, bars: Bars, plans: Sequence[Plan] = PLANS
+) -> list[Candidate]:
+    """Train every version, then register them all, so that a failure registers none.
+
+    Raises:
+        RegistryError: a version is published already with other content.
+    """
+    split = split_samples(make_samples(bars))
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = [
+            await asyncio.to_thread(train_candidate, plan, split, Path(folder)) for plan in plans
+        ]
+        for candidate in candidates:
+            await register_candidate(registry, candidate, describe_dataset(bars, split))
+    return candidates
+
+
+async def published_versions(registry: ModelRegistry) -> list[str]:
+    """Return the versions of the model that the registry holds already."""
+    infos = await registry.list_models()
+    return [info.metadata.version for info in infos if info.metadata.name == MODEL_NAME]
+
+
+def metrics_table(candidates: Sequence[Candidate]) -> Table:
+    """Lay the versions' figures on the test part side by side."""
+    table = Table(title=f"{MODEL_NAME} on the test part (one position at a time, no costs)")
+    table.add_column("metric")
+    for candidate in candidates:
+        table.add_column(candidate.plan.version, justify="right")
+    names = dict.fromkeys(name for each in candidates for name in each.training.metrics)
+    for name in names:
+        values = (candidate.training.metrics.get(name) for candidate in candidates)
+        table.add_row(name, *("undefined" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def main(
+    registry_root: Annotated[
+        Path, typer.Option("--registry", help="Folder of the registry.")
+    ] = Path("models"),
+    if_empty: Annotated[
+        bool, typer.Option("--if-empty", help="Do nothing if the model is registered already.")
+    ] = False,
+) -> None:
+    """Train two versions of the EURUSD model and register them."""
+    registry = get_model_registry(registry_root)
+    # Asked before training, since a published version is immutable and a minute is long.
+    published = asyncio.run(published_versions(registry))
+    if published:
+        typer.echo(f"{MODEL_NAME} is in {registry_root} already: {', '.join(published)}.")
+        if if_empty:
+            return
+        typer.echo("Its versions cannot change; name another folder with --registry.", err=True)
+        raise typer.Exit(1)
+    try:
+        bars = load_bars()
+    except DataError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    Console().print(metrics_table(asyncio.run(train_and_register(registry, bars))))
+    typer.echo(f"Registered in {registry_root}.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
