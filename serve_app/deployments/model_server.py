@@ -34,6 +34,9 @@ class ModelServer:
         """Answer one window (timesteps, features)."""
         return await self._run_batch(window)
 
+    async def ping(self) -> None:
+        """Answer, to show that this replica can."""
+
     async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
         """Answer windows (batch, timesteps, features) in one run of the model, in their order."""
         return decode(self._predictor(windows), self._metadata.label_map)

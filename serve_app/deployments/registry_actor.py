@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.actor import ActorClass, ActorHandle
+from ray.actor import ActorHandle
 
 from registry.errors import EmptyStageError
 from registry.folder import RegistryFolder
@@ -62,7 +62,7 @@ def start_registry_actor(root: str) -> ActorHandle[Any]:
 
 
 def _get_or_start(root: str) -> ActorHandle[Any]:
-    remote: ActorClass[Any] = ray.remote(RegistryActor)
+    remote: Any = ray.remote(RegistryActor)
     actor: ActorHandle[Any] = remote.options(
         name=NAME,
         namespace=NAMESPACE,

@@ -1,11 +1,12 @@
-"""The router's view of the replicas: which are ready, and a call to one of them."""
+"""The router's way to a version's replicas: whether they answer, and a call to one of them."""
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import (
     BackPressureError,
@@ -21,73 +22,54 @@ from serve_app.routing import version_key
 
 logger = logging.getLogger(__name__)
 
-PERIOD_S = 1.0
+PING_PERIOD_S = 0.5
+SILENCE_S = 3.0
+"""After this long without an answer a version is no longer loaded; longer than a slow model run."""
+
 ATTEMPTS = 2
 """A prediction may be computed twice without harm, so one lost replica costs no answer."""
 
 T = TypeVar("T")
 
 
-class ReplicaWatch:
-    """Knows which deployments of the application have a running replica.
-
-    It asks Serve's controller, once a period. While the controller is away, what was known last
-    stays: the replicas go on serving without it.
-    """
-
-    def __init__(self, app_name: str) -> None:
-        self._app_name = app_name
-        self._running: frozenset[str] = frozenset()
-        self._task = asyncio.get_running_loop().create_task(self._poll())
-
-    def running(self, deployment: str) -> bool:
-        """Return whether the deployment had a running replica at the last look."""
-        return deployment in self._running
-
-    async def _poll(self) -> None:
-        reachable = True
-        while True:
-            try:
-                self._running = await asyncio.to_thread(_running_deployments, self._app_name)
-            except Exception as error:  # noqa: BLE001  whatever it is, serving goes on
-                if reachable:
-                    logger.warning("cannot ask Serve which replicas run: %s", error)
-                reachable = False
-            else:
-                reachable = True
-            await asyncio.sleep(PERIOD_S)
-
-
-def _running_deployments(app_name: str) -> frozenset[str]:
-    application = serve.status().applications.get(app_name)
-    if application is None:
-        return frozenset()
-    return frozenset(
-        name
-        for name, deployment in application.deployments.items()
-        if any(state == "RUNNING" and count for state, count in deployment.replica_states.items())
-    )
-
-
 class ReplicaBackend:
-    """Calls the replicas of one version; Ray's errors come out as ours."""
+    """Calls the replicas of one version; Ray's errors come out as ours.
+
+    The version counts as loaded while it answers: predictions, or the pings of `watch`. Serve's
+    own status is no measure of that: it forgets running deployments when a later deploy fails.
+    """
 
     def __init__(
         self,
         metadata: ModelMetadata,
         handle: DeploymentHandle[Any],
-        watch: ReplicaWatch,
         timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metadata = metadata
         self._predict = handle.predict
         self._predict_many = handle.predict_many
-        self._watch = watch
+        self._ping = handle.ping
         self._timeout_s = timeout_s
+        self._clock = clock
+        self._answered_s = -math.inf
 
     def loaded(self) -> bool:
-        """Return whether a replica is ready."""
-        return self._watch.running(version_key(self._metadata))
+        """Return whether a replica answered within SILENCE_S."""
+        return self._clock() - self._answered_s < SILENCE_S
+
+    async def watch(self) -> None:
+        """Ping the replicas for ever; a ping waits a while for one to be there."""
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._ping.remote()
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, the watch goes on: without it the version would never be loaded.
+                logger.warning("%s does not answer: %r", version_key(self._metadata), error)
+            else:
+                self._answered_s = self._clock()
+            await asyncio.sleep(PING_PERIOD_S)
 
     async def predict(self, window: Windows) -> Prediction | Failure:
         """Answer one window (timesteps, features)."""
@@ -101,7 +83,7 @@ class ReplicaBackend:
         name, version = self._metadata.name, self._metadata.version
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._send_until_answered(send)
+                answer = await self._send_until_answered(send)
         except TimeoutError:
             problem = f"no answer within {self._timeout_s} s"
             raise OverloadedError(name, version, problem) from None
@@ -114,6 +96,8 @@ class ReplicaBackend:
         except RayTaskError as error:
             logger.exception("%s:%s failed", name, version)
             raise PredictionFailedError(name, version, repr(error.cause)) from error
+        self._answered_s = self._clock()
+        return answer
 
     async def _send_until_answered(self, send: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):

@@ -1,5 +1,6 @@
 """The ingress: HTTP and handles in front of the versions' replicas."""
 
+import asyncio
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -8,7 +9,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from serve_app.deployments.replicas import ReplicaBackend, ReplicaWatch
+from serve_app.deployments.replicas import ReplicaBackend
 from serve_app.http import build_http
 from serve_app.parsing import PredictRequest
 from serve_app.routing import RoutingTable, version_key
@@ -27,13 +28,14 @@ class Router:
         servers: Mapping[str, DeploymentHandle[Any]],
     ) -> None:
         self._max_body_bytes = settings.max_body_bytes
-        watch = ReplicaWatch(serve.get_replica_context().app_name)
         backends = {
             version_key(each): ReplicaBackend(
-                each, servers[version_key(each)], watch, settings.request_timeout_s
+                each, servers[version_key(each)], settings.request_timeout_s
             )
             for each in table.versions
         }
+        loop = asyncio.get_running_loop()
+        self._watches = [loop.create_task(each.watch()) for each in backends.values()]
         self._service = PredictionService(table, backends, settings.max_batch_requests)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

@@ -67,7 +67,8 @@ class TorchPredictor:
     def __call__(self, windows: Windows) -> Outputs:
         """Run the model; see Predictor."""
         with self._torch.inference_mode():
-            values = self._network(self._torch.from_numpy(windows))
+            # A copy: arrays that came through a handle may be read-only.
+            values = self._network(self._torch.tensor(windows))
         return {
             output: getattr(values, name).numpy()
             for output, name in zip(OUTPUTS, self._names, strict=True)

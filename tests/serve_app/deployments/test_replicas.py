@@ -1,6 +1,7 @@
 """What a caller learns when a call to a replica goes wrong; no cluster needed."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from serve_app.deployments.replicas import ReplicaBackend
+from serve_app.deployments.replicas import SILENCE_S, ReplicaBackend
 from serve_app.errors import OverloadedError, PredictionFailedError, VersionLoadingError
 from serve_app.inference.prediction import Prediction
 from tests.factories import metadata
@@ -23,7 +24,7 @@ class Method:
     def __init__(self, *results):
         self.results = list(results)
 
-    async def remote(self, _window):
+    async def remote(self, *_window):
         result = self.results.pop(0)
         if isinstance(result, Exception):
             raise result
@@ -34,16 +35,19 @@ class Method:
 
 class Handle:
     def __init__(self, *results):
-        self.predict = self.predict_many = Method(*results)
+        self.predict = self.predict_many = self.ping = Method(*results)
 
 
-class Watch:
-    def running(self, deployment):
-        return deployment == "toy:1.0.0"
+class Clock:
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
 
 
-def backend(*results, timeout_s=10.0, **fields):
-    return ReplicaBackend(metadata(**fields), Handle(*results), Watch(), timeout_s)
+def backend(*results, timeout_s=10.0, clock=time.monotonic):
+    return ReplicaBackend(metadata(), Handle(*results), timeout_s, clock)
 
 
 async def test_a_call_gives_the_replicas_answer():
@@ -84,6 +88,30 @@ async def test_the_replicas_own_error_comes_without_its_traceback():
         await backend(error).predict(WINDOW)
 
 
-def test_a_version_is_loaded_when_its_own_deployment_runs():
-    assert backend().loaded()
-    assert not backend(version="1.1.0").loaded()
+async def test_a_version_is_loaded_while_it_answers_predictions():
+    clock = Clock()
+    under_test = backend(ANSWER, PredictionFailedError("m", "1", "x"), clock=clock)
+    assert not under_test.loaded()
+    await under_test.predict(WINDOW)
+    assert under_test.loaded()
+    clock.now_s += SILENCE_S
+    assert not under_test.loaded()
+    with pytest.raises(PredictionFailedError):
+        await under_test.predict(WINDOW)
+    assert not under_test.loaded()
+
+
+async def test_a_version_without_requests_is_loaded_while_it_answers_pings():
+    """The first ping meets a dying replica; the second waits until the new one is there."""
+    started = asyncio.Event()
+    under_test = backend(ActorDiedError(), started, asyncio.Event())
+    watch = asyncio.create_task(under_test.watch())
+    try:
+        await asyncio.sleep(0)
+        assert not under_test.loaded()
+        started.set()
+        async with asyncio.timeout(10):
+            while not under_test.loaded():  # noqa: ASYNC110  nothing tells, as in production
+                await asyncio.sleep(0.01)
+    finally:
+        watch.cancel()

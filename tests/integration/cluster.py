@@ -1,0 +1,147 @@
+"""A Ray cluster of the tests' own, started and used as an operator would, on free local ports."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import psutil
+import yaml
+
+from serve_app.environment import haproxy_files, server_environment
+
+BIN = Path(sys.executable).parent
+MARKER = "TRADESERVE_TEST_CLUSTER"
+
+
+class Cluster:
+    """`ray start --head` with the documented environment, and `serve deploy` to it.
+
+    Every process carries a marker in its environment, by which `stop` finds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(9)
+        self._other_ports = others
+        self.url = f"http://127.0.0.1:{self.http_port}"
+        self.address = f"127.0.0.1:{self.gcs_port}"
+        self.environment = {
+            **server_environment(os.environ),
+            **haproxy_files(folder / "haproxy"),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(others[0]),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(others[1]),
+            "RAY_ADDRESS": self.address,
+            MARKER: str(folder),
+        }
+
+    def start(self) -> None:
+        """Start the head node; relative paths in a configuration are below `folder`."""
+        client, agent_grpc, agent_http, metrics = self._other_ports[2:6]
+        start = [
+            *("start", "--head", "--node-ip-address=127.0.0.1", f"--port={self.gcs_port}"),
+            *(f"--dashboard-port={self.dashboard_port}", f"--ray-client-server-port={client}"),
+            *(f"--dashboard-agent-grpc-port={agent_grpc}", f"--metrics-export-port={metrics}"),
+            *(f"--dashboard-agent-listen-port={agent_http}", f"--temp-dir={self.folder / 'ray'}"),
+            *("--include-dashboard=true", "--disable-usage-stats"),
+        ]
+        self._run("ray", *start, without="RAY_ADDRESS")
+
+    def deploy(self, args: dict[str, object]) -> None:
+        """Deploy the application with these `args`, as `serve deploy` does, and do not wait."""
+        config = {
+            "proxy_location": "HeadOnly",
+            "http_options": {"host": "127.0.0.1", "port": self.http_port},
+            "applications": [
+                {
+                    "name": "trading-models",
+                    "route_prefix": "/",
+                    "import_path": "serve_app.app:build",
+                    "args": args,
+                }
+            ],
+        }
+        path = self.folder / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        self._run("serve", "deploy", str(path), "--address", self._dashboard)
+
+    def status(self) -> dict[str, object]:
+        """Return what `serve status` says of the application."""
+        answer = yaml.safe_load(self._run("serve", "status", "--address", self._dashboard))
+        return answer["applications"]["trading-models"]
+
+    def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
+        """Wait until exactly these versions (`model:version`) are loaded."""
+        deadline_s = time.monotonic() + timeout_s
+        seen: object = None
+        while time.monotonic() < deadline_s:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/ml/models", timeout=5) as answer:
+                    seen = json.load(answer)
+                loaded = {f"{each['name']}:{each['version']}" for each in seen if each["loaded"]}
+                if loaded == versions == {f"{each['name']}:{each['version']}" for each in seen}:
+                    return
+            except (URLError, HTTPError, ConnectionError, TimeoutError) as error:
+                seen = error
+            time.sleep(0.2)
+        raise AssertionError(f"{versions} not served within {timeout_s} s: {seen}, {self.status()}")
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """Return the processes of one deployment's replicas."""
+        title = f"ray::ServeReplica:trading-models:{deployment}"
+        return [each for each in self.processes() if " ".join(each.cmdline()).startswith(title)]
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every living process of this cluster."""
+        return [each for each in psutil.process_iter() if self._is_ours(each)]
+
+    def stop(self) -> None:
+        """Shut Serve down, then end what is left."""
+        try:
+            self._run("serve", "shutdown", "-y", "--address", self._dashboard)
+        finally:
+            for process in self.processes():
+                process.kill()
+            _, alive = psutil.wait_procs(self.processes(), timeout=10)
+        assert not alive, alive
+
+    @property
+    def _dashboard(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return alive and process.environ().get(MARKER) == str(self.folder)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def _run(self, *command: str, without: str = "") -> str:
+        program, *arguments = command
+        environment = {key: value for key, value in self.environment.items() if key != without}
+        done = subprocess.run(
+            [BIN / program, *arguments],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that were free on 127.0.0.1 a moment ago."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

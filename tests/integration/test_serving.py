@@ -1,0 +1,212 @@
+"""The whole graph over real HTTP: HAProxy, router, replicas, registry actor."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from examples.eurusd.data import load_bars
+from examples.eurusd.dataset import make_samples
+from registry import ModelStage
+from registry.architectures import load_checkpoint
+from serve_app import schemas
+from serve_app.client import ModelClient
+from tests.integration.conftest import NAME, serving_args
+
+ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
+
+
+@pytest.fixture(scope="module")
+def windows():
+    """Real windows of EURUSD bars, (16, 60, 110)."""
+    return np.ascontiguousarray(make_samples(load_bars()).windows[::300][:16])
+
+
+@pytest.fixture
+async def client(cluster):
+    async with ModelClient(cluster.url, raise_errors=True, timeout_s=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def networks(registry):
+    def load(version):
+        info = asyncio.run(registry.get_model(NAME, version))
+        return load_checkpoint(info.artifact_path("model.pt"), "HybridCNNLSTM")
+
+    return {version: load(version) for version in ("1.0.0", "1.1.0")}
+
+
+def expected(network, window):
+    import torch
+
+    with torch.inference_mode():
+        outputs = network(torch.from_numpy(window[None]))
+    return {
+        "direction": int(outputs.direction_logits.argmax()),
+        "confidence": pytest.approx(float(outputs.confidence), abs=1e-4),
+        "expected_return": pytest.approx(float(outputs.expected_return), abs=1e-4),
+    }
+
+
+async def test_the_answer_is_the_networks_own_on_real_windows(client, windows, networks):
+    for window in windows:
+        answer = await client.predict(symbol="EURUSD", features=window)
+        schemas.PredictAnswer.model_validate_json(json.dumps(answer))
+        assert (answer["symbol"], answer["model_version"]) == ("EURUSD", "1.0.0")
+        assert answer["prediction"] == expected(networks["1.0.0"], window)
+
+
+async def test_onnx_and_pytorch_serve_the_same_answers(client, windows):
+    """1.2.0 has the weights of 1.0.0 but no ONNX file, so PyTorch serves it."""
+    for window in windows:
+        onnx = await client.predict("EURUSD", window, model_version="1.0.0")
+        torch = await client.predict("EURUSD", window, model_version="1.2.0")
+        assert (onnx["model_version"], torch["model_version"]) == ("1.0.0", "1.2.0")
+        for key in ("confidence", "expected_return"):
+            assert onnx["prediction"][key] == pytest.approx(torch["prediction"][key], abs=1e-4)
+        assert onnx["prediction"]["direction"] == torch["prediction"]["direction"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "version"),
+    [("production", "1.0.0"), ("staging", "1.1.0"), ("1.0.0", "1.0.0"), ("1.1.0", "1.1.0")],
+)
+async def test_the_named_version_answers(client, windows, networks, reference, version):
+    answer = await client.predict("EURUSD", windows[0], NAME, reference)
+    assert answer["model_version"] == version
+    assert answer["prediction"] == expected(networks[version], windows[0])
+
+
+async def test_concurrent_requests_get_each_their_own_answer(client, windows, networks):
+    """Requests that share a batch must not share an answer."""
+    order = list(range(len(windows))) * 6
+    answers = await asyncio.gather(*(client.predict(str(i), windows[i]) for i in order))
+    wanted = [expected(networks["1.0.0"], window) for window in windows]
+    assert [answer["symbol"] for answer in answers] == [str(i) for i in order]
+    assert [answer["prediction"] for answer in answers] == [wanted[i] for i in order]
+
+
+async def test_a_batch_keeps_order_and_versions_and_fails_only_the_bad_item(
+    client, windows, networks
+):
+    requests = [
+        {"symbol": str(i), "features": windows[i], "model_version": ("1.0.0", "1.1.0")[i % 2]}
+        for i in range(8)
+    ]
+    requests[3] = {"symbol": "3", "features": [1.0, 2.0]}
+    answers = await client.batch_predict(requests)
+    assert [answer["symbol"] for answer in answers] == [str(i) for i in range(8)]
+    assert answers[3]["error"]["code"] == "invalid_features"
+    for i in (0, 1, 2, 4, 5, 6, 7):
+        version = ("1.0.0", "1.1.0")[i % 2]
+        assert answers[i]["model_version"] == version
+        assert answers[i]["prediction"] == expected(networks[version], windows[i])
+
+
+async def test_models_and_health_tell_what_serves(client):
+    listed = await client.list_models()
+    TypeAdapter(list[schemas.ModelEntry]).validate_python(listed)
+    assert {each["version"]: each["stage"] for each in listed} == {
+        "1.0.0": "Production",
+        "1.1.0": "Staging",
+        "1.2.0": "None",
+    }
+    assert all(each["loaded"] for each in listed)
+    assert await client.health_check()
+
+
+HANDLES = f"""
+import asyncio, numpy as np, ray
+from ray import serve
+
+async def main():
+    window = np.zeros((60, 110), dtype=np.float32)
+    router = serve.get_app_handle("trading-models")
+    answer = await router.predict.remote(symbol="A", features=window, model_version="1.0.0")
+    version = serve.get_deployment_handle("{NAME}:1.0.0", app_name="trading-models")
+    prediction = await version.predict.remote(window)
+    assert answer["model_version"] == "1.0.0", answer
+    assert answer["prediction"]["direction"] == prediction.direction
+    assert abs(answer["prediction"]["confidence"] - prediction.confidence) < 1e-6
+
+ray.init(namespace="serve", log_to_driver=False)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("with_flags", [True, False])
+def test_researchers_reach_the_router_and_a_version_by_handle(cluster, with_flags):
+    """From a driver of their own, started with the cluster's environment flags or without."""
+    environment = cluster.environment if with_flags else {"RAY_ADDRESS": cluster.address}
+    done = subprocess.run(
+        [sys.executable, "-c", HANDLES],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_killed_replica_costs_no_wrong_answer_and_comes_back(cluster, client, windows):
+    """Meanwhile a request waits or is told to retry, which the client does."""
+    (replica,) = cluster.replicas(f"{NAME}:1.0.0")
+    replica.send_signal(signal.SIGKILL)
+    deadline_s = time.monotonic() + 30
+    while cluster.replicas(f"{NAME}:1.0.0") in ([], [replica]):
+        assert time.monotonic() < deadline_s, "the replica did not come back"
+        answer = await client.predict("EURUSD", windows[0])
+        assert answer["model_version"] == "1.0.0"
+    cluster.wait_until_serving(ALL)
+
+
+async def test_redeploying_an_edited_file_follows_the_registry_without_a_lost_request(
+    cluster, client, registry, windows
+):
+    """Promotion, then `serve deploy`: production moves to 1.1.0 while a bot keeps asking."""
+    served = set()
+    done = asyncio.Event()
+
+    async def ask():
+        while not done.is_set():
+            served.add((await client.predict("EURUSD", windows[0]))["model_version"])
+
+    bot = asyncio.create_task(ask())
+    try:
+        await registry.promote_to_production(NAME, "1.1.0")
+        edited = serving_args(versions=[{"model": NAME, "batching": {"max_batch_size": 8}}])
+        await asyncio.to_thread(cluster.deploy, edited)
+        await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:1.1.0"})
+    finally:
+        done.set()
+        await bot
+    assert served == {"1.0.0", "1.1.0"}
+    assert (await client.predict("EURUSD", windows[0]))["model_version"] == "1.1.0"
+    await registry.promote_to_production(NAME, "1.0.0")
+    await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
+    await asyncio.to_thread(cluster.deploy, serving_args())
+    await asyncio.to_thread(cluster.wait_until_serving, ALL)
+
+
+def test_a_configuration_that_cannot_be_served_says_why_and_the_old_one_goes_on(cluster):
+    mistakes = {
+        "versions.0.replicas": {"versions": [{"model": NAME, "replicas": 2}]},
+        "has no version '9.9.9'": {"versions": [{"model": NAME, "version": "9.9.9"}]},
+    }
+    for problem, changes in mistakes.items():
+        cluster.deploy(serving_args(**changes))
+        deadline_s = time.monotonic() + 30
+        while (status := cluster.status())["status"] != "DEPLOY_FAILED":
+            assert time.monotonic() < deadline_s, status
+        assert problem in status["message"]
+    cluster.wait_until_serving(ALL)
+    cluster.deploy(serving_args())
+    cluster.wait_until_serving(ALL)
