@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -70,7 +69,7 @@ class VersionSettings(_Settings):
     max_ongoing_requests: PositiveInt = 64
     """Requests that a replica takes at a time; a batch can be no fuller than this."""
 
-    max_queued_requests: NonNegativeInt = 256
+    max_queued_requests: PositiveInt = 256
     """Requests that wait in a router for a replica; more are answered 503 at once."""
 
     batching: BatchSettings = BatchSettings()

@@ -1,0 +1,81 @@
+"""What can go wrong with a launch, as one tree.
+
+LaunchError
+├── ConfigError         the configuration file cannot be served
+├── PortTakenError      something else listens on a port that the server needs
+├── PortRefusedError    the system does not let us listen there
+└── StartupError        the server came up and failed, or did not come up in time
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class LaunchError(Exception):
+    """Base of everything that a launch can fail at."""
+
+
+class ConfigError(LaunchError):
+    """The configuration file is missing, no YAML, or not what can be served."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        super().__init__(path, tuple(problems))
+        self.path, self.problems = path, tuple(problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.path}: {self.problems[0]}"
+        return "\n".join([f"{self.path}: {len(self.problems)} problems", *self.problems])
+
+
+class PortTakenError(LaunchError):
+    """Something else listens on a port that the server needs."""
+
+    def __init__(self, port: int, purpose: str, setting: str, holder: str, remedy: str) -> None:
+        super().__init__(port, purpose, setting, holder, remedy)
+        self.port, self.purpose, self.setting = port, purpose, setting
+        self.holder, self.remedy = holder, remedy
+
+    def __str__(self) -> str:
+        return (
+            f"port {self.port} ({self.purpose}) is taken by {self.holder}; {self.remedy}, "
+            f"or choose another port with {self.setting}"
+        )
+
+
+class PortRefusedError(LaunchError):
+    """The system does not let us listen there."""
+
+    def __init__(self, host: str, port: int, purpose: str, setting: str, problem: str) -> None:
+        super().__init__(host, port, purpose, setting, problem)
+        self.host, self.port, self.purpose = host, port, purpose
+        self.setting, self.problem = setting, problem
+
+    def __str__(self) -> str:
+        return (
+            f"cannot listen on {self.host}:{self.port} ({self.purpose}): {self.problem}; "
+            f"expected an address of this machine and a port that this user may open, "
+            f"choose them with {self.setting}"
+        )
+
+
+class StartupError(LaunchError):
+    """The server failed or did not answer; `details` is what it said, such as a traceback."""
+
+    def __init__(self, problem: str, details: str = "") -> None:
+        super().__init__(problem, details)
+        self.problem, self.details = problem, details
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class StopError(LaunchError):
+    """Processes of the server are still there after SIGKILL."""
+
+    def __init__(self, processes: str) -> None:
+        super().__init__(processes)
+        self.processes = processes
+
+    def __str__(self) -> str:
+        return f"could not end {self.processes}; end them with `kill -9` and look at the system log"

@@ -1,0 +1,225 @@
+"""One launch: `serve run` in a Ray cluster of its own, from its start to its last process."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from serve_app.environment import haproxy_files, server_environment
+from serve_app.launch.config import ServeConfig, read_config
+from serve_app.launch.errors import StartupError, StopError
+from serve_app.launch.ports import check_ports, needed_ports
+from serve_app.launch.process_tree import MARKER, ProcessTree
+from serve_app.launch.readiness import answers, application_states, failure, progress
+
+STARTUP_TIMEOUT_S = 120.0
+STOP_GRACE_S = 6.0
+"""How long Serve may take to drain its routers before everything is killed."""
+POLL_S = 0.2
+HEALTH_PATH = "/api/ml/health"
+SAMPLE_REQUEST = Path("examples/eurusd/sample_request.json")
+"""Below the configuration's folder."""
+
+LOGS = "/tmp/ray/session_latest/logs/serve"  # noqa: S108 - Ray's choice, and only shown
+FORWARDING_TIMEOUT_S = 1.0
+"""How long what the server wrote last may take to reach the terminal."""
+
+_DASHBOARD = re.compile(r"dashboard at\s.*?(http://[\w.:\[\]]+:\d+)")
+
+
+class StopRequests:
+    """Counts Ctrl-C, SIGTERM and SIGHUP instead of letting them interrupt."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether the server should stop."""
+        return self.count > 0
+
+    @property
+    def hurry(self) -> bool:
+        """Whether it was asked more than once: stop without waiting for anything."""
+        return self.count > 1
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Take the signals while the context is open."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._note) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+
+class Server:
+    """`serve run` as a child process, with everything that it starts."""
+
+    def __init__(
+        self, config: ServeConfig, environment: Mapping[str, str], stop: StopRequests
+    ) -> None:
+        self._config = config
+        self._stop_requests = stop
+        self._dashboard_url: str | None = None
+        self._quiet = False
+        self._tree = ProcessTree(uuid.uuid4().hex)
+        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
+            # A cluster of its own, whatever runs on this machine or RAY_ADDRESS says.
+            [
+                *(sys.executable, "-m", "ray.serve.scripts"),
+                *("run", str(config.path), "--address", "local"),
+            ],
+            env={**environment, "PYTHONUNBUFFERED": "1", MARKER: self._tree.launch},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # The terminal's Ctrl-C is for us alone; we pass it on to one process, once.
+            start_new_session=True,
+        )
+        self._forwarder = threading.Thread(target=self._forward, daemon=True)
+        self._forwarder.start()
+
+    def wait_until_it_answers(self) -> None:
+        """Return when the health check answers 200, or a stop is requested.
+
+        Raises:
+            StartupError: it ended, an application cannot be deployed, or it took too long.
+        """
+        url = f"http://{_reachable(self._config.host)}:{self._config.port}{HEALTH_PATH}"
+        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        while not self._stop_requests.any and not answers(url):
+            self._expect_alive()
+            states = application_states(self._dashboard_url) if self._dashboard_url else {}
+            if failed := failure(states):
+                raise StartupError(*failed)
+            if time.monotonic() > deadline_s:
+                raise StartupError(
+                    f"{url} did not answer 200 within {STARTUP_TIMEOUT_S:.0f} s: "
+                    f"{progress(states)}; see the output above and the logs in {LOGS}"
+                )
+            time.sleep(POLL_S)
+
+    def wait_until_asked_to_stop(self) -> None:
+        """Return when a stop is requested; StartupError when the server ends before."""
+        while not self._stop_requests.any:
+            self._expect_alive()
+            time.sleep(POLL_S)
+
+    def stop(self) -> list[psutil.Process]:
+        """End every process of the launch; return those that could not be ended."""
+        self._quiet = True
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+        deadline_s = time.monotonic() + STOP_GRACE_S
+        while self._child.poll() is None and time.monotonic() < deadline_s:
+            if self._stop_requests.hurry:
+                break
+            time.sleep(POLL_S)
+        left = self._tree.end(lambda: self._stop_requests.hurry)
+        if self._child.poll() is not None:
+            self._forwarder.join(FORWARDING_TIMEOUT_S)
+        return left
+
+    def _expect_alive(self) -> None:
+        if self._child.poll() is not None:
+            self._forwarder.join(FORWARDING_TIMEOUT_S)
+            code = self._child.returncode
+            raise StartupError(f"the server ended by itself (exit code {code}); see above")
+
+    def _forward(self) -> None:
+        """Pass the server's output on, and catch the dashboard's address in it."""
+        assert self._child.stdout is not None
+        with self._child.stdout as output:
+            for line in output:
+                if self._dashboard_url is None and (found := _DASHBOARD.search(line)):
+                    self._dashboard_url = found[1]
+                if not self._quiet:
+                    _say(line.rstrip("\n"))
+
+
+def serve(path: Path) -> None:
+    """Serve the configuration file until Ctrl-C, SIGTERM or SIGHUP.
+
+    Relative paths in the file, such as the registry's folder, count from the working directory.
+
+    Raises:
+        LaunchError: it could not start, ended by itself or (StopError) could not be ended.
+    """
+    config = read_config(path)
+    environment = server_environment(os.environ)
+    check_ports(needed_ports(config, environment))
+    stop = StopRequests()
+    with stop.watched(), _haproxy_folder() as folder:
+        _say(f"Starting {config.path.name}; it takes about 15 s.")
+        server = Server(config, {**haproxy_files(folder), **environment}, stop)
+        try:
+            server.wait_until_it_answers()
+            if not stop.any:
+                _say(banner(config))
+            server.wait_until_asked_to_stop()
+            _say("Stopping; press Ctrl-C again to stop at once.")
+        finally:
+            left = server.stop()
+        if left:
+            names = ", ".join(f"{each.name()} (pid {each.pid})" for each in left)
+            raise StopError(names)
+        _say("Stopped.")
+
+
+@contextmanager
+def _haproxy_folder() -> Iterator[Path]:
+    """Yield a new folder; not below TMPDIR, which may be too long for the sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix="tradeserve-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def banner(config: ServeConfig) -> str:
+    """Return what to tell once the server answers: where it is, how to call and how to stop it."""
+    host = "localhost" if config.host in {"0.0.0.0", "127.0.0.1", "::"} else config.host  # noqa: S104
+    url = f"http://{host}:{config.port}"
+    sample = config.path.parent / SAMPLE_REQUEST
+    if sample.is_file():
+        call = (
+            f"curl -s {url}/api/ml/predict -H 'Content-Type: application/json' "
+            f"-d @{shlex.quote(str(sample))}"
+        )
+    else:
+        call = f"curl -s {url}{HEALTH_PATH}"
+    return f"\nServing on {url}\nTry it:  {call}\nLogs:    {LOGS}\nStop it: Ctrl-C\n"
+
+
+def _reachable(host: str) -> str:
+    """Return the host to call a server that listens on `host`."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
+
+
+def _say(line: str) -> None:
+    """Print for the operator; the server goes on when nobody reads any more."""
+    try:
+        print(line, flush=True)  # noqa: T201 - this is the command's output
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the rest of the process

@@ -1,0 +1,58 @@
+"""The processes of a launch are found by what they inherit, and ended whatever they do."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from serve_app.launch.process_tree import MARKER, ProcessTree
+
+STUBBORN = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()  # leaves its parent's group, as Ray's and HAProxy's processes do
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def tree():
+    tree = ProcessTree(uuid.uuid4().hex)
+    yield tree
+    tree.end(lambda: True)
+
+
+def start(tree, script):
+    environment = {**os.environ, MARKER: tree.launch}
+    return subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("in_a_hurry", [False, True])
+def test_processes_that_ignore_signals_and_leave_their_group_are_ended(tree, in_a_hurry):
+    with start(tree, STUBBORN) as parent:
+        assert [parent.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        assert len(tree.members()) == 2
+        assert tree.end(lambda: in_a_hurry) == []
+    assert tree.members() == []
+
+
+def test_processes_that_end_by_themselves_are_left_to_it(tree):
+    with start(tree, "pass") as process:
+        assert tree.end(lambda: False) == []
+    assert process.returncode == 0
+
+
+def test_another_launch_is_left_alone(tree):
+    other = ProcessTree(uuid.uuid4().hex)
+    with start(other, STUBBORN) as parent:
+        parent.stdout.readline()
+        assert tree.end(lambda: True) == []
+        assert parent.poll() is None
+        other.end(lambda: True)
