@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import psutil
 import yaml
 
 from serve_app.environment import haproxy_files, server_environment
+from serve_app.launch.ports import HAPROXY_PORTS
 
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MARKER = "TRADESERVE_TEST_CLUSTER"
 
@@ -28,30 +31,29 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(9)
+        (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
         self._other_ports = others
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
         self.environment = {
             **server_environment(os.environ),
             **haproxy_files(folder / "haproxy"),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(others[0]),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(others[1]),
+            **haproxy_ports(),
             "RAY_ADDRESS": self.address,
             MARKER: str(folder),
         }
 
     def start(self) -> None:
-        """Start the head node; relative paths in a configuration are below `folder`."""
-        client, agent_grpc, agent_http, metrics = self._other_ports[2:6]
-        start = [
-            *("start", "--head", "--node-ip-address=127.0.0.1", f"--port={self.gcs_port}"),
-            *(f"--dashboard-port={self.dashboard_port}", f"--ray-client-server-port={client}"),
-            *(f"--dashboard-agent-grpc-port={agent_grpc}", f"--metrics-export-port={metrics}"),
-            *(f"--dashboard-agent-listen-port={agent_http}", f"--temp-dir={self.folder / 'ray'}"),
-            *("--include-dashboard=true", "--disable-usage-stats"),
-        ]
-        self._run("ray", *start, without="RAY_ADDRESS")
+        """Start the head node as the README says; relative paths then count from `folder`."""
+        client, agent_grpc, agent_http, metrics = self._other_ports
+        ports = (
+            f" --node-ip-address=127.0.0.1 --port={self.gcs_port}"
+            f" --dashboard-port={self.dashboard_port} --ray-client-server-port={client}"
+            f" --dashboard-agent-grpc-port={agent_grpc} --metrics-export-port={metrics}"
+            f" --dashboard-agent-listen-port={agent_http} --temp-dir={self.folder / 'ray'}"
+        )
+        environment, start, _deploy = operator_commands()
+        self._run(f"{environment}\n{start}{ports}", without="RAY_ADDRESS")
 
     def deploy(self, args: dict[str, object]) -> None:
         """Deploy the application with these `args`, as `serve deploy` does, and do not wait."""
@@ -69,11 +71,13 @@ class Cluster:
         }
         path = self.folder / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config))
-        self._run("serve", "deploy", str(path), "--address", self._dashboard)
+        _environment, _start, deploy = operator_commands()
+        assert deploy.endswith(f" {path.name}")
+        self._run(f"{deploy} --address {self._dashboard}")
 
     def status(self) -> dict[str, object]:
         """Return what `serve status` says of the application."""
-        answer = yaml.safe_load(self._run("serve", "status", "--address", self._dashboard))
+        answer = yaml.safe_load(self._run(f"{BIN}/serve status --address {self._dashboard}"))
         return answer["applications"]["trading-models"]
 
     def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
@@ -104,7 +108,7 @@ class Cluster:
     def stop(self) -> None:
         """Shut Serve down, then end what is left."""
         try:
-            self._run("serve", "shutdown", "-y", "--address", self._dashboard)
+            self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
         finally:
             for process in self.processes():
                 process.kill()
@@ -122,11 +126,10 @@ class Cluster:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
-    def _run(self, *command: str, without: str = "") -> str:
-        program, *arguments = command
+    def _run(self, script: str, without: str = "") -> str:
         environment = {key: value for key, value in self.environment.items() if key != without}
         done = subprocess.run(
-            [BIN / program, *arguments],
+            ["bash", "-ec", script],
             env=environment,
             cwd=self.folder,
             capture_output=True,
@@ -134,8 +137,29 @@ class Cluster:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def operator_commands() -> list[str]:
+    """Return the README's commands for a cluster of one's own, with this environment's programs."""
+    commands = readme_blocks("On a cluster of your own", "bash")[0].splitlines()
+    return [each.replace(".venv/bin/", f"{BIN}/") for each in commands]
+
+
+def readme_blocks(heading: str, language: str) -> list[str]:
+    """Return the code blocks of a language below a heading of the README."""
+    section = (ROOT / "README.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+
+
+def haproxy_ports() -> dict[str, str]:
+    """Return the variables that move HAProxy's further ports to free ones."""
+    numbers = free_ports(len(HAPROXY_PORTS))
+    return {
+        variable: str(number)
+        for (variable, _, _), number in zip(HAPROXY_PORTS, numbers, strict=True)
+    }
 
 
 def free_ports(count: int) -> list[int]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import aiohttp
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -168,6 +169,26 @@ async def test_a_killed_replica_costs_no_wrong_answer_and_comes_back(cluster, cl
     cluster.wait_until_serving(ALL)
 
 
+TIGHT = {"batching": {"max_batch_size": 1}, "max_ongoing_requests": 1, "max_queued_requests": 1}
+
+
+async def expect_overload(cluster, window):
+    """Far more requests than the limits allow: each is answered, or told when to retry."""
+    body = json.dumps({"symbol": "EURUSD", "features": window.tolist()})
+    statuses = set()
+
+    async def post(session):
+        async with session.post(f"{cluster.url}/api/ml/predict", data=body) as answer:
+            statuses.add(answer.status)
+            if answer.status == 503:
+                assert answer.headers["Retry-After"] == "1"
+                assert (await answer.json())["error"]["code"] == "overloaded"
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(post(session) for _ in range(64)))
+    assert statuses == {200, 503}
+
+
 async def test_redeploying_an_edited_file_follows_the_registry_without_a_lost_request(
     cluster, client, registry, windows
 ):
@@ -182,7 +203,7 @@ async def test_redeploying_an_edited_file_follows_the_registry_without_a_lost_re
     bot = asyncio.create_task(ask())
     try:
         await registry.promote_to_production(NAME, "1.1.0")
-        edited = serving_args(versions=[{"model": NAME, "batching": {"max_batch_size": 8}}])
+        edited = serving_args(versions=[{"model": NAME, **TIGHT}])
         await asyncio.to_thread(cluster.deploy, edited)
         await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:1.1.0"})
     finally:
@@ -190,6 +211,7 @@ async def test_redeploying_an_edited_file_follows_the_registry_without_a_lost_re
         await bot
     assert served == {"1.0.0", "1.1.0"}
     assert (await client.predict("EURUSD", windows[0]))["model_version"] == "1.1.0"
+    await expect_overload(cluster, windows[0])
     await registry.promote_to_production(NAME, "1.0.0")
     await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
     await asyncio.to_thread(cluster.deploy, serving_args())

@@ -1,0 +1,111 @@
+"""`modelctl serve` from the command line to its last process, with a tiny application."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from serve_app.launch.config import read_config
+from serve_app.launch.ports import check_ports, needed_ports
+from tests.integration.cluster import free_ports
+
+ROOT = Path(__file__).parents[2]
+MARKER = "TRADESERVE_TEST_LAUNCH"
+
+
+class Launch:
+    """A configuration on free ports, and an environment by which its processes are found."""
+
+    def __init__(self, folder, builder, ports):
+        http, stats, metrics, fallback = ports
+        self.url = f"http://127.0.0.1:{http}"
+        self.config = folder / "serve_config.yaml"
+        application = {"name": "tiny", "route_prefix": "/"}
+        application["import_path"] = f"tests.integration.tiny_app:{builder}"
+        content = {
+            "proxy_location": "HeadOnly",
+            "http_options": {"host": "127.0.0.1", "port": http},
+            "applications": [application],
+        }
+        self.config.write_text(yaml.safe_dump(content))
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            # What the shell says of other clusters must not matter.
+            "RAY_ADDRESS": "127.0.0.1:9",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+            MARKER: uuid.uuid4().hex,
+        }
+
+    @contextmanager
+    def running(self):
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("modelctl"), "serve", self.config],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                for each in self.processes():
+                    each.kill()
+
+    def processes(self):
+        return [each for each in psutil.process_iter() if self._is_ours(each)]
+
+    def _is_ours(self, process):
+        try:
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return alive and process.environ().get(MARKER) == self.environment[MARKER]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def assert_nothing_is_left(self):
+        assert self.processes() == []
+        check_ports(needed_ports(read_config(self.config), self.environment))
+
+
+@pytest.fixture(scope="module")
+def ports():
+    """The same for every launch here, so that each finds what the one before left behind."""
+    return free_ports(4)
+
+
+def test_an_application_that_cannot_be_built_is_explained_and_leaves_nothing(tmp_path, ports):
+    launch = Launch(tmp_path, "build_nothing", ports)
+    with launch.running() as process:
+        _, errors = process.communicate(timeout=150)
+        assert process.returncode == 1
+        assert errors.splitlines()[-1] == (
+            "error: application 'tiny' could not be deployed: LookupError: no model here"
+        )
+        launch.assert_nothing_is_left()
+
+
+def test_ctrl_c_ends_every_process_and_frees_every_port(tmp_path, ports):
+    launch = Launch(tmp_path, "build", ports)
+    with launch.running() as process:
+        banner = next(line for line in process.stdout if line.startswith("Serving on"))
+        assert banner.split()[-1] == launch.url.replace("127.0.0.1", "localhost")
+        with urllib.request.urlopen(launch.url, timeout=5) as answer:
+            assert answer.read() == b"healthy"
+        names = {each.name() for each in launch.processes()}
+        assert {"raylet", "gcs_server", "haproxy"} <= names
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        launch.assert_nothing_is_left()
