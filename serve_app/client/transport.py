@@ -108,7 +108,8 @@ class Transport:
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 failure = ServerUnreachableError(self.server_url, _problem_of(error))
             except TimeoutError:
-                raise DeadlineExceededError(url, deadline.total_s) from failure
+                # What failed before says more than that the rest of the time did not do either.
+                raise failure or DeadlineExceededError(url, deadline.total_s) from None
             except aiohttp.ClientError as error:
                 raise UnexpectedAnswerError(url, _problem_of(error)) from error
             else:
