@@ -53,7 +53,9 @@ setup:
 	version() { "$$1" --version 2>&1 | head -n 1; }; \
 	if ready; then exit 0; fi; \
 	if command -v flock >/dev/null 2>&1; then \
-		exec 9<Makefile; flock 9; if ready; then exit 0; fi; \
+		exec 9<Makefile; \
+		flock --nonblock 9 || { echo "Waiting for another set-up of $(VENV)"; flock 9; }; \
+		if ready; then exit 0; fi; \
 	fi; \
 	python=; seen=; \
 	for each in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \

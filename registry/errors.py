@@ -3,16 +3,26 @@
     RegistryError
     ├── InvalidNameError            a model name, version or artifact name breaks the rules
     ├── InvalidMetadataError        metadata that cannot be written, or read from disk
+    │   └── SchemaVersionError      metadata written by other software than this
     ├── UnknownModelError           no such model
     ├── UnknownVersionError         the model exists, the version does not
     ├── EmptyStageError             no version of the model holds that stage
     ├── VersionExistsError          a published version is immutable
-    ├── ProductionVersionError      the production version cannot be archived; promote another first
+    ├── DeletedVersionError         a deleted version's number is not used again
+    ├── StageHeldError              the version holds a stage that the operation would leave empty
+    ├── NothingToRollBackError      no earlier production version is left
+    ├── StorageError                the disk is full, read-only, or fails
+    ├── UnsafePathError             a link in the place of a file or folder of the registry
     ├── ArtifactError
     │   ├── MissingArtifactError    the file is not there
     │   ├── CorruptArtifactError    the file's sha256 is not the recorded one
-    │   └── UnreadableArtifactError the file is not what its format promises
-    ├── UnknownArchitectureError    no network class goes by that model type
+    │   ├── UnreadableArtifactError the file is not what its format promises
+    │   └── UnusableModelError      the model loads, but what it answers is no prediction
+    ├── MissingPackageError         the library that runs the artifact is not installed
+    ├── ArchitectureError
+    │   ├── UnknownArchitectureError    no network class goes by that model type
+    │   ├── AmbiguousArchitectureError  several network classes go by that model type
+    │   └── BrokenArchitectureError     an installed network class cannot be used
     └── InputShapeError             an array of another shape than the model takes
 
 Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP.
@@ -46,6 +56,18 @@ class InvalidMetadataError(RegistryError):
 
     def __str__(self) -> str:
         return f"metadata of {self.where} is invalid: {self.problem}"
+
+
+class SchemaVersionError(InvalidMetadataError):
+    """Metadata of a schema that this software does not know."""
+
+    def __init__(self, where: str, expected: int, received: object) -> None:
+        super().__init__(where, f"expected schema version {expected}, received {received!r}")
+        self.args = (where, expected, received)
+        self.expected, self.received = expected, received
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; read it with the software that wrote it"
 
 
 class UnknownModelError(RegistryError):
@@ -101,17 +123,76 @@ class VersionExistsError(RegistryError):
         )
 
 
-class ProductionVersionError(RegistryError):
-    """The operation is not allowed on the version in production."""
+class DeletedVersionError(RegistryError):
+    """The version was deleted; its number stays taken, since replicas may still serve it."""
 
-    def __init__(self, model: str, version: str, operation: str) -> None:
-        super().__init__(model, version, operation)
-        self.model, self.version, self.operation = model, version, operation
+    def __init__(self, model: str, version: str, when: str, by: str) -> None:
+        super().__init__(model, version, when, by)
+        self.model, self.version, self.when, self.by = model, version, when, by
 
     def __str__(self) -> str:
         return (
+            f"version {self.version} of model {self.model!r} was deleted at {self.when} by "
+            f"{self.by}, and a version's number is not used again; register a new version"
+        )
+
+
+class StageHeldError(RegistryError):
+    """The operation is not allowed on a version that holds the stage."""
+
+    def __init__(self, model: str, version: str, stage: str, operation: str) -> None:
+        super().__init__(model, version, stage, operation)
+        self.model, self.version, self.stage, self.operation = model, version, stage, operation
+
+    def __str__(self) -> str:
+        remedy = {
+            "Production": "promote another version first",
+            "Staging": "set another stage first",
+        }[self.stage]
+        return (
             f"cannot {self.operation} version {self.version} of model {self.model!r}: "
-            f"it is in production; promote another version first"
+            f"it is in {self.stage}; {remedy}"
+        )
+
+
+class NothingToRollBackError(RegistryError):
+    """No version was in production before this one, or none of those is left."""
+
+    def __init__(self, model: str, current: str | None) -> None:
+        super().__init__(model, current)
+        self.model, self.current = model, current
+
+    def __str__(self) -> str:
+        return (
+            f"cannot roll back model {self.model!r}: no production version before "
+            f"{self.current or 'the first'} is left; promote the version you want"
+        )
+
+
+class StorageError(RegistryError):
+    """The file system refused; nothing was changed."""
+
+    def __init__(self, where: Path | str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return (
+            f"cannot write below {self.where}: {self.problem}; nothing was changed, "
+            f"free the disk or the permission and try again"
+        )
+
+
+class UnsafePathError(RegistryError):
+    """A link stands where the registry keeps a file or folder of its own."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is a link and may lead out of the registry; replace it by what it names"
         )
 
 
@@ -157,7 +238,36 @@ class UnreadableArtifactError(ArtifactError):
         return f"cannot load {self.path} as {self.expected}: {self.problem}"
 
 
-class UnknownArchitectureError(RegistryError):
+class UnusableModelError(ArtifactError):
+    """A model that loads, but does not run or answers with something that is no prediction."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{self.path} gives no usable prediction: {self.problem}"
+
+
+class MissingPackageError(RegistryError):
+    """A library that is needed to run an artifact is not installed."""
+
+    def __init__(self, path: Path | str, package: str, extra: str) -> None:
+        super().__init__(path, package, extra)
+        self.path, self.package, self.extra = path, package, extra
+
+    def __str__(self) -> str:
+        return (
+            f"cannot run {self.path} without {self.package}; "
+            f"install it: pip install 'tradeserve[{self.extra}]'"
+        )
+
+
+class ArchitectureError(RegistryError):
+    """Base of what can be wrong with a model type."""
+
+
+class UnknownArchitectureError(ArchitectureError):
     """No network class is known by that model type."""
 
     def __init__(self, model_type: str, known: Sequence[str]) -> None:
@@ -165,7 +275,35 @@ class UnknownArchitectureError(RegistryError):
         self.model_type, self.known = model_type, tuple(known)
 
     def __str__(self) -> str:
-        return f"unknown model type {self.model_type!r}; known: {', '.join(self.known)}"
+        return (
+            f"unknown model type {self.model_type!r}; known: {', '.join(self.known)}; install "
+            f"another as an entry point of the group tradeserve.architectures"
+        )
+
+
+class AmbiguousArchitectureError(ArchitectureError):
+    """Several network classes go by that model type."""
+
+    def __init__(self, model_type: str, sources: Sequence[str]) -> None:
+        super().__init__(model_type, tuple(sources))
+        self.model_type, self.sources = model_type, tuple(sources)
+
+    def __str__(self) -> str:
+        return (
+            f"model type {self.model_type!r} is ambiguous, it means {' and '.join(self.sources)}; "
+            f"rename the entry point or uninstall its distribution"
+        )
+
+
+class BrokenArchitectureError(ArchitectureError):
+    """The network class by that model type cannot be used."""
+
+    def __init__(self, model_type: str, source: str, problem: str) -> None:
+        super().__init__(model_type, source, problem)
+        self.model_type, self.source, self.problem = model_type, source, problem
+
+    def __str__(self) -> str:
+        return f"model type {self.model_type!r} of {self.source} cannot be used: {self.problem}"
 
 
 class InputShapeError(RegistryError):

@@ -4,20 +4,26 @@ models/                       the registry
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 held by the one writer at work
     ├── .incoming-…/          a version being registered; not yet part of the registry
+    ├── .deleted-…/           a version being deleted; no longer part of it
+    ├── .intent.json          a change under way, finished or dropped by the next writer
+    ├── history.jsonl         what happened, one line each, only ever added to
     ├── v1.0.0/               a version: immutable artifacts and metadata.json
     ├── v1.1.0/
     ├── production -> v1.0.0  at most one link a stage; the link is the truth
     └── staging -> v1.1.0
 """
 
+import os
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from registry.errors import InvalidNameError
 from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_version, precedence
 
 METADATA = "metadata.json"
+INCOMING, DELETED = ".incoming-", ".deleted-"
 STAGE_LINKS = {stage: name for name, stage in STAGE_NAMES.items()}
 
 
@@ -33,7 +39,7 @@ class Layout:
 
     def version(self, name: str, version: str) -> Path:
         """Return the folder of one version of model `name`."""
-        return self.model(name) / f"v{check_version(version)}"
+        return Path(f"{self.root}/{check_model_name(name)}/v{check_version(version)}")
 
     def metadata(self, name: str, version: str) -> Path:
         """Return the metadata file of one version."""
@@ -45,7 +51,19 @@ class Layout:
 
     def incoming(self, name: str) -> Path:
         """Return a new folder name to fill before it becomes a version."""
-        return self.model(name) / f".incoming-{uuid.uuid4().hex}"
+        return self.model(name) / f"{INCOMING}{uuid.uuid4().hex}"
+
+    def deleted(self, name: str, version: str) -> Path:
+        """Return a new folder name for a version that is on its way out."""
+        return self.model(name) / f"{DELETED}{self.version(name, version).name}-{uuid.uuid4().hex}"
+
+    def history(self, name: str) -> Path:
+        """Return the file of the model's history."""
+        return self.model(name) / "history.jsonl"
+
+    def intent(self, name: str) -> Path:
+        """Return the file of the change under way."""
+        return self.model(name) / ".intent.json"
 
     def stage_link(self, name: str, stage: ModelStage) -> Path:
         """Return the link of the stage `stage` (Production or Staging)."""
@@ -53,27 +71,24 @@ class Layout:
 
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(
-            entry.name
-            for entry in self.root.iterdir()
-            if _is_model_name(entry.name) and entry.is_dir() and not entry.is_symlink()
-        )
+        return sorted(name for name in _folders(self.root) if _is_model_name(name))
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of model `name`, oldest first by semantic precedence."""
-        folder = self.model(name)
-        if not folder.is_dir():
-            return []
-        found = [
-            entry.name[1:]
-            for entry in folder.iterdir()
-            if entry.name.startswith("v") and _is_version(entry.name[1:]) and entry.is_dir()
-        ]
-        return sorted(found, key=precedence)
+        folders = (each[1:] for each in _folders(self.model(name)) if each.startswith("v"))
+        return sorted((version for version in folders if _is_version(version)), key=precedence)
 
 
+def _folders(path: Path) -> list[str]:
+    """Return the names of the real folders in `path`; links to folders are none of ours."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+@cache
 def _is_model_name(name: str) -> bool:
     try:
         check_model_name(name)
@@ -82,6 +97,7 @@ def _is_model_name(name: str) -> bool:
     return True
 
 
+@cache
 def _is_version(version: str) -> bool:
     try:
         check_version(version)

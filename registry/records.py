@@ -4,13 +4,23 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import semver
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    field_validator,
+)
 
 from registry.errors import InvalidNameError
+from registry.outputs import check_output_names
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -22,7 +32,7 @@ DIRECTIONS: Mapping[str, int] = {"HOLD": 0, "BUY": 1, "SELL": 2}
 
 
 OUTPUTS = ("direction_logits", "confidence", "expected_return")
-"""What a prediction is made of; the metadata says by which name a model gives each."""
+"""The heads of a network of ours; other models give what `registry.outputs` allows."""
 
 
 class ModelStage(StrEnum):
@@ -54,16 +64,17 @@ class ModelMetadata(BaseModel):
     updated_at: datetime
     description: str = ""
     model_type: str
-    """Name of the network class, for example `HybridCNNLSTM`."""
+    """Name of the network class, for example `HybridCNNLSTM`; any word for a version with ONNX
+    files alone."""
     framework: str = "pytorch"
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
     training_params: dict[str, JsonValue] = Field(default_factory=dict)
     dataset_info: dict[str, JsonValue] = Field(default_factory=dict)
     input_shape: tuple[int, ...] = (60, 110)
     """Shape of one sample, without the batch axis: (timesteps, features)."""
-    output_names: dict[str, str] = Field(default_factory=dict)
+    output_names: dict[str, str]
     """Name of the model's output by its meaning: direction_logits, confidence, expected_return."""
-    label_map: dict[int, str] = Field(default_factory=dict)
+    label_map: dict[int, str]
     """HOLD, BUY or SELL by the model's class index."""
     model_size_mb: float
     tags: tuple[str, ...] = ()
@@ -80,12 +91,69 @@ class ModelMetadata(BaseModel):
             )
         return label_map
 
+    @field_validator("output_names")
+    @classmethod
+    def _make_a_prediction(cls, output_names: dict[str, str]) -> dict[str, str]:
+        check_output_names(output_names)
+        return output_names
+
     @field_validator("input_shape")
     @classmethod
     def _is_positive(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"expected (timesteps, features), both at least 1, received {shape}")
         return shape
+
+
+class Action(StrEnum):
+    """What can happen to a version."""
+
+    REGISTERED = "registered"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    STAGED = "staged"
+    UNSTAGED = "unstaged"
+    RETIRED = "retired"
+    METRICS_UPDATED = "metrics updated"
+    DELETED = "deleted"
+
+
+class HistoryEntry(BaseModel):
+    """One line of a model's history: what happened, when, by whom and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    time: AwareDatetime
+    action: Action
+    version: str
+    from_stage: ModelStage | None
+    """None for a registration."""
+    to_stage: ModelStage | None
+    """None for a deletion."""
+    replaced: str | None = None
+    """The version that held the stage until then."""
+    by: str
+    reason: str = ""
+
+    @field_validator("by", "reason")
+    @classmethod
+    def _can_be_written(cls, text: str) -> str:
+        text.encode()  # a lone surrogate is no character
+        return text
+
+
+class Finding(BaseModel):
+    """Something in the registry's folder that should not be so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Below the registry's root."""
+    problem: str
+    remedy: str
+    repairable: bool
+    """Whether `repair` mends it without losing anything."""
 
 
 class ModelInfo(BaseModel):
@@ -130,14 +198,30 @@ def check_artifact_name(name: object) -> str:
 
 def check_version(version: object) -> str:
     """Return `version` if it is a semantic version (semver.org 2.0.0), else raise."""
-    if not isinstance(version, str) or len(version) > 64 or not semver.Version.is_valid(version):
+    if not isinstance(version, str) or len(version) > 64 or not _is_semantic(version):
         raise InvalidNameError("version", version, "a semantic version such as 1.0.0")
     return version
 
 
-def precedence(version: str) -> semver.Version:
-    """Sort key of a semantic version: 1.10.0 after 1.9.0, a pre-release before its release."""
-    return semver.Version.parse(version)
+@cache
+def precedence(version: str) -> tuple[object, ...]:
+    """Sort key of a semantic version (semver.org 2.0.0, item 11): 1.10.0 after 1.9.0.
+
+    A pre-release comes before its release; its identifiers compare as numbers where they are
+    numbers, and these come before words. Build metadata counts last, for a fixed order only.
+    """
+    parsed = semver.Version.parse(version)
+    identifiers = tuple(
+        (0, int(each), "") if each.isdigit() else (1, 0, each)
+        for each in (parsed.prerelease or "").split(".")
+    )
+    is_release = parsed.prerelease is None
+    return (*parsed.to_tuple()[:3], is_release, identifiers, parsed.build or "")
+
+
+@cache
+def _is_semantic(version: str) -> bool:
+    return semver.Version.is_valid(version)
 
 
 def check_reference(reference: object) -> str:

@@ -3,10 +3,13 @@
 Every change is written beside its target, flushed to the disk, and put in place by one rename.
 """
 
+import errno
 import hashlib
 import os
 import uuid
 from pathlib import Path
+
+from registry.errors import UnsafePathError
 
 CHUNK_BYTES = 1 << 20
 
@@ -49,6 +52,39 @@ def publish_folder(filled: Path, target: Path) -> None:
     flush_folder(filled)
     filled.rename(target)
     flush_folder(target.parent)
+
+
+def append_line(target: Path, line: bytes) -> None:
+    """Add a line to a file, flushed to the disk; a torn last line is cut off first."""
+    with target.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    flush_folder(target.parent)
+
+
+def read_file(path: Path | str) -> bytes:
+    """Return a file's content; never through a link in its place.
+
+    Raises:
+        UnsafePathError: `path` is a link.
+        FileNotFoundError: there is nothing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnsafePathError(path) from None
+        raise
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, CHUNK_BYTES):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
 
 
 def point_link(link: Path, target: str) -> None:

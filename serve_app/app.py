@@ -17,7 +17,7 @@ from ray.serve import Application, Deployment
 
 from registry.records import ModelMetadata
 from serve_app.deployments.model_server import ModelServer
-from serve_app.deployments.registry_actor import start_registry_actor
+from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.router import Router
 from serve_app.errors import SettingsError
 from serve_app.routing import RoutingTable, version_key
@@ -36,10 +36,9 @@ def build(args: AppSettings) -> Application:
         SettingsError: nothing to serve, or a folder that is not there.
         registry.errors.RegistryError: a version that is declared but not registered.
     """
-    registry = start_registry_actor(args.registry_root)
-    declared = resolve(args.versions, registry)
+    declared = resolve(args.versions, registry_actor(args.registry_root))
     servers = {
-        version_key(metadata): model_server(metadata, settings, registry)
+        version_key(metadata): model_server(metadata, settings, args.registry_root)
         for metadata, settings in declared
     }
     table = RoutingTable(
@@ -76,7 +75,7 @@ def resolve(
 
 
 def model_server(
-    metadata: ModelMetadata, settings: VersionSettings, registry: ActorHandle[Any]
+    metadata: ModelMetadata, settings: VersionSettings, registry_root: str
 ) -> Application:
     """Return the deployment of one version, named `model:version`."""
     deployment = serve.deployment(
@@ -87,7 +86,7 @@ def model_server(
         ray_actor_options={"num_cpus": settings.num_cpus},
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
     )(ModelServer)
-    return deployment.bind(metadata, settings, registry)
+    return deployment.bind(metadata, settings, registry_root)
 
 
 def router(settings: RouterSettings) -> Deployment:

@@ -98,7 +98,10 @@ class VersionLoadingError(UnavailableError):
         self.model, self.version = model, version
 
     def __str__(self) -> str:
-        return f"{self.model}:{self.version} is still loading; retry in {self.retry_after_s} s"
+        return (
+            f"no replica of {self.model}:{self.version} answers: it is still loading, or it fails "
+            f"and `serve status` says why; retry in {self.retry_after_s} s"
+        )
 
 
 class OverloadedError(UnavailableError):

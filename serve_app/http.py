@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serve_app import schemas
@@ -18,6 +18,9 @@ from serve_app.parsing import parse_batch, parse_json, parse_predict
 from serve_app.service import PredictionService
 
 logger = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""As proxies log a client that left before it was answered."""
 
 
 def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
@@ -31,9 +34,9 @@ def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
     )
     async def predict(request: Request) -> Response:
         """Answer one window of features."""
+        body = await read_body(request, max_body_bytes)
         received_s = time.perf_counter()
-        document = parse_json(await read_body(request, max_body_bytes))
-        return answer(await service.predict(parse_predict(document), received_s))
+        return answer(await service.predict(parse_predict(parse_json(body)), received_s))
 
     @app.post(
         "/api/ml/predict/batch",
@@ -42,9 +45,9 @@ def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
     )
     async def predict_batch(request: Request) -> Response:
         """Answer several windows, one entry each, in their order."""
+        body = await read_body(request, max_body_bytes)
         received_s = time.perf_counter()
-        document = parse_json(await read_body(request, max_body_bytes))
-        return answer(await service.predict_batch(parse_batch(document), received_s))
+        return answer(await service.predict_batch(parse_batch(parse_json(body)), received_s))
 
     @app.get("/api/ml/models", responses=_responses(list[schemas.ModelEntry]))
     async def models() -> Response:
@@ -58,7 +61,9 @@ def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
         report = service.health()
         return answer(report, 503 if report["status"] == "unhealthy" else 200)
 
+    _describe_bodies(app)
     app.add_exception_handler(ServingError, _on_serving_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected_error)
     return app
@@ -88,6 +93,18 @@ def answer(
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
+def _describe_bodies(app: FastAPI) -> None:
+    """Add the bodies that handlers read by themselves to the OpenAPI document."""
+    framework_openapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = framework_openapi()
+        document["components"]["schemas"].update(schemas.body_schemas())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
 def _responses(success: object) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": success}, "default": {"model": schemas.ErrorAnswer}}
 
@@ -95,6 +112,10 @@ def _responses(success: object) -> dict[int | str, dict[str, Any]]:
 async def _on_serving_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServingError)
     return answer({"error": body_of(error)}, status_of(error), headers_of(error))
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody is left to read it
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

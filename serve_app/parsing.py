@@ -7,16 +7,20 @@ something is wrong with them.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from registry.predictors import Windows
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
-from serve_app.inference.prediction import Windows
 
 MAX_TEXT = 128
+MAX_SHOWN = 40
+"""How much of a mistaken value an error repeats."""
+
 DEFAULT_BATCH_SIZE = 32
 _PREDICT_FIELDS = ("symbol", "features", "model_name", "model_version", "unit_id")
 _BATCH_FIELDS = ("requests", "max_batch_size")
@@ -97,7 +101,8 @@ def parse_batch(document: object) -> BatchRequest:
 def symbol_of(document: object) -> str | None:
     """Return the symbol of a request that failed, if it has one."""
     symbol = document.get("symbol") if isinstance(document, Mapping) else None
-    return symbol if isinstance(symbol, str) else None
+    is_shown = isinstance(symbol, str) and len(symbol) <= MAX_TEXT and _is_unicode(symbol)
+    return symbol if is_shown else None
 
 
 def as_window(features: object, shape: tuple[int, ...]) -> Windows:
@@ -112,15 +117,31 @@ def as_window(features: object, shape: tuple[int, ...]) -> Windows:
             float32 cannot hold.
     """
     expected = _expected(shape)
+    if isinstance(features, list):
+        _refuse_other_lengths(features, shape, expected)
     numbers = _numbers(features, expected)
     if numbers.shape != shape and numbers.shape != (shape[0] * shape[1],):
-        received = " x ".join(map(str, numbers.shape))
+        received = " x ".join(map(str, numbers.shape)) or "1"
         raise InvalidFeaturesError("features", expected, f"{received} numbers")
     with np.errstate(over="ignore"):
         window = np.ascontiguousarray(numbers.reshape(shape), dtype=np.float32)
     if not np.isfinite(window).all():
         raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
     return window
+
+
+def _refuse_other_lengths(features: list[Any], shape: tuple[int, ...], expected: str) -> None:
+    """Refuse a list by its length alone, before time goes into its numbers."""
+    timesteps, columns = shape
+    if features and isinstance(features[0], list):
+        lengths = {len(row) if isinstance(row, list) else 1 for row in features}
+        if lengths != {columns} and len(lengths) > 1:
+            raise InvalidFeaturesError("features", expected, "rows of different lengths")
+        if len(features) != timesteps or lengths != {columns}:
+            received = f"{len(features)} x {lengths.pop()} numbers"
+            raise InvalidFeaturesError("features", expected, received)
+    elif len(features) != timesteps * columns:
+        raise InvalidFeaturesError("features", expected, f"{len(features)} numbers")
 
 
 def _numbers(features: object, expected: str) -> NDArray[Any]:
@@ -136,14 +157,11 @@ def _numbers(features: object, expected: str) -> NDArray[Any]:
 
 
 def _hides_a_boolean(features: list[Any], numbers: NDArray[Any]) -> bool:
-    """Tell whether NumPy took a boolean among numbers for 0 or 1; only those are looked at."""
-    for place in np.argwhere((numbers == 0) | (numbers == 1)).tolist():
-        value: Any = features
-        for index in place:
-            value = value[index]
-        if isinstance(value, bool):
-            return True
-    return False
+    """Tell whether NumPy took a boolean among numbers for 0 or 1; looks only if there are such."""
+    if not ((numbers == 0) | (numbers == 1)).any():
+        return False
+    values = chain.from_iterable(features) if numbers.ndim > 1 else features
+    return bool in set(map(type, values))
 
 
 def _expected(shape: tuple[int, ...]) -> str:
@@ -180,9 +198,8 @@ def _object(what: str, document: object, known: Sequence[str]) -> Mapping[str, A
         raise InvalidRequestError(what, "a JSON object", _describe(document))
     unknown = [key for key in document if key not in known]
     if unknown:
-        raise InvalidRequestError(
-            what, f"the fields {', '.join(known)}", f"unknown {', '.join(map(repr, unknown))}"
-        )
+        received = f"{len(unknown)} unknown, the first {unknown[0][:MAX_SHOWN]!a}"
+        raise InvalidRequestError(what, f"the fields {', '.join(known)}", received)
     return document
 
 
@@ -190,9 +207,18 @@ def _text(fields: Mapping[str, Any], field: str) -> str | None:
     value = fields.get(field)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not _is_unicode(value):
         raise InvalidRequestError(field, f"a text of 1 to {MAX_TEXT} characters", _describe(value))
     return value
+
+
+def _is_unicode(value: str) -> bool:
+    """Tell whether a text can be sent: JSON's escapes can spell half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _describe(value: object) -> str:
@@ -201,9 +227,11 @@ def _describe(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f"the text {value[:40]!r}"
+        return f"the text {value[:MAX_SHOWN]!a}"
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return str(value)[:40]
+    if isinstance(value, int | float):
+        return str(value)[:MAX_SHOWN]
+    return f"a {type(value).__name__}"

@@ -33,10 +33,11 @@ class RoutingTable:
             NotServedError: no such version is behind this server; it lists those that are.
         """
         name = self.default_model if model is None else model
+        wanted = "production" if reference is None else reference
         try:
-            return self._by_reference[name, reference or "production"]
+            return self._by_reference[name, wanted]
         except KeyError:
-            raise NotServedError(name, reference or "production", self.served) from None
+            raise NotServedError(name, wanted, self.served) from None
 
     @cached_property
     def served(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -35,7 +36,9 @@ class PredictionValue(_Schema):
     direction: Literal[0, 1, 2]
     """0 HOLD, 1 BUY, 2 SELL."""
     confidence: float
-    expected_return: float
+    """Between 0 and 1; of a model that gives none, the probability of the class it chose."""
+    expected_return: float | None
+    """The market's return over the model's horizon; null where the model gives none."""
 
 
 class PredictAnswer(_Schema):
@@ -113,15 +116,20 @@ class HealthAnswer(_Schema):
     uptime_seconds: float
 
 
+BODIES = (PredictBody, BatchBody)
+_REF = "#/components/schemas/{model}"
+
+
 def body_of(schema: type[BaseModel]) -> dict[str, Any]:
     """Return the OpenAPI description of a request body that a handler reads by itself."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": schema.model_json_schema(ref_template="#/components/schemas/{model}")
-                }
-            },
-        }
-    }
+    reference = {"$ref": _REF.format(model=schema.__name__)}
+    content = {"application/json": {"schema": reference}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def body_schemas() -> dict[str, Any]:
+    """Return the schemas that `body_of` refers to, by name."""
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(each, "validation") for each in BODIES]
+    _, definitions = models_json_schema(modes, ref_template=_REF)
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas

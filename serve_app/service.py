@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from registry.predictors import Windows
 from registry.records import ModelMetadata
 from serve_app.errors import (
     BodyTooLargeError,
@@ -20,7 +21,7 @@ from serve_app.errors import (
     VersionLoadingError,
 )
 from serve_app.http_errors import body_of
-from serve_app.inference.prediction import Failure, Prediction, Windows
+from serve_app.inference.prediction import Failure, Prediction
 from serve_app.parsing import BatchRequest, PredictRequest, as_window, parse_predict, symbol_of
 from serve_app.routing import RoutingTable, version_key
 
@@ -86,6 +87,7 @@ class PredictionService:
                 answers[index] = _failed(symbol_of(item), error)
             else:
                 groups[version_key(work.metadata)][index] = work
+            await asyncio.sleep(0)  # a long list must not hold up the other requests
         for answered in await asyncio.gather(
             *(
                 self._predict_group(group, batch.max_batch_size, received_s)

@@ -1,11 +1,7 @@
-"""Network classes by model type, and their checkpoints; the only part of registry with torch."""
+"""Network classes by model type, and their checkpoints."""
 
-from registry.architectures.checkpoint import (
-    ARCHITECTURES,
-    build_network,
-    load_checkpoint,
-    save_checkpoint,
-)
+from registry.architectures.catalogue import ARCHITECTURES, find_architecture
+from registry.architectures.checkpoint import build_network, load_checkpoint, save_checkpoint
 from registry.architectures.hybrid_cnn_lstm import OUTPUT_NAMES, HybridCNNLSTM, NetworkOutput
 
 __all__ = [
@@ -14,6 +10,7 @@ __all__ = [
     "HybridCNNLSTM",
     "NetworkOutput",
     "build_network",
+    "find_architecture",
     "load_checkpoint",
     "save_checkpoint",
 ]

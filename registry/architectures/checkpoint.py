@@ -5,17 +5,13 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.architectures.hybrid_cnn_lstm import HybridCNNLSTM
-from registry.errors import MissingArtifactError, UnknownArchitectureError, UnreadableArtifactError
-
-ARCHITECTURES: Mapping[str, type[nn.Module]] = MappingProxyType({"HybridCNNLSTM": HybridCNNLSTM})
-"""Network class by model type."""
+from registry.architectures.catalogue import find_architecture
+from registry.errors import BrokenArchitectureError, MissingArtifactError, UnreadableArtifactError
 
 CHECKPOINT_FORMAT = (
     "a checkpoint written by registry.architectures.save_checkpoint "
@@ -28,24 +24,39 @@ def build_network(model_type: str, constructor_args: Mapping[str, Any]) -> nn.Mo
     """Build a network with fresh weights.
 
     Raises:
-        UnknownArchitectureError: no class by that model type.
+        ArchitectureError: no usable class by that model type.
         ValueError, TypeError: arguments that the class does not take.
     """
-    return _architecture(model_type)(**constructor_args)
+    return find_architecture(model_type)(**constructor_args)
 
 
-def save_checkpoint(network: nn.Module, path: Path) -> None:
+def save_checkpoint(network: nn.Module, path: Path, model_type: str | None = None) -> None:
     """Write the network's weights and constructor arguments to `path`, replacing what is there.
 
+    Args:
+        network: keeps its constructor's arguments, plain values by name, as `constructor_args`.
+        path: the file to write.
+        model_type: by what name the class is found again; by default its own.
+
     Raises:
-        UnknownArchitectureError: the network's class is none of ARCHITECTURES.
+        ArchitectureError: that name means no usable class, or another one than the network's.
     """
-    model_type = type(network).__name__
-    _architecture(model_type)
+    model_type = type(network).__name__ if model_type is None else model_type
+    architecture = find_architecture(model_type)
+    if type(network) is not architecture:
+        problem = f"expected a network of it to save, received one of {type(network)}"
+        raise BrokenArchitectureError(model_type, str(architecture), problem)
+    constructor_args = getattr(network, "constructor_args", None)
+    if not isinstance(constructor_args, dict):
+        problem = (
+            f"expected the constructor's arguments in a dict `constructor_args` of each network, "
+            f"received {constructor_args!r}"
+        )
+        raise BrokenArchitectureError(model_type, str(architecture), problem)
     torch.save(
         {
             "model_type": model_type,
-            "constructor_args": network.constructor_args,
+            "constructor_args": constructor_args,
             "state_dict": network.state_dict(),
         },
         path,
@@ -58,11 +69,11 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
     Nothing in the file is executed: only tensors and plain values are read from it.
 
     Raises:
-        UnknownArchitectureError: no class by that model type.
+        ArchitectureError: no usable class by that model type.
         MissingArtifactError: there is no such file.
         UnreadableArtifactError: the file is not a checkpoint of that model type.
     """
-    _architecture(model_type)
+    architecture = find_architecture(model_type)
     where = source if isinstance(source, Path) else "the given bytes"
     try:
         content = source.read_bytes() if isinstance(source, Path) else source
@@ -71,7 +82,7 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
     except OSError as error:
         raise UnreadableArtifactError(where, CHECKPOINT_FORMAT, str(error)) from error
     try:
-        network = _restore(model_type, _read(content))
+        network = _restore(model_type, architecture, _read(content))
     except _FormatError as error:
         raise UnreadableArtifactError(where, CHECKPOINT_FORMAT, str(error)) from error
     return network.eval()
@@ -79,13 +90,6 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
 
 class _FormatError(Exception):
     """What is wrong with a checkpoint's content, in words."""
-
-
-def _architecture(model_type: str) -> type[nn.Module]:
-    try:
-        return ARCHITECTURES[model_type]
-    except KeyError:
-        raise UnknownArchitectureError(model_type, sorted(ARCHITECTURES)) from None
 
 
 def _read(content: bytes) -> Mapping[str, Any]:
@@ -111,19 +115,22 @@ def _read(content: bytes) -> Mapping[str, Any]:
     return checkpoint
 
 
-def _restore(model_type: str, checkpoint: Mapping[str, Any]) -> nn.Module:
+def _restore(
+    model_type: str, architecture: type[nn.Module], checkpoint: Mapping[str, Any]
+) -> nn.Module:
     found, constructor_args, state_dict = (checkpoint[key] for key in _KEYS)
     if found != model_type:
         raise _FormatError(f"it holds a {found!r}, not a {model_type!r}")
     if not isinstance(constructor_args, dict) or not isinstance(state_dict, dict):
         raise _FormatError("constructor_args and state_dict must both be dicts")
+    # A user's own class may raise anything.
     try:
-        network = build_network(model_type, constructor_args)
-    except (TypeError, ValueError) as error:
+        network = architecture(**constructor_args)
+    except Exception as error:
         raise _FormatError(f"constructor_args do not fit {model_type}: {error}") from error
     try:
         network.load_state_dict(state_dict)
-    except RuntimeError as error:
+    except Exception as error:
         problem = " ".join(str(error).split())
         raise _FormatError(f"state_dict does not fit constructor_args: {problem}") from error
     return network

@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import orjson
@@ -25,6 +25,7 @@ _MAX_CONNECTIONS = 100
 _KEEPALIVE_S = 30.0
 _MAX_MESSAGE_CHARACTERS = 200
 _UNAVAILABLE = 503
+_PROXY_STATUSES = {404, 500, 502, 504}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,10 @@ class Transport:
     async def call(self, method: str, path: str, body: bytes | None, deadline: Deadline) -> object:
         """Return the JSON of a 200 answer.
 
-        Connection errors and 503 are retried until `deadline`, after the server's Retry-After
-        where that fits in, else after a growing wait; one that would pass it is not begun. The
-        server may therefore see one call twice, which is harmless for predictions.
+        Connection errors, 503 and a proxy's own errors are retried until `deadline`, after the
+        server's Retry-After where that fits in, else after a growing wait; one that would pass it
+        is not begun. The server may therefore see one call twice, which is harmless for
+        predictions.
 
         Raises:
             ServerUnreachableError: no connection, or it broke, until no time was left to retry.
@@ -113,7 +115,7 @@ class Transport:
             except aiohttp.ClientError as error:
                 raise UnexpectedAnswerError(url, _problem_of(error)) from error
             else:
-                if answer.status != _UNAVAILABLE:
+                if not _may_pass(answer):
                     return _content_of(url, answer)
                 failure = _rejection(answer)
                 pause_s = retry_after_s(answer.retry_after)
@@ -182,6 +184,26 @@ async def _send(
         return Answer(response.status, await response.read(), response.headers.get("Retry-After"))
 
 
+def _may_pass(answer: Answer) -> bool:
+    """Tell whether a later try may succeed: 503, or an error that is not the server's own words.
+
+    While the server's proxy or a replica restarts, the proxy answers in its place, in plain text.
+    """
+    if answer.status == _UNAVAILABLE:
+        return True
+    return answer.status in _PROXY_STATUSES and _error_of(answer) is None
+
+
+def _error_of(answer: Answer) -> dict[str, Any] | None:
+    """Return the server's own account of an error, None where the body has none."""
+    try:
+        document = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return None
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, dict) else None
+
+
 def _content_of(url: str, answer: Answer) -> object:
     if answer.status >= 400:
         raise _rejection(answer)
@@ -195,12 +217,8 @@ def _content_of(url: str, answer: Answer) -> object:
 
 def _rejection(answer: Answer) -> ServerRejectedError:
     """Return the server's own words; of a body that has none (a proxy's, say) its first ones."""
-    try:
-        document = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        document = None
-    error = document.get("error") if isinstance(document, dict) else None
-    if isinstance(error, dict):
+    error = _error_of(answer)
+    if error is not None:
         details = dict(error)
         code, message = details.pop("code", "http_error"), details.pop("message", "no message")
         return ServerRejectedError(answer.status, str(code), str(message), details)

@@ -1,70 +1,131 @@
 """The registry actor: the cluster's single writer of the registry folder, on the head node."""
 
-import time
-from importlib.metadata import version
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.actor import ActorHandle
 
-from registry.errors import EmptyStageError
-from registry.folder import RegistryFolder
-from registry.records import STAGE_NAMES, ModelMetadata
+from registry import ModelInfo, ModelRegistry
+from registry.errors import EmptyStageError, InvalidNameError, StorageError
+from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
 from serve_app.errors import SettingsError
 
-NAME = "registry"
+NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
 _HEAD_NODE = "node:__internal_head__"
 
+REPEATABLE = frozenset(
+    {
+        "get_model",
+        "get_production_model",
+        "get_staging_model",
+        "list_models",
+        "compare_models",
+        "history",
+        "production_at",
+        "verify",
+        "repair",
+    }
+)
+"""Methods of ModelRegistry that do no harm when they run twice."""
+
+ONCE = frozenset({"set_model_stage", "rollback", "retire_model", "delete_model", "update_metrics"})
+"""Those that might undo, when they run again, what somebody else did in between."""
+
+
+class SentFile(NamedTuple):
+    """A file that travels to the actor."""
+
+    suffix: str
+    """Of its name, for example `.onnx`."""
+    content: bytes
+
 
 class RegistryActor:
-    """Serves one registry folder to the whole cluster; artifacts leave through the object store."""
+    """Serves one registry folder to the whole cluster; files travel through the object store.
+
+    Ray repeats a call whose answer was lost when the actor died, but for those that would do harm.
+    """
 
     def __init__(self, root: str) -> None:
-        self._root = root
         self._path = Path(root).absolute()
-        self._folder = RegistryFolder(self._path)
+        self._registry = ModelRegistry(self._path)
 
-    def identity(self) -> tuple[str, str]:
-        """Return what makes another actor necessary: the folder and the code's version."""
-        return self._root, _code_version()
+    async def has_folder(self) -> bool:
+        """Return whether the folder is there."""
+        return self._path.is_dir()
 
-    def find(self, model: str, reference: str) -> ModelMetadata | None:
+    async def find(self, model: str, reference: str) -> ModelMetadata | None:
         """Return the version that `reference` means, None for a stage that no version holds."""
-        if not self._path.is_dir():
+        if not await self.has_folder():
             problem = f"no folder at {self._path} on the head node; register a model there first"
             raise SettingsError("registry_root", problem)
         if reference not in STAGE_NAMES:
-            return self._folder.get(model, version=reference).metadata
+            return await self._registry.get_model_metadata(model, reference)
         try:
-            return self._folder.get(model, stage=STAGE_NAMES[reference]).metadata
+            return await self._registry.get_model_metadata(model, stage=STAGE_NAMES[reference])
         except EmptyStageError:
             return None
 
-    def read_artifact(self, model: str, version: str, artifact: str) -> bytes:
+    async def read_artifact(self, model: str, version: str, artifact: str) -> bytes:
         """Return an artifact's content, checked against its sha256."""
-        return self._folder.read_artifact(model, version, artifact)
+        return await self._registry.read_artifact(model, version, artifact)
+
+    async def call(self, method: str, *args: object, **kwargs: object) -> object:
+        """Return what the ModelRegistry's method, one of REPEATABLE, returns."""
+        return await self._call(REPEATABLE, method, *args, **kwargs)
+
+    @ray.method(max_task_retries=0)
+    async def call_once(self, method: str, *args: object, **kwargs: object) -> object:
+        """Return what the ModelRegistry's method, one of ONCE, returns."""
+        return await self._call(ONCE, method, *args, **kwargs)
+
+    @ray.method(max_task_retries=0)
+    async def register(
+        self,
+        name: str,
+        version: str,
+        model: SentFile,
+        artifacts: Mapping[str, bytes],
+        fields: Mapping[str, Any],
+    ) -> ModelInfo:
+        """Register files that came as bytes; see ModelRegistry.register_model."""
+        for artifact in artifacts:
+            check_artifact_name(artifact)
+        with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
+            model_path = Path(folder) / f"model{model.suffix}"
+            paths = {artifact: Path(folder) / "artifacts" / artifact for artifact in artifacts}
+            try:
+                (Path(folder) / "artifacts").mkdir()
+                model_path.write_bytes(model.content)
+                for artifact, path in paths.items():
+                    path.write_bytes(artifacts[artifact])
+            except OSError as error:
+                raise StorageError(folder, str(error)) from error
+            return await self._registry.register_model(
+                name, version, model_path, artifacts=paths, **fields
+            )
+
+    async def _call(
+        self, allowed: frozenset[str], method: str, *args: object, **kwargs: object
+    ) -> object:
+        if method not in allowed:
+            raise InvalidNameError("registry method", method, f"one of {sorted(allowed)}")
+        return await getattr(self._registry, method)(*args, **kwargs)
 
 
-def start_registry_actor(root: str) -> ActorHandle[Any]:
+def registry_actor(root: str) -> ActorHandle[Any]:
     """Return the cluster's registry actor for the folder `root`, started if there is none.
 
-    An actor for another folder, or from other code, is replaced: its state is on the disk.
+    One actor a folder, found by its name: a deployment for another folder, or one that is refused,
+    takes nothing away from the replicas that serve.
     """
-    actor = _get_or_start(root)
-    identity: Any = ray.get(actor.identity.remote())
-    if identity != (root, _code_version()):
-        ray.kill(actor)
-        _wait_until_gone()
-        actor = _get_or_start(root)
-    return actor
-
-
-def _get_or_start(root: str) -> ActorHandle[Any]:
     remote: Any = ray.remote(RegistryActor)
     actor: ActorHandle[Any] = remote.options(
-        name=NAME,
+        name=f"{NAME_PREFIX}{root}",
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,
@@ -77,16 +138,12 @@ def _get_or_start(root: str) -> ActorHandle[Any]:
     return actor
 
 
-def _wait_until_gone(timeout_s: float = 10.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        try:
-            ray.get_actor(NAME, NAMESPACE)
-        except ValueError:
-            return
-        time.sleep(0.05)
-    raise SettingsError("registry_root", f"the former registry actor did not stop in {timeout_s} s")
-
-
-def _code_version() -> str:
-    return version("tradeserve")
+def running_registry_actors() -> dict[str, ActorHandle[Any]]:
+    """Return the cluster's registry actors by their folder."""
+    named = ray.util.list_named_actors(all_namespaces=True)
+    names = [
+        each["name"]
+        for each in named
+        if each["namespace"] == NAMESPACE and each["name"].startswith(NAME_PREFIX)
+    ]
+    return {each.removeprefix(NAME_PREFIX): ray.get_actor(each, NAMESPACE) for each in names}

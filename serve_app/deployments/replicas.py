@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayTaskError
@@ -15,9 +16,15 @@ from ray.serve.exceptions import (
 )
 from ray.serve.handle import DeploymentHandle
 
+from registry.predictors import Windows
 from registry.records import ModelMetadata
-from serve_app.errors import OverloadedError, PredictionFailedError, VersionLoadingError
-from serve_app.inference.prediction import Failure, Prediction, Windows
+from serve_app.errors import (
+    OverloadedError,
+    PredictionFailedError,
+    ServingError,
+    VersionLoadingError,
+)
+from serve_app.inference.prediction import Failure, Prediction
 from serve_app.routing import version_key
 
 logger = logging.getLogger(__name__)
@@ -28,6 +35,12 @@ SILENCE_S = 3.0
 
 ATTEMPTS = 2
 """A prediction may be computed twice without harm, so one lost replica costs no answer."""
+
+MAX_MESSAGE_BYTES = 3_000_000
+"""Of windows in one call; gRPC refuses messages of more than 4 MiB."""
+
+MAX_SHOWN = 200
+"""How much of an unforeseen error the caller is told; the log has all."""
 
 T = TypeVar("T")
 
@@ -77,7 +90,10 @@ class ReplicaBackend:
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
         """Answer windows (batch, timesteps, features), in order."""
-        return await self._call(lambda: self._predict_many.remote(windows))
+        step = max(1, MAX_MESSAGE_BYTES // windows[0].nbytes)
+        parts = [windows[start : start + step] for start in range(0, len(windows), step)]
+        answered = [await self._call(partial(self._predict_many.remote, part)) for part in parts]
+        return [result for part in answered for result in part]
 
     async def _call(self, send: Callable[[], Awaitable[T]]) -> T:
         name, version = self._metadata.name, self._metadata.version
@@ -93,9 +109,15 @@ class ReplicaBackend:
             raise VersionLoadingError(name, version) from None
         except (RayActorError, ReplicaUnavailableError) as error:
             raise PredictionFailedError(name, version, "its replica died") from error
-        except RayTaskError as error:
+        except ServingError:
+            raise
+        except Exception as error:
+            # Over gRPC a replica's own error comes as it is, through an actor call wrapped.
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, ServingError):
+                raise cause from None
             logger.exception("%s:%s failed", name, version)
-            raise PredictionFailedError(name, version, repr(error.cause)) from error
+            raise PredictionFailedError(name, version, repr(cause)[:MAX_SHOWN]) from error
         self._answered_s = self._clock()
         return answer
 

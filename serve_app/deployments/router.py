@@ -9,9 +9,10 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.replicas import ReplicaBackend
 from serve_app.http import build_http
-from serve_app.parsing import PredictRequest
+from serve_app.parsing import parse_predict
 from serve_app.routing import RoutingTable, version_key
 from serve_app.service import PredictionService
 from serve_app.settings import RouterSettings
@@ -27,6 +28,7 @@ class Router:
         table: RoutingTable,
         servers: Mapping[str, DeploymentHandle[Any]],
     ) -> None:
+        log_through_serve()
         self._max_body_bytes = settings.max_body_bytes
         backends = {
             version_key(each): ReplicaBackend(
@@ -50,11 +52,11 @@ class Router:
         unit_id: str | None = None,
     ) -> dict[str, Any]:
         """Answer one window through a handle, as HTTP would; `features` may be an array."""
-        request = PredictRequest(
-            symbol=symbol,
-            features=features,
-            model_name=model_name,
-            model_version=model_version,
-            unit_id=unit_id,
-        )
-        return await self._service.predict(request, perf_counter())
+        document = {
+            "symbol": symbol,
+            "features": features,
+            "model_name": model_name,
+            "model_version": model_version,
+            "unit_id": unit_id,
+        }
+        return await self._service.predict(parse_predict(document), perf_counter())

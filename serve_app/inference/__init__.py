@@ -1,1 +1,1 @@
-"""From a model's artifact to predictions, in one process and without Ray."""
+"""From a model's outputs to predictions, without Ray."""

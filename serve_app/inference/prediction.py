@@ -1,16 +1,13 @@
 """What a model answers for one window, whatever the order of its classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.records import DIRECTIONS, OUTPUTS
-
-Windows: TypeAlias = NDArray[np.float32]
-Outputs: TypeAlias = Mapping[str, NDArray[np.float32]]
+from registry.predictors import Outputs, find_problems
+from registry.records import DIRECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +18,8 @@ class Prediction:
     """0 HOLD, 1 BUY, 2 SELL."""
     confidence: float
     """Between 0 and 1."""
-    expected_return: float
-    """Return of the market over the model's horizon, as a fraction."""
+    expected_return: float | None
+    """Return of the market over the model's horizon, as a fraction; None where it gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +33,41 @@ def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | 
     """Turn a batch of outputs into one result a row.
 
     Args:
-        outputs: by meaning, `direction_logits` (batch, 3), `confidence` (batch, 1) and
-            `expected_return` (batch, 1).
+        outputs: by meaning, see `registry.outputs`. The confidence of a model that gives none is
+            the probability of the class it chose, the softmax where it gives logits.
         label_map: HOLD, BUY or SELL by class index.
 
     Returns:
-        A prediction a row, or a failure where an output is not finite.
+        A prediction a row, or a failure where an output is not finite or no probability.
     """
     wire = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
-    finite = np.all([np.isfinite(outputs[name]).all(axis=1) for name in OUTPUTS], axis=0)
-    classes = outputs["direction_logits"].argmax(axis=1).tolist()
-    confidences = outputs["confidence"][:, 0].tolist()
-    returns = outputs["expected_return"][:, 0].tolist()
+    problems = find_problems(outputs)
+    probabilities = outputs.get("direction_probabilities")
+    scores = outputs["direction_logits"] if probabilities is None else probabilities
+    if "confidence" in outputs:
+        confidences = outputs["confidence"][:, 0]
+    elif probabilities is not None:
+        confidences = probabilities.max(axis=1)
+    else:
+        confidences = _largest_softmax(scores)
+    returns: Sequence[float | None] = (
+        outputs["expected_return"][:, 0].tolist()
+        if "expected_return" in outputs
+        else [None] * len(scores)
+    )
     return [
-        Prediction(wire[index], confidence, expected_return)
-        if usable
-        else Failure("an output is NaN or infinite")
-        for index, confidence, expected_return, usable in zip(
-            classes, confidences, returns, finite.tolist(), strict=True
+        Prediction(wire[index], min(max(confidence, 0.0), 1.0), expected_return)
+        if problem is None
+        else Failure(problem)
+        for index, confidence, expected_return, problem in zip(
+            scores.argmax(axis=1).tolist(), confidences.tolist(), returns, problems, strict=True
         )
     ]
+
+
+def _largest_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    # A row with infinite logits gives NaN here, and is a failure in the end.
+    with np.errstate(invalid="ignore", over="ignore"):
+        below_largest = logits - logits.max(axis=1, keepdims=True)
+    probabilities: NDArray[np.float32] = 1 / np.exp(below_largest).sum(axis=1)
+    return probabilities

@@ -21,7 +21,7 @@ def answers(url: str) -> bool:
 def application_states(dashboard_url: str) -> Mapping[str, Any]:
     """Return what Ray's dashboard knows of every application by its name; {} if it is not up."""
     body = _body(f"{dashboard_url}/api/serve/applications/")
-    states: Mapping[str, Any] = {} if body is None else json.loads(body)["applications"]
+    states: Mapping[str, Any] = {} if body is None else json.loads(body).get("applications", {})
     return states
 
 
@@ -42,6 +42,17 @@ def failure(states: Mapping[str, Any]) -> tuple[str, str] | None:
         cause = lines[-1] if lines else "Ray gives no reason"
         return f"application {name!r} could not be deployed: {cause}", details
     return None
+
+
+def trouble(states: Mapping[str, Any]) -> str | None:
+    """Return what fails while the rest may serve, in a line; None when nothing does."""
+    for state in states.values():
+        for name, deployment in state["deployments"].items():
+            lines = [line.strip() for line in deployment["message"].splitlines() if line.strip()]
+            if lines and deployment["status"] != "HEALTHY":
+                return f"{name} is {deployment['status']}: {lines[-1]}"
+    found = failure(states)
+    return found[0] if found else None
 
 
 def progress(states: Mapping[str, Any]) -> str:

@@ -23,12 +23,13 @@ from serve_app.launch.config import ServeConfig, read_config
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from serve_app.launch.readiness import answers, application_states, failure, progress
+from serve_app.launch.readiness import answers, application_states, failure, progress, trouble
 
 STARTUP_TIMEOUT_S = 120.0
 STOP_GRACE_S = 6.0
 """How long Serve may take to drain its routers before everything is killed."""
 POLL_S = 0.2
+WATCH_EVERY_POLLS = 25
 HEALTH_PATH = "/api/ml/health"
 SAMPLE_REQUEST = Path("examples/eurusd/sample_request.json")
 """Below the configuration's folder."""
@@ -122,8 +123,16 @@ class Server:
 
     def wait_until_asked_to_stop(self) -> None:
         """Return when a stop is requested; StartupError when the server ends before."""
+        told: str | None = None
+        polls = 0
         while not self._stop_requests.any:
             self._expect_alive()
+            if self._dashboard_url and polls % WATCH_EVERY_POLLS == 0:
+                problem = trouble(application_states(self._dashboard_url))
+                if problem is not None and problem != told:
+                    _say(f"\nwarning: {problem}; what else is served goes on")
+                told = problem
+            polls += 1
             time.sleep(POLL_S)
 
     def stop(self) -> list[psutil.Process]:

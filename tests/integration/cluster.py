@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -21,6 +23,7 @@ from serve_app.launch.ports import HAPROXY_PORTS
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MARKER = "TRADESERVE_TEST_CLUSTER"
+FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
 
 
 class Cluster:
@@ -40,6 +43,8 @@ class Cluster:
             **haproxy_files(folder / "haproxy"),
             **haproxy_ports(),
             "RAY_ADDRESS": self.address,
+            # The nodes' artifact caches are this cluster's own: no earlier run has filled them.
+            "TMPDIR": str(folder),
             MARKER: str(folder),
         }
 
@@ -101,14 +106,54 @@ class Cluster:
         title = f"ray::ServeReplica:trading-models:{deployment}"
         return [each for each in self.processes() if " ".join(each.cmdline()).startswith(title)]
 
+    def registry_actor(self) -> psutil.Process:
+        """Return the registry actor's process."""
+        (process,) = (
+            each
+            for each in self.processes()
+            if " ".join(each.cmdline()).startswith("ray::RegistryActor")
+        )
+        return process
+
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
         return [each for each in psutil.process_iter() if self._is_ours(each)]
 
+    @contextmanager
+    def far_node(self) -> Iterator[Path]:
+        """Run a second node, which finds an empty folder where the first has `models`.
+
+        It has the resource `far` and no CPUs, so that only what asks for it runs there. Yields its
+        TMPDIR. In a mount namespace of its own, which ends with its last process.
+        """
+        temporary = self.folder / "far"
+        temporary.mkdir()
+        agent_grpc, agent_http, metrics = free_ports(3)
+        script = (
+            f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
+            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2 --num-cpus=0"
+            f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
+            f" --temp-dir={temporary} --metrics-export-port={metrics}"
+            f" --dashboard-agent-grpc-port={agent_grpc} --dashboard-agent-listen-port={agent_http}"
+        )
+        environment = {**self.environment, "TMPDIR": str(temporary), FAR_MARKER: str(self.folder)}
+        try:
+            self._run(f"unshare --mount bash -ec {shlex.quote(script)}", environment=environment)
+            yield temporary
+        finally:
+            far = [each for each in psutil.process_iter() if self._is_ours(each, FAR_MARKER)]
+            for process in far:
+                process.kill()
+            psutil.wait_procs(far, timeout=10)
+
+    def shutdown(self) -> None:
+        """Stop everything that Serve runs; the cluster itself stays."""
+        self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
+
     def stop(self) -> None:
         """Shut Serve down, then end what is left."""
         try:
-            self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
+            self.shutdown()
         finally:
             for process in self.processes():
                 process.kill()
@@ -119,15 +164,18 @@ class Cluster:
     def _dashboard(self) -> str:
         return f"http://127.0.0.1:{self.dashboard_port}"
 
-    def _is_ours(self, process: psutil.Process) -> bool:
+    def _is_ours(self, process: psutil.Process, marker: str = MARKER) -> bool:
         try:
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and process.environ().get(MARKER) == str(self.folder)
+            return alive and process.environ().get(marker) == str(self.folder)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
-    def _run(self, script: str, without: str = "") -> str:
-        environment = {key: value for key, value in self.environment.items() if key != without}
+    def _run(
+        self, script: str, without: str = "", environment: dict[str, str] | None = None
+    ) -> str:
+        environment = environment or self.environment
+        environment = {key: value for key, value in environment.items() if key != without}
         done = subprocess.run(
             ["bash", "-ec", script],
             env=environment,

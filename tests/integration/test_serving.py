@@ -31,7 +31,9 @@ def windows():
 
 @pytest.fixture
 async def client(cluster):
-    async with ModelClient(cluster.url, raise_errors=True, timeout_s=20) as client:
+    async with ModelClient(
+        cluster.url, raise_errors=True, timeout_s=20, batch_timeout_s=20
+    ) as client:
         yield client
 
 
@@ -157,6 +159,52 @@ def test_researchers_reach_the_router_and_a_version_by_handle(cluster, with_flag
     assert done.returncode == 0, done.stderr
 
 
+BAD_WINDOWS = f"""
+import asyncio, numpy as np, ray
+from ray import serve
+from serve_app.errors import InvalidFeaturesError
+
+async def main():
+    version = serve.get_deployment_handle("{NAME}:1.0.0", app_name="trading-models")
+    for bad in (np.zeros((60, 109)), np.full((60, 110), np.nan), [["x"]]):
+        for _ in range(40):
+            try:
+                await version.predict.remote(bad)
+            except InvalidFeaturesError:
+                continue
+            except Exception as error:
+                assert isinstance(error.cause, InvalidFeaturesError), error
+                continue
+            raise AssertionError("answered")
+
+ray.init(namespace="serve", log_to_driver=False)
+asyncio.run(main())
+"""
+
+
+async def test_a_researchers_bad_window_fails_alone_and_not_its_batch_mates(
+    cluster, client, windows, networks
+):
+    wanted = expected(networks["1.0.0"], windows[0])
+    research = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BAD_WINDOWS, env=cluster.environment, stderr=asyncio.subprocess.PIPE
+    )
+    done = asyncio.create_task(research.communicate())
+    while not done.done():
+        answers = await asyncio.gather(*(client.predict("A", windows[0]) for _ in range(8)))
+        assert [answer["prediction"] for answer in answers] == [wanted] * 8
+    _, errors = await done
+    assert research.returncode == 0, errors.decode()
+
+
+async def test_a_large_batch_is_answered_item_by_item(client, windows, networks):
+    """More windows than one gRPC message holds, whatever size the caller names."""
+    requests = [{"symbol": "A", "features": windows[i % 16]} for i in range(180)]
+    answers = await client.batch_predict(requests, max_batch_size=1000)
+    wanted = [expected(networks["1.0.0"], window) for window in windows]
+    assert [answer["prediction"] for answer in answers] == [wanted[i % 16] for i in range(180)]
+
+
 async def test_a_killed_replica_costs_no_wrong_answer_and_comes_back(cluster, client, windows):
     """Meanwhile a request waits or is told to retry, which the client does."""
     (replica,) = cluster.replicas(f"{NAME}:1.0.0")
@@ -218,10 +266,13 @@ async def test_redeploying_an_edited_file_follows_the_registry_without_a_lost_re
     await asyncio.to_thread(cluster.wait_until_serving, ALL)
 
 
-def test_a_configuration_that_cannot_be_served_says_why_and_the_old_one_goes_on(cluster):
+async def test_a_configuration_that_cannot_be_served_says_why_and_the_old_one_goes_on(
+    cluster, client, windows
+):
     mistakes = {
         "versions.0.replicas": {"versions": [{"model": NAME, "replicas": 2}]},
         "has no version '9.9.9'": {"versions": [{"model": NAME, "version": "9.9.9"}]},
+        "no folder at": {"registry_root": "nowhere"},
     }
     for problem, changes in mistakes.items():
         cluster.deploy(serving_args(**changes))
@@ -230,5 +281,11 @@ def test_a_configuration_that_cannot_be_served_says_why_and_the_old_one_goes_on(
             assert time.monotonic() < deadline_s, status
         assert problem in status["message"]
     cluster.wait_until_serving(ALL)
+    (replica,) = cluster.replicas(f"{NAME}:1.0.0")
+    replica.kill()
+    replica.wait(timeout=10)
+    # Only a new replica can answer this, and it needs its registry to start.
+    answer = await client.predict("EURUSD", windows[0], model_version="1.0.0")
+    assert answer["model_version"] == "1.0.0"
     cluster.deploy(serving_args())
     cluster.wait_until_serving(ALL)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from registry import ModelRegistry, ModelStage, errors, get_model_registry
-from registry.folder import RegistryFolder
+from registry.writer import RegistryWriter
 
 NAME = "hybrid_cnn_lstm"
 
@@ -19,7 +19,8 @@ def root(tmp_path):
 
 @pytest.fixture
 def registry(root):
-    return ModelRegistry(root)
+    """Stages without loading: the files here are no models. test_promotion has real ones."""
+    return ModelRegistry(root, check=lambda *_: None)
 
 
 @pytest.fixture
@@ -91,8 +92,9 @@ async def test_promotion_archives_the_former_production_version(registry, model_
     stages = {info.metadata.version: info.metadata.stage for info in await registry.list_models()}
     assert stages == {"1.0.0": ModelStage.ARCHIVED, "1.1.0": ModelStage.PRODUCTION}
     assert (await registry.get_production_model(NAME)).metadata.version == "1.1.0"
+    assert await registry.get_staging_model(NAME) is None
     with pytest.raises(errors.EmptyStageError, match="no Staging version"):
-        await registry.get_staging_model(NAME)
+        await registry.get_model(NAME, stage=ModelStage.STAGING)
 
 
 async def test_a_new_staging_version_replaces_the_former_one(registry, model_file):
@@ -107,7 +109,7 @@ async def test_production_cannot_be_left_empty(registry, model_file):
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     await registry.promote_to_production(NAME, "1.0.0")
     for stage in (ModelStage.STAGING, ModelStage.ARCHIVED, ModelStage.NONE):
-        with pytest.raises(errors.ProductionVersionError, match="promote another version first"):
+        with pytest.raises(errors.StageHeldError, match="promote another version first"):
             await registry.set_model_stage(NAME, "1.0.0", stage)
     assert (await registry.get_production_model(NAME)).metadata.version == "1.0.0"
 
@@ -180,6 +182,44 @@ async def test_broken_metadata_is_named_not_guessed(registry, model_file, conten
         await registry.get_model(NAME, "1.0.0")
 
 
+async def test_one_broken_version_does_not_hide_the_others(registry, root, model_file, caplog):
+    for version in ("1.0.0", "1.1.0"):
+        await registry.register_model(NAME, version, model_file(), "Net")
+    await registry.promote_to_production(NAME, "1.1.0")
+    (root / NAME / "v1.1.0" / "metadata.json").write_text("{")
+    assert [info.metadata.version for info in await registry.list_models()] == ["1.0.0"]
+    assert "left out of the list" in caplog.text
+    await registry.promote_to_production(NAME, "1.0.0")
+    assert (await registry.get_production_model(NAME)).metadata.version == "1.0.0"
+
+
+async def test_a_folder_in_the_place_of_a_link_does_not_hide_the_versions(
+    registry, root, model_file
+):
+    """What a copy that follows links leaves behind."""
+    await registry.register_model(NAME, "1.0.0", model_file(), "Net")
+    (root / NAME / "production").mkdir()
+    assert (await registry.get_model(NAME, "1.0.0")).metadata.stage is ModelStage.NONE
+    assert len(await registry.list_models(NAME)) == 1
+    with pytest.raises(errors.InvalidMetadataError, match="expected a link to a version's folder"):
+        await registry.get_production_model(NAME)
+
+
+async def test_the_checkpoint_cannot_be_replaced_by_a_further_artifact(registry, model_file):
+    other = model_file(b"other", "other.pt")
+    with pytest.raises(errors.InvalidNameError, match=r"a name other than model\.pt"):
+        await registry.register_model(
+            NAME, "1.0.0", model_file(), "Net", artifacts={"model.pt": other}
+        )
+
+
+async def test_an_unknown_stage_is_named(registry, model_file):
+    await registry.register_model(NAME, "1.0.0", model_file(), "Net")
+    with pytest.raises(errors.InvalidNameError, match="expected one of None, Staging, Production"):
+        await registry.set_model_stage(NAME, "1.0.0", "production")
+    assert await registry.set_model_stage(NAME, "1.0.0", "Staging")
+
+
 async def test_a_folder_copied_under_another_version_is_noticed(registry, model_file):
     info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     info.path.rename(info.path.with_name("v2.0.0"))
@@ -206,9 +246,10 @@ async def test_the_link_decides_when_a_writer_died_before_the_metadata(registry,
 
 
 def test_times_come_from_the_clock_it_was_given(root, model_file):
-    moments = iter([datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)])
-    folder = RegistryFolder(root, now=lambda: next(moments))
+    today = datetime(2026, 1, 1, tzinfo=UTC)
+    folder = RegistryWriter(root, check=lambda *_: None, now=lambda: today)
     folder.register(NAME, "1.0.0", {"model.pt": model_file()}, {"model_type": "Net"})
+    today = datetime(2026, 1, 2, tzinfo=UTC)
     folder.set_stage(NAME, "1.0.0", ModelStage.PRODUCTION)
     metadata = folder.get(NAME).metadata
     assert (metadata.created_at.day, metadata.updated_at.day) == (1, 2)
@@ -228,7 +269,12 @@ def test_one_folder_has_one_registry_object(root, tmp_path):
         errors.UnknownVersionError("a", "1.0.0", ["2.0.0"]),
         errors.EmptyStageError("a", "Staging"),
         errors.VersionExistsError("a", "1.0.0", "x", "y"),
-        errors.ProductionVersionError("a", "1.0.0", "archive"),
+        errors.DeletedVersionError("a", "1.0.0", "2026-01-01", "x"),
+        errors.StageHeldError("a", "1.0.0", "Production", "archive"),
+        errors.NothingToRollBackError("a", "1.0.0"),
+        errors.StorageError("a", "disk full"),
+        errors.UnsafePathError("a"),
+        errors.SchemaVersionError("a", 1, 2),
         errors.MissingArtifactError("a", "b"),
         errors.CorruptArtifactError("a", "b", "c"),
         errors.UnreadableArtifactError("a", "b", "c"),

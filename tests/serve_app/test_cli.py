@@ -30,7 +30,12 @@ def root(tmp_path_factory):
     async def fill():
         for version in ("1.0.0", "1.10.0"):
             await registry.register_model(
-                "m", version, checkpoint, "HybridCNNLSTM", metrics={"sharpe_ratio": 2.5}
+                "m",
+                version,
+                checkpoint,
+                "HybridCNNLSTM",
+                metrics={"sharpe_ratio": 2.5},
+                input_shape=(60, 4),
             )
         await registry.promote_to_production("m", "1.0.0")
 

@@ -52,6 +52,12 @@ class TestRetry:
         assert caught.value.details == {"field": "symbol"}
         assert len(server.received[PREDICT]) == 1
 
+    @pytest.mark.parametrize("status", [404, 500, 502, 504])
+    async def test_a_proxys_error_in_the_servers_place_is_retried(self, server, client, status):
+        """While the proxy or a replica restarts it answers in plain text, for parts of a second."""
+        server.script(PREDICT, Reply(b"Path not found", status), Reply(prediction()))
+        assert await client.predict("BTCUSDT", WINDOW) == prediction()
+
     async def test_a_retry_after_past_the_deadline_does_not_forgo_the_time_left(self, server):
         """The server counts in whole seconds, a trading loop in parts of one."""
         server.script(

@@ -1,19 +1,22 @@
-"""From artifacts to predictions."""
+"""From outputs to predictions."""
 
 import numpy as np
 import pytest
 
-from registry.errors import MissingArtifactError, UnreadableArtifactError
-from serve_app.errors import ModelOutputError
 from serve_app.inference.prediction import Failure, Prediction, decode
-from serve_app.inference.predictor import choose_artifact, load_predictor
-from tests.factories import IDENTITY, linear_onnx, metadata
+from tests.factories import IDENTITY
+
+NOT_FINITE = Failure("an output is NaN or infinite")
+
+
+def array(rows):
+    return np.array(rows, dtype=np.float32)
 
 
 def outputs(logits, confidence=0.5, expected_return=0.01):
     batch = len(logits)
     return {
-        "direction_logits": np.array(logits, dtype=np.float32),
+        "direction_logits": array(logits),
         "confidence": np.full((batch, 1), confidence, dtype=np.float32),
         "expected_return": np.full((batch, 1), expected_return, dtype=np.float32),
     }
@@ -24,11 +27,12 @@ def test_directions_are_hold_0_buy_1_sell_2():
     assert [each.direction for each in decode(outputs(rows), IDENTITY)] == [0, 1, 2]
 
 
-def test_another_class_order_is_mapped_never_mislabelled():
+@pytest.mark.parametrize("meaning", ["direction_logits", "direction_probabilities"])
+def test_another_class_order_is_mapped_never_mislabelled(meaning):
     """A model trained with 0=SELL, 1=HOLD, 2=BUY answers 2, 0, 1 on the wire."""
-    rows = [[9, 0, 0], [0, 9, 0], [0, 0, 9]]
+    values = {meaning: array(np.eye(3))}
     label_map = {0: "SELL", 1: "HOLD", 2: "BUY"}
-    assert [each.direction for each in decode(outputs(rows), label_map)] == [2, 0, 1]
+    assert [each.direction for each in decode(values, label_map)] == [2, 0, 1]
 
 
 def test_a_row_that_is_not_finite_fails_alone():
@@ -36,57 +40,54 @@ def test_a_row_that_is_not_finite_fails_alone():
     values["confidence"][2] = np.inf
     assert decode(values, IDENTITY) == [
         Prediction(0, 0.5, pytest.approx(0.01)),
-        Failure("an output is NaN or infinite"),
-        Failure("an output is NaN or infinite"),
+        NOT_FINITE,
+        NOT_FINITE,
     ]
 
 
-def test_an_onnx_model_answers_any_batch():
-    predictor = load_predictor(linear_onnx(), metadata(), num_threads=1)
-    windows = np.arange(5 * 6, dtype=np.float32).reshape(5, 3, 2)
-    values = predictor(windows)
-    np.testing.assert_allclose(values["direction_logits"], windows.reshape(5, 6)[:, :3])
-    np.testing.assert_allclose(values["expected_return"], windows.reshape(5, 6)[:, 1:2])
+def test_without_a_confidence_it_is_the_softmax_of_the_chosen_class():
+    rows = [[1, 2, 3], [3e38, -3e38, 0], [np.inf, 0, 0]]
+    first, second, third = decode({"direction_logits": array(rows)}, IDENTITY)
+    assert first.confidence == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum(), abs=1e-6)
+    assert second == Prediction(0, 1.0, None)
+    assert third == NOT_FINITE
 
 
-def test_outputs_are_found_by_the_names_in_the_metadata():
-    swapped = {
-        "direction_logits": "direction_logits",
-        "confidence": "expected_return",
-        "expected_return": "confidence",
-    }
-    predictor = load_predictor(linear_onnx(), metadata(output_names=swapped), num_threads=1)
-    values = predictor(np.full((1, 3, 2), 7, dtype=np.float32))
-    assert values["confidence"].tolist() == [[7.0]]
+def test_without_a_confidence_it_is_the_probability_of_the_chosen_class():
+    values = {"direction_probabilities": array([[0.2, 0.7, 0.1]])}
+    assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.7), None)]
 
 
-def test_onnx_serves_when_the_version_has_it_and_the_checkpoint_otherwise():
-    both = {"model.pt": "0", "model.onnx": "0"}
-    assert choose_artifact(metadata(artifacts=both)) == "model.onnx"
-    assert choose_artifact(metadata(artifacts={"model.pt": "0"})) == "model.pt"
-    with pytest.raises(MissingArtifactError, match=r"model\.onnx or model\.pt"):
-        choose_artifact(metadata(artifacts={"notes.txt": "0"}))
+def test_a_confidence_of_the_models_own_wins():
+    values = {"direction_probabilities": array([[0.2, 0.7, 0.1]]), "confidence": array([[0.4]])}
+    assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.4), None)]
 
 
-@pytest.mark.parametrize("content", [b"", b"not onnx", linear_onnx()[:100]])
-def test_a_file_that_is_no_model_is_named(content):
-    with pytest.raises(UnreadableArtifactError, match=r"toy/v1\.0\.0/model\.onnx as an ONNX model"):
-        load_predictor(content, metadata(), num_threads=1)
+def test_an_expected_return_is_never_made_up():
+    values = outputs([[9, 0, 0]])
+    assert decode(values, IDENTITY)[0].expected_return == pytest.approx(0.01)
+    del values["expected_return"]
+    assert decode(values, IDENTITY)[0].expected_return is None
 
 
-def test_a_model_without_the_promised_outputs_is_refused():
-    names = {"direction_logits": "logits", "confidence": "confidence", "expected_return": "r"}
-    with pytest.raises(
-        UnreadableArtifactError, match="it has direction_logits, confidence, expected_return"
-    ):
-        load_predictor(linear_onnx(), metadata(output_names=names), num_threads=1)
+def test_rounding_does_not_take_a_confidence_out_of_its_range():
+    values = {**outputs([[9, 0, 0]] * 2), "confidence": array([[1.00001], [-0.00001]])}
+    assert [each.confidence for each in decode(values, IDENTITY)] == [1.0, 0.0]
 
 
-def test_a_model_for_another_input_shape_is_refused():
-    with pytest.raises(UnreadableArtifactError, match=r"input of shape \(batch, 3, 4\)"):
-        load_predictor(linear_onnx(), metadata(input_shape=(3, 4)), num_threads=1)
+@pytest.mark.parametrize("row", [[0.5, 0.7, 0.1], [-0.5, 0.7, 0.8], [3, 2, 1], [0, 0, 0]])
+def test_a_row_of_probabilities_that_are_none_fails_alone(row):
+    good, bad = decode({"direction_probabilities": array([[0.2, 0.7, 0.1], row])}, IDENTITY)
+    assert good.direction == 1
+    assert bad == Failure("direction_probabilities are not between 0 and 1 with a sum of 1")
 
 
-def test_a_model_that_answers_nan_is_refused_before_it_serves():
-    with pytest.raises(ModelOutputError, match="on a warm-up batch of 1, expected finite"):
-        load_predictor(linear_onnx(weight=float("nan")), metadata(), num_threads=1)
+def test_infinite_probabilities_are_called_infinite():
+    values = {"direction_probabilities": array([[np.inf, -np.inf, 1]])}
+    assert decode(values, IDENTITY) == [NOT_FINITE]
+
+
+@pytest.mark.parametrize("confidence", [1.1, -0.1, 70])
+def test_a_confidence_that_is_no_probability_fails(confidence):
+    values = outputs([[9, 0, 0]], confidence=confidence)
+    assert decode(values, IDENTITY) == [Failure("confidence is not between 0 and 1")]

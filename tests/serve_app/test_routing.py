@@ -33,6 +33,7 @@ def test_the_named_version_answers_and_by_default_production(model, reference, e
     ("model", "reference"),
     [
         ("toy", "1.2.0"),
+        ("toy", ""),
         ("toy", "Production"),
         ("absent", None),
         ("other", None),

@@ -15,6 +15,7 @@ from serve_app.errors import (
 from serve_app.inference.prediction import Failure, Prediction
 from serve_app.parsing import BatchRequest, parse_predict
 from serve_app.routing import RoutingTable
+from serve_app.schemas import PredictAnswer
 from serve_app.service import PredictionService
 from tests.factories import metadata
 
@@ -48,6 +49,13 @@ class Backend:
         ]
 
 
+class SilentOnReturns(Backend):
+    """A model that gives no expected return."""
+
+    async def predict_many(self, windows):
+        return [Prediction(self.direction, 0.5, None)] * len(windows)
+
+
 def service(old=None, new=None, max_batch_requests=100):
     backends = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
     table = RoutingTable("toy", [OLD, NEW])
@@ -65,6 +73,12 @@ async def predict(of, document):
 async def predict_batch(of, items, max_batch_size=32):
     batch = BatchRequest(items=items, max_batch_size=max_batch_size)
     return await of.predict_batch(batch, perf_counter())
+
+
+async def test_an_expected_return_that_the_model_does_not_give_is_null():
+    answer = await predict(service(old=SilentOnReturns(1)), request())
+    assert answer["prediction"] == {"direction": 1, "confidence": 0.5, "expected_return": None}
+    PredictAnswer.model_validate(answer)
 
 
 async def test_an_answer_has_every_field_of_the_contract():
@@ -94,7 +108,7 @@ async def test_the_named_version_answers():
 
 async def test_a_version_without_a_ready_replica_is_not_replaced_by_another():
     old = Backend(1, loaded=False)
-    with pytest.raises(VersionLoadingError, match=r"toy:1\.0\.0 is still loading"):
+    with pytest.raises(VersionLoadingError, match=r"no replica of toy:1\.0\.0 answers"):
         await predict(service(old=old), request())
     assert old.batches == []
 

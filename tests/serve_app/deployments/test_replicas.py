@@ -9,8 +9,13 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from serve_app.deployments.replicas import SILENCE_S, ReplicaBackend
-from serve_app.errors import OverloadedError, PredictionFailedError, VersionLoadingError
+from serve_app.deployments.replicas import MAX_MESSAGE_BYTES, SILENCE_S, ReplicaBackend
+from serve_app.errors import (
+    InvalidFeaturesError,
+    OverloadedError,
+    PredictionFailedError,
+    VersionLoadingError,
+)
 from serve_app.inference.prediction import Prediction
 from tests.factories import metadata
 
@@ -80,12 +85,31 @@ async def test_a_deployment_that_is_not_available_is_still_loading():
         await backend(error).predict(WINDOW)
 
 
-async def test_the_replicas_own_error_comes_without_its_traceback():
-    error = RayTaskError("predict", "a long traceback", ValueError("bad weights"))
-    with pytest.raises(
-        PredictionFailedError, match=r"failed to answer: ValueError\('bad weights'\)"
-    ):
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_the_replicas_own_error_comes_without_its_traceback(wrapped):
+    """Over gRPC it comes as it is, through an actor call it is wrapped."""
+    error = ValueError("bad weights")
+    error = RayTaskError("predict", "a long traceback", error) if wrapped else error
+    expected = r"failed to answer: ValueError\('bad weights'\)"
+    with pytest.raises(PredictionFailedError, match=expected):
         await backend(error).predict(WINDOW)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_what_the_replica_refuses_is_refused_in_its_own_words(wrapped):
+    error = InvalidFeaturesError("features", "6 numbers", "5 numbers")
+    error = RayTaskError("predict", "a long traceback", error) if wrapped else error
+    with pytest.raises(InvalidFeaturesError, match="expected 6 numbers, received 5 numbers"):
+        await backend(error).predict(WINDOW)
+
+
+async def test_many_windows_travel_in_messages_that_grpc_takes():
+    """Twice as many bytes as one message holds, and one window more."""
+    window = np.zeros((1000, 1000), dtype=np.float32)[:75]
+    fits = MAX_MESSAGE_BYTES // window.nbytes
+    windows = np.broadcast_to(window, (2 * fits + 1, *window.shape))
+    answers = [[ANSWER] * fits, [ANSWER] * fits, [ANSWER]]
+    assert await backend(*answers).predict_many(windows) == [ANSWER] * len(windows)
 
 
 async def test_a_version_is_loaded_while_it_answers_predictions():

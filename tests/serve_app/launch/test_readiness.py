@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from serve_app.launch.readiness import answers, application_states, failure, progress
+from serve_app.launch.readiness import answers, application_states, failure, progress, trouble
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no model here\n'
 
@@ -73,3 +73,13 @@ def test_the_cause_is_the_failed_deployments_own():
     states = {"a": state("DEPLOY_FAILED", "Failed to update.", Model=failed, Router=waiting)}
     problem, _ = failure(states)
     assert problem.endswith("ValueError: no model here")
+
+
+def test_what_fails_beside_a_server_that_answers_is_told():
+    broken = {"status": "UPDATING", "message": TRACEBACK}
+    sound = {"status": "HEALTHY", "message": ""}
+    assert trouble({"a": state("DEPLOYING", "", Model=broken, Router=sound)}) == (
+        "Model is UPDATING: ValueError: no model here"
+    )
+    assert trouble({"a": state("RUNNING", "", Router=sound)}) is None
+    assert trouble({"a": state("DEPLOY_FAILED", TRACEBACK)}).endswith("ValueError: no model here")

@@ -1,0 +1,82 @@
+"""Finds out, without unpickling it, whether a file would run code when it is loaded.
+
+A state dict written by `torch.save` is a zip file whose pickle rebuilds tensors and plain values;
+a pickled module names its own classes, and any pickle can name any function. This is a check at the
+door, for a clear message early; what keeps code from running is that files are only ever loaded
+with `weights_only=True`.
+"""
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from registry.errors import UnreadableArtifactError
+
+_REBUILDS_DATA = {
+    ("collections", "OrderedDict"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    ("_codecs", "encode"),
+}
+_REBUILDERS = ("torch._utils", "_rebuild_")
+
+
+def refuse_code(path: Path) -> None:
+    """Return if the file is no pickle, or one that only rebuilds tensors and plain values.
+
+    Raises:
+        UnreadableArtifactError: it names a class or function that loading would call.
+    """
+    named = [name for name in _named(path) if not _is_data(*name)]
+    if named:
+        module, attribute = named[0]
+        raise UnreadableArtifactError(
+            path,
+            "weights only (a state dict, saved with save_checkpoint)",
+            f"it is a pickle that would call {module}.{attribute} when it is loaded",
+        )
+
+
+def _is_data(module: str, name: str) -> bool:
+    rebuilder_module, rebuilder_prefix = _REBUILDERS
+    return (
+        (module, name) in _REBUILDS_DATA
+        or (module == rebuilder_module and name.startswith(rebuilder_prefix))
+        or (module in {"torch", "torch.storage"} and name.endswith("Storage"))
+        or (module == "torch" and _DTYPES.fullmatch(name) is not None)
+    )
+
+
+_DTYPES = re.compile(r"b?float\d+(_\w+)?|u?int\d+|complex\d+|bool")
+
+
+def _named(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of everything that the pickles in a file refer to."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            yield from _named_in(file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".pkl"):
+                with archive.open(member) as file:
+                    yield from _named_in(file)
+
+
+def _named_in(file: IO[bytes]) -> Iterator[tuple[str, str]]:
+    strings = ["?", "?"]
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in {"GLOBAL", "INST"}:
+                module, name = str(argument).split(" ", 1)
+                yield module, name
+            elif opcode.name == "STACK_GLOBAL":
+                # Its operands come from the stack: the last two strings, as every pickler writes.
+                yield strings[-2], strings[-1]
+            elif isinstance(argument, str):
+                strings.append(argument)
+    except (ValueError, zipfile.BadZipFile):
+        return  # no pickle, or truncated: nothing after this point can be loaded

@@ -1,0 +1,120 @@
+"""A model on ONNX Runtime, whichever framework it was trained in."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from registry.errors import MissingPackageError, UnreadableArtifactError
+from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
+from registry.records import ModelMetadata
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+
+
+class OnnxPredictor:
+    """A model on ONNX Runtime's CPU provider.
+
+    Its one input is (batch, timesteps, features), or (batch, timesteps * features) for models of
+    flat rows, which get each window in row order.
+
+    Raises:
+        MissingPackageError: onnxruntime is not installed.
+        UnreadableArtifactError: no ONNX model, or one that takes or gives something else than the
+            metadata says.
+    """
+
+    def __init__(
+        self, content: bytes, metadata: ModelMetadata, artifact: str, num_threads: int
+    ) -> None:
+        self._path = path_of(metadata, artifact)
+        names = output_names_of(metadata)
+        self._meanings, self._names = list(names), list(names.values())
+        self._session = _start_session(content, self._path, num_threads)
+        self._check_outputs()
+        taken = self._session.get_inputs()
+        sample = _sample_shape([each.shape for each in taken], metadata.input_shape)
+        if sample is None or taken[0].type not in _INPUT_TYPES:
+            timesteps, features = metadata.input_shape
+            raise UnreadableArtifactError(
+                self._path,
+                f"a model with one input of float or double, of shape (batch, {timesteps}, "
+                f"{features}) or (batch, {timesteps * features})",
+                f"it takes {', '.join(f'{each.name} {each.type} {each.shape}' for each in taken)}",
+            )
+        self._input_name, self._sample = taken[0].name, sample
+        self._dtype = _INPUT_TYPES[taken[0].type]
+
+    def __call__(self, windows: Windows) -> Outputs:
+        """Run the model; see Predictor."""
+        batch = len(windows)
+        samples = windows.reshape(batch, *self._sample).astype(self._dtype, copy=False)
+        values = self._session.run(self._names, {self._input_name: samples})
+        return {
+            meaning: arrange(self._path, meaning, value, batch)
+            for meaning, value in zip(self._meanings, values, strict=True)
+        }
+
+    def _check_outputs(self) -> None:
+        types = {output.name: output.type for output in self._session.get_outputs()}
+        if any(name not in types for name in self._names):
+            raise UnreadableArtifactError(
+                self._path,
+                f"a model with the outputs {', '.join(self._names)}",
+                f"it has {', '.join(types)}",
+            )
+        for name in self._names:
+            if not types[name].startswith("tensor("):
+                raise UnreadableArtifactError(
+                    self._path,
+                    f"a model whose output {name} is a tensor",
+                    f"it is {types[name]}, one map a row; convert the model with zipmap=False "
+                    f"(skl2onnx: options={{'zipmap': False}})",
+                )
+
+
+def _start_session(content: bytes, path: str, num_threads: int) -> "onnxruntime.InferenceSession":
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(path, "onnxruntime", "server") from error
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    # Spinning threads burn the cores that the other replicas need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights in a file beside the model would be sought in the working directory, where nothing
+    # vouches for them. No file lies below the null device.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        expected = "an ONNX model, all its weights in the one file"
+        raise UnreadableArtifactError(path, expected, str(error)) from error
+
+
+def _sample_shape(
+    declared: Sequence[Sequence[int | str | None]], sample: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """Return the shape in which the only input takes a window, None if it takes none.
+
+    Only numbers bind: names and None stand for any size.
+    """
+    if len(declared) != 1:
+        return None
+    for shape in (sample, (math.prod(sample),)):
+        sizes = declared[0][1:]
+        if len(declared[0]) == len(shape) + 1 and all(
+            not isinstance(size, int) or size == wanted
+            for size, wanted in zip(sizes, shape, strict=True)
+        ):
+            return shape
+    return None

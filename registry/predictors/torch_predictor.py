@@ -1,0 +1,55 @@
+"""A model on PyTorch, for versions without an ONNX file."""
+
+from registry.errors import MissingPackageError, UnreadableArtifactError, UnusableModelError
+from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
+from registry.records import ModelMetadata
+
+
+class TorchPredictor:
+    """A network of `registry.architectures`, built-in or the user's own.
+
+    The network takes (batch, timesteps, features) and gives an object, a NamedTuple say, with a
+    tensor by each of the names in `output_names`.
+
+    Raises:
+        MissingPackageError: torch is not installed.
+        ArchitectureError: no usable class by the version's model type.
+        UnreadableArtifactError: the file is not a checkpoint of that model type.
+    """
+
+    def __init__(self, content: bytes, metadata: ModelMetadata, artifact: str) -> None:
+        self._path = path_of(metadata, artifact)
+        try:
+            import torch
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(self._path, "torch", "torch") from error
+
+        from registry.architectures import load_checkpoint
+
+        self._torch = torch
+        self._names = output_names_of(metadata)
+        try:
+            self._network = load_checkpoint(content, metadata.model_type)
+        except UnreadableArtifactError as error:
+            raise UnreadableArtifactError(self._path, error.expected, error.problem) from error
+
+    def set_num_threads(self, num_threads: int) -> None:
+        """Let PyTorch use that many threads, in the whole process."""
+        self._torch.set_num_threads(num_threads)
+
+    def __call__(self, windows: Windows) -> Outputs:
+        """Run the model; see Predictor."""
+        with self._torch.inference_mode():
+            # A copy: arrays that came through a handle may be read-only.
+            values = self._network(self._torch.tensor(windows))
+        missing = [name for name in self._names.values() if not hasattr(values, name)]
+        if missing:
+            raise UnusableModelError(
+                self._path,
+                f"expected an object with {', '.join(self._names.values())} from the network, "
+                f"received {type(values).__name__} without {', '.join(missing)}",
+            )
+        return {
+            meaning: arrange(self._path, meaning, getattr(values, name).numpy(), len(windows))
+            for meaning, name in self._names.items()
+        }

@@ -1,0 +1,270 @@
+"""The registry actor of a real cluster: its crashes, its operators, its other nodes."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.cluster import BIN, ROOT, free_ports
+from tests.integration.conftest import NAME, serving_args
+
+ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
+
+
+@pytest.fixture
+def modelctl(cluster):
+    """Run a command against the cluster; with `refused` it is to end with exit code 1."""
+
+    def run(*arguments, refused=False):
+        done = subprocess.run(
+            [BIN / "modelctl", *arguments, "--server", cluster.address],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == int(refused), (done.stdout, done.stderr)
+        return done
+
+    return run
+
+
+@pytest.fixture
+def asked(modelctl):
+    """Run a command and return its JSON; anything else on stdout fails."""
+
+    def run(*arguments):
+        return json.loads(modelctl(*arguments, "--json").stdout)
+
+    return run
+
+
+def kill(cluster):
+    """SIGKILL the registry actor."""
+    process = cluster.registry_actor()
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+
+
+def drive(cluster, code):
+    """Start a Ray driver of its own, which runs `code`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=cluster.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_actor_comes_back_with_its_state(cluster, asked):
+    before = asked("list")
+    assert {each["version"]: each["stage"] for each in before} == {
+        "1.0.0": "Production",
+        "1.1.0": "Staging",
+        "1.2.0": "None",
+    }
+    killed = cluster.registry_actor()
+    kill(cluster)
+    assert asked("list") == before
+    assert cluster.registry_actor().pid != killed.pid
+
+
+def test_an_operator_promotes_and_rolls_back_against_the_cluster(cluster, asked, registry):
+    assert (
+        asked("promote", NAME, "1.1.0", "--by", "olga", "--reason", "trial")["version"] == "1.1.0"
+    )
+    assert asked("show", NAME, "production")["version"] == "1.1.0"
+    assert asked("rollback", NAME)["version"] == "1.0.0"
+    assert asked("stage", NAME, "1.1.0")["stage"] == "Staging"
+    promoted, rolled_back, staged = asked("history", NAME)[-3:]
+    assert (promoted["action"], promoted["by"], promoted["reason"]) == ("promoted", "olga", "trial")
+    assert (rolled_back["action"], rolled_back["version"]) == ("rolled back", "1.0.0")
+    assert staged["action"] == "staged"
+    assert asked("verify") == []
+
+
+def test_files_travel_to_the_cluster_and_a_version_goes_again(cluster, asked, folder):
+    path = str(folder / "1.0.0.onnx")
+    info = asked("register", "sent", "0.1.0", path, "--type", "HybridCNNLSTM", "--metric", "f1=0.5")
+    digest = hashlib.sha256((folder / "1.0.0.onnx").read_bytes()).hexdigest()
+    assert info["artifacts"] == {"model.onnx": digest}
+    assert info["path"] == str(folder / "models" / "sent" / "v0.1.0")
+    assert asked("delete", "sent", "0.1.0", "--yes")["deleted"]
+    assert {each["name"] for each in asked("list")} == {NAME}
+
+
+def test_what_the_registry_refuses_is_said_in_its_own_words(modelctl):
+    for arguments, problem in {
+        ("show", NAME, "9.9.9"): "error: model 'hybrid_cnn_lstm' has no version '9.9.9'; its",
+        ("promote", "absent", "1.0.0"): "error: no model 'absent' in the registry; registered",
+        ("history", "../x"): "error: invalid model name '../x'",
+        ("retire", NAME, "1.0.0"): "error: cannot retire version 1.0.0",
+    }.items():
+        done = modelctl(*arguments, "--json", refused=True)
+        assert done.stdout == ""
+        assert done.stderr.startswith(problem)
+        assert done.stderr.count("\n") == 1
+
+
+def test_no_cluster_at_the_address_is_said_with_the_remedy():
+    (port,) = free_ports(1)
+    done = subprocess.run(
+        [BIN / "modelctl", "list", "--server", f"127.0.0.1:{port}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"error: no Ray cluster at 127.0.0.1:{port}" in done.stderr
+
+
+CHANGES = 150
+CHANGING = f"""
+import asyncio
+from serve_app.deployments.errors import InterruptedChangeError
+from serve_app.deployments.remote_registry import connect
+
+async def change(remote):
+    for i in range({CHANGES}):
+        try:
+            await remote.update_metrics("{NAME}", "1.2.0", {{"tries": i}}, reason=f"try {{i}}")
+        except InterruptedChangeError:
+            print(i, "interrupted", flush=True)
+        else:
+            print(i, "done", flush=True)
+
+with connect("auto") as remote:
+    asyncio.run(change(remote))
+"""
+
+
+def test_killed_in_the_middle_of_changes_it_loses_none_and_repeats_none(cluster, asked):
+    """What was answered happened once; what was interrupted happened once or not at all."""
+    ends = {}
+    with drive(cluster, CHANGING) as changing:
+        for line in changing.stdout:
+            number, end = line.split()
+            ends[int(number)] = end
+            if int(number) in (20, 57, 103):
+                kill(cluster)
+        assert changing.wait(timeout=60) == 0, changing.stderr.read()
+    assert sorted(ends) == list(range(CHANGES))
+    reasons = [each["reason"] for each in asked("history", NAME)]
+    for number, end in ends.items():
+        times = reasons.count(f"try {number}")
+        assert times == 1 if end == "done" else times <= 1, (number, end, times)
+    assert asked("repair")["left"] == []  # a dead writer may leave an unfinished file
+    assert asked("verify") == []
+    assert asked("show", NAME, "production")["version"] == "1.0.0"
+
+
+def test_it_survives_serve_deploy_and_serve_shutdown(cluster, asked):
+    """The same process goes on, so a trainer that registers meanwhile notices nothing."""
+    process = cluster.registry_actor()
+    before = asked("list")
+    cluster.deploy(serving_args())
+    cluster.wait_until_serving(ALL)
+    assert cluster.registry_actor() == process
+    try:
+        cluster.shutdown()
+        assert asked("list") == before
+        assert cluster.registry_actor() == process
+    finally:
+        cluster.deploy(serving_args())
+        cluster.wait_until_serving(ALL)
+    assert cluster.registry_actor() == process
+
+
+FAR = f"""
+import asyncio, hashlib, json, os, sys, tempfile
+from pathlib import Path
+import numpy as np, ray
+from ray import serve
+from serve_app.deployments.artifacts import fetch, node_cache
+from serve_app.deployments.model_server import ModelServer
+from serve_app.settings import VersionSettings
+
+ON_IT = {{"num_cpus": 0, "resources": {{"far": 0.1}}}}
+MODELS = Path(sys.argv[1])
+
+@ray.remote(**ON_IT)
+def look(registry, metadata, artifact):
+    folder = Path(tempfile.gettempdir()) / f"tradeserve-artifacts-{{os.getuid()}}"
+    kept = {{each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}}
+    content = asyncio.run(fetch(registry, metadata, artifact, node_cache()))
+    return {{
+        "node": ray.get_runtime_context().get_node_id(),
+        "visible": sorted(map(str, MODELS.iterdir())),
+        "folder": str(folder),
+        "kept_by_the_replica": kept,
+        "fetched": hashlib.sha256(content).hexdigest(),
+    }}
+
+async def main():
+    registry = ray.get_actor("registry:models", "serve")
+    metadata = await registry.find.remote("{NAME}", "production")
+    settings = VersionSettings(model="{NAME}", version=metadata.version)
+    deployment = serve.deployment(name="far", ray_actor_options=ON_IT)(ModelServer)
+    bound = deployment.bind(metadata, settings, registry)
+    far = await asyncio.to_thread(serve.run, bound, name="far", route_prefix=None)
+    try:
+        near = serve.get_deployment_handle(f"{NAME}:{{metadata.version}}", "trading-models")
+        window = np.linspace(-1, 1, 6600, dtype=np.float32).reshape(60, 110)
+        there, here = await far.predict.remote(window), await near.predict.remote(window)
+        assert there == here, (there, here)
+        seen = await look.remote(registry, metadata, "model.onnx")
+        seen["extra"] = (await look.remote(registry, metadata, "model.pt"))["fetched"]
+        seen["head"] = ray.get_runtime_context().get_node_id()
+        seen["artifacts"] = metadata.artifacts
+        print(json.dumps(seen))
+    finally:
+        await asyncio.to_thread(serve.delete, "far")
+
+ray.init(namespace="serve", log_to_driver=False)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def mount_namespaces():
+    """Skip where the kernel lets this user have no mount namespace, and only there."""
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode:
+        pytest.skip(f"no second node: no mount namespace of its own ({tried.stderr.strip()})")
+
+
+@pytest.mark.usefixtures("mount_namespaces")
+def test_a_replica_on_a_node_that_cannot_see_the_folder_serves_from_the_object_store(cluster):
+    """Its answers are those of the node that can, and its node keeps the file for the next one."""
+    with cluster.far_node() as temporary:
+        done = subprocess.run(
+            [sys.executable, "-c", FAR, cluster.folder / "models"],
+            env=cluster.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout.splitlines()[-1])
+        assert seen["node"] != seen["head"]
+        assert seen["visible"] == []
+        digest = seen["artifacts"]["model.onnx"]
+        assert seen["fetched"] == digest
+        assert seen["folder"].startswith(str(temporary))
+        assert seen["kept_by_the_replica"] == {digest: digest}
+        assert seen["extra"] == seen["artifacts"]["model.pt"]
+    assert any((cluster.folder / "models").iterdir())
+    cluster.wait_until_serving(ALL)

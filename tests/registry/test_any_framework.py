@@ -1,0 +1,190 @@
+"""Models of other libraries, trained, converted, registered, and asked again."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from registry import ModelRegistry
+from registry.errors import UnreadableArtifactError
+from registry.predictors import load_predictor, try_out
+from serve_app.inference.prediction import decode
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
+SHAPE = (4, 3)
+WIRE = {"HOLD": 0, "BUY": 1, "SELL": 2}
+LABEL_MAPS = [
+    dict(enumerate(("HOLD", "BUY", "SELL"))),
+    dict(enumerate(("SELL", "HOLD", "BUY"))),
+]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in both worlds."""
+
+    framework: str
+    classifier: Any
+    onnx: bytes
+    direction_output: str = "probabilities"
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return np.random.default_rng(7).standard_normal((300, *SHAPE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rows(windows):
+    return windows.reshape(len(windows), -1)
+
+
+@pytest.fixture(scope="module")
+def classes(rows):
+    """Return 0, 1 or 2 by the first and the last number of a row, so that the order matters."""
+    return (rows[:, 0] > 0.3).astype(int) + (rows[:, -1] > 0.2).astype(int)
+
+
+# The libraries are imported when used: together they take seconds.
+
+
+def scikit_learn(rows, classes, model="LogisticRegression", zipmap=False, dtype=np.float32):
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    kinds = {
+        "LogisticRegression": LogisticRegression(),
+        "RandomForestClassifier": RandomForestClassifier(n_estimators=8, random_state=0),
+    }
+    classifier = kinds[model].fit(rows, classes)
+    converted = to_onnx(classifier, rows[:1].astype(dtype), options={"zipmap": zipmap})
+    # With zipmap, skl2onnx names the output otherwise.
+    output = "output_probability" if zipmap else "probabilities"
+    return Converted("scikit-learn", classifier, converted.SerializeToString(), output)
+
+
+def lightgbm(rows, classes, zipmap=False):
+    from lightgbm import LGBMClassifier
+    from onnxmltools.convert import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    classifier = LGBMClassifier(n_estimators=8, min_child_samples=5, num_threads=1, verbose=-1)
+    classifier.fit(rows, classes)
+    converted = convert_lightgbm(
+        classifier,
+        initial_types=[("features", FloatTensorType([None, rows.shape[1]]))],
+        zipmap=zipmap,
+    )
+    return Converted("lightgbm", classifier, converted.SerializeToString())
+
+
+def xgboost(rows, classes):
+    from onnxmltools.convert import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+    from xgboost import XGBClassifier
+
+    classifier = XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1).fit(rows, classes)
+    converted = convert_xgboost(
+        classifier, initial_types=[("features", FloatTensorType([None, rows.shape[1]]))]
+    )
+    return Converted("xgboost", classifier, converted.SerializeToString())
+
+
+TRAININGS = {
+    "LogisticRegression": scikit_learn,
+    "LogisticRegression of doubles": lambda *data: scikit_learn(*data, dtype=np.float64),
+    "RandomForestClassifier": lambda *data: scikit_learn(*data, model="RandomForestClassifier"),
+    "LGBMClassifier": lightgbm,
+    "XGBClassifier": xgboost,
+}
+
+
+@pytest.fixture(scope="module", params=TRAININGS)
+def converted(request, rows, classes):
+    return TRAININGS[request.param](rows, classes)
+
+
+@pytest.fixture
+def register(tmp_path):
+    """Return what registers a model's ONNX file and reads it back."""
+    registry = ModelRegistry(tmp_path / "models")
+
+    async def run(model, label_map=LABEL_MAPS[0]):
+        path = tmp_path / "trained.onnx"
+        path.write_bytes(model.onnx)
+        info = await registry.register_model(
+            name="any",
+            version="1.0.0",
+            model_path=path,
+            model_type=type(model.classifier).__name__,
+            framework=model.framework,
+            input_shape=SHAPE,
+            output_names={"direction_probabilities": model.direction_output},
+            label_map=label_map,
+        )
+        return info.metadata, await registry.read_artifact("any", "1.0.0", "model.onnx")
+
+    return run
+
+
+@pytest.mark.parametrize("label_map", LABEL_MAPS, ids=lambda labels: "-".join(labels.values()))
+async def test_the_registered_model_answers_what_the_library_itself_answers(
+    register, converted, windows, rows, label_map
+):
+    metadata, content = await register(converted, label_map)
+    try_out(metadata, {"model.onnx": content}.__getitem__)
+    predictor = load_predictor(content, metadata, num_threads=1)
+    expected = converted.classifier.predict_proba(rows)
+
+    outputs = predictor(windows)
+    np.testing.assert_allclose(outputs["direction_probabilities"], expected, rtol=0, atol=1e-5)
+    predictions = decode(outputs, metadata.label_map)
+    chosen = [WIRE[label_map[index]] for index in expected.argmax(axis=1)]
+    assert set(chosen) == {0, 1, 2}
+    assert [each.direction for each in predictions] == chosen
+    np.testing.assert_allclose(
+        [each.confidence for each in predictions], expected.max(axis=1), rtol=0, atol=1e-5
+    )
+    assert {each.expected_return for each in predictions} == {None}
+
+
+async def test_classes_that_are_words_stand_in_the_order_of_the_library(
+    register, windows, rows, classes
+):
+    """scikit-learn sorts them: the label map is `dict(enumerate(classifier.classes_))`."""
+    words = np.array(["SELL", "HOLD", "BUY"])[classes]
+    model = scikit_learn(rows, words)
+    label_map = dict(enumerate(model.classifier.classes_.tolist()))
+    assert label_map == {0: "BUY", 1: "HOLD", 2: "SELL"}
+    metadata, content = await register(model, label_map)
+    predictions = decode(load_predictor(content, metadata, num_threads=1)(windows), label_map)
+    expected = [WIRE[word] for word in model.classifier.predict(rows)]
+    assert [each.direction for each in predictions] == expected
+
+
+@pytest.mark.parametrize("train", [scikit_learn, lightgbm])
+async def test_a_map_a_row_is_refused_with_what_to_convert_otherwise(
+    register, rows, classes, train
+):
+    metadata, content = await register(train(rows, classes, zipmap=True))
+    with pytest.raises(UnreadableArtifactError, match=r"seq\(map.*convert .* with zipmap=False"):
+        try_out(metadata, {"model.onnx": content}.__getitem__)
+
+
+def test_the_documented_training_registers_a_model_that_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    environment = {**os.environ, "PYTHONPATH": str(DOCUMENT.parents[1])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    registry = ModelRegistry(tmp_path / "models")
+    metadata = asyncio.run(registry.get_production_model("logistic")).metadata
+    assert metadata.label_map == {0: "BUY", 1: "HOLD", 2: "SELL"}
+    content = asyncio.run(registry.read_artifact("logistic", metadata.version, "model.onnx"))
+    try_out(metadata, {"model.onnx": content}.__getitem__)
