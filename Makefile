@@ -11,7 +11,7 @@ REGISTRY ?= models
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench lock clean setup
+.PHONY: help serve test nightly check bench lock clean setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -22,6 +22,9 @@ serve: setup ## train the example's model if none is registered, and serve on po
 
 test: setup ## run all tests
 	$(VENV)/bin/python -m pytest
+
+nightly: setup ## run the long forms of the tests, about ten minutes
+	$(VENV)/bin/python -m pytest -m nightly
 
 check: setup ## check format, style, types and import rules
 	$(VENV)/bin/ruff format --check .

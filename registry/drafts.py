@@ -66,6 +66,7 @@ def refuse_unwritable(metadata: ModelMetadata) -> None:
     values = metadata.model_dump(exclude={"created_at", "updated_at"})
     try:
         json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+        ModelMetadata.model_validate_json(metadata.model_dump_json())
     except ValueError as error:
         problem = f"expected finite numbers, and text that UTF-8 can write: {error}"
         where = f"{metadata.name}:{metadata.version}"

@@ -12,7 +12,7 @@
     ├── StageHeldError              the version holds a stage that the operation would leave empty
     ├── NothingToRollBackError      no earlier production version is left
     ├── StorageError                the disk is full, read-only, or fails
-    ├── UnsafePathError             a link in the place of a file or folder of the registry
+    ├── UnsafePathError             a link, or another thing, in the place of a file or folder
     ├── ArtifactError
     │   ├── MissingArtifactError    the file is not there
     │   ├── CorruptArtifactError    the file's sha256 is not the recorded one
@@ -192,7 +192,8 @@ class UnsafePathError(RegistryError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is a link and may lead out of the registry; replace it by what it names"
+            f"{self.path} is a link, which may lead out of the registry, or no plain file or "
+            f"folder; replace it by what belongs there"
         )
 
 

@@ -92,12 +92,13 @@ def _of_model(registry: RegistryWriter, name: str) -> Iterator[_Problem]:
 
 def _leftover(registry: RegistryWriter, path: Path) -> _Problem:
     remedy = "repair removes it"
-    if path.name.startswith(INCOMING):
-        problem = "a registration that was interrupted; it is not part of the registry"
-        return _problem(registry, path, problem, remedy, lambda: shutil.rmtree(path))
-    if path.name.startswith(DELETED):
-        problem = "a deletion that was interrupted; the version is gone already"
-        return _problem(registry, path, problem, remedy, lambda: shutil.rmtree(path))
+    if path.is_dir() and not path.is_symlink():
+        if path.name.startswith(INCOMING):
+            problem = "a registration that was interrupted; it is not part of the registry"
+            return _problem(registry, path, problem, remedy, lambda: shutil.rmtree(path))
+        if path.name.startswith(DELETED):
+            problem = "a deletion that was interrupted; the version is gone already"
+            return _problem(registry, path, problem, remedy, lambda: shutil.rmtree(path))
     if _UNFINISHED.fullmatch(path.name):
         problem = "a write that was interrupted before it counted"
         return _problem(registry, path, problem, remedy, path.unlink)
@@ -131,7 +132,7 @@ def _of_version(registry: RegistryWriter, name: str, version: str) -> Iterator[_
 def _of_recorded_stage(registry: RegistryWriter, info: ModelInfo) -> Iterator[_Problem]:
     name, version = info.metadata.name, info.metadata.version
     recorded = registry.recorded_stage(name, version)
-    if recorded is not info.metadata.stage:
+    if recorded is not info.metadata.stage and version != registry.lost_production(name):
         yield _problem(
             registry,
             info.path / METADATA,
@@ -145,6 +146,14 @@ def _of_link(
     registry: RegistryWriter, name: str, stage: ModelStage, versions: list[str]
 ) -> Iterator[_Problem]:
     link = registry.layout.stage_link(name, stage)
+    told = registry.lost_production(name) if stage is ModelStage.PRODUCTION else None
+    if told is not None and (link.is_symlink() or not link.exists()):
+        problem = (
+            f"by the history version {told} is in production, but the link does not lead there"
+        )
+        mend = lambda: store.point_link(link, registry.layout.version(name, told).name)  # noqa: E731
+        yield _problem(registry, link, problem, "repair sets the link anew", mend)
+        return
     try:
         holder = registry.holder(name, stage)
     except InvalidMetadataError as error:
@@ -176,7 +185,7 @@ def _of_history(registry: RegistryWriter, name: str, versions: list[str]) -> Ite
             path,
             "its last line was interrupted",
             "repair cuts it off, as does the next change",
-            registry.journal(name).cut_torn_line,
+            registry.journal(name).mend,
         )
     told = {entry.version for entry in entries}
     for version in versions:

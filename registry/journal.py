@@ -40,13 +40,11 @@ class Journal:
 
     def torn(self) -> bool:
         """Return whether the last line was interrupted while it was written."""
-        content = self._content()
-        return bool(content) and not content.endswith(b"\n")
+        return bool(self._last_piece()) and not _is_entry(self._last_piece())
 
-    def cut_torn_line(self) -> None:
-        """Remove a last line that was interrupted."""
-        whole, _, _torn = self._content().rpartition(b"\n")
-        store.write_file(self._history, whole + b"\n" if whole else b"")
+    def mend(self) -> None:
+        """Remove a last line that was interrupted, and end a whole one that lost its line break."""
+        store.write_file(self._history, b"".join(line + b"\n" for line in self._whole_lines()))
 
     def begin(self, entry: HistoryEntry) -> None:
         """Write down what is going to happen."""
@@ -54,6 +52,8 @@ class Journal:
 
     def finish(self, entry: HistoryEntry) -> None:
         """Add what happened to the history; once, however often it is called."""
+        if self._last_piece():
+            self.mend()
         if self.last() != entry:
             store.append_line(self._history, entry.model_dump_json().encode())
         self.drop()
@@ -63,14 +63,28 @@ class Journal:
         self._intent.unlink(missing_ok=True)
 
     def _whole_lines(self) -> list[bytes]:
-        whole, _, _torn = self._content().rpartition(b"\n")
-        return whole.splitlines()
+        """Return the lines that are entries or claim to be, without what an interruption left."""
+        lines = [line for line in self._content().split(b"\n") if line.strip()]
+        return lines[:-1] if self.torn() else lines
+
+    def _last_piece(self) -> bytes:
+        """Return what stands after the last line break: nothing, in a file that only we wrote."""
+        return self._content().rpartition(b"\n")[2].strip()
 
     def _content(self) -> bytes:
         try:
             return store.read_file(self._history)
         except FileNotFoundError:
             return b""
+
+
+def _is_entry(line: bytes) -> bool:
+    """Tell whether a line is whole; no part of one is JSON."""
+    try:
+        HistoryEntry.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
 
 
 def _parse(path: Path, line: bytes) -> HistoryEntry:

@@ -76,7 +76,7 @@ class Layout:
     def versions(self, name: str) -> list[str]:
         """Return the versions of model `name`, oldest first by semantic precedence."""
         folders = (each[1:] for each in _folders(self.model(name)) if each.startswith("v"))
-        return sorted((version for version in folders if _is_version(version)), key=precedence)
+        return sorted((version for version in folders if is_version(version)), key=precedence)
 
 
 def _folders(path: Path) -> list[str]:
@@ -98,7 +98,8 @@ def _is_model_name(name: str) -> bool:
 
 
 @cache
-def _is_version(version: str) -> bool:
+def is_version(version: str) -> bool:
+    """Tell whether `version` is a semantic version."""
     try:
         check_version(version)
     except InvalidNameError:

@@ -9,6 +9,7 @@ with `weights_only=True`.
 import pickletools
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -30,7 +31,10 @@ def refuse_code(path: Path) -> None:
     Raises:
         UnreadableArtifactError: it names a class or function that loading would call.
     """
-    named = [name for name in _named(path) if not _is_data(*name)]
+    try:
+        named = [name for name in _named(path) if not _is_data(*name)]
+    except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UnreadableArtifactError(path, "a checkpoint", str(error)) from error
     if named:
         module, attribute = named[0]
         raise UnreadableArtifactError(

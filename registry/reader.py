@@ -30,7 +30,7 @@ from registry.errors import (
     UnsafePathError,
 )
 from registry.journal import Journal, production_at
-from registry.layout import METADATA, STAGE_LINKS, Layout
+from registry.layout import METADATA, STAGE_LINKS, Layout, is_version
 from registry.records import (
     SCHEMA_VERSION,
     Action,
@@ -157,7 +157,7 @@ class RegistryReader:
             )
             raise InvalidMetadataError(f"{name}/{link.name}", problem) from error
         version = target.name.removeprefix("v")
-        if str(target) != f"v{version}":
+        if str(target) != f"v{version}" or not is_version(version):
             raise InvalidMetadataError(f"{name}/{link.name}", f"the link leads to {target}")
         return version
 
@@ -195,6 +195,15 @@ class RegistryReader:
             raise InvalidNameError("time", time.isoformat(), "a time with a time zone")
         return production_at(self.history(name), time)
 
+    def lost_production(self, name: str) -> str | None:
+        """Return what the history says is in production, if the link to it is lost or broken."""
+        versions = self.layout.versions(name)
+        if self.holders(name).get(ModelStage.PRODUCTION) in versions:
+            return None
+        entries = self.history(name)
+        told = production_at(entries, entries[-1].time) if entries else None
+        return told if told in versions else None
+
     def compare(self, name: str, version1: str, version2: str) -> Comparison:
         """Return how two versions differ; differences are version2 - version1."""
         return compare(self.get(name, version1).metadata, self.get(name, version2).metadata)
@@ -218,7 +227,7 @@ class RegistryReader:
                     infos.append(self._describe(name, version, holders))
                 except UnknownVersionError:
                     continue  # deleted since
-                except InvalidMetadataError as error:
+                except (InvalidMetadataError, UnsafePathError) as error:
                     logger.warning("left out of the list: %s; verify tells more", error)
                     broken.add(version)
             listed = {info.metadata.version for info in infos} | broken

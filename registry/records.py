@@ -91,6 +91,16 @@ class ModelMetadata(BaseModel):
             )
         return label_map
 
+    @field_validator("artifacts")
+    @classmethod
+    def _are_plain_files(cls, artifacts: dict[str, str]) -> dict[str, str]:
+        for artifact in artifacts:
+            try:
+                check_artifact_name(artifact)
+            except InvalidNameError as error:
+                raise ValueError(str(error)) from error
+        return artifacts
+
     @field_validator("output_names")
     @classmethod
     def _make_a_prediction(cls, output_names: dict[str, str]) -> dict[str, str]:

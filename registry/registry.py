@@ -90,6 +90,8 @@ class ModelRegistry:
         if primary is None:
             expected = "a file named *.pt, *.pth or *.onnx"
             raise InvalidNameError("model file", str(model_path), expected)
+        if isinstance(tags, str):
+            raise InvalidNameError("tags", tags, "a list of words")
         if primary in (artifacts or {}):
             expected = f"a name other than {primary}, which is model_path's own"
             raise InvalidNameError("artifact name", primary, expected)

@@ -6,6 +6,7 @@ Every change is written beside its target, flushed to the disk, and put in place
 import errno
 import hashlib
 import os
+import stat
 import uuid
 from pathlib import Path
 
@@ -69,16 +70,19 @@ def read_file(path: Path | str) -> bytes:
     """Return a file's content; never through a link in its place.
 
     Raises:
-        UnsafePathError: `path` is a link.
+        UnsafePathError: `path` is a link, a folder or a pipe.
         FileNotFoundError: there is nothing.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # Without O_NONBLOCK a pipe in the file's place would hold us up for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UnsafePathError(path) from None
         raise
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnsafePathError(path)
         chunks = []
         while chunk := os.read(descriptor, CHUNK_BYTES):
             chunks.append(chunk)

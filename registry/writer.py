@@ -44,6 +44,9 @@ from registry.records import (
 
 logger = logging.getLogger(__name__)
 
+LOCK_TIMEOUT_S = 60.0
+"""How long a writer waits for another one; a stopped one must not hold up a rollback in silence."""
+
 Check = Callable[[ModelMetadata, Callable[[str], bytes]], None]
 """Loads and runs a version, given its metadata and what reads its artifacts; raises why not."""
 
@@ -143,7 +146,8 @@ class RegistryWriter(RegistryReader):
     def retire(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
         """Archive a version; it then holds no stage."""
         with self._writing(name):
-            if self.get(name, version).metadata.stage is ModelStage.PRODUCTION:
+            present = self.get(name, version).metadata.stage
+            if ModelStage.PRODUCTION is present or version == self.lost_production(name):
                 raise StageHeldError(name, version, ModelStage.PRODUCTION, "retire")
             self._move(name, Action.RETIRED, version, by, reason)
 
@@ -153,6 +157,8 @@ class RegistryWriter(RegistryReader):
             info = self.get(name, version)
             if info.metadata.stage in STAGE_LINKS:
                 raise StageHeldError(name, version, info.metadata.stage, "delete")
+            if version == self.lost_production(name):
+                raise StageHeldError(name, version, ModelStage.PRODUCTION, "delete")
             entry = self._entry(name, Action.DELETED, version, by, reason, info.metadata.stage)
             away = self.layout.deleted(name, version)
             self._change(name, entry, lambda: store.publish_folder(info.path, away))
@@ -198,7 +204,7 @@ class RegistryWriter(RegistryReader):
             raise UnknownModelError(name, self.models())
         self._refuse_link(self.layout.model(name))
         try:
-            with FileLock(self.layout.lock(name)):
+            with FileLock(self.layout.lock(name), timeout=LOCK_TIMEOUT_S):
                 yield
         except OSError as error:
             raise StorageError(self.layout.root, str(error)) from error
@@ -348,7 +354,7 @@ class RegistryWriter(RegistryReader):
         published = self.get(offered.name, offered.version)
         digests = {artifact: store.sha256_of(source) for artifact, source in files.items()}
         refuse_other_content(offered, digests, published.metadata)
-        logger.info(
+        logger.warning(
             "%s:%s is registered already with identical content: nothing to do",
             offered.name,
             offered.version,

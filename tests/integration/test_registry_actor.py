@@ -211,7 +211,7 @@ async def main():
     metadata = await registry.find.remote("{NAME}", "production")
     settings = VersionSettings(model="{NAME}", version=metadata.version)
     deployment = serve.deployment(name="far", ray_actor_options=ON_IT)(ModelServer)
-    bound = deployment.bind(metadata, settings, registry)
+    bound = deployment.bind(metadata, settings, "models")
     far = await asyncio.to_thread(serve.run, bound, name="far", route_prefix=None)
     try:
         near = serve.get_deployment_handle(f"{NAME}:{{metadata.version}}", "trading-models")

@@ -140,7 +140,7 @@ def test_a_file_that_is_a_link_is_not_written_through(registry, folder, sources,
 
 
 @pytest.mark.parametrize("file", ["history.jsonl", ".intent.json", "v1.0.0/metadata.json"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\n", b"[" * 100_000 + b"\n"], ids=len)
+@pytest.mark.parametrize("content", [b"x", b"{}", b"\xff\n", b"[" * 100_000 + b"\n"], ids=len)
 def test_a_file_that_says_nothing_is_named_by_verify_and_repair_goes_on(
     registry, folder, file, content
 ):

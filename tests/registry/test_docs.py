@@ -1,5 +1,6 @@
-"""The snippet of docs/registry.md runs as it stands."""
+"""The snippets of docs/registry.md run as they stand."""
 
+import os
 import re
 import subprocess
 import sys
@@ -29,3 +30,21 @@ def test_the_lifecycle_runs_and_tells_the_history(tmp_path):
     assert len(entries) == 6
     assert entries[-1].endswith("rolled back 1.0.0 bob losses since noon")
     assert (production, difference) == ("1.0.0", "0.0")
+    run_shell_snippet(tmp_path)
+
+
+def run_shell_snippet(folder):
+    """Run modelctl's commands on the folder that the Python snippet filled."""
+    (script,) = re.findall(r"```bash\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"reason": "losses since noon"' in done.stdout

@@ -1,6 +1,7 @@
 """What verify finds, and what repair mends without losing anything."""
 
 import json
+import os
 
 import pytest
 
@@ -104,14 +105,71 @@ def test_what_is_not_the_registrys_is_reported_and_kept(registry, stranger):
     assert path.read_text() == "mine"
 
 
-def test_a_link_to_nowhere_is_mended_for_staging_and_reported_for_production(registry, folder):
+@pytest.mark.parametrize("target", [None, "v9.9.9", "vabc", "../elsewhere"])
+def test_a_lost_production_link_is_set_anew_as_the_history_tells(registry, folder, target):
+    (folder / "production").unlink()
+    if target:
+        (folder / "production").symlink_to(target)
+    assert found(registry) == [("toy/production", True)]
+    with pytest.raises(errors.StageHeldError, match="it is in Production"):
+        registry.delete(NAME, "1.0.0")
+    with pytest.raises(errors.StageHeldError, match="it is in Production"):
+        registry.retire(NAME, "1.0.0")
+    inspection.repair(registry)
+    assert inspection.verify(registry) == []
+    assert registry.holders(NAME)[ModelStage.PRODUCTION] == "1.0.0"
+
+
+def test_promoting_away_from_a_broken_link_works(registry, folder):
+    (folder / "production").unlink()
+    (folder / "production").symlink_to("vabc")
+    registry.set_stage(NAME, "1.1.0", ModelStage.PRODUCTION)
+    assert registry.get(NAME).metadata.version == "1.1.0"
+
+
+def test_a_history_that_lost_its_last_line_break_loses_nothing(registry, folder):
+    """As an editor leaves it; and one with an empty line at its end."""
+    before = registry.history(NAME)
+    path = folder / "history.jsonl"
+    for edit in (lambda content: content[:-1], lambda content: content + b"\n"):
+        path.write_bytes(edit(path.read_bytes()))
+        assert registry.history(NAME) == before
+        assert inspection.verify(registry) == []
+        registry.update_metrics(NAME, "1.0.0", {"accuracy": len(before)})
+        assert registry.history(NAME)[:-1] == before
+        before = registry.history(NAME)
+
+
+def test_what_is_no_plain_file_is_refused_and_holds_nobody_up(registry, folder):
+    metadata = folder / "v1.1.0" / "metadata.json"
+    metadata.unlink()
+    os.mkfifo(metadata)
+    assert [info.metadata.version for info in registry.list_versions()] == ["1.0.0"]
+    metadata.unlink()
+    metadata.mkdir()
+    assert [info.metadata.version for info in registry.list_versions()] == ["1.0.0"]
+    with pytest.raises(errors.UnsafePathError, match="no plain file"):
+        registry.get(NAME, "1.1.0")
+
+
+def test_an_artifact_name_that_leads_out_of_the_version_is_refused(registry, folder):
+    metadata = folder / "v1.1.0" / "metadata.json"
+    document = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**document, "artifacts": {"../../x.pt": "0" * 64}}))
+    with pytest.raises(errors.InvalidMetadataError, match="a plain file name"):
+        registry.read_artifact(NAME, "1.1.0", "../../x.pt")
+
+
+def test_a_link_to_nowhere_is_mended_for_staging_and_reported_without_a_history(registry, folder):
+    (folder / "history.jsonl").unlink()
     for link in ("production", "staging"):
         (folder / link).unlink()
         (folder / link).symlink_to("v9.9.9")
     assert ("toy/production", False) in found(registry)
     assert ("toy/staging", True) in found(registry)
     inspection.repair(registry)
-    assert [path for path, _ in found(registry)] == ["toy/production"]
+    assert "toy/production" in {path for path, _ in found(registry)}
+    assert "toy/staging" not in {path for path, _ in found(registry)}
 
 
 def test_a_stage_that_the_metadata_tells_wrongly_is_written_anew(registry, folder):
