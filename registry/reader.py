@@ -180,6 +180,7 @@ class RegistryReader:
 
     def history(self, name: str) -> list[HistoryEntry]:
         """Return all that happened to a model, oldest first, also to versions since deleted."""
+        self._refuse_link(self.layout.model(name))
         if not self.layout.model(name).is_dir():
             raise UnknownModelError(name, self.models())
         journal = self.journal(name)

@@ -354,10 +354,18 @@ class RegistryWriter(RegistryReader):
         published = self.get(offered.name, offered.version)
         digests = {artifact: store.sha256_of(source) for artifact, source in files.items()}
         refuse_other_content(offered, digests, published.metadata)
+        for artifact in files:
+            self.read_artifact(offered.name, offered.version, artifact)  # or it is damaged there
+        kept = [
+            field
+            for field in ("description", "metrics", "tags")
+            if getattr(offered, field) != getattr(published.metadata, field)
+        ]
         logger.warning(
-            "%s:%s is registered already with identical content: nothing to do",
+            "%s:%s is registered already with identical content: nothing to do%s",
             offered.name,
             offered.version,
+            f"; its {', '.join(kept)} stay as they are, see update_metrics" if kept else "",
         )
         return published
 

@@ -121,11 +121,24 @@ async def test_a_published_version_is_immutable(registry, model_file):
     assert await registry.read_artifact(NAME, "1.0.0", "model.pt") == b"one"
 
 
-async def test_identical_content_is_accepted_again_and_changes_nothing(registry, model_file):
+async def test_identical_content_is_accepted_again_and_changes_nothing(
+    registry, model_file, caplog
+):
     first = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     assert await registry.register_model(NAME, "1.0.0", model_file(), "Net") == first
+    assert "registered already with identical content: nothing to do" in caplog.text
+    again = {"metrics": {"accuracy": 0.9}, "tags": ["new"]}
+    assert await registry.register_model(NAME, "1.0.0", model_file(), "Net", **again) == first
+    assert "its metrics, tags stay as they are, see update_metrics" in caplog.text
     with pytest.raises(errors.VersionExistsError, match="model_type=Net"):
         await registry.register_model(NAME, "1.0.0", model_file(), "Other")
+
+
+async def test_a_damaged_version_is_not_called_identical(registry, model_file):
+    info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
+    info.artifact_path("model.pt").write_bytes(b"junk")
+    with pytest.raises(errors.CorruptArtifactError):
+        await registry.register_model(NAME, "1.0.0", model_file(), "Net")
 
 
 async def test_what_is_not_there_is_named_together_with_what_is(registry, model_file):
