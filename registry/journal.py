@@ -24,11 +24,11 @@ class Journal:
 
     def entries(self) -> list[HistoryEntry]:
         """Return the history's lines, oldest first, without a torn last one."""
-        return [_parse(self._history, line) for line in self._whole_lines()]
+        return [_parse(self._history, line) for line in self._read()[0]]
 
     def last(self) -> HistoryEntry | None:
         """Return the newest entry, None when there is none."""
-        lines = self._whole_lines()
+        lines, _ = self._read()
         return _parse(self._history, lines[-1]) if lines else None
 
     def intent(self) -> HistoryEntry | None:
@@ -40,11 +40,12 @@ class Journal:
 
     def torn(self) -> bool:
         """Return whether the last line was interrupted while it was written."""
-        return bool(self._last_piece()) and not _is_entry(self._last_piece())
+        return self._read()[1]
 
     def mend(self) -> None:
         """Remove a last line that was interrupted, and end a whole one that lost its line break."""
-        store.write_file(self._history, b"".join(line + b"\n" for line in self._whole_lines()))
+        lines, _ = self._read()
+        store.write_file(self._history, b"".join(line + b"\n" for line in lines))
 
     def begin(self, entry: HistoryEntry) -> None:
         """Write down what is going to happen."""
@@ -52,7 +53,8 @@ class Journal:
 
     def finish(self, entry: HistoryEntry) -> None:
         """Add what happened to the history; once, however often it is called."""
-        if self._last_piece():
+        content = self._content()
+        if content and not content.endswith(b"\n"):
             self.mend()
         if self.last() != entry:
             store.append_line(self._history, entry.model_dump_json().encode())
@@ -62,14 +64,15 @@ class Journal:
         """Forget the change under way."""
         self._intent.unlink(missing_ok=True)
 
-    def _whole_lines(self) -> list[bytes]:
-        """Return the lines that are entries or claim to be, without what an interruption left."""
-        lines = [line for line in self._content().split(b"\n") if line.strip()]
-        return lines[:-1] if self.torn() else lines
+    def _read(self) -> tuple[list[bytes], bool]:
+        """Return the lines that are entries or claim to be, and whether one more is torn.
 
-    def _last_piece(self) -> bytes:
-        """Return what stands after the last line break: nothing, in a file that only we wrote."""
-        return self._content().rpartition(b"\n")[2].strip()
+        From one look at the file: a writer may be adding to it.
+        """
+        content = self._content()
+        lines = [line for line in content.split(b"\n") if line.strip()]
+        torn = bool(lines) and not content.endswith(b"\n") and not _is_entry(lines[-1])
+        return (lines[:-1] if torn else lines), torn
 
     def _content(self) -> bytes:
         try:
