@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from optimization.export import export_onnx
-from optimization.parity import onnx_model, torch_model
+from optimization.parity import Model, torch_model
+from optimization.runtime import OnnxModel
 from registry.architectures import HybridCNNLSTM
 
 SHAPE = (60, 110)
@@ -29,7 +30,7 @@ def run(runs: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export_onnx(network, path, SHAPE)
-        models = {"onnx": onnx_model(path), "torch": torch_model(network)}
+        models: dict[str, Model] = {"onnx": OnnxModel(path), "torch": torch_model(network)}
     results = {}
     for batch in BATCHES:
         windows = np.random.default_rng(0).standard_normal((batch, *SHAPE)).astype(np.float32)

@@ -1,43 +1,56 @@
 """From a PyTorch network to one ONNX file that is proven to give the same."""
 
 import copy
+import re
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
+from torch.onnx.errors import UnsupportedOperatorError as TorchUnsupportedOperatorError
 
-from optimization.errors import ExportError, ParityError
-from optimization.parity import Parity, onnx_model, require_parity, torch_model
-from registry.architectures import OUTPUT_NAMES
-from registry.store import write_file
+from optimization.errors import (
+    ExportError,
+    InvalidInputError,
+    OpsetError,
+    OptimizationError,
+    ParityError,
+    UnsupportedOperatorError,
+)
+from optimization.files import check_target, put
+from optimization.outputs import NamedOutputs
+from optimization.parity import Parity, require_parity, run_network, torch_model
+from optimization.runtime import OnnxModel
 
 INPUT_NAME = "windows"
 PROOF_BATCHES = (1, 2, 7, 32)
 """Batch sizes at which every exported file is compared with its network."""
 
+OPSETS = (9, 20)
+"""First and last operator set that the exporter writes."""
+
 # The TorchScript exporter is chosen on purpose: it writes the operator set that it is asked for
 # (the other one stays at 18 when asked for less), one file and no source paths, in a twentieth
-# of the time. What it warns of is either known or proven harmless below.
-_EXPECTED_WARNINGS = (
-    "You are using the legacy TorchScript-based ONNX export",
-    "The feature will be removed",
-    # The shape check of the network looks at sizes that stay fixed.
-    "Converting a tensor to a Python boolean",
-    # Disproved for this file by running it at every batch size of PROOF_BATCHES.
-    "Exporting a model to ONNX with a batch_size other than 1",
-)
+# of the time. What it and the tracing warn of is either known or disproved for this file by
+# running it at every batch size of PROOF_BATCHES.
+
+_TRACED_BATCHES = (1, 2)
+"""A network that squeezes holds on to a batch of 1, another one to the 2; one of them will do."""
 
 
 def export_onnx(
     network: nn.Module,
     output_path: Path,
-    input_shape: tuple[int, int],
+    input_shape: tuple[int, ...],
     opset_version: int = 18,
     tolerance: float = 1e-4,
+    verbose: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Parity:
     """Export `network` to `output_path` with a dynamic batch, and prove the file before it appears.
 
@@ -46,68 +59,128 @@ def export_onnx(
     at `output_path` stays. The network itself is left as it is, training mode included.
 
     Args:
-        network: gives OUTPUT_NAMES for (batch, timesteps, features) float32.
+        network: takes (batch, *input_shape) float32; what it may give, and by which names the
+            file gives it, says `optimization.outputs`.
         output_path: the file to write; its folder must exist.
-        input_shape: (timesteps, features), without the batch.
-        opset_version: ONNX operator set.
-        tolerance: largest difference allowed of any single element of an output.
+        input_shape: for example (timesteps, features), without the batch.
+        opset_version: ONNX operator set, one of OPSETS.
+        tolerance: largest difference allowed of any single element of an output, for values up to
+            one; above it relative to the output's largest.
+        verbose: print the exported graph.
+        stopped: tells at the end whether the file is not wanted any more.
 
     Returns:
         The evidence: how far the file is from the network at the largest proven batch.
 
     Raises:
+        UnsupportedOperatorError: ONNX has nothing for one of the network's operations.
+        OpsetError: the exporter does not write that operator set.
         ExportError: the exporter, the checker or ONNX Runtime refuses.
         ParityError: the file runs but gives something else than the network.
+        OutputFileError: the file cannot be written there.
+        InvalidInputError: `input_shape` is none.
     """
-    # A copy, since exporting needs eval mode and the caller may be in the middle of training.
-    reference = copy.deepcopy(network).cpu().eval()
-    content = _to_onnx(reference, output_path, input_shape, opset_version)
-    parity = _prove(reference, content, output_path, input_shape, tolerance)
-    try:
-        write_file(output_path, content)
-    except OSError as error:
-        raise ExportError(output_path, str(error)) from error
+    check_target(output_path)
+    shape = check_shape(input_shape)
+    first, last = OPSETS
+    if type(opset_version) is not int or not first <= opset_version <= last:
+        raise OpsetError(output_path, opset_version, OPSETS)
+    with prepared(network, output_path) as reference:
+        names = _check_outputs(reference, output_path, shape)
+        content, parity = _export_proven(
+            reference, output_path, shape, names, opset_version, tolerance
+        )
+    if verbose:
+        print(onnx.printer.to_text(onnx.load_model_from_string(content).graph))  # noqa: T201
+    put(output_path, content, stopped)
     return parity
 
 
+def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of one sample as plain integers; InvalidInputError if it is none."""
+    sizes = tuple(shape)
+    if not sizes or any(
+        not isinstance(each, int | np.integer) or isinstance(each, bool) or each < 1
+        for each in sizes
+    ):
+        expected = "the sizes of one sample, such as (60, 110), each a whole number of at least 1"
+        raise InvalidInputError("input_shape", expected, repr(shape))
+    return tuple(int(each) for each in sizes)
+
+
+def _export_proven(
+    network: nn.Module,
+    output_path: Path,
+    shape: tuple[int, ...],
+    names: tuple[str, ...],
+    opset_version: int,
+    tolerance: float,
+) -> tuple[bytes, Parity]:
+    failure: OptimizationError | None = None
+    for traced_batch in _TRACED_BATCHES:
+        example = torch.zeros(traced_batch, *shape)
+        content = _to_onnx(network, output_path, example, names, opset_version)
+        try:
+            return content, _prove(network, content, output_path, shape, tolerance)
+        except (ExportError, ParityError) as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
 def _to_onnx(
-    network: nn.Module, output_path: Path, input_shape: tuple[int, int], opset_version: int
+    network: nn.Module,
+    output_path: Path,
+    example: torch.Tensor,
+    names: tuple[str, ...],
+    opset_version: int,
 ) -> bytes:
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            for message in _EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            _quiet(),
+        ):
             file = Path(folder, "model.onnx")
             torch.onnx.export(
-                network,
-                (torch.zeros(1, *input_shape),),
+                NamedOutputs(network, names).train(network.training),
+                (example,),
                 file,
                 dynamo=False,
                 input_names=[INPUT_NAME],
-                output_names=list(OUTPUT_NAMES),
-                dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *OUTPUT_NAMES)},
+                output_names=list(names),
+                dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *names)},
                 opset_version=opset_version,
             )
-            return file.read_bytes()
+            content = file.read_bytes()
+    except TorchUnsupportedOperatorError as error:
+        operator = _operator(error)
+        modules = _users_of(operator, network, example)
+        raise UnsupportedOperatorError(output_path, operator, modules, opset_version) from error
     # Whatever the network's own code raises while it is traced comes through here.
     except Exception as error:
         raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
+    written = {
+        each.domain: each.version for each in onnx.load_model_from_string(content).opset_import
+    }
+    if written.get("") != opset_version:
+        raise OpsetError(output_path, opset_version, OPSETS)
+    return content
 
 
 def _prove(
     network: nn.Module,
     content: bytes,
     output_path: Path,
-    input_shape: tuple[int, int],
+    shape: tuple[int, ...],
     tolerance: float,
 ) -> Parity:
     random = np.random.default_rng(seed=0)
     reference = torch_model(network)
     try:
         onnx.checker.check_model(content, full_check=True)
-        exported = onnx_model(content)
+        exported = OnnxModel(content, name=output_path)
         for batch in PROOF_BATCHES:
-            windows = random.standard_normal((batch, *input_shape), dtype=np.float32)
+            windows = random.standard_normal((batch, *shape), dtype=np.float32)
             parity = require_parity(reference, exported, windows, tolerance)
     except ParityError:
         raise
@@ -115,3 +188,76 @@ def _prove(
     except Exception as error:
         raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
     return parity
+
+
+@contextmanager
+def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
+    """Give the network in eval mode on the CPU; afterwards the caller's is as it was."""
+    modes = {module: module.training for module in network.modules()}
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    # The fused kernels of PyTorch's transformer layers have no counterpart in ONNX.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        # A copy, since exporting needs eval mode and the caller may be in the middle of training.
+        try:
+            reference = copy.deepcopy(network)
+        # Networks that keep computed tensors, such as those of weight_norm, cannot be copied.
+        except Exception as error:
+            if any(each.device.type != "cpu" for each in network.parameters()):
+                problem = f"it is not on the CPU and cannot be copied there: {error}"
+                raise ExportError(output_path, problem) from error
+            reference = network
+        yield reference.cpu().eval()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        for module, training in modes.items():
+            module.training = training
+
+
+def _check_outputs(
+    network: nn.Module, output_path: Path, shape: tuple[int, ...]
+) -> tuple[str, ...]:
+    """Return the names of the outputs; each must have the batch first."""
+    try:
+        # Noise: a network may rightly fail on a flat window.
+        windows = np.random.default_rng(0).standard_normal((3, *shape), dtype=np.float32)
+        outputs = run_network(network, windows)
+    except Exception as error:
+        raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
+    for name, values in outputs.items():
+        if values.shape[:1] != (3,):
+            problem = (
+                f"expected every output with the batch first, but for 3 windows {name} has the "
+                f"shape {values.shape}"
+            )
+            raise ExportError(output_path, problem)
+    return tuple(outputs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _operator(error: Exception) -> str:
+    found = re.search(r"'([\w.]+::[\w.]+)'", str(error))
+    return found.group(1) if found else str(error)
+
+
+def _users_of(operator: str, network: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
+    """Return the modules that use an operator, as `name (class)`, from a trace of the network."""
+    with _quiet():
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, example, check_trace=False, strict=False
+        )
+    kinds = {name: type(module).__name__ for name, module in network.named_modules()}
+    found: dict[str, None] = {}
+    for node in traced.inlined_graph.nodes():
+        if node.kind() == operator:
+            scope = node.scopeName().rpartition("/")[2].removeprefix("__module.")
+            name = scope.removeprefix("__module")
+            kind = kinds.get(name, "")
+            found[f"{name} ({kind})" if name else f"the network itself ({kinds['']})"] = None
+    return tuple(found)

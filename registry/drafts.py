@@ -74,16 +74,21 @@ def refuse_unwritable(metadata: ModelMetadata) -> None:
 
 
 def refuse_other_content(
-    offered: ModelMetadata, digests: Mapping[str, str], published: ModelMetadata
+    offered: ModelMetadata,
+    digests: Mapping[str, str],
+    published: ModelMetadata,
+    registered: Mapping[str, str],
 ) -> None:
     """Return if what is offered is what is published: the files, and what they mean.
+
+    `registered` are the published artifacts without those that joined the version later.
 
     Raises:
         VersionExistsError: it differs; both sides are shown.
     """
-    if digests != published.artifacts:
+    if digests != registered:
         raise VersionExistsError(
-            offered.name, offered.version, _digests(published.artifacts), _digests(digests)
+            offered.name, offered.version, _digests(registered), _digests(digests)
         )
     differing = [
         field for field in _IMMUTABLE_FIELDS if getattr(offered, field) != getattr(published, field)

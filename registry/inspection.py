@@ -14,7 +14,7 @@ from registry.writer import RegistryWriter
 
 _OURS = {".lock", "history.jsonl", *STAGE_LINKS.values()}
 _UNFINISHED = re.compile(r"\.(history\.jsonl|\.intent\.json|production|staging)-[0-9a-f]{32}")
-_UNFINISHED_METADATA = re.compile(r"\.metadata\.json-[0-9a-f]{32}")
+_UNFINISHED_IN_VERSION = re.compile(r"\.metadata\.json-[0-9a-f]{32}|\.added-[0-9a-f]{32}")
 _DEPRECATED = "metrics.json"
 
 
@@ -120,7 +120,7 @@ def _of_version(registry: RegistryWriter, name: str, version: str) -> Iterator[_
             remedy = "restore the file from a backup, or register a new version"
             yield _problem(registry, folder / artifact, str(error), remedy)
     for path in sorted(folder.iterdir()):
-        if _UNFINISHED_METADATA.fullmatch(path.name):
+        if _UNFINISHED_IN_VERSION.fullmatch(path.name):
             problem = "a write that was interrupted before it counted"
             yield _problem(registry, path, problem, "repair removes it", path.unlink)
         elif path.name not in {METADATA, _DEPRECATED, *info.metadata.artifacts}:

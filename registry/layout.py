@@ -24,6 +24,7 @@ from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_ve
 
 METADATA = "metadata.json"
 INCOMING, DELETED = ".incoming-", ".deleted-"
+ADDED = ".added-"
 STAGE_LINKS = {stage: name for name, stage in STAGE_NAMES.items()}
 
 
@@ -56,6 +57,10 @@ class Layout:
     def deleted(self, name: str, version: str) -> Path:
         """Return a new folder name for a version that is on its way out."""
         return self.model(name) / f"{DELETED}{self.version(name, version).name}-{uuid.uuid4().hex}"
+
+    def added(self, name: str, version: str) -> Path:
+        """Return a new file name beside a version's artifacts, for one that is to join them."""
+        return self.version(name, version) / f"{ADDED}{uuid.uuid4().hex}"
 
     def history(self, name: str) -> Path:
         """Return the file of the model's history."""

@@ -287,7 +287,7 @@ class RegistryReader:
             case Action.UNSTAGED | Action.RETIRED:
                 is_staged = self.links(name).get(ModelStage.STAGING) == entry.version
                 return not is_staged and self._was_written(name, entry)
-            case Action.METRICS_UPDATED:
+            case Action.METRICS_UPDATED | Action.OPTIMIZED | Action.PINNED:
                 return self._was_written(name, entry)
 
     def _was_written(self, name: str, entry: HistoryEntry) -> bool:

@@ -79,7 +79,11 @@ class ModelMetadata(BaseModel):
     model_size_mb: float
     tags: tuple[str, ...] = ()
     artifacts: dict[str, str]
-    """sha256 (hex) of every artifact by its file name."""
+    """sha256 (hex) of every artifact by its file name; names are added, never changed."""
+    serving_artifact: str | None = None
+    """Which artifact serves, by name; None: model.onnx where there is one, else model.pt."""
+    optimization: dict[str, JsonValue] | None = None
+    """Evidence of the last optimisation: what was measured, where, and what was recommended."""
 
     @field_validator("label_map")
     @classmethod
@@ -125,7 +129,13 @@ class Action(StrEnum):
     UNSTAGED = "unstaged"
     RETIRED = "retired"
     METRICS_UPDATED = "metrics updated"
+    OPTIMIZED = "optimized"
+    PINNED = "artifact pinned"
     DELETED = "deleted"
+
+
+KEEPS_STAGE = frozenset({Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED})
+"""Actions that leave a version in its stage."""
 
 
 class HistoryEntry(BaseModel):
@@ -143,6 +153,10 @@ class HistoryEntry(BaseModel):
     """None for a deletion."""
     replaced: str | None = None
     """The version that held the stage until then."""
+    added: tuple[str, ...] = ()
+    """Artifacts that came to the version."""
+    serves: str | None = None
+    """The artifact that serves since then, where that was decided."""
     by: str
     reason: str = ""
 

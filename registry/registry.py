@@ -12,7 +12,8 @@ from registry.comparison import Comparison
 from registry.errors import EmptyStageError, InvalidNameError
 from registry.predictors import try_out
 from registry.records import Finding, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
-from registry.writer import Check, RegistryWriter
+from registry.serving import ServingWriter
+from registry.writer import Check
 
 DEFAULT_ROOT = Path("models")
 PRIMARY_ARTIFACTS = {".pt": "model.pt", ".pth": "model.pt", ".onnx": "model.onnx"}
@@ -34,7 +35,7 @@ class ModelRegistry:
     """
 
     def __init__(self, root: Path | str = DEFAULT_ROOT, check: Check = try_out) -> None:
-        self._folder = RegistryWriter(Path(root), check)
+        self._folder = ServingWriter(Path(root), check)
 
     async def register_model(
         self,
@@ -214,6 +215,71 @@ class ModelRegistry:
     ) -> bool:
         """Add figures to a version, replacing those of the same names."""
         await asyncio.to_thread(self._folder.update_metrics, name, version, metrics, by, reason)
+        return True
+
+    async def add_artifacts(
+        self,
+        name: str,
+        version: str,
+        artifacts: Mapping[str, Path | str],
+        optimization: Mapping[str, Any],
+        serving_artifact: str | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> ModelInfo:
+        """Let optimised files join a published version, in one step with their evidence.
+
+        What is published stays as it is. Replicas that run go on with what they loaded; those of
+        the next deployment load `serving_artifact`.
+
+        Args:
+            name: the model.
+            version: its version.
+            artifacts: the files by the name they get; one that is there already with the same
+                content is left out.
+            optimization: the evidence, replacing that of an earlier optimisation.
+            serving_artifact: which artifact serves from now on, an old or a new one; it is loaded
+                and run first. None: model.onnx where there is one, else model.pt.
+            by: who adds them.
+            reason: why.
+
+        Raises:
+            VersionExistsError: an artifact of that name is published with other content.
+            ArtifactError: what should serve does not load, or its model gives no usable answer.
+            MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
+        """
+        files = {artifact: Path(path) for artifact, path in artifacts.items()}
+        return await asyncio.to_thread(
+            self._folder.add_artifacts,
+            name,
+            version,
+            files,
+            optimization,
+            serving_artifact,
+            by,
+            reason,
+        )
+
+    async def pin_artifact(
+        self,
+        name: str,
+        version: str,
+        artifact: str | None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        """Choose the artifact that a version is served from; it is loaded and run first.
+
+        None goes back to model.onnx where there is one, else model.pt. Replicas that run go on
+        with what they loaded.
+
+        Raises:
+            MissingArtifactError: the version has none of that name.
+            ArtifactError: it does not load, or its model gives no usable answer.
+        """
+        await asyncio.to_thread(self._folder.pin_artifact, name, version, artifact, by, reason)
         return True
 
     async def compare_models(self, name: str, version1: str, version2: str) -> Comparison:

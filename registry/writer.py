@@ -30,10 +30,11 @@ from registry.errors import (
     UnknownModelError,
 )
 from registry.journal import rollback_target
-from registry.layout import DELETED, METADATA, STAGE_LINKS
+from registry.layout import ADDED, DELETED, METADATA, STAGE_LINKS
 from registry.pickles import refuse_code
 from registry.reader import DAMAGED, RegistryReader, after_losing, sentence
 from registry.records import (
+    KEEPS_STAGE,
     Action,
     HistoryEntry,
     ModelInfo,
@@ -266,6 +267,14 @@ class RegistryWriter(RegistryReader):
         if entry.action in (Action.UNSTAGED, Action.RETIRED):
             with suppress(*DAMAGED):
                 self.record_stage(name, entry.version, self.get(name, entry.version).metadata.stage)
+        if entry.added:
+            with suppress(*DAMAGED):
+                info = self.get(name, entry.version)
+                for artifact in entry.added:
+                    if artifact not in info.metadata.artifacts:
+                        info.artifact_path(artifact).unlink(missing_ok=True)
+                for path in info.path.glob(f"{ADDED}*"):
+                    path.unlink()
         self.journal(name).drop()
 
     def _settle(self, name: str, entry: HistoryEntry) -> None:
@@ -278,7 +287,7 @@ class RegistryWriter(RegistryReader):
         if entry.action is Action.DELETED:
             for folder in self.layout.model(name).glob(f"{DELETED}v{entry.version}-*"):
                 shutil.rmtree(folder)
-        elif entry.to_stage in STAGE_LINKS and entry.action is not Action.METRICS_UPDATED:
+        elif entry.to_stage in STAGE_LINKS and entry.action not in KEEPS_STAGE:
             stages = {entry.version: entry.to_stage}
             if entry.replaced not in (None, entry.version):
                 stages[entry.replaced] = after_losing(entry.to_stage)
@@ -353,7 +362,18 @@ class RegistryWriter(RegistryReader):
         """Return the published version if the offered one is the same, else raise."""
         published = self.get(offered.name, offered.version)
         digests = {artifact: store.sha256_of(source) for artifact, source in files.items()}
-        refuse_other_content(offered, digests, published.metadata)
+        joined = {
+            artifact
+            for entry in self.history(offered.name)
+            if entry.version == offered.version
+            for artifact in entry.added
+        }
+        registered = {
+            artifact: digest
+            for artifact, digest in published.metadata.artifacts.items()
+            if artifact not in joined or artifact in digests
+        }
+        refuse_other_content(offered, digests, published.metadata, registered)
         for artifact in files:
             self.read_artifact(offered.name, offered.version, artifact)  # or it is damaged there
         kept = [

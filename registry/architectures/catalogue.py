@@ -16,6 +16,8 @@ from types import MappingProxyType
 from torch import nn
 
 from registry.architectures.hybrid_cnn_lstm import HybridCNNLSTM
+from registry.architectures.order_book_transformer import OrderBookTransformer
+from registry.architectures.temporal_convolution import TemporalConvNet
 from registry.errors import (
     AmbiguousArchitectureError,
     BrokenArchitectureError,
@@ -24,7 +26,13 @@ from registry.errors import (
 
 ENTRY_POINT_GROUP = "tradeserve.architectures"
 
-ARCHITECTURES: Mapping[str, type[nn.Module]] = MappingProxyType({"HybridCNNLSTM": HybridCNNLSTM})
+ARCHITECTURES: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {
+        "HybridCNNLSTM": HybridCNNLSTM,
+        "OrderBookTransformer": OrderBookTransformer,
+        "TemporalConvNet": TemporalConvNet,
+    }
+)
 """The built-in network classes by model type."""
 
 

@@ -1,29 +1,15 @@
 """The network that the system serves: convolutions, an LSTM, attention and three heads."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
+from registry.architectures.arguments import (
+    check_dropout,
+    check_positive_integers,
+    check_return_scale,
+)
+from registry.architectures.outputs import DIRECTION_CLASSES, NetworkOutput
 from registry.errors import InputShapeError
-
-DIRECTION_CLASSES = 3
-"""HOLD, BUY and SELL; which index is which is the label map of the version's metadata."""
-
-
-class NetworkOutput(NamedTuple):
-    """What the network gives for a batch."""
-
-    direction_logits: Tensor
-    """(batch, 3), one unnormalised score per class."""
-    confidence: Tensor
-    """(batch, 1) in (0, 1), the probability that the direction is right."""
-    expected_return: Tensor
-    """(batch, 1), the market's return over the horizon as a fraction."""
-
-
-OUTPUT_NAMES: tuple[str, ...] = NetworkOutput._fields
-"""Names of the outputs in their order, in torch and in ONNX."""
 
 
 class HybridCNNLSTM(nn.Module):
@@ -61,7 +47,7 @@ class HybridCNNLSTM(nn.Module):
         return_scale: float = 0.003,
     ) -> None:
         super().__init__()
-        _check_positive_integers(
+        check_positive_integers(
             input_size=input_size,
             lstm_hidden_size=lstm_hidden_size,
             lstm_layers=lstm_layers,
@@ -71,10 +57,8 @@ class HybridCNNLSTM(nn.Module):
         )
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd to keep the length, received {kernel_size}")
-        if not _is_number(dropout) or not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), received {dropout!r}")
-        if not _is_number(return_scale) or not 0 < return_scale < float("inf"):
-            raise ValueError(f"return_scale must be a positive number, received {return_scale!r}")
+        check_dropout(dropout)
+        check_return_scale(return_scale)
         self.constructor_args: dict[str, int | float] = {
             "input_size": input_size,
             "lstm_hidden_size": lstm_hidden_size,
@@ -132,13 +116,3 @@ class HybridCNNLSTM(nn.Module):
             confidence=torch.sigmoid(self.confidence_head(context)),
             expected_return=self.return_head(context) * self.return_scale,
         )
-
-
-def _check_positive_integers(**arguments: object) -> None:
-    for name, value in arguments.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, received {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

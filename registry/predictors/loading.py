@@ -11,13 +11,29 @@ from registry.predictors.values import Predictor, Windows, find_problems, path_o
 from registry.records import ModelMetadata
 
 SERVING_ARTIFACTS = ("model.onnx", "model.pt")
-"""What a version is served from, the first that it has."""
+"""What a version is served from unless its metadata names another, the first that it has."""
 
 RUNNABLE_ARTIFACTS = (*SERVING_ARTIFACTS, "model_quantized.onnx")
 
 
+def is_runnable(artifact: str) -> bool:
+    """Tell whether a version can be served from an artifact of that name."""
+    return artifact == "model.pt" or artifact.endswith(".onnx")
+
+
 def choose_artifact(metadata: ModelMetadata) -> str:
-    """Return the artifact that serves: ONNX when the version has it, else the checkpoint."""
+    """Return the artifact that serves: the one named, else ONNX where there is one, else PyTorch.
+
+    Raises:
+        MissingArtifactError: the version has no such artifact, or none that can serve.
+    """
+    named = metadata.serving_artifact
+    if named is not None:
+        if named not in metadata.artifacts or not is_runnable(named):
+            known = ", ".join(metadata.artifacts)
+            expected = f"the artifact that serves, one of {known}; pin another"
+            raise MissingArtifactError(path_of(metadata, named), expected)
+        return named
     for artifact in SERVING_ARTIFACTS:
         if artifact in metadata.artifacts:
             return artifact
@@ -54,8 +70,7 @@ def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
         MissingArtifactError: the version has none to serve.
         RegistryError: see `load_predictor`, and whatever `read` raises.
     """
-    choose_artifact(metadata)
-    for artifact in RUNNABLE_ARTIFACTS:
+    for artifact in dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)]):
         if artifact in metadata.artifacts:
             predictor = _load(artifact, read(artifact), metadata, num_threads=1)
             _warm_up(predictor, metadata, artifact)

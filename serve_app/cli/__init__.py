@@ -6,7 +6,7 @@ configuration.
 
 import typer
 
-from serve_app.cli import changing, reading, serving
+from serve_app.cli import changing, optimizing, reading, serving
 
 app = typer.Typer(
     help="Serve trading models and keep their registry.",
@@ -28,5 +28,7 @@ registry_command(changing.stage)
 registry_command(changing.rollback)
 registry_command(changing.retire)
 registry_command(changing.delete)
+registry_command(optimizing.optimize)
+registry_command(optimizing.pin)
 registry_command(reading.verify)
 registry_command(changing.repair)

@@ -63,6 +63,14 @@ def shape(option: str, value: str) -> tuple[int, ...]:
         raise _misused(option, "TIMESTEPS,FEATURES such as 60,110", value) from None
 
 
+def numbers(option: str, value: str) -> tuple[int, ...]:
+    """Return NUMBER,NUMBER,…"""
+    try:
+        return tuple(int(each) for each in value.split(","))
+    except ValueError:
+        raise _misused(option, "whole numbers such as 1,8,32", value) from None
+
+
 def label_map(option: str, value: str) -> dict[int, str]:
     """Return the direction by class index of INDEX=DIRECTION,…"""
     expected = "INDEX=DIRECTION,… such as 0=HOLD,1=BUY,2=SELL"

@@ -32,7 +32,16 @@ REPEATABLE = frozenset(
 )
 """Methods of ModelRegistry that do no harm when they run twice."""
 
-ONCE = frozenset({"set_model_stage", "rollback", "retire_model", "delete_model", "update_metrics"})
+ONCE = frozenset(
+    {
+        "set_model_stage",
+        "rollback",
+        "retire_model",
+        "delete_model",
+        "update_metrics",
+        "pin_artifact",
+    }
+)
 """Those that might undo, when they run again, what somebody else did in between."""
 
 
@@ -108,6 +117,26 @@ class RegistryActor:
             return await self._registry.register_model(
                 name, version, model_path, artifacts=paths, **fields
             )
+
+    @ray.method(max_task_retries=0)
+    async def add_artifacts(
+        self,
+        name: str,
+        version: str,
+        artifacts: Mapping[str, bytes],
+        fields: Mapping[str, Any],
+    ) -> ModelInfo:
+        """Let files that came as bytes join a version; see ModelRegistry.add_artifacts."""
+        for artifact in artifacts:
+            check_artifact_name(artifact)
+        with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
+            paths = {artifact: Path(folder) / artifact for artifact in artifacts}
+            try:
+                for artifact, path in paths.items():
+                    path.write_bytes(artifacts[artifact])
+            except OSError as error:
+                raise StorageError(folder, str(error)) from error
+            return await self._registry.add_artifacts(name, version, paths, **fields)
 
     async def _call(
         self, allowed: frozenset[str], method: str, *args: object, **kwargs: object

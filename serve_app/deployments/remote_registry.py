@@ -161,6 +161,49 @@ class RemoteRegistry:
             ModelRegistry.update_metrics, name, version, dict(metrics), by=by, reason=reason
         )
 
+    async def add_artifacts(
+        self,
+        name: str,
+        version: str,
+        artifacts: Mapping[str, Path | str],
+        optimization: Mapping[str, Any],
+        serving_artifact: str | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> ModelInfo:
+        """Send the files, read into memory here, and let them join the version there."""
+        contents = {
+            artifact: await asyncio.to_thread(_read, Path(path), f"the file for {artifact}")
+            for artifact, path in artifacts.items()
+        }
+        fields = {
+            "optimization": dict(optimization),
+            "serving_artifact": serving_artifact,
+            "by": by or _caller(),
+            "reason": reason,
+        }
+        await self._wait_for_actor()
+        sent: Awaitable[ModelInfo] = self._actor.add_artifacts.remote(
+            name, version, contents, fields
+        )
+        return await _answer_to_change(sent, "add_artifacts", name)
+
+    async def pin_artifact(
+        self,
+        name: str,
+        version: str,
+        artifact: str | None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        """Choose the artifact that a version is served from."""
+        by = by or _caller()
+        return await self._ask(
+            ModelRegistry.pin_artifact, name, version, artifact, by=by, reason=reason
+        )
+
     async def compare_models(self, name: str, version1: str, version2: str) -> Comparison:
         """Return the metrics and sizes of two versions."""
         return await self._ask(ModelRegistry.compare_models, name, version1, version2)

@@ -10,7 +10,8 @@ import typer
 from examples.eurusd.dataset import make_samples, split_samples
 from examples.eurusd.train import MODEL_NAME, Plan, main, train_and_register
 from examples.eurusd.training import TrainingSettings, evaluate, train
-from optimization.parity import onnx_model, require_parity, torch_model
+from optimization.parity import require_parity, torch_model
+from optimization.runtime import OnnxModel
 from registry import ModelRegistry, ModelStage
 from registry.architectures import load_checkpoint
 
@@ -57,7 +58,7 @@ async def test_both_versions_are_registered_in_their_stages_with_all_that_is_dec
 async def test_checkpoint_and_onnx_file_agree_on_real_windows_at_every_batch(root, split):
     info = await ModelRegistry(root).get_model(MODEL_NAME, "1.0.0")
     network = load_checkpoint(info.artifact_path("model.pt"), info.metadata.model_type)
-    exported = onnx_model(info.artifact_path("model.onnx"))
+    exported = OnnxModel(info.artifact_path("model.onnx"))
     for batch in (1, 2, 7, 32):
         windows = np.ascontiguousarray(split.test.windows[:batch])
         require_parity(torch_model(network), exported, windows, tolerance=1e-4)

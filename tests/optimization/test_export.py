@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from optimization.errors import ExportError, ParityError
+from optimization.errors import ExportError, OutputFileError, ParityError
 from optimization.export import INPUT_NAME, PROOF_BATCHES, export_onnx
-from optimization.parity import onnx_model, require_parity, torch_model
+from optimization.parity import require_parity, torch_model
+from optimization.runtime import OnnxModel
 from registry.architectures import OUTPUT_NAMES, HybridCNNLSTM, NetworkOutput
 
 SHAPE = (12, 6)
@@ -59,7 +60,7 @@ class OnlyForOne(nn.Module):
 
 def test_the_file_gives_what_the_network_gives_at_every_batch(network, target):
     export_onnx(network, target, SHAPE)
-    reference, exported = torch_model(network.eval()), onnx_model(target)
+    reference, exported = torch_model(network.eval()), OnnxModel(target)
     for batch in PROOF_BATCHES:
         windows = torch.randn(batch, *SHAPE).numpy()
         assert require_parity(reference, exported, windows).windows == batch
@@ -123,6 +124,6 @@ def test_a_network_that_refuses_the_shape_is_an_export_error(network, target):
         export_onnx(network, target, (12, 5))
 
 
-def test_a_missing_folder_is_an_export_error(network, tmp_path):
-    with pytest.raises(ExportError, match="No such file"):
+def test_a_missing_folder_is_an_error(network, tmp_path):
+    with pytest.raises(OutputFileError, match="there is no folder"):
         export_onnx(network, tmp_path / "absent" / "model.onnx", SHAPE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimization.errors import ParityError
+from optimization.errors import InvalidInputError, ParityError
 from optimization.parity import measure_parity, require_parity
 
 WINDOWS = np.zeros((2, 3, 4), dtype=np.float32)
@@ -68,5 +68,5 @@ def test_outputs_of_other_names_or_shapes_do_not_agree():
 
 
 def test_no_windows_prove_nothing():
-    with pytest.raises(ValueError, match="at least one window"):
+    with pytest.raises(InvalidInputError, match="at least one window"):
         measure_parity(REFERENCE, REFERENCE, WINDOWS[:0])

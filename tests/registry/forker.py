@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from registry import ModelStage, errors, inspection, store
 from registry.reader import RegistryReader
-from registry.writer import RegistryWriter
+from registry.serving import ServingWriter
 from tests.registry.model import NAME, Operation, apply
 
 Yielded = dict[str, Any]
@@ -70,8 +70,8 @@ class Forker:
         return outcomes
 
 
-def open_writer(root: str | Path) -> RegistryWriter:
-    return RegistryWriter(Path(root), check=lambda *_: None)
+def open_writer(root: str | Path) -> ServingWriter:
+    return ServingWriter(Path(root), check=lambda *_: None)
 
 
 def write(root: str, sources: str, operations: list[Operation]) -> Iterator[Yielded]:

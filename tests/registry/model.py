@@ -9,10 +9,11 @@ from typing import Any
 from registry import ModelStage, errors
 from registry.reader import RegistryReader
 from registry.records import Action, HistoryEntry, check_version
-from registry.writer import RegistryWriter
+from registry.serving import ServingWriter
 
 NAME = "toy"
 ARTIFACTS = ("model.pt", "model.onnx")
+ADDED = "model_int8.onnx"
 
 Operation = Sequence[Any]
 """What to do, as JSON can carry it: ("stage", "1.0.0", "Production"), ("rollback",), …"""
@@ -40,6 +41,10 @@ class RegistryModel:
     stages: dict[str, ModelStage] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    added: dict[str, str] = field(default_factory=dict)
+    """Content of the artifact ADDED by the version that it joined."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """The artifact that was chosen to serve, by version."""
     lines: list[tuple[Action, str]] = field(default_factory=list)
     former: list[str] = field(default_factory=list)
     """Who was in production before the present version, newest last."""
@@ -115,6 +120,23 @@ class RegistryModel:
         self.metrics[version] = {**self.metrics[version], **metrics}
         self.lines.append((Action.METRICS_UPDATED, version))
 
+    def add_artifact(self, version: str, content: str) -> None:
+        self._present(version)
+        if self.added.get(version, content) != content:
+            raise Refused(errors.VersionExistsError)
+        self.added[version] = content
+        self.serving[version] = ADDED
+        self.lines.append((Action.OPTIMIZED, version))
+
+    def pin_artifact(self, version: str, artifact: str) -> None:
+        self._present(version)
+        if artifact == ADDED and version not in self.added:
+            raise Refused(errors.MissingArtifactError)
+        if self.serving.get(version) == artifact:
+            return
+        self.serving[version] = artifact
+        self.lines.append((Action.PINNED, version))
+
     def _present(self, version: str) -> ModelStage:
         self._check_version(version)
         if not self.stages:
@@ -153,6 +175,8 @@ def replay(entries: Sequence[HistoryEntry]) -> list[dict[ModelStage, str]]:
                 model.delete(entry.version)
             case Action.METRICS_UPDATED:
                 model.update_metrics(entry.version, {})
+            case Action.OPTIMIZED | Action.PINNED:
+                model.lines.append((entry.action, entry.version))
             case _:
                 model.stage(entry.version, entry.to_stage)
         assert model.lines == [*before, (entry.action, entry.version)]
@@ -160,7 +184,7 @@ def replay(entries: Sequence[HistoryEntry]) -> list[dict[ModelStage, str]]:
     return holders
 
 
-def apply(registry: RegistryWriter, sources: Path, operation: Operation, reason: str = "") -> None:
+def apply(registry: ServingWriter, sources: Path, operation: Operation, reason: str = "") -> None:
     """Do on the disk what `RegistryModel.apply` does in memory."""
     verb, *arguments = operation
     match verb:
@@ -171,6 +195,10 @@ def apply(registry: RegistryWriter, sources: Path, operation: Operation, reason:
         case "stage":
             version, stage = arguments
             registry.set_stage(NAME, version, ModelStage(stage), reason=reason)
+        case "add_artifact":
+            version, content = arguments
+            files = {ADDED: sources / content}
+            registry.add_artifacts(NAME, version, files, {"of": content}, ADDED, reason=reason)
         case _:
             getattr(registry, verb)(NAME, *arguments, reason=reason)
 
@@ -204,10 +232,15 @@ def assert_same(registry: RegistryReader, model: RegistryModel) -> None:
         version: model.metrics[version] for version in model.stages
     }
     for version, metadata in found.items():
-        assert tuple(metadata.artifacts) == ARTIFACTS
-        for artifact in ARTIFACTS:
+        contents = dict.fromkeys(ARTIFACTS, model.contents[version])
+        if version in model.added:
+            contents[ADDED] = model.added[version]
+            assert metadata.optimization == {"of": model.added[version]}
+        assert tuple(metadata.artifacts) == tuple(contents)
+        assert metadata.serving_artifact == model.serving.get(version)
+        for artifact, expected in contents.items():
             content = registry.read_artifact(NAME, version, artifact)
-            assert content == f"weights {model.contents[version]}".encode()
+            assert content == f"weights {expected}".encode()
     for stage in (ModelStage.PRODUCTION, ModelStage.STAGING):
         assert registry.holders(NAME).get(stage) == model.holder(stage)
     entries = registry.history(NAME) if registry.layout.model(NAME).is_dir() else []

@@ -26,6 +26,8 @@ CYCLE = [
     ["stage", "1.1.0", "Staging"],
     ["stage", "1.1.0", "Production"],
     ["update_metrics", "1.1.0", {"accuracy": 0.5}],
+    ["add_artifact", "1.1.0", "a"],
+    ["pin_artifact", "1.1.0", "model.pt"],
     ["rollback"],
     ["stage", "1.1.0", "Staging"],
     ["stage", "1.1.0", "None"],

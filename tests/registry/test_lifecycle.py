@@ -6,7 +6,7 @@ import pytest
 
 from registry import ModelStage, errors
 from registry.records import Action
-from registry.writer import RegistryWriter
+from registry.serving import ServingWriter
 
 NAME = "hybrid_cnn_lstm"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ class Clock:
 
 @pytest.fixture
 def registry(tmp_path):
-    return RegistryWriter(tmp_path / "models", check=lambda *_: None, now=Clock())
+    return ServingWriter(tmp_path / "models", check=lambda *_: None, now=Clock())
 
 
 @pytest.fixture
@@ -172,6 +172,8 @@ def test_every_kind_of_change_leaves_its_line(registry, versions):
     registry.set_stage(NAME, "1.1.0", ModelStage.STAGING)
     registry.set_stage(NAME, "1.1.0", ModelStage.NONE)
     registry.update_metrics(NAME, "1.1.0", {"accuracy": 0.5})
+    registry.add_artifacts(NAME, "1.1.0", {}, {}, None)
+    registry.pin_artifact(NAME, "1.1.0", "model.pt")
     registry.retire(NAME, "1.1.0")
     registry.delete(NAME, "1.1.0")
     assert {entry.action for entry in registry.history(NAME)} == set(Action)

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from registry import ModelStage, errors, inspection
 from tests.registry.forker import open_writer
 from tests.registry.model import (
+    ADDED,
     RegistryModel,
     apply,
     assert_same,
@@ -87,6 +88,14 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(version=REFERENCES, metrics=METRICS)
     def update_metrics(self, version, metrics):
         self.do("update_metrics", version, metrics)
+
+    @rule(version=PRESENT | REFERENCES, content=st.sampled_from("ab"))
+    def add_artifact(self, version, content):
+        self.do("add_artifact", version, content)
+
+    @rule(version=PRESENT | REFERENCES, artifact=st.sampled_from(["model.pt", ADDED]))
+    def pin_artifact(self, version, artifact):
+        self.do("pin_artifact", version, artifact)
 
     @rule()
     def reopen(self):

@@ -114,7 +114,7 @@ def test_a_model_type_may_be_named_otherwise_than_its_class(install, tmp_path):
 def test_an_unknown_model_type_lists_what_is_installed_and_how_to_add(tiny_net):
     with pytest.raises(
         UnknownArchitectureError,
-        match=r"known: HybridCNNLSTM, TinyNet; install .* group tradeserve\.architectures",
+        match=r"known: HybridCNNLSTM, .*, TinyNet; install .* group tradeserve\.architectures",
     ):
         find_architecture("Perceptron")
 

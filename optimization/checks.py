@@ -1,0 +1,119 @@
+"""What ONNXOptimizer asks of its arguments, and of what it made of them."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+
+from optimization.batch_mates import BATCH
+from optimization.errors import InvalidInputError, ParityError
+from optimization.export import check_shape
+from optimization.parity import Model, Outputs, Tolerance, compare_outputs, run_all
+from optimization.progress import Report
+from optimization.quantize import QuantizationType, check_windows
+from optimization.runtime import OnnxModel, Windows
+from optimization.timing import Timing, measure
+from optimization.windows import noise
+
+PROOF_WINDOWS = 64
+
+
+def sample_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape that begins with the batch without it; InvalidInputError for another one."""
+    expected = "the batch and the sizes of one sample, such as (1, 60, 110), all at least 1"
+    if not isinstance(input_shape, tuple | list) or len(input_shape) < 2:
+        raise InvalidInputError("input_shape", expected, repr(input_shape))
+    try:
+        return check_shape(tuple(input_shape))[1:]
+    except InvalidInputError:
+        raise InvalidInputError("input_shape", expected, repr(input_shape)) from None
+
+
+def declared_shape(model: OnnxModel) -> tuple[int, ...]:
+    """Return the shape of one sample as a file declares it; InvalidInputError where it is open."""
+    shape = model.input_shape[1:]
+    if not shape or None in shape:
+        expected = f"the shape or windows to run {model.path} on, since the file leaves it open"
+        raise InvalidInputError("input", expected, str(model.input_shape))
+    return tuple(each for each in shape if each is not None)
+
+
+def windows_to_judge_by(model: OnnxModel, windows: Windows | None) -> Windows:
+    """Return the given windows if they can be worked with, else noise of the declared shape."""
+    if windows is None:
+        return noise(declared_shape(model))
+    return check_windows("windows", windows)
+
+
+def judge(original: Model, candidate: Model, windows: Windows, tolerance: Tolerance) -> None:
+    """Raise ParityError if the candidate is too far from the original, alone or in batches."""
+    expected = run_all(original, windows, batch=1)
+    for batch in (1, BATCH):
+        tolerance.check(compare_outputs(expected, run_all(candidate, windows, batch)))
+
+
+def paired(expected: Outputs, received: Outputs) -> Outputs:
+    """Return a file's outputs by the network's names; by their order where the names differ."""
+    if expected.keys() == received.keys():
+        return received
+    if len(expected) != len(received):
+        problem = f"expected {', '.join(expected)}, received {', '.join(received)}"
+        raise ParityError("names", problem)
+    return dict(zip(expected, received.values(), strict=True))
+
+
+def check_quantization_type(value: object) -> QuantizationType:
+    """Return the type by its name; InvalidInputError for an unknown one."""
+    if isinstance(value, str) and value in set(QuantizationType):
+        return QuantizationType(value)
+    expected = f"one of {', '.join(QuantizationType)}"
+    raise InvalidInputError("quantization_type", expected, repr(value))
+
+
+def check_operators(operators: Collection[str], offered: Collection[str]) -> list[str]:
+    """Return the operators if they can be quantised; InvalidInputError for others."""
+    chosen = [operators] if isinstance(operators, str) else list(operators)
+    if not chosen or any(each not in offered for each in chosen):
+        raise InvalidInputError("operators", f"some of {', '.join(offered)}", repr(operators))
+    return chosen
+
+
+def calls_of(models: Mapping[str, Model], windows: Windows) -> dict[str, Callable[[], object]]:
+    """Return what runs each model once on `windows`."""
+    return {name: partial(model, windows) for name, model in models.items()}
+
+
+def timed_calls(
+    calls: Mapping[str, Callable[[], object]],
+    windows: Windows,
+    runs: int,
+    warm_up_runs: int,
+    report: Report,
+    stopped: Callable[[], bool],
+) -> dict[str, Timing]:
+    """Time calls on `windows` in turn, telling how far it is; ends early when nobody waits."""
+
+    def goes_on(done: int) -> bool:
+        if done % max(1, runs // 20) == 0:
+            report(f"{done} of {runs} rounds", done / runs)
+        return not stopped()
+
+    return measure(calls, len(windows), runs, warm_up_runs, goes_on)
+
+
+@contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Let PyTorch use that many threads, in the whole process, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def elements(outputs: Outputs) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the single elements of every output in one row."""
+    return np.concatenate([each.astype(np.float64).ravel() for each in outputs.values()])

@@ -1,0 +1,76 @@
+"""Names for what a network gives, whatever form it gives it in."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from registry.architectures import OUTPUT_NAMES
+
+OWN_WIDTHS = (3, 1, 1)
+"""Widths of OUTPUT_NAMES in a bare tuple: logits, confidence, expected return."""
+
+
+def name_outputs(value: object) -> dict[str, Tensor]:
+    """Return a network's output tensors by name.
+
+    A mapping, a NamedTuple and a dataclass name their tensors themselves, as does any other object
+    with OUTPUT_NAMES. A bare tuple of three tensors shaped like ours gets OUTPUT_NAMES, any other
+    `output_0`, `output_1`, and a single tensor `output`. What lies deeper is named by the path to
+    it, such as `heads_direction`; None is left out.
+
+    Raises:
+        TypeError: something is no tensor, or nothing is one.
+    """
+    found = dict(_walk(value, ""))
+    if not found:
+        raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
+    if type(value) in (tuple, list) and _are_ours(list(found.values())):
+        return dict(zip(OUTPUT_NAMES, found.values(), strict=True))
+    return found
+
+
+class NamedOutputs(nn.Module):
+    """A network that gives a tuple of its tensors in the order of `names`."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Run the network."""
+        outputs = name_outputs(self.network(windows))
+        return tuple(outputs[name] for name in self.names)
+
+
+def _walk(value: object, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path or "output", value
+        return
+    if value is None:
+        return
+    for key, part in _parts(value).items():
+        named = str(key) if not path else f"{path}_{key}"
+        yield from _walk(part, f"output_{named}" if named[0].isdigit() else named)
+
+
+def _parts(value: object) -> Mapping[Any, object]:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        named: Mapping[Any, object] = value._asdict()
+        return named
+    if isinstance(value, tuple | list):
+        return dict(enumerate(value))
+    if dataclasses.is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if all(hasattr(value, name) for name in OUTPUT_NAMES):
+        return {name: getattr(value, name) for name in OUTPUT_NAMES}
+    raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
+
+
+def _are_ours(tensors: list[Tensor]) -> bool:
+    return [each.ndim for each in tensors] == [2, 2, 2] and tuple(
+        each.shape[1] for each in tensors
+    ) == OWN_WIDTHS
