@@ -114,7 +114,7 @@ def _variant(
         "parity": {how: _parity(each) for how, each in judged.parity.items()},
         "batch_mates": _batch_mates(judged.batch_mates),
         "timings": [
-            {"num_threads": threads, **timing.as_json()}
+            {"num_threads": threads, **_rounded(timing.as_json())}
             for (threads, _), timing in judged.timings.items()
         ],
     }
@@ -140,10 +140,22 @@ def _batch_mates(mates: BatchMates) -> dict[str, Any]:
     }
 
 
+def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep five digits: the clock and the machine give no more."""
+    return {
+        key: [_number(each) for each in value]
+        if isinstance(value, list)
+        else _number(value)
+        if isinstance(value, float)
+        else value
+        for key, value in figures.items()
+    }
+
+
 def _finite(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: _number(value) for name, value in values.items()}
 
 
 def _number(value: float) -> float | str:
     """Return a number as JSON can hold it; NaN and infinity as words."""
-    return float(value) if np.isfinite(value) else str(float(value))
+    return float(f"{value:.5g}") if np.isfinite(value) else str(float(value))

@@ -236,6 +236,8 @@ def _check_outputs(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
+    # The exporter prints a graph that fails whatever it is told; not among a program's answers.
+    torch._C._jit_set_onnx_log_output_stream("stderr")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -65,6 +65,7 @@ def draw(found: Search, title: str, path: Path) -> None:
             label=f"{name} (recommended)" if is_recommended else name,
             linewidth=3 if is_recommended else 1.2,
             marker=markers[number % len(markers)],
+            color=f"C{number % 10}" if number < 10 else f"{0.25 + 0.1 * (number - 10):.2f}",
             markersize=5,
             capsize=2,
             zorder=3 if is_recommended else 2,

@@ -1,6 +1,7 @@
 """INT8 models from FP32 ones, with ONNX Runtime's quantiser."""
 
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from optimization.errors import InvalidInputError, QuantizationError
-from optimization.runtime import OnnxModel, Windows, load_graph
+from optimization.graph import optimize_graph
+from optimization.runtime import GraphLevel, OnnxModel, Windows, load_graph
 
 DYNAMIC_OPERATORS = ("LSTM", "MatMul", "Gemm", "Conv")
 """What can be quantised with scales taken from the batch at hand."""
@@ -29,6 +30,10 @@ STATIC_OPERATORS = ("MatMul", "Gemm", "Conv")
 """What can be quantised with scales fixed by calibration; LSTM stays as it is."""
 
 MIN_OPSET = 11
+
+_LEAST_WEIGHTS = 4096
+"""Of a matrix product, below which quantising it is no gain."""
+
 _QUANTIZED = {
     *("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "ConvInteger"),
     *("DynamicQuantizeLinear", "QuantizeLinear", "QLinearConv", "QLinearMatMul"),
@@ -60,17 +65,18 @@ def quantize_dynamically(
             ONNX Runtime refuses.
     """
 
-    def quantize(source: Path, target: Path) -> None:
+    def quantize(source: Path, target: Path, left_out: list[str]) -> None:
         quantize_dynamic(
             source,
             target,
+            nodes_to_exclude=left_out,
             # ONNX Runtime turns every Gemm into a MatMul first.
             op_types_to_quantize=[*operators, *(["MatMul"] if "Gemm" in operators else [])],
             per_channel=per_channel,
             weight_type=QuantType.QInt8,
         )
 
-    return _quantized(content, name, operators, quantize, prepare=False)
+    return _quantized(content, name, operators, quantize)
 
 
 def quantize_statically(
@@ -94,11 +100,12 @@ def quantize_statically(
     check_windows("calibration_data", calibration)
     input_name = OnnxModel(content, name=name).input_name
 
-    def quantize(source: Path, target: Path) -> None:
+    def quantize(source: Path, target: Path, left_out: list[str]) -> None:
         quantize_static(
             source,
             target,
             _Rows(input_name, calibration),
+            nodes_to_exclude=left_out,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(operators),
             per_channel=per_channel,
@@ -113,7 +120,7 @@ def quantize_statically(
             },
         )
 
-    return _quantized(content, name, operators, quantize, prepare=True)
+    return _quantized(content, name, operators, quantize)
 
 
 def check_windows(what: str, windows: object) -> Windows:
@@ -151,10 +158,11 @@ def _quantized(
     content: bytes,
     name: Path,
     operators: Collection[str],
-    quantize: Callable[[Path, Path], None],
-    prepare: bool,
+    quantize: Callable[[Path, Path, list[str]], None],
 ) -> bytes:
-    model = load_graph(content, name)
+    # Weights that the graph computes from others, as those of weight_norm, become constants.
+    folded = optimize_graph(content, name, GraphLevel.BASIC)
+    model = load_graph(folded, name)
     opset = {each.domain: each.version for each in model.opset_import}.get("", 0)
     if opset < MIN_OPSET:
         problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export anew"
@@ -165,12 +173,10 @@ def _quantized(
         raise QuantizationError(name, problem)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        source.write_bytes(content)
+        source.write_bytes(folded)
         # ONNX Runtime and onnx raise whatever they stumble over.
         try:
-            if prepare:
-                quant_pre_process(source, source, skip_symbolic_shape=True)
-            quantize(source, target)
+            quantize(source, target, _small_products(model, operators))
             quantized = target.read_bytes()
         except Exception as error:
             raise QuantizationError(name, f"{type(error).__name__}: {error}") from error
@@ -182,6 +188,26 @@ def _quantized(
         )
         raise QuantizationError(name, problem)
     return quantized
+
+
+def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
+    """Return the names of matrix products that are too small to gain; none where nothing is left.
+
+    To scale their input costs as much as they save, and the heads, which are among them, pass an
+    error on to the answer undamped.
+    """
+    sizes = {each.name: math.prod(each.dims) for each in model.graph.initializer}
+    wanted = [each for each in model.graph.node if each.op_type in operators]
+    small = [
+        each.name
+        for each in wanted
+        if each.op_type in ("MatMul", "Gemm")
+        and sum(sizes.get(name, 0) for name in each.input[:2]) < _LEAST_WEIGHTS
+    ]
+    if len(small) == len(wanted):
+        return []
+    # ONNX Runtime turns a Gemm into a MatMul of that name first, and then looks for the name.
+    return [name for each in small for name in (each, f"{each}_MatMul")]
 
 
 @contextmanager

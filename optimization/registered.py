@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from optimization.errors import InvalidModelError
 from optimization.evidence import artifact_name, published, samples_document, summary
 from optimization.export import export_onnx
-from optimization.machine import this_machine
+from optimization.machine import differences, this_machine
 from optimization.progress import Report, silent
 from optimization.runtime import Windows
 from optimization.search import Search, SearchSettings, search
@@ -116,6 +116,15 @@ def evaluation_of(
         return split_windows(source.windows, f"artifact {ARTIFACT}", direction=direction)
     windows = noise(source.metadata.input_shape)
     return split_windows(windows, "standard normal noise", is_real=False, direction=direction)
+
+
+def other_machine(source: Source) -> list[str]:
+    """Return what makes the version's former evidence incomparable here; none where there is none.
+
+    Timings of another processor, or under other versions of the libraries, say nothing of these.
+    """
+    former = (source.metadata.optimization or {}).get("machine")
+    return differences(former, this_machine().as_json()) if isinstance(former, dict) else []
 
 
 def search_source(

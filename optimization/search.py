@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from optimization.batch_mates import BATCH, BatchMates, measure_batch_mates
 from optimization.checks import calls_of
@@ -18,6 +20,12 @@ from optimization.variants import ORIGINAL, Variant, list_variants
 from optimization.windows import Evaluation
 
 _LEAST_RUNS, _MOST_RUNS, _WARM_UP_RUNS = 30, 300, 10
+_LEAST_WINDOWS = 200
+"""One wrong direction is then just within the usual tolerance."""
+
+_JUDGING_SHARE = 0.02
+"""Of the budget, for the judged windows to run through the model once."""
+
 _TIMING_SHARE = 0.5
 """Of the budget, kept for timing what has been made by then."""
 
@@ -109,6 +117,7 @@ def search(
     """
     settings = settings or SearchSettings()
     began = clock()
+    evaluation = _affordable(OnnxModel(content, name=path), evaluation, settings.budget_s, clock)
     reference = run_all(OnnxModel(content, name=path), evaluation.judged, batch=1)
     judged: dict[str, Judged] = {}
     skipped: dict[str, str] = dict(_UNSUPPORTED)
@@ -128,17 +137,7 @@ def search(
     if (refusal := judged[ORIGINAL].refused) is not None:
         raise ParityError("the FP32 model beside itself", refusal)
     timings = _time(judged, evaluation, settings, skipped, report, clock, began + settings.budget_s)
-    judged = {
-        name: Judged(
-            variant=each.variant,
-            content=each.content,
-            parity=each.parity,
-            batch_mates=each.batch_mates,
-            refused=each.refused,
-            timings=timings.get(name, {}),
-        )
-        for name, each in judged.items()
-    }
+    judged = {name: replace(each, timings=timings.get(name, {})) for name, each in judged.items()}
     front, recommended, why = _choose(judged, evaluation, settings)
     return Search(
         settings=settings,
@@ -157,6 +156,23 @@ _UNSUPPORTED = {
     "single precision",
     "bf16": "ONNX Runtime's CPU provider has no bfloat16 kernels on this kind of processor",
 }
+
+
+def _affordable(
+    model: OnnxModel, evaluation: Evaluation, budget_s: float, clock: Callable[[], float]
+) -> Evaluation:
+    """Judge a slow model by fewer windows, evenly chosen, so that judging leaves time to time."""
+    windows = evaluation.judged
+    run_all(model, windows[:1], batch=1)
+    began = clock()
+    tried = min(8, len(windows))
+    run_all(model, windows[:tried], batch=1)
+    took_s = max((clock() - began) / tried, 1e-9)
+    count = max(_LEAST_WINDOWS, int(budget_s * _JUDGING_SHARE / took_s))
+    if count >= len(windows):
+        return evaluation
+    chosen = np.linspace(0, len(windows) - 1, count).astype(int)
+    return replace(evaluation, judged=np.ascontiguousarray(windows[chosen]))
 
 
 def _judge(

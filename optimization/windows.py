@@ -1,5 +1,6 @@
 """The windows that a model is judged on: real ones from a file, or noise for want of them."""
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ def read_windows(
         f"a .npy or .npz file of one array of numbers, (windows, {', '.join(map(str, shape))})"
     )
     try:
-        loaded = np.load(source, allow_pickle=False)
+        content = source.read_bytes() if isinstance(source, Path) else source.read()
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             with loaded:
                 names = loaded.files

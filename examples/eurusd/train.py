@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +30,7 @@ from examples.eurusd.dataset import (
 from examples.eurusd.features import FEATURE_NAMES
 from examples.eurusd.training import Training, TrainingSettings, train
 from optimization.export import export_onnx
+from optimization.windows import ARTIFACT as WINDOWS_ARTIFACT
 from registry import ModelRegistry, ModelStage, get_model_registry
 from registry.architectures import save_checkpoint
 from registry.records import DIRECTIONS
@@ -70,6 +72,8 @@ class Candidate:
     training: Training
     checkpoint: Path
     onnx: Path
+    windows: Path
+    """Of the validation part: what `modelctl optimize` judges by."""
 
 
 def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
@@ -81,9 +85,14 @@ def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
     training = train(plan.settings, split)
     checkpoint = folder / f"{plan.version}.pt"
     onnx = folder / f"{plan.version}.onnx"
+    windows = folder / "windows.npz"
     save_checkpoint(training.network, checkpoint)
     export_onnx(training.network, onnx, (TIMESTEPS, len(FEATURE_NAMES)))
-    return Candidate(plan=plan, training=training, checkpoint=checkpoint, onnx=onnx)
+    # Neighbours share all bars but one, so these shrink to a fiftieth.
+    np.savez_compressed(windows, windows=split.validation.windows)
+    return Candidate(
+        plan=plan, training=training, checkpoint=checkpoint, onnx=onnx, windows=windows
+    )
 
 
 async def register_candidate(
@@ -107,7 +116,7 @@ async def register_candidate(
         input_shape=(TIMESTEPS, len(FEATURE_NAMES)),
         label_map={index: direction for direction, index in DIRECTIONS.items()},
         tags=["example", "eurusd"],
-        artifacts={"model.onnx": candidate.onnx},
+        artifacts={"model.onnx": candidate.onnx, WINDOWS_ARTIFACT: candidate.windows},
     )
     await registry.set_model_stage(MODEL_NAME, plan.version, plan.stage)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from registry import ModelInfo
@@ -16,6 +18,8 @@ from serve_app.cli.options import AsJson, By, Name, Reason, Version
 
 if TYPE_CHECKING:
     from optimization.search import Judged, Search, SearchSettings
+
+TABLE_WIDTH = 110
 
 GoalName = Literal["latency", "throughput", "size"]
 
@@ -95,6 +99,12 @@ def optimize(
         source = ask(registry, server, lambda opened: registered.read_source(opened, name, version))
         plots.check_plot_target(drawn)
         given = read_windows(windows, source.metadata.input_shape) if windows else None
+        for difference in registered.other_machine(source):
+            typer.echo(
+                f"warning: not comparable with the figures of the last optimisation, which were "
+                f"measured on another machine; {difference}",
+                err=True,
+            )
         evaluation = registered.evaluation_of(source, given, str(windows))
         if not evaluation.is_real:
             typer.echo(
@@ -117,7 +127,9 @@ def optimize(
             time = source.metadata.updated_at
             tables.show_json(summary(found, source.artifact, this_machine(), time, ""))
         return
-    tables.show(_table(found, f"{name}:{version} for {goal}"))
+    # A narrower terminal breaks the lines; figures cut short would tell nothing.
+    console = Console(width=max(Console().width, TABLE_WIDTH))
+    console.print(_table(found, f"{name}:{version} for {goal}"))
     for each in found.judged.values():
         if each.refused:
             typer.echo(f"refused: {each.variant.name}: {each.refused}")
@@ -178,7 +190,7 @@ def _refusals() -> Iterator[None]:
 def _table(found: "Search", title: str) -> Table:
     """Return one row a variant, at the server's number of threads."""
     settings = found.settings
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("variant", no_wrap=True)
     for heading in ("MB", "p50 ms", "p95 ms", "times", "per s", "same", "error"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -1,0 +1,158 @@
+"""What the optimiser makes of the example's HybridCNNLSTM, beside its peers; all on one thread.
+
+The network is trained as the example trains it. The search judges by the validation part; how
+often the directions are the same is then counted on the test part, which it has not seen. At batch
+1 all peers take turns, call by call, so that a busy moment of the machine meets all: compare the
+ratios, not the milliseconds. OpenVINO runs in a process and an environment of its own and times
+itself.
+"""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.peers import OPENVINO, PeerUnavailableError, openvino
+from examples.eurusd.data import load_bars
+from examples.eurusd.dataset import Split, make_samples, split_samples
+from examples.eurusd.train import PLANS, train_candidate
+from optimization.pareto import Goal
+from optimization.parity import compare_outputs, run_all
+from optimization.runtime import OnnxModel
+from optimization.search import Search, SearchSettings, search
+from optimization.timing import Timing
+from optimization.windows import split_windows
+
+WARM_UP_CALLS = 50
+SEARCH_BUDGET_S = 60.0
+
+Figures = dict[str, dict[str, float]]
+
+
+def run(runs: int, budget_s: float = SEARCH_BUDGET_S) -> Figures:
+    """Train, search for each goal, and measure against the peers; times in ms."""
+    torch.set_num_threads(1)
+    split = split_samples(make_samples(load_bars()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        candidate = train_candidate(PLANS[0], split, folder)
+        content = candidate.onnx.read_bytes()
+        evaluation = split_windows(
+            np.ascontiguousarray(split.validation.windows), "validation part of EURUSD 2017"
+        )
+        found = {
+            goal: search(
+                content,
+                candidate.onnx,
+                evaluation,
+                SearchSettings(goal=goal, budget_s=budget_s, threads=()),
+            )
+            for goal in Goal
+        }
+        figures = _peers(
+            candidate.training.network, content, found[Goal.LATENCY], split, folder, runs
+        )
+        for goal, result in found.items():
+            figures[f"recommended for {goal}: {result.recommended.name}"] = _goal(
+                result, content, split
+            )
+    return figures
+
+
+def _peers(
+    network: nn.Module, content: bytes, found: Search, split: Split, folder: Path, runs: int
+) -> Figures:
+    window = np.ascontiguousarray(split.test.windows[:1])
+    network = network.eval()
+    compiled = torch.compile(network)
+    onnx, recommended = OnnxModel(content), OnnxModel(found.chosen.content)
+    tensor = torch.from_numpy(window)
+
+    def in_torch(module: Callable[[torch.Tensor], object]) -> Callable[[], int]:
+        def call() -> None:
+            with torch.inference_mode():
+                module(tensor)
+
+        return _timed(call)
+
+    calls: dict[str, Callable[[], int]] = {
+        "PyTorch eager": in_torch(network),
+        "torch.compile": in_torch(compiled),
+        "ONNX Runtime FP32": _timed(lambda: onnx(window)),
+        "recommended": _timed(lambda: recommended(window)),
+    }
+    model_path, windows_path = folder / "peer.onnx", folder / "peer.npy"
+    model_path.write_bytes(content)
+    np.save(windows_path, window)
+    with contextlib.ExitStack() as stack:
+        try:
+            calls[OPENVINO] = stack.enter_context(openvino(model_path, windows_path)).run_ns
+        except PeerUnavailableError as error:
+            print(f"without OpenVINO: {error}")  # noqa: T201
+        timings = _in_turn(calls, runs)
+    ours = timings["recommended"]
+    return {
+        f"batch 1, {name}": {
+            "p50_ms": timing.median_ms,
+            "p50_low_ms": timing.median_interval_ms()[0],
+            "p50_high_ms": timing.median_interval_ms()[1],
+            "p95_ms": timing.percentile_ms(95),
+            "p99_ms": timing.percentile_ms(99),
+            "max_ms": max(timing.samples_ms),
+            "recommended_is_faster": timing.median_ms / ours.median_ms,
+        }
+        for name, timing in timings.items()
+    }
+
+
+def _goal(found: Search, content: bytes, split: Split) -> dict[str, float]:
+    """Return what a recommendation is worth, on windows that the search has not seen."""
+    windows = np.ascontiguousarray(split.test.windows)
+    parity = compare_outputs(
+        run_all(OnnxModel(content), windows, 1),
+        run_all(OnnxModel(found.chosen.content), windows, 1),
+    )
+    original = found.judged["fp32"].timings
+    chosen = found.chosen.timings
+    assert parity.direction_agreement is not None
+    return {
+        "held_out_windows": len(windows),
+        "same_direction_pct": 100 * parity.direction_agreement,
+        "worst_element_in_spreads": parity.max_relative_difference,
+        "depends_on_batch_mates": float(found.chosen.batch_mates.depends),
+        "times_smaller": len(content) / len(found.chosen.content),
+        **{
+            f"times_as_fast_batch_{batch}": original[threads, batch].median_ms / timing.median_ms
+            for (threads, batch), timing in chosen.items()
+        },
+        **{
+            f"samples_per_s_batch_{batch}": timing.throughput
+            for (_, batch), timing in chosen.items()
+        },
+    }
+
+
+def _timed(call: Callable[[], object]) -> Callable[[], int]:
+    def run_ns() -> int:
+        began = time.perf_counter_ns()
+        call()
+        return time.perf_counter_ns() - began
+
+    return run_ns
+
+
+def _in_turn(calls: Mapping[str, Callable[[], int]], runs: int) -> dict[str, Timing]:
+    samples_ms: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
+    for number in range(WARM_UP_CALLS + runs):
+        for name in order:
+            took_ns = calls[name]()
+            if number >= WARM_UP_CALLS:
+                samples_ms[name].append(took_ns / 1e6)
+        order = [*order[1:], order[0]]
+    return {name: Timing(batch=1, samples_ms=tuple(each)) for name, each in samples_ms.items()}
