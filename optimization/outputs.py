@@ -26,7 +26,7 @@ def name_outputs(value: object) -> dict[str, Tensor]:
     found = dict(_walk(value, ""))
     if not found:
         raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
-    if type(value) in (tuple, list) and _are_ours(list(found.values())):
+    if type(value) in (tuple, list) and _are_ours(value):
         return dict(zip(OUTPUT_NAMES, found.values(), strict=True))
     return found
 
@@ -70,7 +70,7 @@ def _parts(value: object) -> Mapping[Any, object]:
     raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
 
 
-def _are_ours(tensors: list[Tensor]) -> bool:
-    return [each.ndim for each in tensors] == [2, 2, 2] and tuple(
-        each.shape[1] for each in tensors
-    ) == OWN_WIDTHS
+def _are_ours(values: Any) -> bool:  # noqa: ANN401 - a tuple or a list of anything
+    return [
+        each.shape[1] if isinstance(each, Tensor) and each.ndim == 2 else None for each in values
+    ] == list(OWN_WIDTHS)

@@ -14,7 +14,7 @@ from optimization.machine import usable_cores
 from optimization.pareto import Candidate, Goal, pareto_front, recommend
 from optimization.parity import Outputs, Parity, Tolerance, compare_outputs, run_all
 from optimization.progress import Report, silent
-from optimization.runtime import OnnxModel
+from optimization.runtime import OnnxModel, load_graph
 from optimization.timing import Timing, check_count, measure
 from optimization.variants import ORIGINAL, Variant, list_variants
 from optimization.windows import Evaluation
@@ -117,6 +117,7 @@ def search(
     """
     settings = settings or SearchSettings()
     began = clock()
+    load_graph(content, path)
     evaluation = _affordable(OnnxModel(content, name=path), evaluation, settings.budget_s, clock)
     reference = run_all(OnnxModel(content, name=path), evaluation.judged, batch=1)
     judged: dict[str, Judged] = {}

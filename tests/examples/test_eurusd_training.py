@@ -48,7 +48,7 @@ async def test_both_versions_are_registered_in_their_stages_with_all_that_is_dec
     assert production.model_type == "HybridCNNLSTM"
     assert production.input_shape == (60, 110)
     assert production.label_map == {0: "HOLD", 1: "BUY", 2: "SELL"}
-    assert set(production.artifacts) == {"model.pt", "model.onnx"}
+    assert set(production.artifacts) == {"model.pt", "model.onnx", "windows.npz"}
     assert {"accuracy", "majority_accuracy", "f1_score", "total_pnl"} <= set(production.metrics)
     assert {"dead_band", "horizon_bars", "bar_period_s", "source", "test", "test_use"} <= set(
         production.dataset_info

@@ -1,0 +1,128 @@
+"""The temporal convolutional network and the transformer for order books."""
+
+import pytest
+import torch
+
+from registry.architectures import (
+    ARCHITECTURES,
+    OrderBookTransformer,
+    TemporalConvNet,
+    load_checkpoint,
+    save_checkpoint,
+)
+from registry.errors import InputShapeError
+
+SMALL = {
+    "TemporalConvNet": {"input_size": 6, "channels": 8, "blocks": 2},
+    "OrderBookTransformer": {
+        "input_size": 6,
+        "model_size": 8,
+        "heads": 2,
+        "feedforward_size": 16,
+        "max_timesteps": 20,
+    },
+}
+
+
+@pytest.fixture(params=SMALL)
+def network(request):
+    torch.manual_seed(3)
+    network = ARCHITECTURES[request.param](**SMALL[request.param])
+    network.train()(torch.randn(16, 12, 6))
+    return network.eval()
+
+
+def test_the_outputs_are_those_of_every_network_of_ours(network):
+    outputs = network(torch.randn(5, 12, 6))
+    shapes = {name: tuple(value.shape) for name, value in outputs._asdict().items()}
+    assert shapes == {"direction_logits": (5, 3), "confidence": (5, 1), "expected_return": (5, 1)}
+    assert ((outputs.confidence > 0) & (outputs.confidence < 1)).all()
+
+
+def test_a_window_is_answered_the_same_alone_and_among_others(network):
+    windows = torch.randn(4, 12, 6)
+    together = network(windows)
+    alone = network(windows[2:3])
+    for name, values in together._asdict().items():
+        torch.testing.assert_close(getattr(alone, name), values[2:3])
+
+
+def test_a_checkpoint_brings_it_back(network, tmp_path):
+    path = tmp_path / "model.pt"
+    save_checkpoint(network, path)
+    windows = torch.randn(2, 12, 6)
+    restored = load_checkpoint(path, type(network).__name__)
+    for first, second in zip(restored(windows), network(windows), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(12, 6), (1, 12, 5), (1, 1, 12, 6)])
+def test_another_shape_is_refused(network, shape):
+    with pytest.raises(InputShapeError, match=r"6 features\)"):
+        network(torch.zeros(shape))
+
+
+def test_it_learns_a_rule_from_a_few_windows(network):
+    """The direction is the sign of the last feature a while ago."""
+    torch.manual_seed(0)
+    windows = torch.randn(128, 12, 6)
+    labels = (windows[:, -3, 2] > 0).long()
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(windows).direction_logits, labels)
+        loss.backward()
+        optimizer.step()
+    chosen = network.eval()(windows).direction_logits.argmax(1)
+    assert (chosen == labels).float().mean() > 0.9
+
+
+def test_the_convolutions_see_as_far_as_they_say_and_no_further():
+    network = TemporalConvNet(input_size=1, channels=4, blocks=3, kernel_size=2).eval()
+    windows = torch.randn(1, 40, 1, requires_grad=True)
+    network(windows).direction_logits.sum().backward()
+    seen = windows.grad[0, :, 0].nonzero()[:, 0]
+    assert 40 - int(seen.min()) <= network.receptive_field == 15
+
+
+def test_no_timestep_of_the_transformer_sees_a_later_one():
+    """Changing the last bar changes no state before it, seen through a shorter window."""
+    torch.manual_seed(0)
+    network = OrderBookTransformer(**SMALL["OrderBookTransformer"]).eval()
+    windows = torch.randn(1, 12, 6)
+    states = []
+    network.blocks[-1].register_forward_hook(lambda *call: states.append(call[2]))
+    network(windows)
+    network(torch.cat([windows[:, :-1], windows[:, -1:] + 5], dim=1))
+    torch.testing.assert_close(states[0][:, :-1], states[1][:, :-1])
+    assert not torch.equal(states[0][:, -1], states[1][:, -1])
+
+
+def test_the_transformer_knows_the_order_of_the_timesteps():
+    network = OrderBookTransformer(**SMALL["OrderBookTransformer"], convolutions=1).eval()
+    windows = torch.randn(1, 12, 6)
+    shuffled = torch.cat([windows[:, :5].flip(1), windows[:, 5:]], dim=1)
+    first, second = network(windows).direction_logits, network(shuffled).direction_logits
+    assert not torch.allclose(first, second)
+
+
+def test_a_window_longer_than_the_positions_is_refused():
+    network = OrderBookTransformer(**SMALL["OrderBookTransformer"]).eval()
+    with pytest.raises(InputShapeError, match="at most 20 timesteps"):
+        network(torch.zeros(1, 21, 6))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "problem"),
+    [
+        (TemporalConvNet, {"kernel_size": 1}, "kernel_size must be at least 2"),
+        (TemporalConvNet, {"blocks": 0}, "blocks must be a positive integer"),
+        (TemporalConvNet, {"dropout": 1}, "dropout must be in"),
+        (OrderBookTransformer, {"model_size": 30, "heads": 4}, "a multiple of heads=4"),
+        (OrderBookTransformer, {"model_size": 9, "heads": 3}, "must be even"),
+        (OrderBookTransformer, {"return_scale": 0}, "return_scale must be a positive number"),
+    ],
+)
+def test_senseless_arguments_are_refused(architecture, arguments, problem):
+    with pytest.raises(ValueError, match=problem):
+        architecture(**arguments)
