@@ -3,6 +3,7 @@
 import copy
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ OPSETS = (9, 20)
 # (the other one stays at 18 when asked for less), one file and no source paths, in a twentieth
 # of the time. What it and the tracing warn of is either known or disproved for this file by
 # running it at every batch size of PROOF_BATCHES.
+
+_EXPORTING = threading.Lock()
+"""The exporter keeps global state: one at a time."""
 
 _TRACED_BATCHES = (1, 2)
 """A network that squeezes holds on to a batch of 1, another one to the 2; one of them will do."""
@@ -85,7 +89,7 @@ def export_onnx(
     first, last = OPSETS
     if type(opset_version) is not int or not first <= opset_version <= last:
         raise OpsetError(output_path, opset_version, OPSETS)
-    with prepared(network, output_path) as reference:
+    with _EXPORTING, prepared(network, output_path) as reference:
         names = _check_outputs(reference, output_path, shape)
         content, parity = _export_proven(
             reference, output_path, shape, names, opset_version, tolerance

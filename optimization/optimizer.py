@@ -177,7 +177,8 @@ class ONNXOptimizer:
             if operators is not None:
                 result = quantize(check_operators(operators, offered))
             else:
-                result = self._quantize_what_pays(content, source, offered, quantize, judged)
+                sample = judged[: original.input_shape[0] or 1]
+                result = self._quantize_what_pays(content, source, offered, quantize, sample)
             report("comparing with FP32", 0.7)
             quantized = OnnxModel(result, self.num_threads, target)
             judge(original, quantized, judged, tolerance or self.tolerance)
@@ -448,7 +449,9 @@ class ONNXOptimizer:
             without = content
         files = {"with": with_convolutions, "without": without}
         models = {name: OnnxModel(each, self.num_threads, source) for name, each in files.items()}
-        timings = measure(calls_of(models, windows[:1]), 1, _CONVOLUTION_RUNS, warm_up_runs=5)
+        timings = measure(
+            calls_of(models, windows), len(windows), _CONVOLUTION_RUNS, warm_up_runs=5
+        )
         gain = timings["without"].median_ms / timings["with"].median_ms
         logger.info("%s: INT8 convolutions make it %.2f times as fast", source, gain)
         if gain > _CONVOLUTION_GAIN or without is content:

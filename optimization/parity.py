@@ -17,6 +17,9 @@ Outputs = Mapping[str, NDArray[np.float32]]
 Model = Callable[[Windows], Outputs]
 """Outputs by name, each with the batch first."""
 
+_LEAST_SPREAD = 1e-3
+"""Of an output that hardly varies, as a share of its largest element."""
+
 DIRECTION_OUTPUTS = ("direction_logits", "direction_probabilities")
 
 
@@ -38,7 +41,8 @@ class Parity:
     direction_agreement: float | None
     """Share of the windows on which both choose the same class; None without a choice."""
     max_relative_difference: float
-    """Largest difference of a single element, in spreads of its output."""
+    """Largest difference of a single element, in spreads of its output; of an output that hardly
+    varies in thousandths of its largest element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +130,12 @@ def compare_outputs(expected: Outputs, actual: Outputs, direction: str | None = 
             differences[output] = np.abs(wide - actual[output].astype(np.float64))
             spread[output] = float(np.sqrt(wide.var(axis=0).mean())) if wide.size else 0.0
     largest = {o: float(d.max()) if d.size else 0.0 for o, d in differences.items()}
+    magnitude = {o: float(np.abs(v).max(initial=0)) for o, v in expected.items()}
     relative = [
-        largest[output] / spread[output] if spread[output] else (largest[output] and np.inf)
-        for output in largest
-    ]
+        difference / max(spread[output], _LEAST_SPREAD * magnitude[output]) if difference else 0.0
+        for output, difference in largest.items()
+        if spread[output] or magnitude[output] or not difference
+    ] or [float("inf")]
     return Parity(
         windows=len(next(iter(expected.values()))),
         max_abs_difference=MappingProxyType(largest),

@@ -19,7 +19,7 @@ from optimization.timing import Timing, check_count, measure
 from optimization.variants import ORIGINAL, Variant, list_variants
 from optimization.windows import Evaluation
 
-_LEAST_RUNS, _MOST_RUNS, _WARM_UP_RUNS = 30, 300, 10
+_LEAST_RUNS, _WARM_UP_RUNS = 5, 3
 _LEAST_WINDOWS = 200
 """One wrong direction is then just within the usual tolerance."""
 
@@ -44,6 +44,8 @@ class SearchSettings:
     """Numbers of threads to time too; the machine's cores if None."""
     batches: tuple[int, ...] = (1, 8, 32)
     """Batch sizes to time; 1 is always among them."""
+    runs: int = 300
+    """Calls that are timed at most, of each variant at each batch size and number of threads."""
     allow_batch_dependence: bool = False
     """Whether a file may be recommended whose answers depend on their batch-mates."""
 
@@ -54,6 +56,7 @@ class SearchSettings:
             for each in getattr(self, name) or ():
                 check_count(name, each, least=1)
         check_count("serving_threads", self.serving_threads, least=1)
+        check_count("runs", self.runs, least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +227,7 @@ def _time(
     models: dict[int, dict[str, OnnxModel]] = {}
     for number, (threads, batch) in enumerate(cells):
         left = deadline - clock()
-        is_needed = threads == settings.serving_threads
+        is_needed = (threads, batch) == (settings.serving_threads, 1)
         if left <= 0 and not is_needed:
             skipped[f"{threads} threads, batch {batch}"] = "no time was left to measure it"
             continue
@@ -243,7 +246,7 @@ def _time(
             return done < _LEAST_RUNS or clock() < until
 
         calls = calls_of(models[threads], windows)
-        measured = measure(calls, batch, _MOST_RUNS, _WARM_UP_RUNS, goes_on)
+        measured = measure(calls, batch, settings.runs, _WARM_UP_RUNS, goes_on)
         for name, timing in measured.items():
             timings[name][threads, batch] = timing
     return timings

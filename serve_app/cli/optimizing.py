@@ -51,6 +51,7 @@ def optimize(
     batches: Annotated[
         str, typer.Option(help="Batch sizes to time; decide throughput.")
     ] = "1,8,32",
+    runs: Annotated[int, typer.Option(help="Calls to time at most, of each at each size.")] = 300,
     allow_batch_dependence: Annotated[
         bool,
         typer.Option(
@@ -93,6 +94,7 @@ def optimize(
             serving_threads=serving_threads,
             threads=options.numbers("--threads", threads) if threads else None,
             batches=options.numbers("--batches", batches),
+            runs=runs,
             allow_batch_dependence=allow_batch_dependence,
         )
         drawn = plot or Path(f"{name}-{version}-{goal}.png")

@@ -50,7 +50,7 @@ def test_what_the_search_recommends_is_right_on_windows_it_has_not_seen(named, t
     export_onnx(network, path, SHAPE)
     content = path.read_bytes()
     settings = SearchSettings(
-        budget_s=1, batches=(1,), threads=(), tolerance=Tolerance(direction_agreement=0.9)
+        budget_s=30, runs=5, batches=(1,), threads=(), tolerance=Tolerance(direction_agreement=0.9)
     )
     found = search(content, path, split_windows(windows(90, seed=3), "test"), settings)
     hidden = windows(40, seed=11)

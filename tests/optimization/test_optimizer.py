@@ -298,6 +298,29 @@ async def test_without_quantisation_nothing_failed(optimizer, tmp_path):
     assert (results["quantize_success"], results["errors"]) == (False, {})
 
 
+async def test_exports_at_once_do_not_disturb_each_other(optimizer, tmp_path, windows):
+    networks = [fresh().eval() for _ in range(4)]
+    paths = [tmp_path / f"{number}.onnx" for number in range(4)]
+    await asyncio.gather(
+        *(
+            optimizer.export_to_onnx(network, None, path, SHAPE)
+            for network, path in zip(networks, paths, strict=True)
+        )
+    )
+    for network, path in zip(networks, paths, strict=True):
+        require_parity(torch_model(network), OnnxModel(path), windows)
+
+
+async def test_a_file_with_a_fixed_batch_is_quantised_too(optimizer, exported, tmp_path):
+    model = onnx.load(exported)
+    for each in (*model.graph.input, *model.graph.output):
+        each.type.tensor_type.shape.dim[0].dim_value = 2
+    fixed = tmp_path / "fixed.onnx"
+    onnx.save(model, fixed)
+    loose = Tolerance(direction_agreement=0.9, relative=0.5)
+    assert await optimizer.quantize_model(fixed, tmp_path / "q.onnx", tolerance=loose)
+
+
 async def test_who_cancels_gets_no_file(optimizer, tmp_path):
     """The thread goes on to its end, and then writes nothing."""
     target = tmp_path / "m.onnx"

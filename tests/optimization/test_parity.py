@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimization.errors import InvalidInputError, ParityError
-from optimization.parity import measure_parity, require_parity
+from optimization.parity import Tolerance, measure_parity, require_parity
 
 WINDOWS = np.zeros((2, 3, 4), dtype=np.float32)
 
@@ -70,3 +70,37 @@ def test_outputs_of_other_names_or_shapes_do_not_agree():
 def test_no_windows_prove_nothing():
     with pytest.raises(InvalidInputError, match="at least one window"):
         measure_parity(REFERENCE, REFERENCE, WINDOWS[:0])
+
+
+def test_the_tolerance_counts_in_spreads_of_each_output():
+    """confidence varies by 0.1 on either side, so 0.02 are a fifth of its spread."""
+    reference = model([[5, 0, 0], [0, 5, 0]], (0.4, 0.6), (0.001, 0.002))
+    near = model([[5, 0, 0], [0, 5, 0]], (0.42, 0.6), (0.001, 0.002))
+    parity = measure_parity(reference, near, WINDOWS)
+    assert parity.spread["confidence"] == pytest.approx(0.1, rel=1e-5)
+    assert parity.max_relative_difference == pytest.approx(0.2, rel=1e-5)
+    Tolerance(relative=0.21, floor=0).check(parity)
+    with pytest.raises(ParityError, match=r"in confidence: .* 0\.02 away .* most 0\.019, which"):
+        Tolerance(relative=0.19, floor=0).check(parity)
+
+
+def test_a_direction_that_changes_too_often_is_refused():
+    parity = measure_parity(
+        model([[1, 0.999, 0], [0, 1, 0]]), model([[0.999, 1, 0], [0, 1, 0]]), WINDOWS
+    )
+    with pytest.raises(ParityError, match=r"direction: it is the same on 50\.00% of 2 windows"):
+        Tolerance().check(parity)
+
+
+def test_rounding_of_an_output_that_never_varies_is_no_difference():
+    constant = model([[1, 0, 0], [0, 1, 0]], (0.5, 0.5), (0.003, 0.003))
+    rounded = model([[1, 0, 0], [0, 1, 0]], (0.5, 0.5 + 6e-8), (0.003, 0.003))
+    parity = measure_parity(constant, rounded, WINDOWS)
+    Tolerance().check(parity)
+    assert parity.max_relative_difference < 1e-3
+
+
+def test_nan_is_refused_by_every_tolerance():
+    parity = measure_parity(REFERENCE, model([[1, 0, np.nan], [0, 1, 0]]), WINDOWS)
+    with pytest.raises(ParityError, match="nan away"):
+        Tolerance(direction_agreement=0, relative=1e9).check(parity)

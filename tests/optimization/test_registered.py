@@ -27,9 +27,10 @@ NETWORKS = {
     "OrderBookTransformer": {"input_size": 6, "model_size": 64, "max_timesteps": 12},
 }
 SETTINGS = SearchSettings(
-    budget_s=1,
+    budget_s=60,
     batches=(1,),
     threads=(),
+    runs=10,
     tolerance=Tolerance(direction_agreement=0.9, relative=0.5),
 )
 

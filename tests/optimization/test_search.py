@@ -21,7 +21,14 @@ LOOSE = Tolerance(direction_agreement=0.9, relative=0.5)
 
 def settings(**fields):
     return SearchSettings(
-        **{"budget_s": 1, "threads": (), "batches": (1, 4), "tolerance": LOOSE, **fields}
+        **{
+            "budget_s": 60,
+            "runs": 40,
+            "threads": (),
+            "batches": (1, 4),
+            "tolerance": LOOSE,
+            **fields,
+        }
     )
 
 

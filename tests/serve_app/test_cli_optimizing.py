@@ -11,7 +11,7 @@ from registry.architectures import HybridCNNLSTM, save_checkpoint
 from serve_app.cli import app
 
 WIDE = {"COLUMNS": "200", "MODELCTL_REGISTRY": None, "MODELCTL_SERVER": None}
-QUICK = ("--budget", "1", "--batches", "1,2", "--threads", "1")
+QUICK = ("--budget", "60", "--batches", "1", "--threads", "1", "--runs", "10")
 
 
 @pytest.fixture

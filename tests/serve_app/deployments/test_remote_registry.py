@@ -195,3 +195,18 @@ def test_an_address_where_no_cluster_can_be_is_refused_at_once(address):
         connect(address),
     ):
         pass
+
+
+async def test_optimised_files_join_a_version_through_the_actor(remote, root, tmp_path):
+    await register(remote, tmp_path)
+    fast = linear_onnx_file(tmp_path, 2.0)
+    info = await remote.add_artifacts(
+        "m", "1.0.0", {"model_fast.onnx": fast}, {"goal": "size"}, "model_fast.onnx", by="olga"
+    )
+    assert info.metadata.serving_artifact == "model_fast.onnx"
+    assert (root / "m" / "v1.0.0" / "model_fast.onnx").read_bytes() == fast.read_bytes()
+    await remote.pin_artifact("m", "1.0.0", "model.onnx")
+    assert (await remote.get_model("m", "1.0.0")).metadata.serving_artifact == "model.onnx"
+    assert [each.by for each in await remote.history("m")][1] == "olga"
+    with pytest.raises(InvalidNameError):
+        await remote.add_artifacts("m", "1.0.0", {"../x.onnx": fast}, {}, None)
