@@ -127,3 +127,44 @@ def test_a_network_that_refuses_the_shape_is_an_export_error(network, target):
 def test_a_missing_folder_is_an_error(network, tmp_path):
     with pytest.raises(OutputFileError, match="there is no folder"):
         export_onnx(network, tmp_path / "absent" / "model.onnx", SHAPE)
+
+
+class OverTheBatch(nn.Module):
+    """Mixes the windows of a batch."""
+
+    def forward(self, windows):
+        return windows.mean(0)
+
+
+class Chosen(nn.Module):
+    """Gives whole numbers beside its scores."""
+
+    def forward(self, windows):
+        scores = windows.mean(1)
+        return {"scores": scores, "chosen": scores.argmax(1)}
+
+
+def test_an_output_without_the_batch_first_is_refused_by_name(target):
+    with pytest.raises(ExportError, match=r"for 3 windows output has the shape \(12, 6\)"):
+        export_onnx(OverTheBatch(), target, SHAPE)
+
+
+def test_whole_numbers_are_outputs_too(target):
+    export_onnx(Chosen(), target, SHAPE)
+    windows = torch.randn(5, *SHAPE)
+    assert OnnxModel(target)(windows.numpy())["chosen"].tolist() == (
+        windows.mean(1).argmax(1).tolist()
+    )
+
+
+class OneIsSpecial(nn.Module):
+    """Takes another way for a lone window, where it gives the same."""
+
+    def forward(self, windows):
+        means = windows.mean(1)
+        return means[:1] if windows.shape[0] == 1 else means
+
+
+def test_a_network_that_treats_a_lone_window_otherwise_is_traced_with_two(target):
+    export_onnx(OneIsSpecial(), target, SHAPE)
+    assert OnnxModel(target)(torch.zeros(4, *SHAPE).numpy())["output"].shape == (4, 6)
