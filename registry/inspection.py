@@ -55,10 +55,10 @@ def _problems(registry: RegistryWriter, name: str | None, mend: bool) -> list[_P
 
 
 def _strangers(registry: RegistryWriter) -> Iterator[_Problem]:
-    models = set(registry.layout.models())
+    known = {*registry.layout.models(), registry.layout.serving().name}
     root = registry.layout.root
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.name not in models:
+        if path.name not in known:
             yield _problem(registry, path, "no model's folder", "move it out of the registry")
 
 

@@ -1,6 +1,7 @@
 """Where things lie in a registry folder. The only module that knows these names.
 
 models/                       the registry
+├── .serving.json             what the server in front of it serves, and kept by it alone
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 held by the one writer at work
     ├── .incoming-…/          a version being registered; not yet part of the registry
@@ -32,6 +33,10 @@ class Layout:
     """Paths below `root`. Names and versions are validated before they become paths."""
 
     root: Path
+
+    def serving(self) -> Path:
+        """Return the file in which a server keeps what it serves."""
+        return self.root / ".serving.json"
 
     def model(self, name: str) -> Path:
         """Return the folder of model `name`."""

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from serve_app import schemas
 from serve_app.errors import BodyTooLargeError, ServingError
 from serve_app.http_errors import body_of, headers_of, status_of
-from serve_app.parsing import parse_batch, parse_json, parse_predict
+from serve_app.parsing import parse_batch, parse_json, parse_predict, parse_reload
 from serve_app.service import PredictionService
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,16 @@ def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
     async def models() -> Response:
         """List every version behind this server."""
         return answer(service.models())
+
+    @app.post(
+        "/api/ml/models/reload",
+        responses=_responses(schemas.ReloadAnswer),
+        openapi_extra=schemas.body_of(schemas.ReloadBody),
+    )
+    async def reload(request: Request) -> Response:
+        """Load a version beside the others, then let the stages follow the registry."""
+        body = await read_body(request, max_body_bytes)
+        return answer(await service.reload(parse_reload(parse_json(body))))
 
     @app.get("/health", responses=_responses(schemas.HealthAnswer))
     @app.get("/api/ml/health", responses=_responses(schemas.HealthAnswer))

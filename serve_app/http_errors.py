@@ -5,15 +5,20 @@ from typing import Any
 
 from serve_app.errors import (
     BodyTooLargeError,
+    FleetUnavailableError,
     InvalidFeaturesError,
     InvalidRequestError,
     MalformedJsonError,
     ModelOutputError,
+    NotRegisteredError,
     NotServedError,
     OverloadedError,
     PredictionFailedError,
+    ReloadInProgressError,
     ServingError,
+    TooManyVersionsError,
     UnavailableError,
+    UnusableVersionError,
     VersionLoadingError,
 )
 
@@ -23,8 +28,13 @@ STATUS_AND_CODE: Mapping[type[ServingError], tuple[int, str]] = {
     InvalidRequestError: (422, "invalid_request"),
     InvalidFeaturesError: (422, "invalid_features"),
     NotServedError: (404, "not_served"),
+    NotRegisteredError: (404, "not_registered"),
+    ReloadInProgressError: (409, "reload_in_progress"),
+    UnusableVersionError: (422, "unusable_version"),
     VersionLoadingError: (503, "loading"),
     OverloadedError: (503, "overloaded"),
+    TooManyVersionsError: (503, "too_many_versions"),
+    FleetUnavailableError: (503, "loading_unavailable"),
     ModelOutputError: (500, "model_output"),
     PredictionFailedError: (500, "prediction_failed"),
 }

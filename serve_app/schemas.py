@@ -106,6 +106,24 @@ class ModelEntry(_Schema):
     loaded: bool
 
 
+class ReloadBody(_Schema):
+    """Which version is to be loaded."""
+
+    model_name: Text
+    version: Text | None = None
+    """A version, `production` or `staging`; by default what is in production."""
+
+
+class ReloadAnswer(_Schema):
+    """The version that answers now."""
+
+    status: Literal["success"]
+    message: str
+    """Which version holds which stage of the model now."""
+    model_name: str
+    version: str
+
+
 class HealthAnswer(_Schema):
     """What is ready to answer."""
 
@@ -116,7 +134,7 @@ class HealthAnswer(_Schema):
     uptime_seconds: float
 
 
-BODIES = (PredictBody, BatchBody)
+BODIES = (PredictBody, BatchBody, ReloadBody)
 _REF = "#/components/schemas/{model}"
 
 

@@ -11,32 +11,39 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from registry.layout import is_version
 from registry.predictors import Windows
 from registry.records import ModelMetadata
+from serve_app.backends import Backend, Backends
 from serve_app.errors import (
     BodyTooLargeError,
     ModelOutputError,
+    NotRegisteredError,
     NotServedError,
     ServingError,
     VersionLoadingError,
 )
 from serve_app.http_errors import body_of
 from serve_app.inference.prediction import Failure, Prediction
-from serve_app.parsing import BatchRequest, PredictRequest, as_window, parse_predict, symbol_of
+from serve_app.parsing import (
+    BatchRequest,
+    PredictRequest,
+    ReloadRequest,
+    as_window,
+    parse_predict,
+    symbol_of,
+)
 from serve_app.routing import RoutingTable, version_key
 
 
-class ModelBackend(Protocol):
-    """What computes the predictions of one version."""
+class VersionLoader(Protocol):
+    """What loads versions for the whole application."""
 
-    def loaded(self) -> bool:
-        """Return whether a replica is ready."""
+    async def reload(self, model: str, reference: str | None) -> Mapping[str, str]:
+        """Load a version and move the traffic; return the version by stage, `loaded` included."""
 
-    async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features)."""
-
-    async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order."""
+    async def request(self, model: str, version: str) -> None:
+        """Begin to load a version that somebody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +58,28 @@ class _Work:
 class PredictionService:
     """Answers predictions from the versions of a routing table.
 
-    `backends` has one backend a version, by `version_key`. Methods raise the leaves of
+    `backends` has one backend a version of it. Methods raise the leaves of
     `serve_app.errors.ServingError` that `serve_app.http_errors` lists.
     """
 
     def __init__(
         self,
         table: RoutingTable,
-        backends: Mapping[str, ModelBackend],
+        backends: Backends,
+        loader: VersionLoader,
         max_batch_requests: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._table = table
+        self.table = table
         self._backends = backends
+        self._loader = loader
         self._max_batch_requests = max_batch_requests
         self._now = now
         self._started_s = time.monotonic()
 
     async def predict(self, request: PredictRequest, received_s: float) -> dict[str, Any]:
         """Answer one request that came in at `received_s` (time.perf_counter)."""
-        work = self._prepare(request)
+        work = await self._prepare(request)
         result = await self._backend(work.metadata).predict(work.window)
         return self._answer(work, result, received_s)
 
@@ -82,7 +91,7 @@ class PredictionService:
         groups: dict[str, dict[int, _Work]] = defaultdict(dict)
         for index, item in enumerate(batch.items):
             try:
-                work = self._prepare(parse_predict(item))
+                work = await self._prepare(parse_predict(item))
             except ServingError as error:
                 answers[index] = _failed(symbol_of(item), error)
             else:
@@ -109,18 +118,30 @@ class PredictionService:
             {
                 "name": each.name,
                 "version": each.version,
-                "stage": each.stage,
+                "stage": self.table.stage_of(each),
                 "model_type": each.model_type,
                 "metrics": each.metrics,
                 "size_mb": each.model_size_mb,
-                "loaded": self._backends[version_key(each)].loaded(),
+                "loaded": self._backends.loaded(version_key(each)),
             }
-            for each in self._table.versions
+            for each in self.table.versions
         ]
+
+    async def reload(self, request: ReloadRequest) -> dict[str, Any]:
+        """Load a version beside the others and let the model's stages follow the registry."""
+        stages = dict(await self._loader.reload(request.model_name, request.version))
+        version = stages.pop("loaded")
+        held = ", ".join(f"{stage} is {number}" for stage, number in stages.items())
+        return {
+            "status": "success",
+            "message": f"{request.model_name}:{version} answers; {held or 'it holds no stage'}",
+            "model_name": request.model_name,
+            "version": version,
+        }
 
     def health(self) -> dict[str, Any]:
         """Return what is loaded; unhealthy when a request that names nothing has no answer."""
-        loaded = [key for key in self._table.served if self._backends[key].loaded()]
+        loaded = [key for key in self.table.served if self._backends.loaded(key)]
         return {
             "status": self._status(loaded),
             "timestamp": self._now(),
@@ -130,23 +151,38 @@ class PredictionService:
         }
 
     def _status(self, loaded: Sequence[str]) -> str:
-        if len(loaded) == len(self._table.served):
+        if loaded and self.table.pinned.issubset(loaded):
             return "healthy"
         try:
-            usual = version_key(self._table.choose(None, None))
+            usual = version_key(self.table.choose(None, None))
         except NotServedError:
             return "degraded" if loaded else "unhealthy"
         return "degraded" if usual in loaded else "unhealthy"
 
-    def _prepare(self, request: PredictRequest) -> _Work:
-        metadata = self._table.choose(request.model_name, request.model_version)
+    async def _prepare(self, request: PredictRequest) -> _Work:
+        try:
+            metadata = self.table.choose(request.model_name, request.model_version)
+        except NotServedError as missing:
+            await self._ask_for(missing)
+            raise
         window = as_window(request.features, metadata.input_shape)
         return _Work(request.symbol, window, metadata)
 
-    def _backend(self, metadata: ModelMetadata) -> ModelBackend:
-        backend = self._backends[version_key(metadata)]
+    async def _ask_for(self, missing: NotServedError) -> None:
+        """Have a version loaded that somebody named, where that is allowed and it is registered."""
+        model, version = missing.model, missing.version
+        if not self.table.loads_on_demand or version is None or not is_version(version):
+            return
+        try:
+            await self._loader.request(model, version)
+        except NotRegisteredError:
+            return
+        raise VersionLoadingError(model, version, "it is being loaded")
+
+    def _backend(self, metadata: ModelMetadata) -> Backend:
+        backend = self._backends.use(version_key(metadata))
         if not backend.loaded():
-            raise VersionLoadingError(metadata.name, metadata.version)
+            raise VersionLoadingError(metadata.name, metadata.version, backend.problem())
         return backend
 
     async def _predict_group(

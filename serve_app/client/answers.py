@@ -66,6 +66,17 @@ def check_models(url: str, answer: object) -> list[dict[str, Any]]:
     return answer
 
 
+def check_success(url: str, answer: object) -> dict[str, Any]:
+    """Return `answer` if it says that a command was carried out.
+
+    Raises:
+        UnexpectedAnswerError: it does not.
+    """
+    if not isinstance(answer, dict) or answer.get("status") != "success":
+        raise UnexpectedAnswerError(url, "expected a JSON object with the status success")
+    return answer
+
+
 def is_failed(entry: object) -> bool:
     """Return whether a batch's entry says why there is no prediction."""
     return isinstance(entry, dict) and isinstance(entry.get("error"), dict)

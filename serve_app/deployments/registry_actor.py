@@ -10,8 +10,11 @@ from ray.actor import ActorHandle
 
 from registry import ModelInfo, ModelRegistry
 from registry.errors import EmptyStageError, InvalidNameError, StorageError
+from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
+from registry.store import read_file, write_file
 from serve_app.errors import SettingsError
+from serve_app.fleet.state import ServingState, read_state
 
 NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
@@ -26,6 +29,7 @@ REPEATABLE = frozenset(
         "compare_models",
         "history",
         "production_at",
+        "try_out",
         "verify",
         "repair",
     }
@@ -53,6 +57,7 @@ class RegistryActor:
     def __init__(self, root: str) -> None:
         self._path = Path(root).absolute()
         self._registry = ModelRegistry(self._path)
+        self._state_path = Layout(self._path).serving()
 
     async def has_folder(self) -> bool:
         """Return whether the folder is there."""
@@ -73,6 +78,30 @@ class RegistryActor:
     async def read_artifact(self, model: str, version: str, artifact: str) -> bytes:
         """Return an artifact's content, checked against its sha256."""
         return await self._registry.read_artifact(model, version, artifact)
+
+    async def serving_state(self, known_revision: int = 0) -> ServingState | None:
+        """Return what is served, None where it is still the known revision or nothing yet."""
+        state = self._read_serving_state()
+        return None if state is None or state.revision == known_revision else state
+
+    async def write_serving_state(self, state: ServingState, replaces: int) -> bool:
+        """Keep what is served from now on, on the disk, if it still is the revision `replaces`.
+
+        Sent again after a crash it does no harm: what is there already counts as written.
+        """
+        present = self._read_serving_state()
+        if present == state:
+            return True
+        if (0 if present is None else present.revision) != replaces:
+            return False
+        write_file(self._state_path, state.model_dump_json(indent=1).encode())
+        return True
+
+    def _read_serving_state(self) -> ServingState | None:
+        try:
+            return read_state(read_file(self._state_path), self._state_path)
+        except FileNotFoundError:
+            return None
 
     async def call(self, method: str, *args: object, **kwargs: object) -> object:
         """Return what the ModelRegistry's method, one of REPEATABLE, returns."""

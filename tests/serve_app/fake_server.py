@@ -11,6 +11,7 @@ from aiohttp import web
 PREDICT = "/api/ml/predict"
 BATCH = "/api/ml/predict/batch"
 MODELS = "/api/ml/models"
+RELOAD = "/api/ml/models/reload"
 HEALTH = "/api/ml/health"
 
 

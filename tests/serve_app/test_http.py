@@ -100,6 +100,7 @@ def test_one_document_describes_every_endpoint(http):
         "/api/ml/predict",
         "/api/ml/predict/batch",
         "/api/ml/models",
+        "/api/ml/models/reload",
         "/api/ml/health",
         "/health",
     }
@@ -111,3 +112,25 @@ def test_one_document_describes_every_endpoint(http):
     assert references <= set(document["components"]["schemas"])
     fields = document["components"]["schemas"]["PredictBody"]["properties"]
     assert set(fields) == {"symbol", "features", "model_name", "model_version", "unit_id"}
+
+
+def test_a_reload_follows_its_schema(http):
+    body = {"model_name": "toy", "version": "1.1.0"}
+    answer = http.post("/api/ml/models/reload", json=body)
+    assert answer.status_code == 200
+    assert schemas.ReloadAnswer.model_validate_json(answer.content).version == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, "model_name: expected a model's name, received nothing"),
+        ({"model_name": "../toy"}, "model_name: expected 1 to 64 letters"),
+        ({"model_name": "toy", "version": "newest"}, "version: expected a semantic version"),
+        ({"model_name": "toy", "stage": "production"}, "received 1 unknown, the first 'stage'"),
+        (["toy"], "request: expected a JSON object, received a list of 1"),
+    ],
+)
+def test_a_reload_of_something_that_cannot_be_named_is_refused(http, body, expected):
+    error = check(http.post("/api/ml/models/reload", json=body), 422, "invalid_request")
+    assert expected in error["message"]
