@@ -1,0 +1,22 @@
+"""Durable storage of experiments, predictions and outcomes; see docs/experiments-storage.md."""
+
+from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from serve_app.experiments.store.reading import LabelledPrediction
+from serve_app.experiments.store.store import ExperimentStore
+from serve_app.experiments.store.writing import (
+    OutcomeResult,
+    RecordedOutcome,
+    RefusedPrediction,
+    WrittenPredictions,
+)
+
+__all__ = [
+    "ExperimentStore",
+    "HistoryEntry",
+    "LabelledPrediction",
+    "OutcomeResult",
+    "RecordedOutcome",
+    "RefusedPrediction",
+    "StoredExperiment",
+    "WrittenPredictions",
+]
