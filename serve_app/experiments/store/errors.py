@@ -12,7 +12,7 @@
     ├── UnknownExperimentError      no such experiment
     ├── ExperimentExistsError       an experiment of that id exists
     ├── ModelInExperimentError      another experiment is running on the model
-    ├── BufferFullError             more predictions wait for the database than may
+    ├── BufferFullError             more waits for the database than may
     ├── LogClosedError              the log takes nothing more
     └── MissingPackageError         the library that a feature needs is not installed
 
@@ -152,15 +152,15 @@ class ModelInExperimentError(StoreError):
 
 
 class BufferFullError(StoreError):
-    """More predictions wait for the database than may; these were not taken."""
+    """More waits for the database than may; what came was not taken."""
 
-    def __init__(self, limit: int, waiting: int, refused: int) -> None:
-        super().__init__(limit, waiting, refused)
-        self.limit, self.waiting, self.refused = limit, waiting, refused
+    def __init__(self, what: str, limit: int, waiting: int, refused: int) -> None:
+        super().__init__(what, limit, waiting, refused)
+        self.what, self.limit, self.waiting, self.refused = what, limit, waiting, refused
 
     def __str__(self) -> str:
         return (
-            f"{self.refused} predictions were not recorded: {self.waiting} wait for the database, "
+            f"{self.refused} {self.what} were not recorded: {self.waiting} wait for the database, "
             f"and at most {self.limit} may; see why it does not keep up"
         )
 

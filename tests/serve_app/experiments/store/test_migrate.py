@@ -1,7 +1,5 @@
 """A database of any age is brought to this software's schema when it is opened."""
 
-import multiprocessing
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -11,18 +9,14 @@ from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.errors import NewerSchemaError
 from serve_app.experiments.store.migrate import VERSION_TABLE, migrate
 from serve_app.experiments.store.schema import METADATA
+from tests.serve_app.experiments.store.dying import start_together
 
 
-def open_and_migrate(url, barrier, failures):
+def open_and_migrate(barrier, url):
     database = Database(url)
     barrier.wait()
-    try:
-        migrate(database)
-    except Exception as error:
-        failures.put(repr(error))
-        raise
-    finally:
-        database.close()
+    migrate(database)
+    database.close()
 
 
 def test_the_migrations_lead_to_the_tables_that_the_software_uses(database):
@@ -44,16 +38,7 @@ def test_a_database_that_is_up_to_date_is_not_written(database):
 
 @pytest.mark.parametrize("round_number", range(3))
 def test_eight_processes_may_open_a_new_database_at_once(url, round_number):
-    spawn = multiprocessing.get_context("fork")
-    barrier, failures = spawn.Barrier(8), spawn.Queue()
-    processes = [
-        spawn.Process(target=open_and_migrate, args=(url, barrier, failures)) for _ in range(8)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 8, failures.get()
+    assert start_together(open_and_migrate, 8, url) == [0] * 8
 
 
 def test_a_newer_schema_is_refused_naming_both(database):
