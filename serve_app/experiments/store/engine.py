@@ -26,7 +26,6 @@ WRITE_LOCK = 7_246_113_105_240_871
 """Key of PostgreSQL's advisory lock that every writing transaction holds."""
 
 _WRITES = "experiments_write"
-_LOCK_TIMEOUT_S = 30
 
 _POSTGRESQL_DEFAULTS = {
     "application_name": "tradeserve-experiments",
@@ -69,10 +68,10 @@ class Database:
     whoever else has the database open, and two of them cannot wait for each other.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock_timeout_s: float = 30.0) -> None:
         parsed = _check(url)
         self.url = parsed.render_as_string(hide_password=True)
-        self._engine = _create(parsed, self.url)
+        self._engine = _create(parsed, self.url, lock_timeout_s)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
 
     @contextmanager
@@ -119,9 +118,9 @@ def _check(url: str) -> URL:
     return parsed
 
 
-def _create(url: URL, shown: str) -> Engine:
+def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": _LOCK_TIMEOUT_S})
+        engine = create_engine(url, connect_args={"timeout": lock_timeout_s})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -138,7 +137,14 @@ def _create(url: URL, shown: str) -> Engine:
         )
     except ImportError as error:
         raise MissingPackageError(f"the database {shown}", "psycopg", "postgres") from error
-    event.listen(engine, "begin", _begin_postgresql)
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            timeout_ms = round(lock_timeout_s * 1000)
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {timeout_ms}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+    event.listen(engine, "begin", begin)
     return engine
 
 
@@ -153,12 +159,6 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(_WRITES):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
 
 def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError:

@@ -14,6 +14,7 @@
     ├── ModelInExperimentError      another experiment is running on the model
     ├── BufferFullError             more waits for the database than may
     ├── LogClosedError              the log takes nothing more
+    ├── ExportError                 the file cannot be written
     └── MissingPackageError         the library that a feature needs is not installed
 
 Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP. A URL in them never
@@ -173,6 +174,17 @@ class LogClosedError(StoreError):
 
     def __str__(self) -> str:
         return "the log of experiments is closed; open a new one"
+
+
+class ExportError(StoreError):
+    """The file cannot be written; one that was there before is as it was."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path}: {self.problem}; name a place with room and permission"
 
 
 class MissingPackageError(StoreError):

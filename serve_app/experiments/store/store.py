@@ -1,5 +1,6 @@
 """The store: experiments, predictions and outcomes in a SQL database, and summaries of them."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -18,7 +19,10 @@ from serve_app.experiments.store.summaries import SummaryRules
 from serve_app.experiments.store.writing import RecordedOutcome, WrittenPredictions
 
 PAGE = 10_000
-"""Predictions read or deleted in one transaction."""
+"""Predictions read in one transaction."""
+
+DELETED_AT_ONCE = 2000
+"""Predictions deleted in one transaction; some tens of ms during which nothing else is written."""
 
 
 class ExperimentStore:
@@ -28,14 +32,18 @@ class ExperimentStore:
     prediction and each outcome counts once. Methods may be called from several threads, and several
     processes may have the database open; they write one after the other.
 
+    Args:
+        url: `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`.
+        lock_timeout_s: how long a write waits for others to end theirs.
+
     Raises:
         InvalidUrlError: the URL names no database that the store can use.
         NewerSchemaError: newer software has written the database.
         UnavailableStoreError: the database cannot be opened or written.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+    def __init__(self, url: str, *, lock_timeout_s: float = 30.0) -> None:
+        self._database = Database(url, lock_timeout_s)
         self._rules: dict[str, SummaryRules] = {}
         try:
             migrate(self._database)
@@ -155,12 +163,17 @@ class ExperimentStore:
         for page in reading.read_pages(self._database, experiment_id, since, until, PAGE):
             yield from page
 
-    def delete_before(self, before: datetime) -> int:
-        """Delete predictions older than a time, PAGE by PAGE, and return how many there were.
+    def delete_before(self, before: datetime, *, pause_s: float = 0.1) -> int:
+        """Delete predictions older than a time, and return how many there were.
 
         Their outcomes go too; what they added to the summaries stays. From then on a prediction
         that is older is refused, since it may have been counted before. Killed in between, the next
         call deletes the rest.
+
+        Args:
+            before: what is older goes.
+            pause_s: between two transactions, so that other writers get their turn; SQLite's wait
+                up to 0.1 s before they look again.
         """
         before_s = before.timestamp()
         with self._database.writing() as connection:
@@ -168,10 +181,11 @@ class ExperimentStore:
         total = 0
         while True:
             with self._database.writing() as connection:
-                deleted = retention.delete_oldest(connection, before_s, PAGE)
+                deleted = retention.delete_oldest(connection, before_s, DELETED_AT_ONCE)
             total += deleted
-            if deleted < PAGE:
+            if deleted < DELETED_AT_ONCE:
                 return total
+            time.sleep(pause_s)
 
     def _find_rules(self, connection: Connection) -> Callable[[str], SummaryRules | None]:
         def find(experiment_id: str) -> SummaryRules | None:

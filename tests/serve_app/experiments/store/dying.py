@@ -62,8 +62,8 @@ def start_together(function, count, *args):
 
 
 def _write(url, groups, dies_before, acknowledges):
+    step = _stepper(dies_before)
     with ExperimentStore(url) as store:
-        step = _stepper(dies_before)
         for group in groups:
             send(store, group)
             step()

@@ -72,6 +72,22 @@ def test_killed_between_any_two_statements_and_around_every_commit(url, store):
     assert set(deaths) == set(range(len(groups)))
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_killed_while_it_creates_the_tables_the_next_one_does(kind, request, tmp_path):
+    killed, step = True, 0
+    while killed:
+        step += 1
+        url = f"sqlite:///{tmp_path}/{step}.db"
+        if kind == "postgresql":
+            url = request.getfixturevalue("postgresql").create_database()
+        _, killed = Writer(url, [], dies_before=step).end()
+        with ExperimentStore(url) as store:
+            store.create_experiment(mirror(), START)
+            store.write_predictions([prediction("a")])
+            assert_summaries_equal_rows(store)
+    assert step > 10
+
+
 @pytest.mark.parametrize(
     "kills", [15, pytest.param(200, marks=pytest.mark.nightly)], ids=lambda kills: f"{kills} kills"
 )
