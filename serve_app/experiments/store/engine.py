@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from serve_app.experiments.store.errors import (
@@ -58,6 +58,9 @@ _BY_SQLSTATE: dict[str, type[UnavailableStoreError | DamagedStoreError]] = {
     "XX001": DamagedStoreError,
     "XX002": DamagedStoreError,
 }
+
+_ROW_IS_AT_FAULT = DataError, IntegrityError
+"""Everything else may be mended, and is worth another attempt."""
 
 
 class Database:
@@ -175,7 +178,6 @@ def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError
         state = getattr(cause, "sqlstate", None)
         if state in _BY_SQLSTATE:
             return _BY_SQLSTATE[state](url, problem)
-    kinds = ("OperationalError", "InterfaceError", "InternalError")
-    if isinstance(error, DBAPIError) and type(error).__name__ in kinds:
-        return UnavailableStoreError(url, problem)
-    return RefusedRowError(url, problem)
+    if isinstance(error, _ROW_IS_AT_FAULT) or not isinstance(error, DBAPIError):
+        return RefusedRowError(url, problem)
+    return UnavailableStoreError(url, problem)

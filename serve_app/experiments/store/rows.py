@@ -1,6 +1,7 @@
 """Between rows of the tables and the values that they stand for."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,3 +104,32 @@ def in_parts(ids: Iterable[str]) -> Iterator[list[str]]:
 def is_storable(text: str) -> bool:
     """Return whether both databases can hold the text: no NUL, no half of a surrogate pair."""
     return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def plain_prediction(record: PredictionRecord) -> PredictionRecord:
+    """Return the prediction with NumPy's numbers as Python's, which every driver takes."""
+    numbers = record.direction, record.confidence, record.expected_return, record.latency_ms
+    if all(type(number) in _PLAIN for number in (*numbers, record.treatment_share)):
+        return record
+    return replace(
+        record,
+        direction=None if record.direction is None else int(record.direction),
+        confidence=_float(record.confidence),
+        expected_return=_float(record.expected_return),
+        latency_ms=float(record.latency_ms),
+        treatment_share=_float(record.treatment_share),
+    )
+
+
+def plain_outcome(outcome: Outcome) -> Outcome:
+    """Return the outcome with a number of NumPy's as Python's."""
+    if type(outcome.market_return) in _PLAIN:
+        return outcome
+    return replace(outcome, market_return=float(outcome.market_return))
+
+
+_PLAIN = int, float, type(None)
+
+
+def _float(number: float | None) -> float | None:
+    return None if number is None else float(number)

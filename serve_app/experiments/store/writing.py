@@ -14,6 +14,8 @@ from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import (
     is_storable,
     outcomes_by_id,
+    plain_outcome,
+    plain_prediction,
     predictions_by_id,
     row_of_outcome,
     row_of_prediction,
@@ -77,7 +79,7 @@ def write_predictions(
     for record in records:
         reason = _reason_to_refuse(record, find_rules, oldest_s)
         if reason is None:
-            candidates.setdefault(record.key, record)
+            candidates.setdefault(record.key, plain_prediction(record))
         else:
             refused.append(RefusedPrediction(record.prediction_id, reason))
     arms = predictions_by_id(connection, (prediction_id for prediction_id, _ in candidates))
@@ -107,6 +109,7 @@ def record_outcomes(
         One result for each outcome, in the same order. The first return that came for a prediction
         stands, also within the list.
     """
+    outcomes = [plain_outcome(each) for each in outcomes]
     # An id that the database cannot hold is none that it knows.
     ids = [each.prediction_id for each in outcomes if is_storable(each.prediction_id)]
     returns = {key: each.market_return for key, each in outcomes_by_id(connection, ids).items()}

@@ -4,6 +4,7 @@ import random
 import threading
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from serve_app.experiments.definition import EndReason, ExperimentStatus
@@ -53,6 +54,17 @@ def test_what_is_written_is_read_back_to_the_last_bit(store):
     assert read[0].outcome == outcome("a", 1 / 7, after_s=99.000001)
     assert [each.outcome for each in read[1:]] == [None] * 3
     assert [each.prediction for each in store.predictions("e1")] == records[:3]
+
+
+def test_numbers_of_numpy_are_stored_as_well(store):
+    record = prediction(
+        "a", direction=np.int64(2), confidence=np.float32(0.75), latency_ms=np.float32(1.5)
+    )
+    assert store.write_predictions([record]).written == 1
+    store.record_outcomes([outcome("a", np.float64(0.25))])
+    (read,) = store.predictions()
+    assert (read.prediction, read.outcome.market_return) == (record, 0.25)
+    assert_summaries_equal_rows(store)
 
 
 def test_a_group_sent_twice_counts_once(store):
