@@ -16,6 +16,34 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 50_000
 """Rows in memory, and in a row group of the file."""
 
+_TIME = "time"
+
+COLUMNS = {
+    "prediction_id": "string",
+    "variant": "string",
+    "experiment_id": "string",
+    "time": _TIME,
+    "model": "string",
+    "version": "string",
+    "symbol": "string",
+    "direction": "int8",
+    "confidence": "float64",
+    "expected_return": "float64",
+    "latency_ms": "float64",
+    "error": "string",
+    "treatment_share": "float64",
+    "mirrored": "bool",
+    "market_return": "float64",
+    "outcome_time": _TIME,
+}
+"""The file's columns and their Arrow types; a time is in microseconds, in UTC."""
+
+_OF_THE_OUTCOME = {"market_return": "market_return", "outcome_time": "time"}
+
+_ALWAYS_THERE = frozenset(
+    {"prediction_id", "time", "model", "version", "symbol", "latency_ms", "mirrored"}
+)
+
 
 def export_parquet(rows: Iterator[LabelledPrediction], path: Path) -> int:
     """Write rows, as `ExperimentStore.predictions` gives them, to a file; return how many.
@@ -51,47 +79,25 @@ def export_parquet(rows: Iterator[LabelledPrediction], path: Path) -> int:
 
 
 def _schema(pa: ModuleType) -> "pa.Schema":
-    time = pa.timestamp("us", tz="UTC")
     return pa.schema(
         [
-            pa.field("prediction_id", pa.string(), nullable=False),
-            pa.field("variant", pa.string()),
-            pa.field("experiment_id", pa.string()),
-            pa.field("time", time, nullable=False),
-            pa.field("model", pa.string(), nullable=False),
-            pa.field("version", pa.string(), nullable=False),
-            pa.field("symbol", pa.string(), nullable=False),
-            pa.field("direction", pa.int8()),
-            pa.field("confidence", pa.float64()),
-            pa.field("expected_return", pa.float64()),
-            pa.field("latency_ms", pa.float64(), nullable=False),
-            pa.field("error", pa.string()),
-            pa.field("treatment_share", pa.float64()),
-            pa.field("mirrored", pa.bool_(), nullable=False),
-            pa.field("market_return", pa.float64()),
-            pa.field("outcome_time", time),
+            pa.field(
+                name,
+                pa.timestamp("us", tz="UTC") if kind == _TIME else pa.type_for_alias(kind),
+                nullable=name not in _ALWAYS_THERE,
+            )
+            for name, kind in COLUMNS.items()
         ]
     )
 
 
 def _columns(rows: Sequence[LabelledPrediction]) -> dict[str, list[Any]]:
-    names = (
-        "prediction_id",
-        "experiment_id",
-        "time",
-        "model",
-        "version",
-        "symbol",
-        "direction",
-        "confidence",
-        "expected_return",
-        "latency_ms",
-        "error",
-        "treatment_share",
-        "mirrored",
-    )
-    columns = {name: [getattr(row.prediction, name) for row in rows] for name in names}
-    columns["variant"] = [row.prediction.variant and str(row.prediction.variant) for row in rows]
-    columns["market_return"] = [row.outcome and row.outcome.market_return for row in rows]
-    columns["outcome_time"] = [row.outcome and row.outcome.time for row in rows]
+    columns = {
+        name: [getattr(row.prediction, name) for row in rows]
+        for name in COLUMNS
+        if name not in _OF_THE_OUTCOME
+    }
+    columns["variant"] = [each and each.value for each in columns["variant"]]
+    for name, attribute in _OF_THE_OUTCOME.items():
+        columns[name] = [row.outcome and getattr(row.outcome, attribute) for row in rows]
     return columns

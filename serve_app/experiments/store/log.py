@@ -39,7 +39,7 @@ class LogLimits:
     max_group: int = 1000
     """Predictions in one transaction; as many are written at once."""
     max_waiting: int = 100_000
-    """Predictions, and outcomes, that wait while the database is down, some 60 MB; more are
+    """Predictions, and outcomes, that wait while the database is down, some 40 MB; more are
     refused."""
     unknown_grace_s: float = 0.3
     """How long an outcome of an unknown prediction waits before it is called unknown: the
@@ -241,7 +241,8 @@ class ExperimentLog:
             requests, self._requests = self._requests, []
             try:
                 await self._write_waiting()
-                await self._answer(requests)
+                if requests:
+                    await self._answer(requests)
             except asyncio.CancelledError:
                 for request in requests:
                     _fail(request.answer, self._failure or LogClosedError())
@@ -250,7 +251,7 @@ class ExperimentLog:
                 self.counters.failed_attempts += 1
                 for request in requests:
                     _fail(request.answer, error)
-                if self._failure is None or not isinstance(error, _NOT_NOW):
+                if self._failure is None:
                     logger.exception("%d predictions wait for the database", len(self._waiting))
                 self._failure = error
                 await self._pause(pause_s)
@@ -314,7 +315,19 @@ class ExperimentLog:
     async def _answer(self, requests: Sequence[_Request]) -> None:
         """Store the outcomes of all requests in one transaction, and answer each."""
         outcomes = [outcome for request in requests for outcome in request.outcomes]
-        recorded = await self._in_thread(self._store.record_outcomes, outcomes) if outcomes else []
+        try:
+            recorded = await self._in_thread(self._store.record_outcomes, outcomes)
+        except _NOT_NOW:
+            raise
+        except Exception as error:
+            if len(requests) == 1:
+                logger.exception("outcomes cannot be stored")
+                _fail(requests[0].answer, error)
+                return
+            # One is at fault; the others are not to suffer.
+            for request in requests:
+                await self._answer([request])
+            return
         start = 0
         for request in requests:
             end = start + len(request.outcomes)

@@ -1,6 +1,7 @@
 """Brings a database to this software's schema, by Alembic, when it is opened."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -32,16 +33,20 @@ def migrate(database: Database) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     revisions = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
     with database.reading() as connection:
-        if _revision(connection) == revisions[0]:
+        if _known_revision(connection, database, revisions) == revisions[0]:
             return
     with database.writing() as connection, _ONE_AT_A_TIME:
-        current = _revision(connection)
-        if current is not None and current not in revisions:
-            raise NewerSchemaError(database.url, current, revisions[::-1])
+        _known_revision(connection, database, revisions)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _revision(connection: Connection) -> str | None:
+def _known_revision(
+    connection: Connection, database: Database, revisions: Sequence[str]
+) -> str | None:
+    """Return the database's revision, None for a new one; `revisions` has the newest first."""
     options = {"version_table": VERSION_TABLE}
-    return MigrationContext.configure(connection, opts=options).get_current_revision()
+    current = MigrationContext.configure(connection, opts=options).get_current_revision()
+    if current is not None and current not in revisions:
+        raise NewerSchemaError(database.url, current, revisions[::-1])
+    return current

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import Connection
 
+from serve_app.errors import InvalidRequestError
 from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import EndReason, ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord
@@ -163,19 +164,25 @@ class ExperimentStore:
         for page in reading.read_pages(self._database, experiment_id, since, until, PAGE):
             yield from page
 
-    def delete_before(self, before: datetime, *, pause_s: float = 0.1) -> int:
-        """Delete predictions older than a time, and return how many there were.
+    def delete_older_than(self, age: timedelta, *, now: datetime, pause_s: float = 0.1) -> int:
+        """Delete predictions older than an age, and return how many there were.
 
         Their outcomes go too; what they added to the summaries stays. From then on a prediction
-        that is older is refused, since it may have been counted before. Killed in between, the next
-        call deletes the rest.
+        from before `now - age` is refused, since it may have been counted before. Killed in
+        between, the next call deletes the rest.
 
         Args:
-            before: what is older goes.
+            age: above 0; what is younger stays.
+            now: the present.
             pause_s: between two transactions, so that other writers get their turn; SQLite's wait
                 up to 0.1 s before they look again.
+
+        Raises:
+            InvalidRequestError: the age is not above 0: predictions to come would be refused.
         """
-        before_s = before.timestamp()
+        if age <= timedelta(0):
+            raise InvalidRequestError("age", "more than 0", str(age))
+        before_s = (now - age).timestamp()
         with self._database.writing() as connection:
             retention.forbid_older(connection, before_s)
         total = 0

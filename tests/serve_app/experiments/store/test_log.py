@@ -42,6 +42,8 @@ class WatchedStore:
 
     def record_outcomes(self, outcomes):
         self._fail()
+        if any(each.prediction_id == self.poison for each in outcomes):
+            raise RefusedRowError("url", "no such value")
         self.batches.append(len(outcomes))
         return self._store.record_outcomes(outcomes)
 
@@ -162,7 +164,6 @@ async def test_flush_writes_what_waits(log, real_store):
 
 
 async def test_outcomes_that_come_together_share_a_commit_and_get_answers_of_their_own(log, store):
-    await log.record_outcomes([])
     log.add_predictions(predictions(4))
     answers = await asyncio.gather(
         log.record_outcomes([outcome("p0"), outcome("p1")]),
@@ -247,6 +248,19 @@ async def test_a_prediction_that_cannot_be_stored_holds_up_no_other(log, store, 
     assert (log.counters.written, log.counters.refused) == (9, 1)
     assert "'p1' cannot be stored" in caplog.text
     assert total(real_store, "control", "predictions") == 9
+
+
+async def test_outcomes_that_cannot_be_stored_fail_their_own_sender_alone(log, store):
+    store.poison = "bad"
+    log.add_predictions(predictions(2))
+    first, bad, second = await asyncio.gather(
+        log.record_outcomes([outcome("p0")]),
+        log.record_outcomes([outcome("bad")]),
+        log.record_outcomes([outcome("p1")]),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, RefusedRowError)
+    assert [each.result.value for each in (*first, *second)] == ["accepted", "accepted"]
 
 
 async def test_a_caller_that_gave_up_harms_nobody(log, store):
