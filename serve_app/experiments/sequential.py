@@ -134,7 +134,7 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SequentialTest:
     """An effect with its interval and p-value."""
 
     value: float
@@ -147,7 +147,7 @@ class Verdict:
 
 def difference_in_means(
     control: Moments, treatment: Moments, *, alpha: float = 0.05, planned_n: float
-) -> Verdict | None:
+) -> SequentialTest | None:
     """Return treatment's mean minus control's, always valid for *independent* values.
 
     For values in order of time that are correlated use `estimates.difference` on blocks instead.
@@ -176,7 +176,7 @@ def difference_in_means(
     value = treatment.mean - control.mean
     half_width = float(critical_t(freedom, information, alpha)) * error if error else math.inf
     t = value / error if error else 0.0
-    return Verdict(
+    return SequentialTest(
         value=value,
         interval=(value - half_width, value + half_width),
         p_value=float(p_value(t, freedom, information)),
