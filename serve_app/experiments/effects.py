@@ -1,4 +1,8 @@
-"""One effect, treatment minus control, with every test that can be asked of it."""
+"""One effect, treatment minus control, with every test that can be asked of it.
+
+Latency and errors do not overlap as returns do, but slow or failing spells outlast a block of a
+second: the covariance of neighbouring blocks always counts there.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +12,7 @@ from scipy import stats
 
 from serve_app.experiments import estimates, sequential
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
-from serve_app.experiments.estimates import ArmBlocks, Estimate
+from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats
 from serve_app.experiments.table import Table
 
 
@@ -95,24 +99,28 @@ class Effect:
 def accuracy_effect(definition: ExperimentDefinition, table: Table) -> Effect:
     """Return the difference in accuracy, as a share."""
     if definition.mode is Mode.MIRROR:
-        return _paired(table, table.pairs.accuracy, extra_pairs=1)
+        return _paired(table.pairs.accuracy, neighbours=table.neighbours, extra_pairs=1)
     control, treatment = table.control.accuracy, table.treatment.accuracy
     floor = estimates.independent_variance(estimates.counted(control), estimates.counted(treatment))
-    return _compared(definition, table, control, treatment, float(floor))
+    return _compared(definition, control, treatment, floor, neighbours=table.neighbours)
 
 
 def return_effect(definition: ExperimentDefinition, table: Table) -> Effect:
     """Return the difference in return by prediction, as a fraction of the stake."""
     if definition.mode is Mode.MIRROR:
-        return _paired(table, table.pairs.returns)
-    return _means(definition, table, table.control.returns, table.treatment.returns)
+        return _paired(table.pairs.returns, neighbours=table.neighbours)
+    control, treatment = table.control.returns, table.treatment.returns
+    floor = estimates.independent_variance(control, treatment)
+    return _compared(definition, control, treatment, floor, neighbours=table.neighbours)
 
 
 def latency_effect(definition: ExperimentDefinition, table: Table) -> Effect:
     """Return the difference in mean latency, in ms."""
     if definition.mode is Mode.MIRROR:
-        return _paired(table, table.pairs.latency)
-    return _means(definition, table, table.control.latency, table.treatment.latency)
+        return _paired(table.pairs.latency, neighbours=True)
+    control, treatment = table.control.latency, table.treatment.latency
+    floor = estimates.independent_variance(control, treatment)
+    return _compared(definition, control, treatment, floor, neighbours=True)
 
 
 def error_effect(definition: ExperimentDefinition, table: Table, ratio: float = 1.0) -> Effect:
@@ -121,40 +129,32 @@ def error_effect(definition: ExperimentDefinition, table: Table, ratio: float = 
     floor = estimates.independent_variance(
         _scaled(estimates.counted(control), ratio), estimates.counted(treatment)
     )
-    return _compared(definition, table, _scaled(control, ratio), treatment, float(floor))
-
-
-def _means(
-    definition: ExperimentDefinition, table: Table, control: ArmBlocks, treatment: ArmBlocks
-) -> Effect:
-    floor = float(estimates.independent_variance(control, treatment))
-    return _compared(definition, table, control, treatment, floor)
+    return _compared(definition, _scaled(control, ratio), treatment, floor, neighbours=True)
 
 
 def _compared(
     definition: ExperimentDefinition,
-    table: Table,
     control: ArmBlocks,
     treatment: ArmBlocks,
-    floor: float,
+    floor: Floats,
+    *,
+    neighbours: bool,
 ) -> Effect:
     if definition.assignment is Assignment.SWITCHBACK:
-        estimate = estimates.between_blocks(control, treatment, neighbours=table.neighbours)
-    else:
-        estimate = estimates.within_blocks(
-            control, treatment, floor=floor, neighbours=table.neighbours
-        )
-    return Effect.of(estimate)
+        return Effect.of(estimates.between_blocks(control, treatment, neighbours=neighbours))
+    return Effect.of(
+        estimates.within_blocks(control, treatment, floor=floor, neighbours=neighbours)
+    )
 
 
-def _paired(table: Table, pairs: ArmBlocks, extra_pairs: int = 0) -> Effect:
+def _paired(pairs: ArmBlocks, *, neighbours: bool, extra_pairs: int = 0) -> Effect:
     """Compare pairs; `extra_pairs` discordant ones each way are added for the variance alone."""
     n = float(pairs.n.sum())
     extra = np.zeros(pairs.n.shape)
     extra[0] = 2 * extra_pairs
     padded = ArmBlocks(pairs.n + extra, pairs.total, pairs.square_total + extra)
     floor = float(estimates.value_variance(padded)) / n if n else 0.0
-    return Effect.of(estimates.paired(pairs, floor=floor, neighbours=table.neighbours))
+    return Effect.of(estimates.paired(pairs, floor=floor, neighbours=neighbours))
 
 
 def _scaled(arm: ArmBlocks, ratio: float) -> ArmBlocks:

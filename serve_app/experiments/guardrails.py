@@ -15,7 +15,7 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.effects import Effect, error_effect, latency_effect
 from serve_app.experiments.table import Table
 
-PLANNED_WEIGHT = 500.0
+PLANNED_WEIGHT = 50.0
 """Amount of data that the guardrails are tuned to: harm is to be found early."""
 
 PLANNED_ERRORS = 50.0

@@ -3,10 +3,11 @@
 import math
 
 from scipy import stats
-from scipy.optimize import brentq
 
 from serve_app.experiments import sequential
+from serve_app.experiments.blocks import BLOCKS_PER_DOUBLING
 from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
 POWER = 0.8
 SMALLEST_EFFECT = 0.02
@@ -18,6 +19,11 @@ size, and a large effect is found much earlier."""
 
 LOOKING_SHARE = 0.5
 """Part of alpha that is spent on looking at any time; the rest is spent at the planned end."""
+
+
+BLOCKING_EFFICIENCY = 0.83
+"""Information left after comparing within blocks (up to 1 / PREDICTIONS_PER_BLOCK is lost), and
+after taking the larger of two estimated variances (some 5 %)."""
 
 
 def planned_samples(definition: ExperimentDefinition) -> float:
@@ -46,20 +52,22 @@ def samples_for_verdict(
 ) -> float:
     """Return the labelled predictions per arm by which the always-valid test finds `effect`.
 
-    Of independent predictions, with arms of equal size and an accuracy near a half. With shares c
-    and t the larger arm needs more: 1/n_c + 1/n_t counts.
+    For independent predictions, arms of equal size and an accuracy near a half. With shares c and t
+    both arms together need this over 2 c t.
 
     Args:
         definition: for alpha and what the test is tuned to.
         effect: true difference in accuracy, not 0.
-        power: probability of a verdict by then.
+        power: probability of a significant difference by then.
     """
-    alpha = looking_alpha(definition)
-    tuned = planned_weight(definition)
-
-    def shortfall(log_weight: float) -> float:
-        weight = math.exp(log_weight)
-        critical = sequential.critical_t(math.inf, sequential.tuning(alpha) * weight / tuned, alpha)
-        return float(critical + stats.norm.ppf(power) - abs(effect) * math.sqrt(weight / 0.25))
-
-    return 2 * math.exp(brentq(shortfall, math.log(1e-3), math.log(1e15)))
+    alpha, tuned = looking_alpha(definition), planned_weight(definition)
+    z = float(stats.norm.ppf(power))
+    samples = 2.0 * PREDICTIONS_PER_BLOCK
+    while True:
+        weight = BLOCKING_EFFICIENCY * samples / 2
+        blocks = min(BLOCKS_PER_DOUBLING, samples / PREDICTIONS_PER_BLOCK)
+        information = sequential.tuning(alpha) * weight / tuned
+        critical = float(sequential.critical_t(blocks - 1, information, alpha))
+        if abs(effect) * math.sqrt(weight / 0.25) >= critical + z:
+            return samples
+        samples *= 1.01

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.experiments.blocks import Block, BlockClock, common_length
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.blocks import Block, BlockClock, common_length, length
+from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
 from serve_app.experiments.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
 from serve_app.experiments.summary import ArmSummary, PairSummary
 
 Floats = NDArray[np.float64]
+
+PREDICTIONS_PER_BLOCK = 8
+"""Comparing the arms within blocks of n predictions loses 1/n of the information."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +44,38 @@ class PairTable:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An experiment, block by block."""
+    """An experiment, block by block.
+
+    Quality (accuracy and returns) and traffic (latency and errors) have blocks of their own: the
+    horizon ties outcomes together, not latencies, and harm to traffic is to be found in seconds.
+    """
 
     control: ArmTable
     treatment: ArmTable
     pairs: PairTable
     block_s: float
+    """Length of a block of quality."""
     blocks: int
+    """Blocks of quality in which there was a prediction."""
     horizon_s: float | None
     """Stated, or the shortest delay of an outcome; None while there is no outcome."""
     neighbours: bool
-    """Whether neighbouring blocks overlap so much that their covariance counts."""
+    """Whether neighbouring blocks of quality overlap so much that their covariance counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Which block each summary belongs to, counted from the first."""
+
+    quality: NDArray[np.int64]
+    traffic: NDArray[np.int64]
 
 
 def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequence[Block]) -> Table:
     """Return the blocks of an experiment as arrays.
 
-    Blocks are merged into equally long ones, at least one horizon long each.
+    Blocks are merged into equally long ones. Where the arms are compared within a block, an average
+    block holds at least PREDICTIONS_PER_BLOCK; a block of quality is at least one horizon long.
     """
     control = ArmSummary().merge(*(each.control for each in blocks))
     treatment = ArmSummary().merge(*(each.treatment for each in blocks))
@@ -66,19 +84,42 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
     if horizon_s is None:
         delays = [each.least_delay_s for each in (control, treatment)]
         horizon_s = min((each for each in delays if each is not None), default=None)
-    size = common_length((each.block for each in blocks), (horizon_s or 0.0) / clock.base_s)
-    place = np.array([each.block // size for each in blocks], dtype=np.int64)
-    place -= place.min() if len(place) else 0
+    keys = [each.block for each in blocks]
+    within = definition.mode is Mode.SPLIT and definition.assignment is not Assignment.SWITCHBACK
+    fewest = PREDICTIONS_PER_BLOCK if within else 0
+    size = common_length(
+        keys,
+        max(
+            (horizon_s or 0.0) / clock.base_s,
+            _length_with(fewest, keys, control.labelled + treatment.labelled),
+        ),
+    )
+    answered = control.predictions + treatment.predictions
+    traffic_size = common_length(keys, _length_with(fewest, keys, answered))
+    places = _Places(_place(keys, size), _place(keys, traffic_size))
     block_s = size * clock.base_s
     return Table(
-        control=_arm([each.control for each in blocks], place, control),
-        treatment=_arm([each.treatment for each in blocks], place, treatment),
-        pairs=_pairs([each.pairs for each in blocks], place, pairs),
+        control=_arm([each.control for each in blocks], places, control),
+        treatment=_arm([each.treatment for each in blocks], places, treatment),
+        pairs=_pairs([each.pairs for each in blocks], places, pairs),
         block_s=block_s,
-        blocks=len(np.unique(place)),
+        blocks=len(np.unique(places.quality)),
         horizon_s=horizon_s,
         neighbours=block_s < LONG_BLOCK_HORIZONS * (horizon_s or 0.0),
     )
+
+
+def _length_with(count: int, keys: Sequence[int], total: int) -> float:
+    """Return the length of blocks that hold `count` of `total` on average."""
+    if not keys or not total:
+        return 1.0
+    latest = max(keys)
+    return count * (latest + length(latest) - min(keys)) / total
+
+
+def _place(keys: Sequence[int], size: int) -> NDArray[np.int64]:
+    place = np.array([key // size for key in keys], dtype=np.int64)
+    return place - place.min() if len(place) else place
 
 
 def _by_block(values: Sequence[float], place: NDArray[np.int64]) -> Floats:
@@ -86,31 +127,33 @@ def _by_block(values: Sequence[float], place: NDArray[np.int64]) -> Floats:
     return np.bincount(place, weights=np.array(values, float), minlength=1).astype(float)
 
 
-def _arm(parts: Sequence[ArmSummary], place: NDArray[np.int64], total: ArmSummary) -> ArmTable:
-    labelled = _by_block([each.labelled for each in parts], place)
-    correct = _by_block([each.correct for each in parts], place)
-    errors = _by_block([each.errors for each in parts], place)
+def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> ArmTable:
+    labelled = _by_block([each.labelled for each in parts], places.quality)
+    correct = _by_block([each.correct for each in parts], places.quality)
+    errors = _by_block([each.errors for each in parts], places.traffic)
     return ArmTable(
         total=total,
         accuracy=ArmBlocks(labelled, correct, correct),
         returns=ArmBlocks(
             labelled,
-            _by_block([each.return_sum for each in parts], place),
-            _by_block([each.return_square_sum for each in parts], place),
+            _by_block([each.return_sum for each in parts], places.quality),
+            _by_block([each.return_square_sum for each in parts], places.quality),
         ),
         latency=ArmBlocks(
-            _by_block([each.answered for each in parts], place),
-            _by_block([each.latency_sum for each in parts], place),
-            _by_block([each.latency_square_sum for each in parts], place),
+            _by_block([each.answered for each in parts], places.traffic),
+            _by_block([each.latency_sum for each in parts], places.traffic),
+            _by_block([each.latency_square_sum for each in parts], places.traffic),
         ),
-        errors=ArmBlocks(_by_block([each.predictions for each in parts], place), errors, errors),
+        errors=ArmBlocks(
+            _by_block([each.predictions for each in parts], places.traffic), errors, errors
+        ),
     )
 
 
-def _pairs(parts: Sequence[PairSummary], place: NDArray[np.int64], total: PairSummary) -> PairTable:
-    labelled = _by_block([each.labelled for each in parts], place)
-    gained = _by_block([each.only_treatment_correct for each in parts], place)
-    lost = _by_block([each.only_control_correct for each in parts], place)
+def _pairs(parts: Sequence[PairSummary], places: _Places, total: PairSummary) -> PairTable:
+    labelled = _by_block([each.labelled for each in parts], places.quality)
+    gained = _by_block([each.only_treatment_correct for each in parts], places.quality)
+    lost = _by_block([each.only_control_correct for each in parts], places.quality)
     earned = [each.treatment_return_sum - each.control_return_sum for each in parts]
     squares = [
         each.treatment_return_square_sum
@@ -121,10 +164,12 @@ def _pairs(parts: Sequence[PairSummary], place: NDArray[np.int64], total: PairSu
     return PairTable(
         total=total,
         accuracy=ArmBlocks(labelled, gained - lost, gained + lost),
-        returns=ArmBlocks(labelled, _by_block(earned, place), _by_block(squares, place)),
+        returns=ArmBlocks(
+            labelled, _by_block(earned, places.quality), _by_block(squares, places.quality)
+        ),
         latency=ArmBlocks(
-            _by_block([each.pairs for each in parts], place),
-            _by_block([each.latency_difference_sum for each in parts], place),
-            _by_block([each.latency_difference_square_sum for each in parts], place),
+            _by_block([each.pairs for each in parts], places.traffic),
+            _by_block([each.latency_difference_sum for each in parts], places.traffic),
+            _by_block([each.latency_difference_square_sum for each in parts], places.traffic),
         ),
     )

@@ -1,0 +1,138 @@
+"""Simulated experiments, one prediction a second."""
+
+import numpy as np
+
+from serve_app.experiments.blocks import Block, BlockClock, common_length, length
+from serve_app.experiments.estimates import (
+    LONG_BLOCK_HORIZONS,
+    ArmBlocks,
+    counted,
+    independent_variance,
+    within_blocks,
+)
+from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.sequential import p_value, tuning
+from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
+from tests.serve_app.experiments.factories import START, definition
+
+CLOCK = BlockClock.of(definition(), START)
+
+
+class Experiments:
+    """Many experiments at once, arrays of shape (experiments, predictions).
+
+    The market is a random walk; a prediction is judged by its move over the next `horizon`
+    predictions, so that outcomes overlap. Both models hold a view for `view` predictions, right
+    half of the time; then treatment's wrong answers are put right with probability 2 `effect`.
+    """
+
+    def __init__(self, seed, experiments, predictions, *, horizon=1, view=1, share=0.5, effect=0.0):
+        generator = np.random.default_rng(seed)
+        shape = (experiments, predictions)
+        walk = generator.standard_normal((experiments, predictions + horizon + 1)).cumsum(axis=1)
+        self.horizon = horizon
+        self.returns = 0.001 * (walk[:, horizon : horizon + predictions] - walk[:, :predictions])
+        rises = self.returns > 0
+        views = [
+            np.repeat(generator.random((experiments, predictions // view + 1)) < 0.5, view, axis=1)
+            for _ in range(2)
+        ]
+        self.control_right = views[0][:, :predictions] == rises
+        right = views[1][:, :predictions] == rises
+        mended = generator.random(shape) < 2 * abs(effect)
+        self.treatment_right = right | mended if effect >= 0 else right & ~mended
+        self.treated = generator.random(shape) < share
+
+    def p_values(self, made, now):
+        """The verdict's always-valid p-values after `now` predictions."""
+        size = common_length([now - 1], max(self.horizon, PREDICTIONS_PER_BLOCK))
+        arms = [
+            self._blocks(chosen, right, now, size)
+            for chosen, right in (
+                (~self.treated, self.control_right),
+                (self.treated, self.treatment_right),
+            )
+        ]
+        estimate = within_blocks(
+            *arms,
+            floor=independent_variance(*(counted(arm) for arm in arms)),
+            neighbours=size < LONG_BLOCK_HORIZONS * self.horizon,
+        )
+        freedom = estimate.degrees_of_freedom
+        information = tuning(looking_alpha(made)) * estimate.weight / planned_weight(made)
+        values = p_value(estimate.t, np.maximum(freedom, 1), information)
+        return np.where(freedom >= 1, np.minimum(1, 2 * values), 1.0)
+
+    def naive_z(self, now):
+        """The statistic of the fixed-horizon test for two proportions."""
+        treated = self.treated[:, :now]
+        n = np.stack([(~treated).sum(1), treated.sum(1)])
+        right = np.stack(
+            [
+                (~treated & self.control_right[:, :now]).sum(1),
+                (treated & self.treatment_right[:, :now]).sum(1),
+            ]
+        )
+        pooled = right.sum(0) / n.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = np.sqrt(pooled * (1 - pooled) * (1 / n).sum(0))
+            return np.nan_to_num((right[1] / n[1] - right[0] / n[0]) / error)
+
+    @staticmethod
+    def _blocks(chosen, right, now, size):
+        starts = np.arange(0, now, size)
+        n = np.add.reduceat(chosen[:, :now].astype(float), starts, axis=1)
+        hits = np.add.reduceat((chosen & right)[:, :now].astype(float), starts, axis=1)
+        return ArmBlocks(n, hits, hits)
+
+    def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0), seed=0):
+        """One experiment's blocks after `now` predictions, as the store keeps them."""
+        generator = np.random.default_rng((seed, row))
+        failed = generator.random(now) < np.where(self.treated[row, :now], errors[1], errors[0])
+        spent = generator.gamma(4.0, np.where(self.treated[row, :now], *latency_ms[::-1]) / 4)
+        blocks, start = [], 0
+        while start < now:
+            end = min(start + length(start), now)
+            part = slice(start, end)
+            treated = self.treated[row, part]
+            blocks.append(
+                Block(
+                    block=start,
+                    control=self._arm(
+                        row, start, ~treated & ~failed[part], ~treated & failed[part], spent[part]
+                    ),
+                    treatment=self._arm(
+                        row, start, treated & ~failed[part], treated & failed[part], spent[part]
+                    ),
+                )
+            )
+            start += length(start)
+        return blocks
+
+    def _arm(self, row, start, answered, failed, spent):
+        right = np.where(
+            self.treated[row, start : start + len(answered)],
+            self.treatment_right[row, start : start + len(answered)],
+            self.control_right[row, start : start + len(answered)],
+        )
+        moves = np.abs(self.returns[row, start : start + len(answered)])
+        earned = np.where(right, moves, -moves)[answered]
+        hits = int((answered & right).sum())
+        count = int(answered.sum())
+        confusion = [0] * 9
+        confusion[4], confusion[5] = hits, count - hits
+        return ArmSummary(
+            predictions=count + int(failed.sum()),
+            errors=int(failed.sum()),
+            latency_sum=float(spent[answered].sum()),
+            latency_square_sum=float(np.square(spent[answered]).sum()),
+            latency_bins={380: count} if count else {},
+            first_s=START.timestamp() + start,
+            last_s=START.timestamp() + start + len(answered),
+            confusion=confusion,
+            wins=hits,
+            return_sum=float(earned.sum()),
+            return_square_sum=float(np.square(earned).sum()),
+            least_delay_s=float(self.horizon),
+        )
