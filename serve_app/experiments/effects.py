@@ -13,6 +13,7 @@ from scipy import stats
 from serve_app.experiments import estimates, sequential
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
 from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats
+from serve_app.experiments.sequential import SequentialTest
 from serve_app.experiments.table import Table
 
 
@@ -159,3 +160,42 @@ def _paired(pairs: ArmBlocks, *, neighbours: bool, extra_pairs: int = 0) -> Effe
 
 def _scaled(arm: ArmBlocks, ratio: float) -> ArmBlocks:
     return ArmBlocks(arm.n, ratio * arm.total, ratio**2 * arm.square_total)
+
+
+def difference_over_blocks(
+    control: ArmBlocks,
+    treatment: ArmBlocks,
+    *,
+    alpha: float = 0.05,
+    planned_n: float,
+    neighbours: bool = True,
+) -> SequentialTest | None:
+    """Return treatment's mean minus control's, always valid for values correlated over time.
+
+    The block method on its own: cut time into equally long blocks, at least one horizon long, and
+    sum up each arm's values (0 and 1 for accuracy) in each.
+
+    Args:
+        control, treatment: by block in order of time, arrays of shape (blocks,), zeros where an arm
+            has none; look as often as you like, the last block may be unfinished.
+        alpha: probability of ever leaving the truth out of the interval.
+        planned_n: values per arm at which the interval is narrowest; it must not depend on the
+            data.
+        neighbours: false only for blocks of many horizons, whose neighbours are independent.
+
+    Returns:
+        None while there are too few blocks to say anything.
+    """
+    floor = estimates.independent_variance(control, treatment)
+    effect = Effect.of(
+        estimates.within_blocks(control, treatment, floor=floor, neighbours=neighbours)
+    )
+    if not effect.known:
+        return None
+    half_width = effect.sequential_half_width(planned_n / 2, alpha)
+    return SequentialTest(
+        value=effect.value,
+        interval=(effect.value - half_width, effect.value + half_width),
+        p_value=effect.sequential_p_value(planned_n / 2, alpha),
+        alpha=alpha,
+    )

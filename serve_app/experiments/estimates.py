@@ -161,19 +161,27 @@ def from_contributions(
 
 
 def independent_variance(control: ArmBlocks, treatment: ArmBlocks) -> Floats:
-    """Return the variance that `within_blocks` would have if all values were independent."""
+    """Return the variance that `within_blocks` would have if all values were independent.
+
+    With the arms' own variances or the pooled one, whichever gives more: a few values of a small
+    arm may happen to be alike.
+    """
+    arms = (control, treatment)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(control.n * treatment.n / (control.n + treatment.n))
-        per_block = [
-            np.where(weight > 0, weight**2 / arm.n, 0.0).sum(axis=-1)
-            for arm in (control, treatment)
-        ]
         scale = weight.sum(axis=-1) ** 2
-        parts = [
-            value_variance(arm) * np.nan_to_num(amount / scale)
-            for arm, amount in zip((control, treatment), per_block, strict=True)
+        factors = [
+            np.nan_to_num(np.where(weight > 0, weight**2 / arm.n, 0.0).sum(axis=-1) / scale)
+            for arm in arms
         ]
-    return np.asarray(parts[0] + parts[1])
+        freedoms = [np.maximum(arm.n.sum(axis=-1) - 1, 0.0) for arm in arms]
+        variances = [value_variance(arm) for arm in arms]
+        pooled = np.nan_to_num(
+            sum(freedom * each for freedom, each in zip(freedoms, variances, strict=True))
+            / (freedoms[0] + freedoms[1])
+        )
+    own = factors[0] * variances[0] + factors[1] * variances[1]
+    return np.asarray(np.maximum(own, (factors[0] + factors[1]) * pooled))
 
 
 def value_variance(arm: ArmBlocks) -> Floats:

@@ -150,7 +150,8 @@ def difference_in_means(
 ) -> SequentialTest | None:
     """Return treatment's mean minus control's, always valid for *independent* values.
 
-    For values in order of time that are correlated use `estimates.difference` on blocks instead.
+    For values that are correlated over time use `effects.difference_over_blocks`. The variance is
+    the larger of the pooled and the unpooled one, the degrees of freedom are the smaller arm's.
 
     Args:
         control, treatment: of each arm so far; look as often as you like.
@@ -163,14 +164,13 @@ def difference_in_means(
     """
     if min(control.n, treatment.n) < 2:
         return None
-    parts = [arm.variance / arm.n for arm in (control, treatment)]
-    error = math.sqrt(sum(parts))
-    # Welch's degrees of freedom; without any variance those of the smaller arm.
-    smaller = min(control.n, treatment.n) - 1
-    scaled = sum(
-        part**2 / (arm.n - 1) for part, arm in zip(parts, (control, treatment), strict=True)
+    arms = (control, treatment)
+    pooled = sum(arm.variance * (arm.n - 1) for arm in arms) / (control.n + treatment.n - 2)
+    # A few values of the smaller arm may happen to be alike; then the larger arm's spread counts.
+    error = math.sqrt(
+        max(sum(arm.variance / arm.n for arm in arms), sum(pooled / arm.n for arm in arms))
     )
-    freedom = sum(parts) ** 2 / scaled if scaled > 0 else smaller
+    freedom = min(control.n, treatment.n) - 1
     weight = control.n * treatment.n / (control.n + treatment.n)
     information = tuning(alpha) * weight / (planned_n / 2)
     value = treatment.mean - control.mean

@@ -43,6 +43,7 @@ class Experiments:
         mended = generator.random(shape) < 2 * abs(effect)
         self.treatment_right = right | mended if effect >= 0 else right & ~mended
         self.treated = generator.random(shape) < share
+        self._blocks_made = {}
 
     def p_values(self, made, now):
         """The verdict's always-valid p-values after `now` predictions."""
@@ -86,51 +87,44 @@ class Experiments:
         hits = np.add.reduceat((chosen & right)[:, :now].astype(float), starts, axis=1)
         return ArmBlocks(n, hits, hits)
 
-    def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0), seed=0):
+    def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0)):
         """One experiment's blocks after `now` predictions, as the store keeps them."""
-        generator = np.random.default_rng((seed, row))
-        failed = generator.random(now) < np.where(self.treated[row, :now], errors[1], errors[0])
-        spent = generator.gamma(4.0, np.where(self.treated[row, :now], *latency_ms[::-1]) / 4)
+        treated = self.treated[row]
+        generator = np.random.default_rng(row)
+        failed = generator.random(len(treated)) < np.where(treated, errors[1], errors[0])
+        spent = generator.gamma(4.0, np.where(treated, latency_ms[1], latency_ms[0]) / 4)
         blocks, start = [], 0
         while start < now:
             end = min(start + length(start), now)
-            part = slice(start, end)
-            treated = self.treated[row, part]
-            blocks.append(
-                Block(
+            key = (row, start, end, errors, latency_ms)
+            if key not in self._blocks_made:
+                part = slice(start, end)
+                self._blocks_made[key] = Block(
                     block=start,
-                    control=self._arm(
-                        row, start, ~treated & ~failed[part], ~treated & failed[part], spent[part]
-                    ),
-                    treatment=self._arm(
-                        row, start, treated & ~failed[part], treated & failed[part], spent[part]
-                    ),
+                    control=self._arm(row, part, ~treated[part], failed[part], spent[part]),
+                    treatment=self._arm(row, part, treated[part], failed[part], spent[part]),
                 )
-            )
-            start += length(start)
+            blocks.append(self._blocks_made[key])
+            start = end
         return blocks
 
-    def _arm(self, row, start, answered, failed, spent):
+    def _arm(self, row, part, chosen, failed, spent):
+        answered, errors = chosen & ~failed, int((chosen & failed).sum())
         right = np.where(
-            self.treated[row, start : start + len(answered)],
-            self.treatment_right[row, start : start + len(answered)],
-            self.control_right[row, start : start + len(answered)],
+            self.treated[row, part], self.treatment_right[row, part], self.control_right[row, part]
         )
-        moves = np.abs(self.returns[row, start : start + len(answered)])
+        moves = np.abs(self.returns[row, part])
         earned = np.where(right, moves, -moves)[answered]
-        hits = int((answered & right).sum())
-        count = int(answered.sum())
-        confusion = [0] * 9
-        confusion[4], confusion[5] = hits, count - hits
+        hits, count = int((answered & right).sum()), int(answered.sum())
         return ArmSummary(
-            predictions=count + int(failed.sum()),
-            errors=int(failed.sum()),
+            predictions=count + errors,
+            errors=errors,
             latency_sum=float(spent[answered].sum()),
             latency_square_sum=float(np.square(spent[answered]).sum()),
             latency_bins={380: count} if count else {},
-            first_s=START.timestamp() + start,
-            last_s=START.timestamp() + start + len(answered),
-            confusion=confusion,
+            first_s=START.timestamp() + part.start,
+            last_s=START.timestamp() + part.stop,
+            confusion=[0, 0, 0, 0, hits, count - hits, 0, 0, 0],
             wins=hits,
             return_sum=float(earned.sum()),
             return_square_sum=float(np.square(earned).sum()),
