@@ -15,7 +15,8 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.summary import ArmSummary, PairSummary
 
 BLOCKS_PER_DOUBLING = 128
-SHORTEST_BLOCK_S = 1.0
+SHORTEST_BLOCK_S = 0.125
+"""So short that a burst of a few seconds already falls into blocks enough for a test."""
 
 
 @dataclass(frozen=True, slots=True)

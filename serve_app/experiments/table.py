@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 PREDICTIONS_PER_BLOCK = 8
 """Comparing the arms within blocks of n predictions loses 1/n of the information."""
 
+TRAFFIC_BLOCK_S = 1.0
+"""Least length of a block of traffic: a slow spell of a fraction of a second is one event."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArmTable:
@@ -95,7 +98,9 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
         ),
     )
     answered = control.predictions + treatment.predictions
-    traffic_size = common_length(keys, _length_with(fewest, keys, answered))
+    traffic_size = common_length(
+        keys, max(TRAFFIC_BLOCK_S / clock.base_s, _length_with(fewest, keys, answered))
+    )
     places = _Places(_place(keys, size), _place(keys, traffic_size))
     block_s = size * clock.base_s
     return Table(

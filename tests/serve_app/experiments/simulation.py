@@ -14,9 +14,10 @@ from serve_app.experiments.power import looking_alpha, planned_weight
 from serve_app.experiments.sequential import p_value, tuning
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
-from tests.serve_app.experiments.factories import START, definition
+from tests.serve_app.experiments.factories import START
 
-CLOCK = BlockClock.of(definition(), START)
+CLOCK = BlockClock(START.timestamp(), base_s=1.0)
+"""One prediction in each of the shortest blocks."""
 
 
 class Experiments:
