@@ -162,10 +162,10 @@ def test_without_effect_the_whole_analysis_goes_on():
 
 @pytest.mark.nightly
 def test_without_effect_the_whole_analysis_long_form():
-    experiments = Experiments(7, 200, 3000, **OVERLAPPING)
+    experiments = Experiments(7, 100, 3000, **OVERLAPPING)
     made = definition(**HALVES, horizon_s=20)
     found = verdicts(experiments, made, range(100, 3001, 50), errors=(0.01, 0.01))
-    assert len(found) - found.count("continue") <= most_false_alarms(200)
+    assert len(found) - found.count("continue") <= most_false_alarms(100)
 
 
 @pytest.mark.parametrize(
