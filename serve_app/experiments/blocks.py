@@ -7,17 +7,16 @@ time alone, and adjacent blocks merge into equally long ones.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from itertools import groupby
 
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.summary import ArmSummary, PairSummary
 
-BLOCKS_PER_DOUBLING = 64
-SHORTEST_BLOCK_S = 1.0
+BLOCKS_PER_DOUBLING = 128
+SHORTEST_BLOCK_S = 0.125
+"""So short that a burst of a few seconds already falls into blocks enough for a test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +68,12 @@ class Block:
     """Empty unless the experiment mirrors."""
 
 
-def coarsen(blocks: Iterable[Block], at_least: float) -> tuple[int, list[Block]]:
-    """Merge blocks into equally long ones of at least `at_least` base lengths.
+def common_length(blocks: Iterable[int], at_least: float) -> int:
+    """Return a length that all blocks fit into as a whole, in base lengths.
 
-    Returns:
-        The length of each in base lengths, a power of two, and the blocks in order of time.
+    Args:
+        blocks: keys.
+        at_least: the least length, in base lengths.
     """
-    ordered = sorted(blocks, key=lambda each: each.block)
-    longest = max((length(each.block) for each in ordered), default=1)
-    size = max(longest, 1 << max(0, math.ceil(math.log2(max(at_least, 1.0)))))
-    groups = groupby(ordered, key=lambda each: each.block // size)
-    return size, [_merged(number * size, list(group)) for number, group in groups]
-
-
-def _merged(block: int, group: Sequence[Block]) -> Block:
-    return Block(
-        block=block,
-        control=reduce(ArmSummary.merge, (each.control for each in group)),
-        treatment=reduce(ArmSummary.merge, (each.treatment for each in group)),
-        pairs=reduce(PairSummary.merge, (each.pairs for each in group)),
-    )
+    longest = max((length(each) for each in blocks), default=1)
+    return max(longest, 1 << max(0, math.ceil(math.log2(max(at_least, 1.0)))))

@@ -5,8 +5,7 @@ test is computed from summaries, never from single predictions. They are accumul
 changes them, `merge` returns a new one.
 """
 
-import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -21,14 +20,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class _Summary:
-    """Fields that are numbers and add up, but for those that name their own merging."""
+    """Fields that add up, but for those that name their own merging."""
 
-    def merge(self, other: Self) -> Self:
-        """Return the summary of both; neither is changed."""
+    def merge(self, *others: Self) -> Self:
+        """Return the summary of all of them; none is changed."""
+        parts = (self, *others)
         return type(self)(
             **{
-                each.name: each.metadata.get("merge", operator.add)(
-                    getattr(self, each.name), getattr(other, each.name)
+                each.name: each.metadata.get("merge", sum)(
+                    [getattr(part, each.name) for part in parts]
                 )
                 for each in fields(self)
             }
@@ -56,21 +56,23 @@ def _same(value: T) -> T:
     return value
 
 
-def _lesser(left: float | None, right: float | None) -> float | None:
-    return min((each for each in (left, right) if each is not None), default=None)
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((each for each in values if each is not None), default=None)
 
 
-def _greater(left: float | None, right: float | None) -> float | None:
-    return max((each for each in (left, right) if each is not None), default=None)
+def _greatest(values: Iterable[float | None]) -> float | None:
+    return max((each for each in values if each is not None), default=None)
 
 
-def _add_cells(left: list[int], right: list[int]) -> list[int]:
-    return [one + other for one, other in zip(left, right, strict=True)]
+def _sum_cells(values: Iterable[list[int]]) -> list[int]:
+    return [sum(cells) for cells in zip(*values, strict=True)]
 
 
-def _add_bins(left: histogram.Bins, right: histogram.Bins) -> histogram.Bins:
-    merged = dict(left)
-    histogram.add(merged, right)
+def _sum_bins(values: Iterable[histogram.Bins]) -> histogram.Bins:
+    merged: histogram.Bins = {}
+    for bins in values:
+        for index, count in bins.items():
+            merged[index] = merged.get(index, 0) + count
     return merged
 
 
@@ -99,14 +101,14 @@ class ArmSummary(_Summary):
     latency_square_sum: float = 0.0
     """In ms and ms², over the answered predictions."""
     latency_bins: histogram.Bins = field(
-        default_factory=dict, metadata={"merge": _add_bins, "dump": _dump_bins, "load": _load_bins}
+        default_factory=dict, metadata={"merge": _sum_bins, "dump": _dump_bins, "load": _load_bins}
     )
-    first_s: float | None = field(default=None, metadata={"merge": _lesser})
-    last_s: float | None = field(default=None, metadata={"merge": _greater})
+    first_s: float | None = field(default=None, metadata={"merge": _least})
+    last_s: float | None = field(default=None, metadata={"merge": _greatest})
     """Earliest and latest prediction, in seconds since 1970."""
 
     confusion: list[int] = field(
-        default_factory=lambda: [0] * CLASSES**2, metadata={"merge": _add_cells, "dump": list}
+        default_factory=lambda: [0] * CLASSES**2, metadata={"merge": _sum_cells, "dump": list}
     )
     """Labelled predictions by class, row by row: `confusion[3 * market + predicted]`, both 0 HOLD,
     1 BUY, 2 SELL."""
@@ -115,7 +117,7 @@ class ArmSummary(_Summary):
     return_sum: float = 0.0
     return_square_sum: float = 0.0
     """Of the returns signed by the position, over the labelled predictions."""
-    least_delay_s: float | None = field(default=None, metadata={"merge": _lesser})
+    least_delay_s: float | None = field(default=None, metadata={"merge": _least})
     """Shortest time from a prediction to its outcome: no horizon is longer."""
 
     def add_prediction(self, record: PredictionRecord) -> None:
@@ -126,14 +128,15 @@ class ArmSummary(_Summary):
             self.share_sum += record.treatment_share
             self.share_variance_sum += record.treatment_share * (1 - record.treatment_share)
         time_s = record.time.timestamp()
-        self.first_s = _lesser(self.first_s, time_s)
-        self.last_s = _greater(self.last_s, time_s)
+        self.first_s = _least((self.first_s, time_s))
+        self.last_s = _greatest((self.last_s, time_s))
         if record.error is not None:
             self.errors += 1
             return
         self.latency_sum += record.latency_ms
         self.latency_square_sum += record.latency_ms**2
-        histogram.add(self.latency_bins, {histogram.bin_of(record.latency_ms): 1})
+        latency_bin = histogram.bin_of(record.latency_ms)
+        self.latency_bins[latency_bin] = self.latency_bins.get(latency_bin, 0) + 1
 
     def add_outcome(self, record: PredictionRecord, outcome: Outcome, dead_band: float) -> None:
         """Count the outcome of a prediction that was added before.
@@ -148,7 +151,7 @@ class ArmSummary(_Summary):
         self.wins += earned > 0
         self.return_sum += earned
         self.return_square_sum += earned**2
-        self.least_delay_s = _lesser(self.least_delay_s, delay_s(record.time, outcome.time))
+        self.least_delay_s = _least((self.least_delay_s, delay_s(record.time, outcome.time)))
 
     @property
     def answered(self) -> int:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.experiments.blocks import Block, BlockClock, coarsen, length
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.blocks import BlockClock, common_length, length
 from tests.serve_app.experiments.factories import START, definition
 
 CLOCK = BlockClock.of(definition(), START)
@@ -27,29 +26,27 @@ def test_a_time_lies_in_its_block(seconds):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(-5, 0), (0, 0), (0.999, 0), (1, 1), (127.5, 127), (128, 128), (129.9, 128), (257, 256)],
+    [(-5, 0), (0, 0), (0.124, 0), (0.125, 1), (31.9, 255), (32, 256), (32.2, 256), (64.4, 512)],
 )
-def test_blocks_begin_a_second_long_and_double(seconds, expected):
+def test_blocks_begin_an_eighth_of_a_second_long_and_double(seconds, expected):
     assert CLOCK.block(at(seconds)) == expected
 
 
-@pytest.mark.parametrize(("days", "most"), [(1, 800), (30, 1200), (365, 1400)])
+@pytest.mark.parametrize(("days", "most"), [(1, 1800), (30, 2400), (365, 2900)])
 def test_a_year_falls_into_hundreds_of_blocks(days, most):
     block, count = 0, 0
-    while block < days * 86_400:
+    while block * CLOCK.base_s < days * 86_400:
         block, count = block + length(block), count + 1
     assert count <= most
 
 
-@given(st.sets(st.integers(0, 5000), max_size=40), st.floats(0, 300))
-def test_coarse_blocks_are_equally_long_and_lose_nothing(seconds, at_least):
+@given(st.sets(st.integers(0, 5000), min_size=1, max_size=40), st.floats(0, 300))
+def test_any_set_of_blocks_has_a_common_length(seconds, at_least):
     keys = {CLOCK.block(at(second)) for second in seconds}
-    blocks = [Block(block=key, control=ArmSummary(predictions=key + 1)) for key in keys]
-    size, merged = coarsen(blocks, at_least)
+    size = common_length(keys, at_least)
     assert size >= at_least
-    assert all(each.block % size == 0 for each in merged)
-    assert [each.block for each in merged] == sorted({key // size * size for key in keys})
-    assert sum(each.control.predictions for each in merged) == sum(key + 1 for key in keys)
+    for key in keys:
+        assert key // size == (key + length(key) - 1) // size
 
 
 def test_a_switchbacks_blocks_are_whole_ones_of_its_own():
