@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import inference, registry
+from benchmarks import experiment_store, inference, registry
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -25,11 +25,12 @@ def main(
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("onnxruntime", "torch", "numpy")},
+        **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "sqlalchemy")},
     }
     for name, measured in {
         "inference": inference.run(runs=50 if quick else 500),
         "registry": registry.run(runs=5 if quick else 15),
+        "experiment_store": experiment_store.run(runs=3 if quick else 15),
     }.items():
         typer.echo(f"\n{name}")
         for what, figures in measured.items():
