@@ -55,7 +55,7 @@ def _problems(registry: RegistryWriter, name: str | None, mend: bool) -> list[_P
 
 
 def _strangers(registry: RegistryWriter) -> Iterator[_Problem]:
-    known = {*registry.layout.models(), registry.layout.serving().name}
+    known = {*registry.layout.models(), *registry.layout.kept_by_the_server()}
     root = registry.layout.root
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         if path.name not in known:

@@ -2,6 +2,7 @@
 
 models/                       the registry
 ├── .serving.json             what the server in front of it serves, and kept by it alone
+├── .experiments.db           predictions and outcomes, likewise (with -wal and -shm beside it)
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 held by the one writer at work
     ├── .incoming-…/          a version being registered; not yet part of the registry
@@ -37,6 +38,15 @@ class Layout:
     def serving(self) -> Path:
         """Return the file in which a server keeps what it serves."""
         return self.root / ".serving.json"
+
+    def experiments(self) -> Path:
+        """Return the database in which a server keeps its experiments, unless it has another."""
+        return self.root / ".experiments.db"
+
+    def kept_by_the_server(self) -> set[str]:
+        """Return the names of the files that are no model's."""
+        database = self.experiments().name
+        return {self.serving().name, database, f"{database}-wal", f"{database}-shm"}
 
     def model(self, name: str) -> Path:
         """Return the folder of model `name`."""

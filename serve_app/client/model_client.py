@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any, Self, SupportsFloat
+from urllib.parse import quote, urlsplit
 
 from numpy.typing import ArrayLike
 
 from serve_app.client.answers import (
+    check_analysis,
     check_batch,
     check_models,
+    check_outcomes,
     check_prediction,
     check_success,
     failed_entry,
@@ -22,7 +24,13 @@ from serve_app.client.answers import (
 )
 from serve_app.client.encoding import encode_batch, encode_command, encode_request
 from serve_app.client.transport import Deadline, Transport
-from serve_app.errors import ClientError, RequestError, ServingError, UnexpectedAnswerError
+from serve_app.errors import (
+    ClientError,
+    InvalidRequestError,
+    RequestError,
+    ServingError,
+    UnexpectedAnswerError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +51,8 @@ class ModelClient:
         server_url: http or https, host, port and perhaps a path in front of `/api/ml`.
         timeout_s: limit of a whole call, retries included; not of the two below.
         batch_timeout_s: limit of a whole `batch_predict`, all its bodies included.
-        reload_timeout_s: limit of `reload_model`, which loads a model before it returns.
+        command_timeout_s: limit of a command such as `reload_model`, which loads a model before it
+            returns.
         connect_timeout_s: limit of one attempt to connect, which also never takes more than half
             of the time left.
         raise_errors: raise instead of answering None, False or an empty list.
@@ -58,13 +67,13 @@ class ModelClient:
         *,
         timeout_s: float = 1.0,
         batch_timeout_s: float = 5.0,
-        reload_timeout_s: float = 60.0,
+        command_timeout_s: float = 60.0,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
     ) -> None:
         self._timeout_s = _check_timeout("timeout_s", timeout_s)
         self._batch_timeout_s = _check_timeout("batch_timeout_s", batch_timeout_s)
-        self._reload_timeout_s = _check_timeout("reload_timeout_s", reload_timeout_s)
+        self._command_timeout_s = _check_timeout("command_timeout_s", command_timeout_s)
         connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
         self._transport = Transport(_check_url(server_url), connect_timeout_s)
         self._raise_errors = raise_errors
@@ -203,13 +212,139 @@ class ModelClient:
         Raises:
             ClientError: it does not; only with `raise_errors`.
         """
-        deadline = Deadline.after(self._reload_timeout_s)
         with self._report_failure(f"reload_model {model_name}"):
-            body = encode_command({"model_name": model_name, "version": version})
-            answer = await self._transport.call("POST", "/api/ml/models/reload", body, deadline)
+            fields = {"model_name": model_name, "version": version}
+            answer = await self._command("/api/ml/models/reload", fields)
             check_success(self.server_url, answer)
             return True
         return False
+
+    async def create_ab_test(
+        self,
+        experiment_id: str,
+        control_model: str,
+        control_version: str,
+        treatment_model: str,
+        treatment_version: str,
+        traffic_split: float = 0.9,
+        **settings: object,
+    ) -> bool:
+        """Have the server divide a model's traffic between two versions.
+
+        Args:
+            experiment_id: a name of its own, not used again.
+            control_model: the model whose requests are divided.
+            control_version: what answers them at present.
+            treatment_model: usually the same model.
+            treatment_version: what is tried.
+            traffic_split: control's share, from 0 to 1.
+            settings: further fields of the experiment, see docs/experiments.md.
+
+        Returns:
+            Whether it runs now. If not, the log says why.
+
+        Raises:
+            ClientError: it does not; only with `raise_errors`.
+        """
+        with self._report_failure(f"create_ab_test {experiment_id}"):
+            fields = {
+                "experiment_id": experiment_id,
+                "control_model_name": control_model,
+                "control_model_version": control_version,
+                "treatment_model_name": treatment_model,
+                "treatment_model_version": treatment_version,
+                "control_traffic": traffic_split,
+                "treatment_traffic": _rest_of(traffic_split),
+                **settings,
+            }
+            answer = await self._command("/api/ml/ab-test/create", fields)
+            check_success(self.server_url, answer)
+            return True
+        return False
+
+    async def list_ab_tests(self) -> list[dict[str, Any]]:
+        """Return every experiment, the oldest first; empty also if there is no answer.
+
+        Raises:
+            ClientError: no answer; only with `raise_errors`.
+        """
+        with self._report_failure("list_ab_tests"):
+            deadline = Deadline.after(self._timeout_s)
+            answer = await self._transport.call("GET", "/api/ml/ab-test", None, deadline)
+            return check_models(self.server_url, answer)
+        return []
+
+    async def get_ab_test_analysis(self, experiment_id: str) -> dict[str, Any] | None:
+        """Return what is known of an experiment by now; None if there is no answer.
+
+        Looking at any time, however often, does no harm to the verdict.
+
+        Raises:
+            ClientError: no answer; only with `raise_errors`.
+        """
+        with self._report_failure(f"get_ab_test_analysis {experiment_id}"):
+            path = f"/api/ml/ab-test/{_in_path(experiment_id)}/analyze"
+            deadline = Deadline.after(self._command_timeout_s)
+            answer = await self._transport.call("GET", path, None, deadline)
+            return check_analysis(self.server_url, answer)
+        return None
+
+    async def stop_ab_test(self, experiment_id: str) -> dict[str, Any] | None:
+        """End an experiment and return its final analysis; None if there is no answer.
+
+        Raises:
+            ClientError: no answer; only with `raise_errors`.
+        """
+        with self._report_failure(f"stop_ab_test {experiment_id}"):
+            answer = await self._command(f"/api/ml/ab-test/{_in_path(experiment_id)}/stop", {})
+            return check_analysis(self.server_url, answer)
+        return None
+
+    async def record_outcome(self, prediction_id: str, market_return: float) -> bool:
+        """Tell the server what the market did after a prediction.
+
+        Args:
+            prediction_id: of the answer.
+            market_return: over the model's horizon, as a fraction, signed by the market and not by
+                the trade.
+
+        Returns:
+            Whether it is on the server's disk, now or since an earlier call. If not, the log says
+            why.
+
+        Raises:
+            ClientError: it is not; only with `raise_errors`.
+        """
+        with self._report_failure(f"record_outcome {prediction_id}"):
+            fields = {"prediction_id": prediction_id, "market_return": _finite(market_return)}
+            body = encode_command(fields)
+            deadline = Deadline.after(self._timeout_s)
+            await self._transport.call("POST", "/api/ml/outcomes", body, deadline)
+            return True
+        return False
+
+    async def record_outcomes(self, outcomes: Iterable[tuple[str, float]]) -> dict[str, Any] | None:
+        """Tell of several outcomes, (prediction_id, market_return) each; None if none was taken.
+
+        Returns:
+            How many were `accepted` and how many were `duplicates`, the `unknown` ids, and the
+            `conflicts` with what is recorded.
+
+        Raises:
+            ClientError: no answer; only with `raise_errors`.
+        """
+        with self._report_failure("record_outcomes"):
+            items = [
+                {"prediction_id": prediction_id, "market_return": _finite(market_return)}
+                for prediction_id, market_return in outcomes
+            ]
+            answer = await self._command("/api/ml/outcomes", {"outcomes": items})
+            return check_outcomes(self.server_url, answer)
+        return None
+
+    async def _command(self, path: str, fields: Mapping[str, object]) -> object:
+        deadline = Deadline.after(self._command_timeout_s)
+        return await self._transport.call("POST", path, encode_command(fields), deadline)
 
     async def _predict_chunk(
         self, items: Sequence[Any], max_batch_size: int, deadline: Deadline
@@ -271,6 +406,29 @@ def _log_failed(entries: Sequence[Mapping[str, Any]]) -> None:
             failed[0].get("symbol"),
             failed[0]["error"].get("message"),
         )
+
+
+def _rest_of(share: object) -> float:
+    """Return treatment's share, which is what control leaves."""
+    if not isinstance(share, int | float) or isinstance(share, bool):
+        raise InvalidRequestError("traffic_split", "a number from 0 to 1", repr(share)[:40])
+    return 1.0 - share
+
+
+def _finite(value: object) -> float:
+    """Return a number that JSON can hold; it has no NaN and no infinity."""
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        raise InvalidRequestError("market_return", "a finite number", repr(value)[:40])
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidRequestError("market_return", "a finite number", repr(value)[:40])
+    return number
+
+
+def _in_path(experiment_id: object) -> str:
+    if not isinstance(experiment_id, str) or not experiment_id:
+        raise InvalidRequestError("experiment_id", "a text", repr(experiment_id)[:40])
+    return quote(experiment_id, safe="")
 
 
 def _check_timeout(name: str, value: float) -> float:

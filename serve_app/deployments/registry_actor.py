@@ -18,7 +18,7 @@ from serve_app.fleet.state import ServingState, read_state
 
 NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
-_HEAD_NODE = "node:__internal_head__"
+HEAD_NODE = "node:__internal_head__"
 
 REPEATABLE = frozenset(
     {
@@ -159,7 +159,7 @@ def registry_actor(root: str) -> ActorHandle[Any]:
         lifetime="detached",
         get_if_exists=True,
         num_cpus=0,
-        resources={_HEAD_NODE: 0.001},
+        resources={HEAD_NODE: 0.001},
         max_restarts=-1,
         max_task_retries=3,
         max_concurrency=8,

@@ -15,12 +15,15 @@ from starlette.types import ASGIApp
 
 from serve_app.backends import Backend, Backends
 from serve_app.deployments.batched_model import BatchedModel, load_model
+from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
 from serve_app.deployments.local import LocalBackend
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.replicas import ReplicaBackend, cause_of
 from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.experiment_service import ExperimentService
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.fleet.ports import RouterReport
 from serve_app.fleet.state import ServedVersion, ServingState
 from serve_app.http import build_http
@@ -57,18 +60,27 @@ class Router:
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
+        log = await asyncio.to_thread(experiment_log, settings)
+        self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
+        client = FleetClient(fleet)
         self._service = PredictionService(
             RoutingTable(default_model=settings.usual_model),
             self._backends,
-            FleetClient(fleet),
-            settings.router.max_batch_requests,
+            client,
+            self._outbox,
+            settings.router,
         )
+        self._experiments = ExperimentService(client, ActorBook(log))
         await self._wait_until_ready()
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self._follow()),
+            loop.create_task(self._outbox.send_for_ever()),
+        ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_http(self._service, self._settings.router.max_body_bytes)
+        return build_http(self._service, self._experiments, self._settings.router.max_body_bytes)
 
     async def predict(
         self,
@@ -94,17 +106,17 @@ class Router:
             return
         # Both in one step of the loop, so that no request finds a version without a backend.
         self._backends.adopt(state.versions)
-        self._service.table = state.routing_table()
+        self._service.adopt(state.routing_table())
         self._revision = state.revision
 
     async def report(self) -> RouterReport:
         """Return what this router can reach."""
-        return RouterReport(self._revision, self._backends.reaches())
+        return RouterReport(self._revision, self._backends.reaches(), self._service.tripped())
 
     async def check_health(self) -> None:
-        """Raise when this router has stopped to follow what is served, so that it is replaced."""
-        if self._following.done():
-            raise FleetUnavailableError("the router follows the fleet no more")
+        """Raise when this router has stopped to follow or to record, so that it is replaced."""
+        if any(each.done() for each in self._loops):
+            raise FleetUnavailableError("the router follows or records no more")
 
     async def _wait_until_ready(self) -> None:
         try:
@@ -167,6 +179,14 @@ class FleetClient:
     async def request(self, model: str, version: str) -> None:
         """Begin to load a version that somebody asked for."""
         await self._call(self._fleet.request.remote(model, version))
+
+    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+        """Load both arms and divide the traffic."""
+        await self._call(self._fleet.create_experiment.remote(definition))
+
+    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment and return its final analysis."""
+        return await self._call(self._fleet.stop_experiment.remote(experiment_id))
 
     async def _call(self, sent: Awaitable[T]) -> T:
         try:
