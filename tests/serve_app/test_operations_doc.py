@@ -13,8 +13,10 @@ from ray.scripts.scripts import cli as ray_cli
 from ray.serve.scripts import cli as serve_cli
 
 from serve_app import environment, http_errors
+from serve_app.app import require_gpus
 from serve_app.cli import app
 from serve_app.environment import SERVER_ENVIRONMENT
+from serve_app.errors import SettingsError
 from serve_app.schemas import HealthAnswer
 from serve_app.settings import AppSettings
 
@@ -66,6 +68,15 @@ def test_every_snippet_is_settings_that_mean_what_it_shows(snippet):
     shown = yaml.safe_load(snippet)
     settings = AppSettings.model_validate(shown)
     assert settings.model_dump(mode="json", exclude_unset=True) == shown
+
+
+def test_the_refusal_without_gpus_is_quoted_as_it_is():
+    (snippet,) = re.findall(r"```yaml\n(.*?)```", section("GPUs"), flags=re.DOTALL)
+    settings = AppSettings.model_validate(yaml.safe_load(snippet))
+    with pytest.raises(SettingsError) as refusal:
+        require_gpus(settings.versions, 0)
+    (quoted,) = re.findall(r"`(versions: .*?)…`", " ".join(section("GPUs").split()))
+    assert str(refusal.value).startswith(quoted)
 
 
 def test_there_are_snippets_and_commands():
