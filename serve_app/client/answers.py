@@ -88,6 +88,17 @@ def check_analysis(url: str, answer: object) -> dict[str, Any]:
     return answer
 
 
+def check_evidence(url: str, answer: object) -> dict[str, Any]:
+    """Return `answer` if it is what a report of an experiment is made of.
+
+    Raises:
+        UnexpectedAnswerError: it is not.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("blocks"), list):
+        raise UnexpectedAnswerError(url, "expected a JSON object with a list of blocks")
+    return answer
+
+
 def check_outcomes(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it says what became of outcomes.
 
