@@ -1,4 +1,4 @@
-"""What people see: tables of the registry's answers. Pure but for `show`."""
+"""What people see: tables of the registry's and the server's answers. Pure but for `show`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -76,6 +76,16 @@ def versions_table(found: Sequence[ModelInfo]) -> Table:
             Text(metrics),
             known.created_at.strftime("%Y-%m-%d %H:%M"),
         )
+    return table
+
+
+def served_table(served: Sequence[Mapping[str, object]]) -> Table:
+    """Return one row a version of what a server answers."""
+    table = Table("model", "version", "stage", "loaded")
+    for each in served:
+        name, version, stage = (str(each.get(field, "-")) for field in ("name", "version", "stage"))
+        loaded = "yes" if each.get("loaded") is True else "no"
+        table.add_row(Text(name), Text(version), Text(stage), loaded)
     return table
 
 

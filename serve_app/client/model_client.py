@@ -203,13 +203,24 @@ class ModelClient:
         Raises:
             ClientError: it does not; only with `raise_errors`.
         """
+        return await self.reload(model_name, version) is not None
+
+    async def reload(self, model_name: str, version: str | None = None) -> dict[str, Any] | None:
+        """Reload as `reload_model` does, and return the server's answer.
+
+        Returns:
+            `message` says which version holds which stage now, `version` which one was loaded;
+            None where `reload_model` is False.
+
+        Raises:
+            ClientError: the version does not answer; only with `raise_errors`.
+        """
         deadline = Deadline.after(self._reload_timeout_s)
         with self._report_failure(f"reload_model {model_name}"):
             body = encode_command({"model_name": model_name, "version": version})
             answer = await self._transport.call("POST", "/api/ml/models/reload", body, deadline)
-            check_success(self.server_url, answer)
-            return True
-        return False
+            return check_success(self.server_url, answer)
+        return None
 
     async def _predict_chunk(
         self, items: Sequence[Any], max_batch_size: int, deadline: Deadline
