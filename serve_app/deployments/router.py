@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from registry.records import STAGE_NAMES
 from serve_app.backends import Backend, Backends
 from serve_app.deployments.batched_model import BatchedModel, load_model
 from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
@@ -38,8 +39,11 @@ POLL_PERIOD_S = 1.0
 """How often a router looks whether it missed a change; the fleet tells it of each at once."""
 
 READY_TIMEOUT_S = 15.0
-"""How long a new router waits for the versions in a stage before it takes requests all the same;
-what is not loaded by then is answered 503."""
+"""How long a new router waits for the version of a usual request before it takes requests all the
+same; what is not loaded by then is answered 503."""
+
+OTHERS_TIMEOUT_S = 2.0
+"""How long it waits for the other versions in a stage once that one is loaded."""
 
 RELOAD_TIMEOUT_S = 150.0
 
@@ -119,22 +123,28 @@ class Router:
             raise FleetUnavailableError("the router follows or records no more")
 
     async def _wait_until_ready(self) -> None:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                while not await self._is_ready():  # noqa: ASYNC110  replicas tell nobody
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            logger.warning("taking requests though not every version in a stage is loaded")
+        for timeout_s, stages in (
+            (READY_TIMEOUT_S, {self._settings.usual_model: ("production",)}),
+            (OTHERS_TIMEOUT_S, {each.model: STAGE_NAMES for each in self._settings.versions}),
+        ):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while not await self._reaches(stages):  # noqa: ASYNC110  replicas tell nobody
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                logger.warning("taking requests while versions of %s are not loaded", list(stages))
+                return
 
-    async def _is_ready(self) -> bool:
+    async def _reaches(self, stages: Mapping[str, Collection[str]]) -> bool:
+        """Return whether what holds these stages, by model, can answer; not all need be held."""
         await self._catch_up()
-        table = self._service.table
-        held = [
-            f"{model}:{version}"
-            for model, stages in table.stages.items()
-            for version in stages.values()
-        ]
-        return self._revision > 0 and all(self._backends.loaded(key) for key in held)
+        held = self._service.table.stages
+        return self._revision > 0 and all(
+            self._backends.loaded(f"{model}:{version}")
+            for model, names in stages.items()
+            for stage, version in held.get(model, {}).items()
+            if stage in names
+        )
 
     async def _follow(self) -> None:
         """Catch up for ever with what the fleet's own call may have missed to tell."""

@@ -81,9 +81,10 @@ class Cluster:
         self._run(f"{deploy} --address {self._dashboard}")
 
     def status(self) -> dict[str, object]:
-        """Return what `serve status` says of the application."""
-        answer = yaml.safe_load(self._run(f"{BIN}/serve status --address {self._dashboard}"))
-        return answer["applications"]["trading-models"]
+        """Return what Serve says of the application; what `serve status` asks, without its start."""
+        url = f"{self._dashboard}/api/serve/applications/"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["applications"]["trading-models"]
 
     def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
         """Wait until exactly these versions (`model:version`) are loaded."""
@@ -103,17 +104,16 @@ class Cluster:
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """Return the processes of one deployment's replicas."""
-        title = f"ray::ServeReplica:trading-models:{deployment}"
-        return [each for each in self.processes() if " ".join(each.cmdline()).startswith(title)]
+        return self.find(f"ray::ServeReplica:trading-models:{deployment}")
 
     def registry_actor(self) -> psutil.Process:
         """Return the registry actor's process."""
-        (process,) = (
-            each
-            for each in self.processes()
-            if " ".join(each.cmdline()).startswith("ray::RegistryActor")
-        )
+        (process,) = self.find("ray::RegistryActor")
         return process
+
+    def find(self, title: str) -> list[psutil.Process]:
+        """Return the processes whose title begins so."""
+        return [each for each in self.processes() if _title(each).startswith(title)]
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
@@ -187,6 +187,22 @@ class Cluster:
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def _title(process: psutil.Process) -> str:
+    """Return the name that a process gives itself; empty when it has just ended.
+
+    Ray rewrites it with every call, and who reads meanwhile may see nothing.
+    """
+    for _attempt in range(100):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            break
+        if title.startswith("ray::") or not process.name().startswith("ray::"):
+            return title
+        time.sleep(0.01)
+    return ""
 
 
 def operator_commands() -> list[str]:
