@@ -28,8 +28,7 @@ class SummaryRules:
     @classmethod
     def of(cls, experiment: StoredExperiment) -> "SummaryRules":
         """Return the rules that follow from the definition and the beginning."""
-        clock = BlockClock.of(experiment.definition, experiment.started_at)
-        return cls(clock, experiment.definition.dead_band)
+        return cls(experiment.clock, experiment.definition.dead_band)
 
 
 FindRules = Callable[[str], SummaryRules | None]
