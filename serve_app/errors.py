@@ -24,6 +24,7 @@
     ├── PredictionFailedError           the version's replica failed while it computed the answer
     ├── SettingsError                   the configuration cannot be served
     ├── ServingStateError               what is kept of the versions served cannot be read
+    ├── ServedElsewhereError            another cluster serves the folder under the same name
     └── ClientError                     what `ModelClient(raise_errors=True)` raises
         ├── ServerUnreachableError      no connection within the deadline
         ├── DeadlineExceededError       no answer within the deadline
@@ -305,6 +306,21 @@ class ServingStateError(ServingError):
         return (
             f"{self.path} does not say what is served: {self.problem}; move it away to start with "
             f"the versions of the configuration, or run the release that wrote it"
+        )
+
+
+class ServedElsewhereError(ServingError):
+    """Another cluster serves the registry's folder with an application of the same name."""
+
+    def __init__(self, application: str, folder: str) -> None:
+        super().__init__(application, folder)
+        self.application, self.folder = application, folder
+
+    def __str__(self) -> str:
+        return (
+            f"an application {self.application!r} of another cluster serves {self.folder} already, "
+            f"and both would move each other's traffic; end it, or give this one another name "
+            f"(applications.name)"
         )
 
 

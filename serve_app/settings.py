@@ -220,7 +220,7 @@ class ExperimentSettings(_Settings):
 
     database_url: str | None = None
     """`postgresql://user:password@host/database`, or `sqlite:///file`; by default the SQLite file
-    `.experiments.db` in the registry's folder."""
+    `.experiments-<application>.db` in the registry's folder."""
 
     record_all: bool = True
     """Whether predictions outside experiments are kept too, so that outcomes may come for them;

@@ -124,11 +124,11 @@ class ExperimentLogActor:
             await asyncio.sleep(RETENTION_PERIOD_S)
 
 
-def experiment_log(settings: AppSettings) -> ActorHandle[Any]:
+def experiment_log(settings: AppSettings, application: str) -> ActorHandle[Any]:
     """Return the cluster's experiment log for the configured database, started if there is none."""
     url = settings.experiments.database_url
     if url is None:
-        url = f"sqlite:///{Layout(Path(settings.registry_root)).experiments()}"
+        url = f"sqlite:///{Layout(Path(settings.registry_root)).experiments(application)}"
     # By its hash: a URL may hold a password, and names are shown.
     name = NAME_PREFIX + hashlib.sha256(url.encode()).hexdigest()[:16]
     remote: Any = ray.remote(ExperimentLogActor)

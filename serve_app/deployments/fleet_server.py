@@ -46,9 +46,9 @@ class FleetServer:
         application = serve.get_replica_context().app_name
         registry_root = declaration.settings.registry_root
         registry = await asyncio.to_thread(registry_actor, registry_root)
-        log = await asyncio.to_thread(experiment_log, declaration.settings)
+        log = await asyncio.to_thread(experiment_log, declaration.settings, application)
         self._fleet = Fleet(
-            ActorLedger(registry),
+            ActorLedger(registry, application),
             ActorRegistry(registry),
             ServeLauncher(application, registry_root),
             BroadcastRouters(application),
@@ -90,17 +90,25 @@ class FleetServer:
 class ActorLedger:
     """Keeps the state beside the registry, through its actor."""
 
-    def __init__(self, registry: ActorHandle[Any]) -> None:
+    def __init__(self, registry: ActorHandle[Any], application: str) -> None:
         self._registry = registry
+        self._application = application
 
     async def read(self) -> ServingState | None:
         """Return what was written last."""
-        state: ServingState | None = await self._registry.serving_state.remote()
+        try:
+            state: ServingState | None = await self._registry.serving_state.remote(
+                self._application
+            )
+        except RayTaskError as error:
+            raise _ours(error) from error
         return state
 
     async def write(self, state: ServingState, replaces: int) -> bool:
         """Keep `state` if what is there has the revision `replaces`."""
-        done: bool = await self._registry.write_serving_state.remote(state, replaces)
+        done: bool = await self._registry.write_serving_state.remote(
+            self._application, state, replaces
+        )
         return done
 
 

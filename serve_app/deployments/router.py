@@ -64,7 +64,7 @@ class Router:
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
-        log = await asyncio.to_thread(experiment_log, settings)
+        log = await asyncio.to_thread(experiment_log, settings, self._application)
         self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
         client = FleetClient(fleet)
@@ -154,7 +154,7 @@ class Router:
 
     async def _catch_up(self) -> None:
         try:
-            state = await self._registry.serving_state.remote(self._revision)
+            state = await self._registry.serving_state.remote(self._application, self._revision)
         except RayError as error:
             # The registry actor comes back by itself; until then the last state holds.
             logger.warning("what is served could not be read: %r", error)

@@ -81,7 +81,7 @@ class Cluster:
         self._run(f"{deploy} --address {self._dashboard}")
 
     def status(self) -> dict[str, object]:
-        """Return what Serve says of the application; what `serve status` asks, without its start."""
+        """Return what Serve says of the application, as `serve status` asks it."""
         url = f"{self._dashboard}/api/serve/applications/"
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["applications"]["trading-models"]

@@ -92,6 +92,8 @@ def test_make_serve_serves_until_ctrl_c_and_its_curl_works_when_pasted(folder, r
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     (port,) = free_ports(1)
     config["http_options"] = {"host": "127.0.0.1", "port": port}
+    # The other tests' cluster serves the folder too, and two of one name would be refused.
+    config["applications"][0]["name"] = "another"
     config["applications"][0]["args"]["registry_root"] = str(folder / "models")
     path = ROOT / f".test-{port}.yaml"
     path.write_text(yaml.safe_dump(config))
