@@ -6,7 +6,7 @@ configuration.
 
 import typer
 
-from serve_app.cli import asking, changing, reading, serving
+from serve_app.cli import asking, changing, experimenting, reading, serving
 
 app = typer.Typer(
     help="Serve trading models and keep their registry.",
@@ -18,6 +18,7 @@ app.command()(serving.serve)
 app.command()(serving.env)
 app.command()(asking.served)
 app.command()(asking.reload)
+app.add_typer(experimenting.app, name="experiment")
 
 registry_command = app.command(rich_help_panel="Registry")
 app.command(name="list", rich_help_panel="Registry")(reading.list_models)

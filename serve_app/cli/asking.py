@@ -44,7 +44,7 @@ def reload(
         assert answer is not None, "it raises instead"
         return answer
 
-    answer = _ask(url, change)
+    answer = ask_server(url, change)
     if as_json:
         tables.show_json(answer)
     else:
@@ -53,7 +53,7 @@ def reload(
 
 def served(url: Url = DEFAULT_SERVER_URL, as_json: AsJson = False) -> None:
     """List what the running server serves; `list` shows what is registered."""
-    listed = _ask(url, lambda client: client.list_models())
+    listed = ask_server(url, lambda client: client.list_models())
     if as_json:
         tables.show_json(listed)
     elif listed:
@@ -62,7 +62,7 @@ def served(url: Url = DEFAULT_SERVER_URL, as_json: AsJson = False) -> None:
         typer.echo(f"nothing is served at {url}")
 
 
-def _ask(url: str, question: Callable[[ModelClient], Awaitable[Answer]]) -> Answer:
+def ask_server(url: str, question: Callable[[ModelClient], Awaitable[Answer]]) -> Answer:
     """Return the server's answer; its refusal ends the command with exit code 1."""
     # The client logs the reason of a failure; here it is the command's own last line instead.
     logging.getLogger("serve_app.client").addHandler(_SILENT)
