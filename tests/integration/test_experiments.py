@@ -1,6 +1,7 @@
 """Experiments on a real cluster: a bot that reports outcomes, verdicts, and deaths in between."""
 
 import asyncio
+import math
 import signal
 import time
 import uuid
@@ -45,8 +46,8 @@ async def create(client, name, treatment="1.1.0", traffic_split=0.5, **settings)
     )
 
 
-async def trade(client, market, seconds, concurrency=4):
-    """Ask and report the outcome for a while; return what was answered and acknowledged.
+async def trade(client, market, seconds=math.inf, concurrency=4, done=None):
+    """Ask and report the outcome until it is done; return what was answered and acknowledged.
 
     Args:
         market: from an answer to the market's return after it.
@@ -55,7 +56,7 @@ async def trade(client, market, seconds, concurrency=4):
     ends_s = time.monotonic() + seconds
 
     async def bot():
-        while time.monotonic() < ends_s:
+        while time.monotonic() < ends_s and not (done and done.is_set()):
             answer = await client.predict("EURUSD", WINDOW)
             answers.append(answer)
             outcome = market(answer)
@@ -78,13 +79,19 @@ def favours(variant):
     return market
 
 
-async def ended(client, name, seconds=30):
-    """Return the final analysis of an experiment that is about to end by itself."""
+async def traded_to_its_end(client, name, market, seconds=90):
+    """Trade until the experiment ends by itself; return the answers and its final analysis."""
+    done = asyncio.Event()
+    trading = asyncio.create_task(trade(client, market, done=done))
     deadline_s = time.monotonic() + seconds
-    while (analysis := await client.get_ab_test_analysis(name))["status"] != "completed":
-        assert time.monotonic() < deadline_s, analysis["recommendation"]
-        await asyncio.sleep(0.2)
-    return analysis
+    try:
+        while (analysis := await client.get_ab_test_analysis(name))["status"] != "completed":
+            assert time.monotonic() < deadline_s, analysis["recommendation"]
+            await asyncio.sleep(0.5)
+    finally:
+        done.set()
+        answers, _ = await trading
+    return answers, analysis
 
 
 async def test_an_experiment_from_its_creation_to_its_final_analysis(client, experiment):
@@ -148,8 +155,7 @@ async def test_what_cannot_be_an_experiment_is_refused_with_the_reason(client, e
 
 async def test_a_losing_treatment_is_rolled_back_by_itself(client, experiment):
     await create(client, experiment, auto_apply=True, min_samples=20, horizon_s=0.1)
-    await trade(client, favours("control"), seconds=10)
-    final = await ended(client, experiment)
+    _, final = await traded_to_its_end(client, experiment, favours("control"))
     assert final["recommendation"]["action"] == "rollback"
     assert (await client.predict("EURUSD", WINDOW))["variant"] is None
     stages = {each["version"]: each["stage"] for each in await client.list_models()}
@@ -167,9 +173,9 @@ async def test_a_winning_treatment_is_promoted_under_a_bots_feet(
             min_samples=20,
             horizon_s=0.1,
             max_latency_degradation_ms=500,
+            max_error_rate_increase=0.2,
         )
-        answers, _ = await trade(client, favours("treatment"), seconds=15)
-        final = await ended(client, experiment)
+        answers, final = await traded_to_its_end(client, experiment, favours("treatment"))
         assert final["recommendation"]["action"] == "promote", final["recommendation"]
         answer = await client.predict("EURUSD", WINDOW)
         assert (answer["variant"], answer["model_version"]) == (None, "1.1.0")
