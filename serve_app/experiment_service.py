@@ -1,6 +1,6 @@
 """What the router does about experiments besides routing: their commands, analyses and outcomes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -60,16 +60,21 @@ class Reads(Protocol):
 
 
 class ExperimentService:
-    """Answers what HTTP asks of experiments; raises the leaves of ServingError."""
+    """Answers what HTTP asks of experiments; raises the leaves of ServingError.
+
+    `flush` returns when this router's predictions so far are with the book.
+    """
 
     def __init__(
         self,
         conductor: Conducts,
         book: Reads,
+        flush: Callable[[], Awaitable[None]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._conductor = conductor
         self._book = book
+        self._flush = flush
         self._now = now
 
     async def create(self, document: object) -> dict[str, Any]:
@@ -126,7 +131,14 @@ class ExperimentService:
             UnknownPredictionError, OutcomeConflictError: of a single outcome.
         """
         outcomes, is_list = parse_outcomes(document, self._now())
-        recorded = await self._book.record_outcomes(outcomes)
+        recorded = list(await self._book.record_outcomes(outcomes))
+        unknown = [at for at, each in enumerate(recorded) if each.result is OutcomeResult.UNKNOWN]
+        if unknown:
+            # A quick outcome may have overtaken its prediction, which still waits here.
+            await self._flush()
+            again = await self._book.record_outcomes([outcomes[at] for at in unknown])
+            for at, each in zip(unknown, again, strict=True):
+                recorded[at] = each
         if not is_list:
             _raise_for_single(recorded[0])
         return {

@@ -29,6 +29,7 @@ from serve_app.experiments.store import (
     ExperimentLog,
     ExperimentStore,
     HistoryEntry,
+    LogLimits,
     RecordedOutcome,
     StoredExperiment,
 )
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 NAME_PREFIX = "experiments:"
 RETENTION_PERIOD_S = 3600.0
 
+UNKNOWN_GRACE_S = 1.0
+"""How long an outcome waits for its prediction, which another router may still hold."""
+
 
 class ExperimentLogActor:
     """Serves one database to the whole cluster; what has returned is committed.
@@ -56,7 +60,7 @@ class ExperimentLogActor:
 
     async def __init__(self, url: str, keep_days: float) -> None:  # type: ignore[misc]  # Ray awaits it
         self._store = await asyncio.to_thread(ExperimentStore, url)
-        self._log = ExperimentLog(self._store)
+        self._log = ExperimentLog(self._store, LogLimits(unknown_grace_s=UNKNOWN_GRACE_S))
         self._keep = timedelta(days=keep_days)
         self._forgetting = asyncio.get_running_loop().create_task(self._forget_old())
 
@@ -241,6 +245,7 @@ class Outbox:
         self._actor = actor
         self._record_all = record_all
         self._waiting: list[PredictionRecord] = []
+        self._sending = asyncio.Lock()
         self._dropped = 0
 
     def record(self, record: PredictionRecord) -> None:
@@ -262,17 +267,18 @@ class Outbox:
 
     async def send(self) -> None:
         """Send what waits now; what is not acknowledged stays."""
-        while self._waiting:
-            group = self._waiting[: self.GROUP]
-            try:
-                await self._actor.record_predictions.remote(group)
-            except RayError as error:
-                logger.warning("%d predictions wait for the log: %r", len(self._waiting), error)
-                return
-            del self._waiting[: len(group)]
-            if self._dropped and len(self._waiting) < self.LIMIT:
-                logger.error("%d predictions were not recorded", self._dropped)
-                self._dropped = 0
+        async with self._sending:
+            while self._waiting:
+                group = self._waiting[: self.GROUP]
+                try:
+                    await self._actor.record_predictions.remote(group)
+                except RayError as error:
+                    logger.warning("%d predictions wait for the log: %r", len(self._waiting), error)
+                    return
+                del self._waiting[: len(group)]
+                if self._dropped and len(self._waiting) < self.LIMIT:
+                    logger.error("%d predictions were not recorded", self._dropped)
+                    self._dropped = 0
 
 
 def _look(

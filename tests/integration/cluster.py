@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import psutil
@@ -36,6 +37,8 @@ class Cluster:
         self.folder = folder
         (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
         self._other_ports = others
+        self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
+        """Where Ray exports the head node's metrics, in Prometheus' format."""
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
         self.environment = {
@@ -84,12 +87,13 @@ class Cluster:
         """Return what Serve says of the application, as `serve status` asks it."""
         url = f"{self._dashboard}/api/serve/applications/"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            return json.load(answer)["applications"]["trading-models"]
+            application: dict[str, object] = json.load(answer)["applications"]["trading-models"]
+        return application
 
     def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
         """Wait until exactly these versions (`model:version`) are loaded."""
         deadline_s = time.monotonic() + timeout_s
-        seen: object = None
+        seen: Any = None
         while time.monotonic() < deadline_s:
             try:
                 with urllib.request.urlopen(f"{self.url}/api/ml/models", timeout=5) as answer:
@@ -120,18 +124,19 @@ class Cluster:
         return [each for each in psutil.process_iter() if self._is_ours(each)]
 
     @contextmanager
-    def far_node(self) -> Iterator[Path]:
+    def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
         """Run a second node, which finds an empty folder where the first has `models`.
 
-        It has the resource `far` and no CPUs, so that only what asks for it runs there. Yields its
-        TMPDIR. In a mount namespace of its own, which ends with its last process.
+        It has the resource `far` and by default no CPUs, so that only what asks for it runs there.
+        Yields its TMPDIR. In a mount namespace of its own, which ends with its last process.
         """
         temporary = self.folder / "far"
         temporary.mkdir()
         agent_grpc, agent_http, metrics = free_ports(3)
         script = (
             f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
-            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2 --num-cpus=0"
+            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2"
+            f" --num-cpus={num_cpus}"
             f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
             f" --temp-dir={temporary} --metrics-export-port={metrics}"
             f" --dashboard-agent-grpc-port={agent_grpc} --dashboard-agent-listen-port={agent_http}"

@@ -94,13 +94,31 @@ class Book:
         return RecordedOutcome(outcome, result, known)
 
 
-def experiments():
-    return ExperimentService(Conductor(), Book(), now=lambda: NOW)
+async def nothing_waits():
+    """Flush a router that has sent all its predictions."""
+
+
+def experiments(book=None, conductor=None, flush=nothing_waits):
+    return ExperimentService(conductor or Conductor(), book or Book(), flush, now=lambda: NOW)
+
+
+async def test_an_outcome_that_overtook_its_prediction_is_not_called_unknown():
+    """The prediction still waits in this router, and is sent before the outcome is tried again."""
+    book = Book()
+
+    async def flush():
+        book.outcomes["quick"] = None
+
+    under_test = experiments(book, flush=flush)
+    outcomes = [("p1", 0.1), ("quick", 0.2), ("p9", 0.3)]
+    items = [{"prediction_id": name, "market_return": value} for name, value in outcomes]
+    answer = await under_test.record({"outcomes": items})
+    assert (answer["accepted"], answer["unknown"]) == (2, ["p9"])
 
 
 async def test_creating_answers_with_the_id_and_takes_the_contracts_defaults():
     conductor = Conductor()
-    under_test = ExperimentService(conductor, Book())
+    under_test = experiments(conductor=conductor)
     assert await under_test.create(CREATE) == {"status": "success", "experiment_id": "v1_vs_v2"}
     (definition,) = conductor.created
     assert (definition.control_traffic, definition.treatment_traffic) == (0.9, 0.1)
@@ -158,7 +176,7 @@ async def test_an_ended_experiment_is_answered_with_its_last_analysis():
             "final_report": {"status": "completed"},
         }
     )
-    assert await ExperimentService(Conductor(), book).analyse("v1_vs_v2") == {"status": "completed"}
+    assert await experiments(book).analyse("v1_vs_v2") == {"status": "completed"}
 
 
 async def test_experiments_are_listed_and_told_in_full():
