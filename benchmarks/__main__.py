@@ -1,56 +1,63 @@
-"""Run every benchmark, or those named, print the figures and write them to benchmarks/results/.
+"""Run benchmarks, print their figures and write them to benchmarks/results/.
 
-python -m benchmarks [--quick] [NAME]...
+python -m benchmarks [NAME…] [--quick]
+
+Without a name all run but the long ones: autoscaling, soak-router, soak-replicas.
 """
 
-import json
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
 
-from benchmarks import inference, optimization, registry
-from optimization.machine import differences, this_machine
+from benchmarks import (
+    autoscaling,
+    batching,
+    experiment_store,
+    inference,
+    operations,
+    optimization,
+    registry,
+    soak,
+)
+from benchmarks.report import Report, differences_from_kept, keep, show
 
-RESULTS = Path(__file__).parent / "results"
-
-BENCHMARKS = {
-    "inference": lambda quick: inference.run(runs=50 if quick else 500),
-    "optimization": lambda quick: (
+USUAL: Mapping[str, Callable[[bool], Report]] = {
+    "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
+    "optimization": lambda quick: Report(
         optimization.run(runs=100, budget_s=20) if quick else optimization.run(runs=2000)
     ),
-    "registry": lambda quick: registry.run(runs=5 if quick else 15),
+    "registry": lambda quick: Report(registry.run(runs=5 if quick else 15)),
+    "experiment_store": lambda quick: Report(experiment_store.run(runs=3 if quick else 15)),
+    "operations": lambda quick: operations.run(rounds=1) if quick else operations.run(),
+    "batching": lambda quick: batching.run(5.0, 1) if quick else batching.run(),
+}
+LONG: Mapping[str, Callable[[bool], Report]] = {
+    "autoscaling": lambda _: autoscaling.run(),
+    "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
+    "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),
 }
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Which ones; all by default.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; nothing is written.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Some of {', '.join({**USUAL, **LONG})}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter; nothing is written.")] = False,
 ) -> None:
     """Measure; the figures of different machines are not comparable."""
-    unknown = set(names or ()) - BENCHMARKS.keys()
-    if unknown:
-        raise typer.BadParameter(f"expected {', '.join(BENCHMARKS)}, received {sorted(unknown)}")
-    machine = this_machine().as_json()
-    for name in names or BENCHMARKS:
-        measured = BENCHMARKS[name](quick)
+    known = {**USUAL, **LONG}
+    for name in names or USUAL:
+        if name not in known:
+            raise typer.BadParameter(f"{name}: expected one of {', '.join(known)}")
+    for name in names or USUAL:
         typer.echo(f"\n{name}")
-        for what, figures in measured.items():
-            values = "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
-            typer.echo(f"  {what:28} {values}")
-        results = RESULTS / f"{name}.json"
-        _warn_of_another_machine(results, machine)
+        report = known[name](quick)
+        typer.echo(show(report))
+        for difference in differences_from_kept(name):
+            typer.echo(f"  warning: not comparable with the kept results: {difference}")
         if not quick:
-            document = json.dumps({"machine": machine, "figures": measured}, indent=2)
-            results.write_text(document + "\n")
-
-
-def _warn_of_another_machine(results: Path, machine: dict[str, object]) -> None:
-    if not results.exists():
-        return
-    other = json.loads(results.read_text())["machine"]
-    for difference in differences(other, machine):
-        typer.echo(f"  warning: not comparable with {results.name} of before: {difference}")
+            keep(name, report)
 
 
 if __name__ == "__main__":

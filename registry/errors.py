@@ -19,6 +19,7 @@
     │   ├── UnreadableArtifactError the file is not what its format promises
     │   └── UnusableModelError      the model loads, but what it answers is no prediction
     ├── MissingPackageError         the library that runs the artifact is not installed
+    ├── NoGpuError                  the library that runs the artifact finds no GPU
     ├── ArchitectureError
     │   ├── UnknownArchitectureError    no network class goes by that model type
     │   ├── AmbiguousArchitectureError  several network classes go by that model type
@@ -261,6 +262,20 @@ class MissingPackageError(RegistryError):
         return (
             f"cannot run {self.path} without {self.package}; "
             f"install it: pip install 'tradeserve[{self.extra}]'"
+        )
+
+
+class NoGpuError(RegistryError):
+    """A model is to run on a GPU, and the library that runs it can use none."""
+
+    def __init__(self, path: Path | str, library: str, problem: str) -> None:
+        super().__init__(path, library, problem)
+        self.path, self.library, self.problem = path, library, problem
+
+    def __str__(self) -> str:
+        return (
+            f"cannot run {self.path} on a GPU: {self.library} finds none it can use "
+            f"({self.problem}); num_gpus: 0 runs it on the CPU"
         )
 
 

@@ -168,6 +168,14 @@ class ModelRegistry:
         await asyncio.to_thread(self._folder.set_stage, name, version, stage, by, reason)
         return True
 
+    async def try_out(self, name: str, version: str) -> None:
+        """Load and run a version, as is done before it takes a stage; nothing changes.
+
+        Raises:
+            ArtifactError: its files are damaged, or its model gives no usable answer.
+        """
+        await asyncio.to_thread(self._folder.try_out, name, version)
+
     async def promote_to_production(
         self, name: str, version: str, *, by: str | None = None, reason: str = ""
     ) -> bool:

@@ -117,12 +117,17 @@ class RegistryWriter(RegistryReader):
                 shutil.rmtree(incoming, ignore_errors=True)
         return ModelInfo(metadata=metadata, path=target)
 
+    def try_out(self, name: str, version: str) -> None:
+        """Load and run a version as before it takes a stage; raise what keeps it from serving."""
+        metadata = self.get(name, version).metadata
+        self._check(metadata, lambda artifact: self.read_artifact(name, version, artifact))
+
     def set_stage(
         self, name: str, version: str, stage: ModelStage, by: str | None = None, reason: str = ""
     ) -> None:
         """Move a version to a stage; what takes Production or Staging is loaded and run first."""
         if stage in STAGE_LINKS:
-            self._try_out(name, version)
+            self.try_out(name, version)
         with self._writing(name):
             present = self.get(name, version).metadata.stage
             if present is stage and stage in STAGE_LINKS:
@@ -138,7 +143,7 @@ class RegistryWriter(RegistryReader):
         """
         while True:
             version = self._rollback_target(name)
-            self._try_out(name, version)
+            self.try_out(name, version)
             with self._writing(name):
                 if self._rollback_target(name) == version:  # else: changed while it was tried out
                     self._move(name, Action.ROLLED_BACK, version, by, reason)
@@ -312,10 +317,6 @@ class RegistryWriter(RegistryReader):
         if target is None:
             raise NothingToRollBackError(name, self.holders(name).get(ModelStage.PRODUCTION))
         return target
-
-    def _try_out(self, name: str, version: str) -> None:
-        metadata = self.get(name, version).metadata
-        self._check(metadata, lambda artifact: self.read_artifact(name, version, artifact))
 
     def _entry(
         self,

@@ -14,7 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from registry.errors import InvalidNameError
 from registry.predictors import Windows
+from registry.records import check_model_name, check_reference
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
 
 MAX_TEXT = 128
@@ -24,6 +26,7 @@ MAX_SHOWN = 40
 DEFAULT_BATCH_SIZE = 32
 _PREDICT_FIELDS = ("symbol", "features", "model_name", "model_version", "unit_id")
 _BATCH_FIELDS = ("requests", "max_batch_size")
+_RELOAD_FIELDS = ("model_name", "version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,14 @@ class PredictRequest:
     model_name: str | None = None
     model_version: str | None = None
     unit_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadRequest:
+    """A model, and the version of it that is to answer; production if None."""
+
+    model_name: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +107,25 @@ def parse_batch(document: object) -> BatchRequest:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise InvalidRequestError("max_batch_size", "a whole number of at least 1", _describe(size))
     return BatchRequest(items=items, max_batch_size=size)
+
+
+def parse_reload(document: object) -> ReloadRequest:
+    """Check what is to be reloaded.
+
+    Raises:
+        InvalidRequestError: a field is missing, unknown or of the wrong kind, or names no model or
+            version that could be.
+    """
+    fields = _object("request", document, _RELOAD_FIELDS)
+    model, version = _text(fields, "model_name"), _text(fields, "version")
+    if model is None:
+        raise InvalidRequestError("model_name", "a model's name", "nothing")
+    try:
+        check_model_name(model)
+        return ReloadRequest(model_name=model, version=version and check_reference(version))
+    except InvalidNameError as error:
+        field = "version" if error.kind == "version" else "model_name"
+        raise InvalidRequestError(field, error.expected, _describe(error.value)) from None
 
 
 def symbol_of(document: object) -> str | None:

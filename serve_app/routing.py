@@ -1,30 +1,50 @@
 """Which version answers a request. Pure: no IO, no Ray."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-from registry.records import STAGE_NAMES, ModelMetadata
+from registry.records import STAGE_NAMES, ModelMetadata, ModelStage
 from serve_app.errors import NotServedError
+from serve_app.experiments.records import Variant
+from serve_app.experiments.running import RunningExperiment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoutingTable:
     """The versions behind this server and the model of a request that names none."""
 
     default_model: str
-    versions: Sequence[ModelMetadata]
+    versions: Sequence[ModelMetadata] = ()
+    stages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Version by model and stage name; what this server answers with, whatever the registry says
+    since."""
+    pinned: frozenset[str] = frozenset()
+    """Those, as `model:version`, that must be loaded for the server to be healthy."""
+    loads_on_demand: bool = False
+    """Whether a request for another registered version has it loaded."""
+    experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
+    """By the model whose unnamed requests they divide."""
 
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:
         """Every way to name a version: (model, version) and (model, stage name)."""
-        names = {stage: name for name, stage in STAGE_NAMES.items()}
         table = {(each.name, each.version): each for each in self.versions}
         table |= {
-            (each.name, names[each.stage]): each for each in self.versions if each.stage in names
+            (model, stage): table[model, version]
+            for model, holders in self.stages.items()
+            for stage, version in holders.items()
         }
         return MappingProxyType(table)
+
+    def stage_of(self, metadata: ModelMetadata) -> ModelStage:
+        """Return the stage that a version holds here; else the registry's, if it is no such one."""
+        for name, version in self.stages.get(metadata.name, {}).items():
+            if version == metadata.version:
+                return STAGE_NAMES[name]
+        unheld = metadata.stage in STAGE_NAMES.values()
+        return ModelStage.NONE if unheld else metadata.stage
 
     def choose(self, model: str | None, reference: str | None) -> ModelMetadata:
         """Return the version that answers: the named one, by default the one in production.
@@ -38,6 +58,19 @@ class RoutingTable:
             return self._by_reference[name, wanted]
         except KeyError:
             raise NotServedError(name, wanted, self.served) from None
+
+    def experiment(self, model: str | None, reference: str | None) -> RunningExperiment | None:
+        """Return the experiment that a request is part of: named versions are in none."""
+        if reference is not None:
+            return None
+        return self.experiments.get(self.default_model if model is None else model)
+
+    def arm(self, running: RunningExperiment, variant: Variant) -> ModelMetadata:
+        """Return the version that answers for an arm of a running experiment."""
+        definition = running.definition
+        if variant is Variant.CONTROL:
+            return self.choose(definition.control_model_name, definition.control_model_version)
+        return self.choose(definition.treatment_model_name, definition.treatment_model_version)
 
     @cached_property
     def served(self) -> tuple[str, ...]:

@@ -40,19 +40,23 @@ def choose_artifact(metadata: ModelMetadata) -> str:
     raise MissingArtifactError(path_of(metadata, "model.onnx"), "model.onnx or model.pt")
 
 
-def load_predictor(content: bytes, metadata: ModelMetadata, num_threads: int) -> Predictor:
+def load_predictor(
+    content: bytes, metadata: ModelMetadata, num_threads: int, on_gpu: bool = False
+) -> Predictor:
     """Load the artifact of `choose_artifact(metadata)` from its content and try it out.
 
-    PyTorch counts threads by process: one that serves a checkpoint serves no other model.
+    On a GPU it runs on the first one that this process may see. PyTorch counts threads by process:
+    versions that it serves in one process share the number of the last.
 
     Raises:
         MissingPackageError: the library that runs the artifact is not installed.
+        NoGpuError: the library finds no GPU that it can use.
         ArchitectureError: no usable class by the version's model type.
         UnreadableArtifactError: the file is not what its name promises.
         UnusableModelError: the model does not run, or its answer is no prediction.
     """
     artifact = choose_artifact(metadata)
-    predictor = _load(artifact, content, metadata, num_threads)
+    predictor = _load(artifact, content, metadata, num_threads, on_gpu)
     if isinstance(predictor, TorchPredictor):
         predictor.set_num_threads(num_threads)
     _warm_up(predictor, metadata, artifact)
@@ -72,14 +76,16 @@ def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
     """
     for artifact in dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)]):
         if artifact in metadata.artifacts:
-            predictor = _load(artifact, read(artifact), metadata, num_threads=1)
+            predictor = _load(artifact, read(artifact), metadata, num_threads=1, on_gpu=False)
             _warm_up(predictor, metadata, artifact)
 
 
-def _load(artifact: str, content: bytes, metadata: ModelMetadata, num_threads: int) -> Predictor:
+def _load(
+    artifact: str, content: bytes, metadata: ModelMetadata, num_threads: int, on_gpu: bool
+) -> Predictor:
     if artifact == "model.pt":
-        return TorchPredictor(content, metadata, artifact)
-    return OnnxPredictor(content, metadata, artifact, num_threads)
+        return TorchPredictor(content, metadata, artifact, on_gpu)
+    return OnnxPredictor(content, metadata, artifact, num_threads, on_gpu)
 
 
 def _warm_up(predictor: Predictor, metadata: ModelMetadata, artifact: str) -> None:

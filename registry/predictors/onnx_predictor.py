@@ -7,35 +7,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from registry.errors import MissingPackageError, UnreadableArtifactError
+from registry.errors import MissingPackageError, NoGpuError, UnreadableArtifactError
 from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
 from registry.records import ModelMetadata
 
 if TYPE_CHECKING:
     import onnxruntime
 
+_CUDA = "CUDAExecutionProvider"
 _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 class OnnxPredictor:
-    """A model on ONNX Runtime's CPU provider.
+    """A model on ONNX Runtime's CPU provider, or on its CUDA provider.
 
     Its one input is (batch, timesteps, features), or (batch, timesteps * features) for models of
     flat rows, which get each window in row order.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
+        NoGpuError: ONNX Runtime has no CUDA provider, or it does not start.
         UnreadableArtifactError: no ONNX model, or one that takes or gives something else than the
             metadata says.
     """
 
     def __init__(
-        self, content: bytes, metadata: ModelMetadata, artifact: str, num_threads: int
+        self,
+        content: bytes,
+        metadata: ModelMetadata,
+        artifact: str,
+        num_threads: int,
+        on_gpu: bool = False,
     ) -> None:
         self._path = path_of(metadata, artifact)
         names = output_names_of(metadata)
         self._meanings, self._names = list(names), list(names.values())
-        self._session = _start_session(content, self._path, num_threads)
+        self._session = _start_session(content, self._path, num_threads, on_gpu)
         self._check_outputs()
         taken = self._session.get_inputs()
         sample = _sample_shape([each.shape for each in taken], metadata.input_shape)
@@ -78,7 +85,9 @@ class OnnxPredictor:
                 )
 
 
-def _start_session(content: bytes, path: str, num_threads: int) -> "onnxruntime.InferenceSession":
+def _start_session(
+    content: bytes, path: str, num_threads: int, on_gpu: bool
+) -> "onnxruntime.InferenceSession":
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
@@ -94,11 +103,19 @@ def _start_session(content: bytes, path: str, num_threads: int) -> "onnxruntime.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", os.devnull
     )
+    provider = _CUDA if on_gpu else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        problem = f"it has only {', '.join(onnxruntime.get_available_providers())}"
+        raise NoGpuError(path, "ONNX Runtime", f"{problem}; install onnxruntime-gpu")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:
         expected = "an ONNX model, all its weights in the one file"
         raise UnreadableArtifactError(path, expected, str(error)) from error
+    if provider not in session.get_providers():
+        # It falls back to the CPU with a line in the log; whoever pays for a GPU must be told.
+        raise NoGpuError(path, "ONNX Runtime", "its CUDA provider did not start, see its log above")
+    return session
 
 
 def _sample_shape(

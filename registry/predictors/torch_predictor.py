@@ -1,6 +1,11 @@
 """A model on PyTorch, for versions without an ONNX file."""
 
-from registry.errors import MissingPackageError, UnreadableArtifactError, UnusableModelError
+from registry.errors import (
+    MissingPackageError,
+    NoGpuError,
+    UnreadableArtifactError,
+    UnusableModelError,
+)
 from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
 from registry.records import ModelMetadata
 
@@ -11,13 +16,18 @@ class TorchPredictor:
     The network takes (batch, timesteps, features) and gives an object, a NamedTuple say, with a
     tensor by each of the names in `output_names`.
 
+    On a GPU it is the first CUDA device that this process may see.
+
     Raises:
         MissingPackageError: torch is not installed.
+        NoGpuError: PyTorch finds no CUDA device.
         ArchitectureError: no usable class by the version's model type.
         UnreadableArtifactError: the file is not a checkpoint of that model type.
     """
 
-    def __init__(self, content: bytes, metadata: ModelMetadata, artifact: str) -> None:
+    def __init__(
+        self, content: bytes, metadata: ModelMetadata, artifact: str, on_gpu: bool = False
+    ) -> None:
         self._path = path_of(metadata, artifact)
         try:
             import torch
@@ -32,6 +42,10 @@ class TorchPredictor:
             self._network = load_checkpoint(content, metadata.model_type)
         except UnreadableArtifactError as error:
             raise UnreadableArtifactError(self._path, error.expected, error.problem) from error
+        if on_gpu and not torch.cuda.is_available():
+            raise NoGpuError(self._path, "PyTorch", "torch.cuda.is_available() is false")
+        self._device = torch.device("cuda" if on_gpu else "cpu")
+        self._network.to(self._device)
 
     def set_num_threads(self, num_threads: int) -> None:
         """Let PyTorch use that many threads, in the whole process."""
@@ -41,7 +55,7 @@ class TorchPredictor:
         """Run the model; see Predictor."""
         with self._torch.inference_mode():
             # A copy: arrays that came through a handle may be read-only.
-            values = self._network(self._torch.tensor(windows))
+            values = self._network(self._torch.tensor(windows, device=self._device))
         missing = [name for name in self._names.values() if not hasattr(values, name)]
         if missing:
             raise UnusableModelError(
@@ -50,6 +64,6 @@ class TorchPredictor:
                 f"received {type(values).__name__} without {', '.join(missing)}",
             )
         return {
-            meaning: arrange(self._path, meaning, getattr(values, name).numpy(), len(windows))
+            meaning: arrange(self._path, meaning, getattr(values, name).cpu().numpy(), len(windows))
             for meaning, name in self._names.items()
         }

@@ -45,6 +45,18 @@ def encode_batch(requests: Iterable[bytes], max_batch_size: int) -> bytes:
     return orjson.dumps({"requests": fragments, "max_batch_size": max_batch_size})
 
 
+def encode_command(fields: Mapping[str, object]) -> bytes:
+    """Return a command's fields as JSON; those that are None are left out.
+
+    Raises:
+        InvalidRequestError: a field cannot be written as JSON.
+    """
+    try:
+        return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequestError("request", "fields that JSON can hold", str(error)) from None
+
+
 def as_float32(features: object) -> NDArray[np.float32]:
     """Return features of any numeric dtype as contiguous float32 of the same shape.
 

@@ -16,19 +16,26 @@ from serve_app.client.answers import (
     check_batch,
     check_models,
     check_prediction,
+    check_success,
     failed_entry,
     is_failed,
 )
-from serve_app.client.encoding import encode_batch, encode_request
+from serve_app.client.encoding import encode_batch, encode_command, encode_request
+from serve_app.client.experiments import ExperimentCalls
 from serve_app.client.transport import Deadline, Transport
-from serve_app.errors import ClientError, RequestError, ServingError, UnexpectedAnswerError
+from serve_app.errors import (
+    ClientError,
+    RequestError,
+    ServingError,
+    UnexpectedAnswerError,
+)
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SERVER_URL = "http://localhost:8001"
 
 
-class ModelClient:
+class ModelClient(ExperimentCalls):
     """Asks a model server for predictions, within deadlines that fit a trading loop.
 
     A failure is logged once, as a warning, and answered with None, False or an empty list;
@@ -40,8 +47,10 @@ class ModelClient:
 
     Args:
         server_url: http or https, host, port and perhaps a path in front of `/api/ml`.
-        timeout_s: limit of a whole call, retries included; not of `batch_predict`.
+        timeout_s: limit of a whole call, retries included; not of the two below.
         batch_timeout_s: limit of a whole `batch_predict`, all its bodies included.
+        command_timeout_s: limit of a command such as `reload_model`, which loads a model before it
+            returns.
         connect_timeout_s: limit of one attempt to connect, which also never takes more than half
             of the time left.
         raise_errors: raise instead of answering None, False or an empty list.
@@ -56,11 +65,13 @@ class ModelClient:
         *,
         timeout_s: float = 1.0,
         batch_timeout_s: float = 5.0,
+        command_timeout_s: float = 60.0,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
     ) -> None:
         self._timeout_s = _check_timeout("timeout_s", timeout_s)
         self._batch_timeout_s = _check_timeout("batch_timeout_s", batch_timeout_s)
+        self._command_timeout_s = _check_timeout("command_timeout_s", command_timeout_s)
         connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
         self._transport = Transport(_check_url(server_url), connect_timeout_s)
         self._raise_errors = raise_errors
@@ -184,6 +195,48 @@ class ModelClient:
             answer = await self._transport.call("GET", "/api/ml/models", None, deadline)
             return check_models(self.server_url, answer)
         return []
+
+    async def reload_model(self, model_name: str, version: str | None = None) -> bool:
+        """Have the server load a version and let its stages follow the registry.
+
+        Args:
+            model_name: the model.
+            version: a version, `production` or `staging`; what the registry has in production if
+                None.
+
+        Returns:
+            Whether the version answers now. If not, the log says why.
+
+        Raises:
+            ClientError: it does not; only with `raise_errors`.
+        """
+        return await self.reload(model_name, version) is not None
+
+    async def reload(self, model_name: str, version: str | None = None) -> dict[str, Any] | None:
+        """Reload as `reload_model` does, and return the server's answer.
+
+        Returns:
+            `message` says which version holds which stage now, `version` which one was loaded;
+            None where `reload_model` is False.
+
+        Raises:
+            ClientError: the version does not answer; only with `raise_errors`.
+        """
+        with self._report_failure(f"reload_model {model_name}"):
+            fields = {"model_name": model_name, "version": version}
+            answer = await self._command("/api/ml/models/reload", fields)
+            return check_success(self.server_url, answer)
+        return None
+
+    async def _command(
+        self, path: str, fields: Mapping[str, object], timeout_s: float | None = None
+    ) -> object:
+        deadline = Deadline.after(timeout_s or self._command_timeout_s)
+        return await self._transport.call("POST", path, encode_command(fields), deadline)
+
+    async def _get(self, path: str) -> object:
+        deadline = Deadline.after(self._command_timeout_s)
+        return await self._transport.call("GET", path, None, deadline)
 
     async def _predict_chunk(
         self, items: Sequence[Any], max_batch_size: int, deadline: Deadline

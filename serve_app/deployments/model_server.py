@@ -1,63 +1,68 @@
-"""One version of one model behind dynamic batching."""
+"""The replicas of one version of one model, an application of their own beside the router's."""
 
-import asyncio
-from collections.abc import Sequence
-
-import numpy as np
 from ray import serve
+from ray.serve import Application
 
-from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
+from registry.predictors import Windows
 from registry.records import ModelMetadata
-from serve_app.deployments.artifacts import fetch, node_cache
+from serve_app.deployments.batched_model import BatchedModel, load_model
 from serve_app.deployments.logs import log_through_serve
-from serve_app.deployments.registry_actor import registry_actor
-from serve_app.inference.prediction import Failure, Prediction, decode
+from serve_app.fleet.state import ServedVersion
+from serve_app.inference.prediction import Failure, Prediction
 from serve_app.parsing import as_window
 from serve_app.settings import VersionSettings
 
+HEALTH_CHECK_PERIOD_S = 2.0
+"""A dead replica is noticed, and replaced, within this time."""
+
+NAME = "ModelServer"
+"""The deployment's name in the version's application."""
+
 
 class ModelServer:
-    """Answers windows of one version; requests that are there together run as one batch."""
+    """Answers windows of one version.
+
+    The router has checked them already; a researcher's handle leads here directly, and a bad window
+    must fail alone, not the whole batch.
+    """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, metadata: ModelMetadata, settings: VersionSettings, registry_root: str
     ) -> None:
         log_through_serve()
-        self._metadata = metadata
-        artifact = choose_artifact(metadata)
-        registry = await asyncio.to_thread(registry_actor, registry_root)
-        content = await fetch(registry, metadata, artifact, node_cache())
-        self._predictor: Predictor = await asyncio.to_thread(
-            load_predictor, content, metadata, settings.num_threads
-        )
-        self._max_batch_size = settings.batching.max_batch_size
-        # The decorator's own arguments are fixed when the module is imported.
-        self._run_batch.set_max_batch_size(self._max_batch_size)  # type: ignore[attr-defined]
-        self._run_batch.set_batch_wait_timeout_s(  # type: ignore[attr-defined]
-            settings.batching.batch_wait_timeout_s
-        )
+        self._shape = metadata.input_shape
+        self._model: BatchedModel = await load_model(metadata, settings, registry_root)
 
     async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features); InvalidFeaturesError for any other.
+        """Answer one window (timesteps, features); InvalidFeaturesError for any other."""
+        return await self._model.predict(as_window(window, self._shape))
 
-        The router has checked it already. A researcher's handle leads here directly, and a bad
-        window must fail alone, not the whole batch.
-        """
-        return await self._run_batch(as_window(window, self._metadata.input_shape))
+    async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
+        """Answer windows (batch, timesteps, features) in their order."""
+        return await self._model.predict_many([as_window(each, self._shape) for each in windows])
 
     async def ping(self) -> None:
         """Answer, to show that this replica can."""
 
-    async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features) in their order, a full batch at a time."""
-        checked = [as_window(window, self._metadata.input_shape) for window in windows]
-        answers: list[Prediction | Failure] = []
-        for start in range(0, len(checked), self._max_batch_size):
-            batch = np.stack(checked[start : start + self._max_batch_size])
-            answers += decode(self._predictor(batch), self._metadata.label_map)
-            await asyncio.sleep(0)  # lets lone requests in between
-        return answers
 
-    @serve.batch
-    async def _run_batch(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
-        return decode(self._predictor(np.stack(windows)), self._metadata.label_map)
+def application_name(application: str, key: str) -> str:
+    """Return the name of the application of a version (`model:version`) behind `application`."""
+    return f"{application}:{key}"
+
+
+def model_server(version: ServedVersion, registry_root: str) -> Application:
+    """Return the application of one version; replacements of its replicas start before they end."""
+    settings = version.settings
+    deployment = serve.deployment(
+        name=NAME,
+        max_ongoing_requests=settings.max_ongoing_requests,
+        max_queued_requests=settings.max_queued_requests,
+        ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
+        health_check_period_s=HEALTH_CHECK_PERIOD_S,
+        max_surge_percent=100,
+    )(ModelServer)
+    if settings.autoscaling is None:
+        deployment = deployment.options(num_replicas=settings.min_replicas)
+    else:
+        deployment = deployment.options(autoscaling_config=settings.autoscaling.model_dump())
+    return deployment.bind(version.metadata, settings, registry_root)

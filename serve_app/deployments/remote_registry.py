@@ -120,6 +120,10 @@ class RemoteRegistry:
             ModelRegistry.set_model_stage, name, version, stage, by=by, reason=reason
         )
 
+    async def try_out(self, name: str, version: str) -> None:
+        """Load and run a version on the head node; nothing changes."""
+        await self._ask(ModelRegistry.try_out, name, version)
+
     async def promote_to_production(
         self, name: str, version: str, *, by: str | None = None, reason: str = ""
     ) -> bool:

@@ -45,6 +45,14 @@ MAX_SHOWN = 200
 T = TypeVar("T")
 
 
+def cause_of(error: Exception) -> BaseException:
+    """Return what was raised on the other side of a call.
+
+    Over gRPC it comes as it is, through an actor call wrapped.
+    """
+    return error.cause if isinstance(error, RayTaskError) else error
+
+
 class ReplicaBackend:
     """Calls the replicas of one version; Ray's errors come out as ours.
 
@@ -60,6 +68,7 @@ class ReplicaBackend:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metadata = metadata
+        self._watch: asyncio.Task[None] | None = None
         self._predict = handle.predict
         self._predict_many = handle.predict_many
         self._ping = handle.ping
@@ -70,6 +79,19 @@ class ReplicaBackend:
     def loaded(self) -> bool:
         """Return whether a replica answered within SILENCE_S."""
         return self._clock() - self._answered_s < SILENCE_S
+
+    def problem(self) -> str | None:
+        """Return None: replicas may always come back, and the fleet knows when they will not."""
+        return None
+
+    def start_watch(self) -> None:
+        """Ping the replicas from now on."""
+        self._watch = asyncio.get_running_loop().create_task(self.watch())
+
+    def close(self) -> None:
+        """End the pings; calls that are under way go on."""
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def watch(self) -> None:
         """Ping the replicas for ever; a ping waits a while for one to be there."""
@@ -112,8 +134,7 @@ class ReplicaBackend:
         except ServingError:
             raise
         except Exception as error:
-            # Over gRPC a replica's own error comes as it is, through an actor call wrapped.
-            cause = error.cause if isinstance(error, RayTaskError) else error
+            cause = cause_of(error)
             if isinstance(cause, ServingError):
                 raise cause from None
             logger.exception("%s:%s failed", name, version)

@@ -1,47 +1,90 @@
-"""The ingress: HTTP and handles in front of the versions' replicas."""
+"""The ingress: HTTP and handles in front of the versions."""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Collection, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from ray import serve
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from registry.records import STAGE_NAMES
+from serve_app.backends import Backend, Backends
+from serve_app.deployments.batched_model import BatchedModel, load_model
+from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
+from serve_app.deployments.local import LocalBackend
 from serve_app.deployments.logs import log_through_serve
-from serve_app.deployments.replicas import ReplicaBackend
+from serve_app.deployments.model_server import NAME, application_name
+from serve_app.deployments.registry_actor import registry_actor
+from serve_app.deployments.replicas import ReplicaBackend, cause_of
+from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.experiment_service import ExperimentService
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.fleet.ports import RouterReport
+from serve_app.fleet.state import ServedVersion, ServingState
 from serve_app.http import build_http
 from serve_app.parsing import parse_predict
-from serve_app.routing import RoutingTable, version_key
+from serve_app.routing import RoutingTable
 from serve_app.service import PredictionService
-from serve_app.settings import RouterSettings
+from serve_app.settings import AppSettings
+
+logger = logging.getLogger(__name__)
+
+POLL_PERIOD_S = 1.0
+"""How often a router looks whether it missed a change; the fleet tells it of each at once."""
+
+READY_TIMEOUT_S = 15.0
+"""How long a new router waits for the version of a usual request before it takes requests all the
+same; what is not loaded by then is answered 503."""
+
+OTHERS_TIMEOUT_S = 2.0
+"""How long it waits for the other versions in a stage once that one is loaded."""
+
+RELOAD_TIMEOUT_S = 150.0
+
+T = TypeVar("T")
 
 
 @serve.ingress()
 class Router:
-    """Validates a request, chooses its version and answers with one hop to a replica."""
+    """Validates a request, chooses its version and answers with at most one hop to a replica."""
 
-    def __init__(
-        self,
-        settings: RouterSettings,
-        table: RoutingTable,
-        servers: Mapping[str, DeploymentHandle[Any]],
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: AppSettings, fleet: DeploymentHandle[Any]
     ) -> None:
         log_through_serve()
-        self._max_body_bytes = settings.max_body_bytes
-        backends = {
-            version_key(each): ReplicaBackend(
-                each, servers[version_key(each)], settings.request_timeout_s
-            )
-            for each in table.versions
-        }
+        self._settings = settings
+        self._application = serve.get_replica_context().app_name
+        self._revision = 0
+        self._registry: ActorHandle[Any] = await asyncio.to_thread(
+            registry_actor, settings.registry_root
+        )
+        log = await asyncio.to_thread(experiment_log, settings, self._application)
+        self._outbox = Outbox(log, settings.experiments.record_all)
+        self._backends = Backends(self._open_backend)
+        client = FleetClient(fleet)
+        self._service = PredictionService(
+            RoutingTable(default_model=settings.usual_model),
+            self._backends,
+            client,
+            self._outbox,
+            settings.router,
+        )
+        self._experiments = ExperimentService(client, ActorBook(log), self._outbox.send)
+        await self._wait_until_ready()
         loop = asyncio.get_running_loop()
-        self._watches = [loop.create_task(each.watch()) for each in backends.values()]
-        self._service = PredictionService(table, backends, settings.max_batch_requests)
+        self._loops = [
+            loop.create_task(self._follow()),
+            loop.create_task(self._outbox.send_for_ever()),
+        ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_http(self._service, self._max_body_bytes)
+        return build_http(self._service, self._experiments, self._settings.router.max_body_bytes)
 
     async def predict(
         self,
@@ -60,3 +103,111 @@ class Router:
             "unit_id": unit_id,
         }
         return await self._service.predict(parse_predict(document), perf_counter())
+
+    async def adopt(self, state: ServingState) -> None:
+        """Go by `state` from the next request on; one that is no newer changes nothing."""
+        if state.revision <= self._revision:
+            return
+        # Both in one step of the loop, so that no request finds a version without a backend.
+        self._backends.adopt(state.versions)
+        self._service.adopt(state.routing_table())
+        self._revision = state.revision
+
+    async def report(self) -> RouterReport:
+        """Return what this router can reach."""
+        return RouterReport(self._revision, self._backends.reaches(), self._service.tripped())
+
+    async def check_health(self) -> None:
+        """Raise when this router has stopped to follow or to record, so that it is replaced."""
+        if any(each.done() for each in self._loops):
+            raise FleetUnavailableError("the router follows or records no more")
+
+    async def _wait_until_ready(self) -> None:
+        for timeout_s, stages in (
+            (READY_TIMEOUT_S, {self._settings.usual_model: ("production",)}),
+            (OTHERS_TIMEOUT_S, {each.model: STAGE_NAMES for each in self._settings.versions}),
+        ):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while not await self._reaches(stages):  # noqa: ASYNC110  replicas tell nobody
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                logger.warning("taking requests while versions of %s are not loaded", list(stages))
+                return
+
+    async def _reaches(self, stages: Mapping[str, Collection[str]]) -> bool:
+        """Return whether what holds these stages, by model, can answer; not all need be held."""
+        await self._catch_up()
+        held = self._service.table.stages
+        return self._revision > 0 and all(
+            self._backends.loaded(f"{model}:{version}")
+            for model, names in stages.items()
+            for stage, version in held.get(model, {}).items()
+            if stage in names
+        )
+
+    async def _follow(self) -> None:
+        """Catch up for ever with what the fleet's own call may have missed to tell."""
+        while True:
+            await asyncio.sleep(POLL_PERIOD_S)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        try:
+            state = await self._registry.serving_state.remote(self._application, self._revision)
+        except RayError as error:
+            # The registry actor comes back by itself; until then the last state holds.
+            logger.warning("what is served could not be read: %r", error)
+            return
+        if state is not None:
+            await self.adopt(state)
+
+    def _open_backend(self, version: ServedVersion) -> Backend:
+        if version.settings.placement == "router":
+            return LocalBackend(version, self._load)
+        handle = serve.get_deployment_handle(
+            NAME, application_name(self._application, version.key), _check_exists=False
+        )
+        backend = ReplicaBackend(version.metadata, handle, self._settings.router.request_timeout_s)
+        backend.start_watch()
+        return backend
+
+    async def _load(self, version: ServedVersion) -> BatchedModel:
+        return await load_model(version.metadata, version.settings, self._settings.registry_root)
+
+
+class FleetClient:
+    """The fleet behind its handle; what it refuses comes out as it was raised."""
+
+    def __init__(self, fleet: DeploymentHandle[Any]) -> None:
+        self._fleet = fleet
+
+    async def reload(self, model: str, reference: str | None) -> Mapping[str, str]:
+        """Load a version and move the traffic; return the version by stage, `loaded` included."""
+        return await self._call(self._fleet.reload.remote(model, reference))
+
+    async def request(self, model: str, version: str) -> None:
+        """Begin to load a version that somebody asked for."""
+        await self._call(self._fleet.request.remote(model, version))
+
+    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+        """Load both arms and divide the traffic."""
+        await self._call(self._fleet.create_experiment.remote(definition))
+
+    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment and return its final analysis."""
+        return await self._call(self._fleet.stop_experiment.remote(experiment_id))
+
+    async def _call(self, sent: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(RELOAD_TIMEOUT_S):
+                return await sent
+        except TimeoutError:
+            problem = f"no answer within {RELOAD_TIMEOUT_S:.0f} s"
+            raise FleetUnavailableError(problem) from None
+        except (RayError, RayServeException, ServingError) as error:
+            cause = cause_of(error)
+            if isinstance(cause, ServingError):
+                raise cause from None
+            logger.exception("the fleet failed")
+            raise FleetUnavailableError(repr(cause)[:200]) from error

@@ -214,7 +214,7 @@ async def main():
     bound = deployment.bind(metadata, settings, "models")
     far = await asyncio.to_thread(serve.run, bound, name="far", route_prefix=None)
     try:
-        near = serve.get_deployment_handle(f"{NAME}:{{metadata.version}}", "trading-models")
+        near = serve.get_app_handle(f"trading-models:{NAME}:{{metadata.version}}")
         window = np.linspace(-1, 1, 6600, dtype=np.float32).reshape(60, 110)
         there, here = await far.predict.remote(window), await near.predict.remote(window)
         assert there == here, (there, here)

@@ -133,7 +133,7 @@ async def main():
     window = np.zeros((60, 110), dtype=np.float32)
     router = serve.get_app_handle("trading-models")
     answer = await router.predict.remote(symbol="A", features=window, model_version="1.0.0")
-    version = serve.get_deployment_handle("{NAME}:1.0.0", app_name="trading-models")
+    version = serve.get_app_handle("trading-models:{NAME}:1.0.0")
     prediction = await version.predict.remote(window)
     assert answer["model_version"] == "1.0.0", answer
     assert answer["prediction"]["direction"] == prediction.direction
@@ -165,7 +165,7 @@ from ray import serve
 from serve_app.errors import InvalidFeaturesError
 
 async def main():
-    version = serve.get_deployment_handle("{NAME}:1.0.0", app_name="trading-models")
+    version = serve.get_app_handle("trading-models:{NAME}:1.0.0")
     for bad in (np.zeros((60, 109)), np.full((60, 110), np.nan), [["x"]]):
         for _ in range(40):
             try:

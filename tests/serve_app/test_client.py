@@ -16,6 +16,7 @@ from serve_app.errors import (
     ClientError,
     InvalidFeaturesError,
     InvalidRequestError,
+    ServerRejectedError,
     ServerUnreachableError,
     UnexpectedAnswerError,
 )
@@ -24,6 +25,7 @@ from tests.serve_app.fake_server import (
     HEALTH,
     MODELS,
     PREDICT,
+    RELOAD,
     FakeServer,
     Reply,
     Silence,
@@ -302,3 +304,38 @@ async def test_the_examples_of_the_documentation_run(server, example):
     _, stderr = await run.communicate()
     assert run.returncode == 0, stderr.decode()
     assert b"Warning" not in stderr  # one that is raised in a destructor does not end Python
+
+
+class TestReloadModel:
+    async def test_names_the_model_and_the_version_if_there_is_one(self, server, client):
+        server.script(RELOAD, Reply({"status": "success", "version": "1.1.0"}))
+        assert await client.reload_model("net") is True
+        assert await client.reload_model("net", "1.1.0") is True
+        assert server.received[RELOAD] == [
+            {"model_name": "net"},
+            {"model_name": "net", "version": "1.1.0"},
+        ]
+
+    async def test_a_refusal_is_false_with_its_reason_logged_once(
+        self, server, quiet_client, reasons
+    ):
+        refusal = error("unusable_version", "net:1.1.0 cannot be loaded, and nothing was changed")
+        server.script(RELOAD, Reply(refusal, status=422))
+        assert await quiet_client.reload_model("net", "1.1.0") is False
+        (reason,) = reasons()
+        assert "net:1.1.0 cannot be loaded, and nothing was changed" in reason
+
+    async def test_a_refusal_raises_the_server_s_own_words(self, server, client):
+        server.script(RELOAD, Reply(error("reload_in_progress", "wait"), status=409))
+        with pytest.raises(ServerRejectedError, match="409 reload_in_progress: wait"):
+            await client.reload_model("net")
+
+    async def test_something_else_that_answers_is_no_success(self, server, client):
+        server.script(RELOAD, Reply({"status": "ok"}))
+        with pytest.raises(UnexpectedAnswerError, match="status success"):
+            await client.reload_model("net")
+
+    async def test_a_name_that_json_cannot_hold_is_not_sent(self, server, client):
+        with pytest.raises(InvalidRequestError):
+            await client.reload_model(b"net")
+        assert server.received[RELOAD] == []

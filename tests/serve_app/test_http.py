@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from serve_app import schemas
 from serve_app.http import build_http
+from tests.serve_app.test_experiment_service import experiments
 from tests.serve_app.test_service import GOOD, Backend, request, service
 
 LIMIT_BYTES = 2000
@@ -21,7 +22,8 @@ def backend():
 
 @pytest.fixture
 def http(backend):
-    return TestClient(build_http(service(old=backend), LIMIT_BYTES), raise_server_exceptions=False)
+    app = build_http(service(old=backend), experiments(), LIMIT_BYTES)
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def check(answer, status, code):
@@ -100,14 +102,45 @@ def test_one_document_describes_every_endpoint(http):
         "/api/ml/predict",
         "/api/ml/predict/batch",
         "/api/ml/models",
+        "/api/ml/models/reload",
+        "/api/ml/ab-test",
+        "/api/ml/ab-test/create",
+        "/api/ml/ab-test/{experiment_id}/analyze",
+        "/api/ml/ab-test/{experiment_id}/evidence",
+        "/api/ml/ab-test/{experiment_id}/stop",
+        "/api/ml/outcomes",
         "/api/ml/health",
         "/health",
     }
     posts = {path: each["post"] for path, each in document["paths"].items() if "post" in each}
-    assert all("requestBody" in each for each in posts.values())
+    assert {path for path, each in posts.items() if "requestBody" not in each} == {
+        "/api/ml/ab-test/{experiment_id}/stop"
+    }
     text = http.get("/openapi.json").text
     references = set(re.findall(r'"\$ref":"#/components/schemas/(\w+)"', text))
     assert {"PredictBody", "BatchBody", "PredictAnswer"} <= references
     assert references <= set(document["components"]["schemas"])
     fields = document["components"]["schemas"]["PredictBody"]["properties"]
     assert set(fields) == {"symbol", "features", "model_name", "model_version", "unit_id"}
+
+
+def test_a_reload_follows_its_schema(http):
+    body = {"model_name": "toy", "version": "1.1.0"}
+    answer = http.post("/api/ml/models/reload", json=body)
+    assert answer.status_code == 200
+    assert schemas.ReloadAnswer.model_validate_json(answer.content).version == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, "model_name: expected a model's name, received nothing"),
+        ({"model_name": "../toy"}, "model_name: expected 1 to 64 letters"),
+        ({"model_name": "toy", "version": "newest"}, "version: expected a semantic version"),
+        ({"model_name": "toy", "stage": "production"}, "received 1 unknown, the first 'stage'"),
+        (["toy"], "request: expected a JSON object, received a list of 1"),
+    ],
+)
+def test_a_reload_of_something_that_cannot_be_named_is_refused(http, body, expected):
+    error = check(http.post("/api/ml/models/reload", json=body), 422, "invalid_request")
+    assert expected in error["message"]

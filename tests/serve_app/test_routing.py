@@ -10,7 +10,8 @@ from tests.factories import metadata
 OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION)
 NEW = metadata(version="1.1.0", stage=ModelStage.STAGING)
 OTHER = metadata(name="other", version="1.0.0", stage=ModelStage.NONE)
-TABLE = RoutingTable("toy", [OLD, NEW, OTHER])
+STAGES = {"toy": {"production": "1.0.0", "staging": "1.1.0"}}
+TABLE = RoutingTable(default_model="toy", versions=[OLD, NEW, OTHER], stages=STAGES)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,15 @@ def test_the_named_version_answers_and_by_default_production(model, reference, e
 def test_no_other_version_stands_in_for_one_that_is_not_served(model, reference):
     with pytest.raises(NotServedError, match=r"served: toy:1\.0\.0, toy:1\.1\.0, other:1\.0\.0"):
         TABLE.choose(model, reference)
+
+
+def test_the_stage_is_the_one_served_here_whatever_the_registry_says_since():
+    promoted = metadata(version="1.1.0", stage=ModelStage.PRODUCTION)
+    table = RoutingTable(default_model="toy", versions=[OLD, promoted, OTHER], stages=STAGES)
+    assert table.stage_of(promoted) is ModelStage.STAGING
+    assert table.stage_of(OLD) is ModelStage.PRODUCTION
+    assert table.stage_of(OTHER) is ModelStage.NONE
+    without_stages = RoutingTable(default_model="toy", versions=[promoted])
+    assert without_stages.stage_of(promoted) is ModelStage.NONE
+    archived = metadata(version="0.9.0", stage=ModelStage.ARCHIVED)
+    assert table.stage_of(archived) is ModelStage.ARCHIVED

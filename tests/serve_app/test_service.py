@@ -6,17 +6,23 @@ from time import perf_counter
 import pytest
 
 from registry import ModelStage
+from serve_app.backends import Backends
 from serve_app.errors import (
     BodyTooLargeError,
     ModelOutputError,
+    NotRegisteredError,
+    NotServedError,
     OverloadedError,
+    TooManyVersionsError,
     VersionLoadingError,
 )
+from serve_app.fleet.state import ServedVersion
 from serve_app.inference.prediction import Failure, Prediction
-from serve_app.parsing import BatchRequest, parse_predict
+from serve_app.parsing import BatchRequest, ReloadRequest, parse_predict
 from serve_app.routing import RoutingTable
-from serve_app.schemas import PredictAnswer
+from serve_app.schemas import PredictAnswer, ReloadAnswer
 from serve_app.service import PredictionService
+from serve_app.settings import RouterSettings, VersionSettings
 from tests.factories import metadata
 
 OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
@@ -34,6 +40,12 @@ class Backend:
 
     def loaded(self):
         return self.is_loaded
+
+    def problem(self):
+        return None
+
+    def close(self):
+        pass
 
     async def predict(self, window):
         return (await self.predict_many(window[None]))[0]
@@ -56,10 +68,60 @@ class SilentOnReturns(Backend):
         return [Prediction(self.direction, 0.5, None)] * len(windows)
 
 
-def service(old=None, new=None, max_batch_requests=100):
-    backends = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
-    table = RoutingTable("toy", [OLD, NEW])
-    return PredictionService(table, backends, max_batch_requests, now=lambda: NOW)
+class Loader:
+    """Loads nothing, and notes what it was asked."""
+
+    def __init__(self, error=None):
+        self.error, self.asked = error, []
+
+    async def reload(self, model, reference):
+        self.asked.append((model, reference))
+        return {"production": "1.0.0", "staging": "1.1.0", "loaded": reference or "1.0.0"}
+
+    async def request(self, model, version):
+        self.asked.append((model, version))
+        if self.error:
+            raise self.error
+
+
+class Notes:
+    """Keeps the records of predictions."""
+
+    def __init__(self):
+        self.records = []
+
+    def record(self, record):
+        self.records.append(record)
+
+
+def service(
+    old=None,
+    new=None,
+    max_batch_requests=100,
+    loader=None,
+    loads_on_demand=False,
+    notes=None,
+    experiments=(),
+    **settings,
+):
+    opened = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
+    backends = Backends(lambda version: opened[version.key])
+    backends.adopt(
+        ServedVersion(metadata=each, settings=VersionSettings(model="toy", version=each.version))
+        for each in (OLD, NEW)
+    )
+    table = RoutingTable(
+        default_model="toy",
+        versions=[OLD, NEW],
+        stages={"toy": {"production": "1.0.0", "staging": "1.1.0"}},
+        pinned=frozenset(opened),
+        loads_on_demand=loads_on_demand,
+        experiments={each.definition.control_model_name: each for each in experiments},
+    )
+    limits = RouterSettings(max_batch_requests=max_batch_requests, **settings)
+    return PredictionService(
+        table, backends, loader or Loader(), notes or Notes(), limits, now=lambda: NOW
+    )
 
 
 def request(features=GOOD, **fields):
@@ -211,3 +273,71 @@ def test_health_is_what_a_usual_request_would_meet(old_loaded, new_loaded, statu
     assert report["active_experiments"] == []
     assert report["timestamp"] == NOW
     assert report["uptime_seconds"] >= 0
+
+
+async def test_a_version_that_nobody_asked_the_fleet_for_is_loaded_only_where_that_is_allowed():
+    loader = Loader()
+    with pytest.raises(NotServedError):
+        await predict(service(loader=loader), request(model_version="2.0.0"))
+    assert loader.asked == []
+    allowed = service(loader=loader, loads_on_demand=True)
+    with pytest.raises(VersionLoadingError, match=r"toy:2\.0\.0 cannot answer: it is being loaded"):
+        await predict(allowed, request(model_version="2.0.0"))
+    assert loader.asked == [("toy", "2.0.0")]
+    with pytest.raises(NotServedError):
+        await predict(allowed, request(model_version="none"))
+    assert loader.asked == [("toy", "2.0.0")]
+
+
+async def test_a_version_that_is_not_registered_is_answered_with_what_is_served():
+    loader = Loader(NotRegisteredError("toy", "2.0.0", "no such version"))
+    with pytest.raises(NotServedError, match=r"served: toy:1\.0\.0, toy:1\.1\.0"):
+        await predict(service(loader=loader, loads_on_demand=True), request(model_version="2.0.0"))
+
+
+async def test_no_room_for_a_version_is_said_and_fails_its_own_item_only():
+    loader = Loader(TooManyVersionsError("toy", "2.0.0", 8))
+    under_test = service(loader=loader, loads_on_demand=True)
+    answer = await predict_batch(under_test, [request(model_version="2.0.0"), request()])
+    assert answer["predictions"][0]["error"]["code"] == "too_many_versions"
+    assert answer["predictions"][1]["model_version"] == "1.0.0"
+
+
+async def test_a_reload_tells_which_version_holds_which_stage():
+    answer = await service().reload(ReloadRequest(model_name="toy", version="1.1.0"))
+    assert answer == {
+        "status": "success",
+        "message": "toy:1.1.0 answers; production is 1.0.0, staging is 1.1.0",
+        "model_name": "toy",
+        "version": "1.1.0",
+    }
+    ReloadAnswer.model_validate(answer)
+
+
+def test_a_server_that_knows_no_version_yet_is_not_healthy():
+    empty = PredictionService(
+        RoutingTable(default_model="toy"),
+        Backends(lambda version: Backend(1)),
+        Loader(),
+        Notes(),
+        RouterSettings(),
+    )
+    assert empty.health()["status"] == "unhealthy"
+
+
+async def test_every_answer_outside_experiments_is_recorded_under_its_id():
+    notes = Notes()
+    answer = await predict(service(notes=notes), request())
+    (record,) = notes.records
+    assert (record.prediction_id, record.time) == (answer["prediction_id"], NOW)
+    assert (record.model, record.version, record.symbol) == ("toy", "1.0.0", "BTCUSDT")
+    assert (record.direction, record.confidence, record.expected_return) == (1, 0.5, 1.0)
+    assert (record.experiment_id, record.variant, record.error) == (None, None, None)
+    assert record.latency_ms == answer["latency_ms"]
+
+
+async def test_what_was_not_answered_outside_experiments_is_not_recorded():
+    notes = Notes()
+    with pytest.raises(ModelOutputError):
+        await predict(service(notes=notes), request([666.0, *GOOD[1:]]))
+    assert notes.records == []

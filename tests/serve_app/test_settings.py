@@ -15,6 +15,10 @@ def settings(**changes):
     return AppSettings.model_validate({"versions": [{"model": "m"}], **changes})
 
 
+def version(**fields):
+    return {"versions": [{"model": "m", **fields}]}
+
+
 def test_the_shipped_configuration_is_valid():
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     (application,) = config["applications"]
@@ -43,6 +47,29 @@ def test_a_lone_request_waits_for_nobody_by_default():
             r"max_ongoing_requests \(5\) must be at least batching.max_batch_size \(32\)",
         ),
         ({"router": {"request_timeout_s": 0}}, "greater than 0"),
+        (
+            version(num_replicas=2, autoscaling={"max_replicas": 2}),
+            "expected num_replicas or autoscaling, received both",
+        ),
+        (
+            version(autoscaling={"min_replicas": 3, "max_replicas": 2}),
+            r"min_replicas \(3\) must be at most max_replicas \(2\)",
+        ),
+        (
+            version(autoscaling={"max_replicas": 2, "target_ongoing_requests": 65}),
+            r"target_ongoing_requests \(65\) must be at most max_ongoing_requests \(64\)",
+        ),
+        (version(autoscaling={}), "max_replicas"),
+        (version(placement="head"), "'replicas' or 'router'"),
+        (version(placement="router", num_replicas=2), "num_replicas is for placement: replicas"),
+        (
+            version(placement="router", autoscaling={"max_replicas": 2}),
+            "autoscaling is for placement: replicas",
+        ),
+        (version(placement="router", num_gpus=1), "num_gpus is for placement: replicas"),
+        (version(num_gpus=1.5), "a share below 1 or a whole number, received 1.5"),
+        (version(num_gpus=-1), "greater than or equal to 0"),
+        ({"loading": {"max_versions": 0}}, "greater than 0"),
     ],
 )
 def test_a_mistake_is_named(changes, problem):

@@ -1,0 +1,203 @@
+"""Treatment minus control, with an error that does not assume independent values.
+
+Trading returns overlap: two predictions within one horizon of each other are judged by the same
+move of the market. So the unit is a block of time, not a prediction. The error is computed from how
+the block's contributions scatter (cluster-robust), with the covariance of neighbouring blocks where
+a block is not much longer than the horizon, and it is never taken to be less than it would be if
+all values were independent.
+
+All functions take arrays whose last axis is the blocks in order of time, none left out; a block in
+which nothing happened has zeros. Leading axes are independent experiments.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LONG_BLOCK_HORIZONS = 8
+"""In a block this many horizons long the overlap with its neighbours changes the variance by 4 % at
+most, and is left out."""
+
+LAG_COST = 2.0
+"""An estimated covariance of neighbours makes the variance's own estimate noisier by about this
+factor: degrees of freedom are divided by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmBlocks:
+    """Sufficient statistics of one arm by block, arrays of shape (..., blocks)."""
+
+    n: Floats
+    total: Floats
+    square_total: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An effect and how well it is known; arrays without the block axis."""
+
+    value: Floats
+    standard_error: Floats
+    degrees_of_freedom: Floats
+    """Of the standard error; 0 or less when there are too few blocks for one."""
+    weight: Floats
+    """Amount of data: the harmonic sum of both arms' counts, half an arm's count when they are
+    equal; in mirror mode the number of pairs."""
+
+    @property
+    def t(self) -> Floats:
+        """The effect in standard errors; 0 where both are 0."""
+        return t_of(self.value, self.standard_error)
+
+
+def t_of(value: Floats, standard_error: Floats) -> Floats:
+    """Return value / standard_error; 0 where both are 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(value == 0, 0.0, np.divide(value, standard_error)))
+
+
+def within_blocks(
+    control: ArmBlocks, treatment: ArmBlocks, *, floor: Floats | float = 0.0, neighbours: bool
+) -> Estimate:
+    """Compare the arms within each block, and average over the blocks.
+
+    What moves both arms during a block (the market, the load) cancels, and so does a change of
+    treatment's share over time, which would bias a comparison of pooled means (Simpson's paradox).
+    Blocks weigh by n_c n_t / (n_c + n_t), the inverse variance of their difference; a block in
+    which an arm has no value does not count.
+
+    Args:
+        control, treatment: by block.
+        floor: least variance of the estimate, see `independent_variance`.
+        neighbours: whether to add the covariance of neighbouring blocks.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.nan_to_num(control.n * treatment.n / (control.n + treatment.n))
+        difference = treatment.total / treatment.n - control.total / control.n
+    return weighted(
+        weight, np.where(weight > 0, difference, 0.0), floor=floor, neighbours=neighbours
+    )
+
+
+def paired(pairs: ArmBlocks, *, floor: Floats | float = 0.0, neighbours: bool) -> Estimate:
+    """Average the pairs' differences; blocks weigh by their number of pairs."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = pairs.total / pairs.n
+    return weighted(
+        pairs.n, np.where(pairs.n > 0, difference, 0.0), floor=floor, neighbours=neighbours
+    )
+
+
+def weighted(
+    weight: Floats, difference: Floats, *, floor: Floats | float, neighbours: bool
+) -> Estimate:
+    """Return the weighted mean of the blocks' differences.
+
+    Its variance is the sum of the squared contributions (White 1980, with the HC2 correction of
+    MacKinnon and White 1985 for few blocks), plus twice the sum of the products of neighbours
+    (Hansen and Hodrick 1980). Degrees of freedom are those of the effective number of blocks,
+    (sum w)² / sum w², less 1.
+    """
+    total = weight.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.nan_to_num(weight / total)
+        value = (share * difference).sum(axis=-1)
+        contribution = share * (difference - value[..., None]) / np.sqrt(1 - share)
+        effective = 1 / np.square(share).sum(axis=-1)
+    return from_contributions(
+        value, np.nan_to_num(contribution), effective - 1, total[..., 0], floor, neighbours
+    )
+
+
+def between_blocks(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool) -> Estimate:
+    """Compare the arms' pooled means, for a switchback, whose blocks hold one arm each.
+
+    The variance is that of the two ratios, linearised, by block; the degrees of freedom are those
+    of the arm with fewer blocks.
+    """
+    value = np.zeros(control.n.shape[:-1])
+    contribution = np.zeros(control.n.shape)
+    freedom = np.full(value.shape, np.inf)
+    counts = []
+    for sign, arm in ((-1, control), (1, treatment)):
+        count = arm.n.sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = arm.total.sum(axis=-1, keepdims=True) / count
+            effective = count[..., 0] ** 2 / np.square(arm.n).sum(axis=-1)
+            few = np.sqrt(effective / (effective - 1))[..., None]
+            contribution = contribution + sign * few * (arm.total - mean * arm.n) / count
+        value = value + sign * mean[..., 0]
+        freedom = np.minimum(freedom, np.nan_to_num(effective) - 1)
+        counts.append(count[..., 0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.nan_to_num(counts[0] * counts[1] / (counts[0] + counts[1]))
+    return from_contributions(
+        np.nan_to_num(value), np.nan_to_num(contribution), freedom, weight, 0.0, neighbours
+    )
+
+
+def from_contributions(
+    value: Floats,
+    contribution: Floats,
+    degrees_of_freedom: Floats,
+    weight: Floats,
+    floor: Floats | float,
+    neighbours: bool,
+) -> Estimate:
+    """Return the estimate whose deviation from the truth is the sum of the blocks' contributions.
+
+    Negative covariance is never credited, and the variance is at least `floor`.
+    """
+    own = np.square(contribution).sum(axis=-1)
+    variance = np.maximum(own, floor)
+    if neighbours:
+        shared = (contribution[..., 1:] * contribution[..., :-1]).sum(axis=-1)
+        variance = np.maximum(variance, own + 2 * shared)
+        degrees_of_freedom = degrees_of_freedom / LAG_COST
+    return Estimate(value, np.sqrt(variance), np.nan_to_num(degrees_of_freedom, nan=0.0), weight)
+
+
+def independent_variance(control: ArmBlocks, treatment: ArmBlocks) -> Floats:
+    """Return the variance that `within_blocks` would have if all values were independent.
+
+    With the arms' own variances or the pooled one, whichever gives more: a few values of a small
+    arm may happen to be alike.
+    """
+    arms = (control, treatment)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.nan_to_num(control.n * treatment.n / (control.n + treatment.n))
+        scale = weight.sum(axis=-1) ** 2
+        factors = [
+            np.nan_to_num(np.where(weight > 0, weight**2 / arm.n, 0.0).sum(axis=-1) / scale)
+            for arm in arms
+        ]
+        freedoms = [np.maximum(arm.n.sum(axis=-1) - 1, 0.0) for arm in arms]
+        variances = [value_variance(arm) for arm in arms]
+        pooled = np.nan_to_num(
+            sum(freedom * each for freedom, each in zip(freedoms, variances, strict=True))
+            / (freedoms[0] + freedoms[1])
+        )
+    own = factors[0] * variances[0] + factors[1] * variances[1]
+    return np.asarray(np.maximum(own, (factors[0] + factors[1]) * pooled))
+
+
+def value_variance(arm: ArmBlocks) -> Floats:
+    """Return the variance of a single value over all blocks; what is within rounding of 0 is 0."""
+    n, total, squares = (each.sum(axis=-1) for each in (arm.n, arm.total, arm.square_total))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = squares - total**2 / n
+        variance = np.where(spread > 1e-12 * squares, spread / (n - 1), 0.0)
+    return np.asarray(np.nan_to_num(variance, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def counted(arm: ArmBlocks) -> ArmBlocks:
+    """Return the arm with one success and one failure more, for the variance of a share.
+
+    Agresti and Caffo (2000): without them ten right of ten would have no variance.
+    """
+    extra = np.zeros(arm.n.shape)
+    extra[..., 0] = 1.0
+    return ArmBlocks(arm.n + 2 * extra, arm.total + extra, arm.square_total + extra)

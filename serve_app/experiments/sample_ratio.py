@@ -1,0 +1,139 @@
+"""Whether the arms got the requests they should: a mismatch means that something is broken.
+
+When treatment's slow answers are lost, or a router sends a symbol astray, the arms no longer see
+the same market, and every other number is worthless (Fabijan et al., KDD 2019).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
+from serve_app.experiments.table import Table
+
+ALARM = 0.001
+"""A p-value below this is an alarm."""
+
+LOST_SHARE = 0.01
+"""In mirror mode one arm may lack this share of the other's records."""
+
+SMALLEST_EXPECTED = 5
+"""With fewer expected in an arm chi² is a poor approximation (Cochran 1954); exact then."""
+
+FEWEST_BLOCKS = 10
+
+
+def pearson(observed: Sequence[int], expected_shares: Sequence[float]) -> tuple[float, float]:
+    """Return chi² and its p-value for counts against their expected shares (Pearson 1900).
+
+    Raises:
+        ValueError: no counts, or the shares do not sum to 1 or one is not positive.
+    """
+    total = sum(observed)
+    if total == 0 or min(expected_shares) <= 0 or abs(sum(expected_shares) - 1) > 1e-9:
+        raise ValueError(
+            f"expected at least one count and positive shares that sum to 1, got counts "
+            f"{list(observed)} and shares {list(expected_shares)}"
+        )
+    chi_square = sum(
+        (count - total * share) ** 2 / (total * share)
+        for count, share in zip(observed, expected_shares, strict=True)
+    )
+    return chi_square, float(stats.chi2.sf(chi_square, len(observed) - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatio:
+    """Counts of predictions against the intended split."""
+
+    control: int
+    treatment: int
+    expected_share: float
+    """Treatment's, averaged over the predictions when it changed under way."""
+    p_value: float | None
+    """None where the counts of requests cannot tell, see `explanation`."""
+    healthy: bool
+    explanation: str
+
+    @property
+    def observed_share(self) -> float | None:
+        """Treatment's share of the predictions; None without any."""
+        total = self.control + self.treatment
+        return self.treatment / total if total else None
+
+
+def check_sample_ratio(
+    definition: ExperimentDefinition, table: Table, units: tuple[int, int] | None = None
+) -> SampleRatio:
+    """Hold the counts of both arms against the intended shares.
+
+    Args:
+        definition: says what was assigned as a whole.
+        table: the experiment's counts.
+        units: distinct units (bots or symbols) in control and treatment, for an assignment by
+            unit, where requests need not split as the units do.
+    """
+    arms = (table.control.total, table.treatment.total)
+    counts = (arms[0].predictions, arms[1].predictions)
+    if definition.mode is Mode.MIRROR:
+        fine = abs(counts[0] - counts[1]) <= max(1.0, LOST_SHARE * max(counts))
+        return _result(counts, 0.5, None, fine, "both arms must have seen every request")
+    if not sum(counts):
+        share = definition.treatment_traffic
+        return _result(counts, share, None, True, "there are no predictions yet")
+    without = sum(arm.predictions - arm.assigned for arm in arms)
+    fixed = definition.treatment_traffic
+    expected = sum(arm.share_sum for arm in arms) + without * fixed
+    variance = sum(arm.share_variance_sum for arm in arms) + without * fixed * (1 - fixed)
+    share = round(expected / sum(counts), 12)  # a sum of many equal shares is off by rounding
+    if definition.assignment is Assignment.SWITCHBACK:
+        p_value = _by_block(table, share)
+        explanation = "tested by block of time, Student's t"
+        if p_value is None:
+            explanation = f"fewer than {FEWEST_BLOCKS} blocks of time: too few to test"
+    elif definition.assignment is not Assignment.REQUEST:
+        if units is None or not sum(units) or not 0 < share < 1:
+            p_value, explanation = None, "assigned by unit: the requests need not split alike"
+        else:
+            p_value = pearson(units, (1 - share, share))[1]
+            explanation = f"{units[0]} and {units[1]} units, Pearson's chi²"
+    else:
+        p_value, explanation = _by_request(counts, expected, variance)
+    healthy = p_value is None or p_value >= ALARM
+    return _result(counts, share, p_value, healthy, explanation)
+
+
+def _by_request(counts: tuple[int, int], expected: float, variance: float) -> tuple[float, str]:
+    """Return the p-value of treatment's count, and the test; for a constant share Pearson's."""
+    total = sum(counts)
+    if variance > 0 and min(expected, total - expected) >= SMALLEST_EXPECTED:
+        chi_square = (counts[1] - expected) ** 2 / variance
+        return float(stats.chi2.sf(chi_square, 1)), "by request, Pearson's chi²"
+    share = min(max(expected / total, 0.0), 1.0)
+    return float(stats.binomtest(counts[1], total, share).pvalue), "by request, exact binomial"
+
+
+def _by_block(table: Table, share: float) -> float | None:
+    control, treatment = table.control.errors.n, table.treatment.errors.n
+    surplus = (treatment - share * (control + treatment))[control + treatment > 0]
+    blocks = len(surplus)
+    spread = math.sqrt(float(np.square(surplus).sum()))
+    if blocks < FEWEST_BLOCKS or spread == 0:
+        return None
+    return float(2 * stats.t.sf(abs(float(surplus.sum())) / spread, blocks - 1))
+
+
+def _result(
+    counts: tuple[int, int], share: float, p_value: float | None, healthy: bool, explanation: str
+) -> SampleRatio:
+    return SampleRatio(
+        control=counts[0],
+        treatment=counts[1],
+        expected_share=share,
+        p_value=p_value,
+        healthy=healthy,
+        explanation=explanation,
+    )

@@ -1,0 +1,26 @@
+"""Durable storage of experiments, predictions and outcomes; see docs/experiments-storage.md."""
+
+from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from serve_app.experiments.store.log import ExperimentLog, LogCounters, LogLimits
+from serve_app.experiments.store.reading import LabelledPrediction
+from serve_app.experiments.store.store import ExperimentStore
+from serve_app.experiments.store.writing import (
+    OutcomeResult,
+    RecordedOutcome,
+    RefusedPrediction,
+    WrittenPredictions,
+)
+
+__all__ = [
+    "ExperimentLog",
+    "ExperimentStore",
+    "HistoryEntry",
+    "LabelledPrediction",
+    "LogCounters",
+    "LogLimits",
+    "OutcomeResult",
+    "RecordedOutcome",
+    "RefusedPrediction",
+    "StoredExperiment",
+    "WrittenPredictions",
+]

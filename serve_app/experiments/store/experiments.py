@@ -1,0 +1,168 @@
+"""Experiments as they are stored: their definition, how they ended, and what happened to them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from serve_app.experiments.blocks import BlockClock
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.store.errors import (
+    ExperimentExistsError,
+    ModelInExperimentError,
+    UnknownExperimentError,
+)
+from serve_app.experiments.store.rows import is_storable, time_of
+from serve_app.experiments.store.schema import EXPERIMENTS, HISTORY
+
+_NAMED_IN_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """Something that happened to an experiment."""
+
+    time: datetime
+    action: str
+    """One word, such as `created`, `exposed`, `promoted`, `rolled_back`, `stopped`."""
+    details: dict[str, Any]
+    """JSON values: the analysis that it rests on, who asked for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredExperiment:
+    """An experiment and how far it has come."""
+
+    definition: ExperimentDefinition
+    status: ExperimentStatus
+    started_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    final_report: dict[str, Any] | None
+    """The analysis at the end, JSON values."""
+
+    @property
+    def clock(self) -> BlockClock:
+        """Which block of the summaries a time falls into."""
+        return BlockClock.of(self.definition, self.started_at)
+
+
+def create(connection: Connection, definition: ExperimentDefinition, started_at: datetime) -> None:
+    """Store a new, running experiment, with `created` as the first entry of its history."""
+    known = find(connection, definition.experiment_id)
+    if known is not None:
+        raise ExperimentExistsError(definition.experiment_id, known.status)
+    running = EXPERIMENTS.c.status == ExperimentStatus.RUNNING
+    for other in connection.execute(select(EXPERIMENTS).where(running)):
+        model = _experiment_of_row(other).definition.control_model_name
+        if model == definition.control_model_name:
+            raise ModelInExperimentError(model, other.experiment_id)
+    connection.execute(
+        insert(EXPERIMENTS).values(
+            experiment_id=definition.experiment_id,
+            definition=definition.model_dump_json(),
+            status=ExperimentStatus.RUNNING.value,
+            started_s=started_at.timestamp(),
+        )
+    )
+    entry = HistoryEntry(time=started_at, action="created", details={})
+    add_history(connection, definition.experiment_id, entry)
+
+
+def end(
+    connection: Connection,
+    experiment_id: str,
+    reason: EndReason,
+    final_report: dict[str, Any],
+    entry: HistoryEntry,
+) -> StoredExperiment:
+    """End an experiment and return it; where it has ended already, the first end stands."""
+    experiment = get(connection, experiment_id)
+    if experiment.status is ExperimentStatus.COMPLETED:
+        return experiment
+    connection.execute(
+        update(EXPERIMENTS)
+        .where(EXPERIMENTS.c.experiment_id == experiment_id)
+        .values(
+            status=ExperimentStatus.COMPLETED.value,
+            ended_s=entry.time.timestamp(),
+            end_reason=reason.value,
+            final_report=_dump(final_report),
+        )
+    )
+    add_history(connection, experiment_id, entry)
+    return get(connection, experiment_id)
+
+
+def add_history(connection: Connection, experiment_id: str, entry: HistoryEntry) -> None:
+    """Add an entry to the experiment's history."""
+    get(connection, experiment_id)
+    last = select(func.max(HISTORY.c.number)).where(HISTORY.c.experiment_id == experiment_id)
+    number = connection.scalar(last)
+    connection.execute(
+        insert(HISTORY).values(
+            experiment_id=experiment_id,
+            number=0 if number is None else number + 1,
+            time_s=entry.time.timestamp(),
+            action=entry.action,
+            details=_dump(entry.details),
+        )
+    )
+
+
+def history(connection: Connection, experiment_id: str) -> list[HistoryEntry]:
+    """Return what happened to the experiment, the oldest first."""
+    get(connection, experiment_id)
+    entries = (
+        select(HISTORY).where(HISTORY.c.experiment_id == experiment_id).order_by(HISTORY.c.number)
+    )
+    return [
+        HistoryEntry(time=time_of(row.time_s), action=row.action, details=orjson.loads(row.details))
+        for row in connection.execute(entries)
+    ]
+
+
+def find(connection: Connection, experiment_id: str) -> StoredExperiment | None:
+    """Return the experiment, None when there is none."""
+    if not is_storable(experiment_id):
+        return None
+    wanted = select(EXPERIMENTS).where(EXPERIMENTS.c.experiment_id == experiment_id)
+    row = connection.execute(wanted).one_or_none()
+    return None if row is None else _experiment_of_row(row)
+
+
+def get(connection: Connection, experiment_id: str) -> StoredExperiment:
+    """Return the experiment.
+
+    Raises:
+        UnknownExperimentError: there is none of that id.
+    """
+    experiment = find(connection, experiment_id)
+    if experiment is None:
+        ids = select(EXPERIMENTS.c.experiment_id).order_by(EXPERIMENTS.c.started_s.desc())
+        known = connection.scalars(ids.limit(_NAMED_IN_ERRORS)).all()
+        raise UnknownExperimentError(experiment_id, known)
+    return experiment
+
+
+def list_all(connection: Connection) -> list[StoredExperiment]:
+    """Return all experiments, the oldest first."""
+    in_order = select(EXPERIMENTS).order_by(EXPERIMENTS.c.started_s, EXPERIMENTS.c.experiment_id)
+    return [_experiment_of_row(row) for row in connection.execute(in_order)]
+
+
+def _experiment_of_row(row: Row[Any]) -> StoredExperiment:
+    return StoredExperiment(
+        definition=ExperimentDefinition.model_validate_json(row.definition),
+        status=ExperimentStatus(row.status),
+        started_at=time_of(row.started_s),
+        ended_at=None if row.ended_s is None else time_of(row.ended_s),
+        end_reason=None if row.end_reason is None else EndReason(row.end_reason),
+        final_report=None if row.final_report is None else orjson.loads(row.final_report),
+    )
+
+
+def _dump(values: dict[str, Any]) -> str:
+    return orjson.dumps(values).decode()

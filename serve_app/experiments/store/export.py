@@ -1,0 +1,103 @@
+"""Predictions with their outcomes as a Parquet file."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from serve_app.experiments.store.errors import ExportError, MissingPackageError
+from serve_app.experiments.store.reading import LabelledPrediction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_AT_ONCE = 50_000
+"""Rows in memory, and in a row group of the file."""
+
+_TIME = "time"
+
+COLUMNS = {
+    "prediction_id": "string",
+    "variant": "string",
+    "experiment_id": "string",
+    "time": _TIME,
+    "model": "string",
+    "version": "string",
+    "symbol": "string",
+    "direction": "int8",
+    "confidence": "float64",
+    "expected_return": "float64",
+    "latency_ms": "float64",
+    "error": "string",
+    "treatment_share": "float64",
+    "mirrored": "bool",
+    "market_return": "float64",
+    "outcome_time": _TIME,
+}
+"""The file's columns and their Arrow types; a time is in microseconds, in UTC."""
+
+_OF_THE_OUTCOME = {"market_return": "market_return", "outcome_time": "time"}
+
+_ALWAYS_THERE = frozenset(
+    {"prediction_id", "time", "model", "version", "symbol", "latency_ms", "mirrored"}
+)
+
+
+def export_parquet(rows: Iterator[LabelledPrediction], path: Path) -> int:
+    """Write rows, as `ExperimentStore.predictions` gives them, to a file; return how many.
+
+    The file appears once it is complete, and replaces one of that name.
+
+    Raises:
+        MissingPackageError: pyarrow is not installed.
+        ExportError: the file cannot be written.
+        UnavailableStoreError: the database failed while it was read.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingPackageError("exporting to Parquet", "pyarrow", "export") from error
+    schema = _schema(pa)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    count = 0
+    try:
+        with parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            while group := list(islice(rows, ROWS_AT_ONCE)):
+                writer.write_table(pa.Table.from_pydict(_columns(group), schema=schema))
+                count += len(group)
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise ExportError(str(path), error.strerror or str(error)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _schema(pa: ModuleType) -> "pa.Schema":
+    return pa.schema(
+        [
+            pa.field(
+                name,
+                pa.timestamp("us", tz="UTC") if kind == _TIME else pa.type_for_alias(kind),
+                nullable=name not in _ALWAYS_THERE,
+            )
+            for name, kind in COLUMNS.items()
+        ]
+    )
+
+
+def _columns(rows: Sequence[LabelledPrediction]) -> dict[str, list[Any]]:
+    columns = {
+        name: [getattr(row.prediction, name) for row in rows]
+        for name in COLUMNS
+        if name not in _OF_THE_OUTCOME
+    }
+    columns["variant"] = [each and each.value for each in columns["variant"]]
+    for name, attribute in _OF_THE_OUTCOME.items():
+        columns[name] = [row.outcome and getattr(row.outcome, attribute) for row in rows]
+    return columns

@@ -1,0 +1,164 @@
+"""Summaries by block: what a transaction adds to them, and how they are read."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.records import Outcome, PredictionRecord, Variant
+from serve_app.experiments.store.experiments import StoredExperiment
+from serve_app.experiments.store.rows import in_parts
+from serve_app.experiments.store.schema import PAIRS, SUMMARIES
+from serve_app.experiments.summary import ArmSummary, PairSummary
+
+Key = tuple[str, int, str]
+"""Experiment, block, and variant or PAIRS."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRules:
+    """How an experiment's predictions are summarised; fixed when it is created."""
+
+    clock: BlockClock
+    dead_band: float
+
+    @classmethod
+    def of(cls, experiment: StoredExperiment) -> "SummaryRules":
+        """Return the rules that follow from the definition and the beginning."""
+        return cls(experiment.clock, experiment.definition.dead_band)
+
+
+FindRules = Callable[[str], SummaryRules | None]
+"""Returns the rules of the experiment of that id, None when there is none."""
+
+
+class SummaryChanges:
+    """What a transaction's predictions and outcomes add, gathered and then applied at once.
+
+    The block is that of the prediction's time, also for an outcome that comes days later; a pair's
+    is that of its control.
+    """
+
+    def __init__(self, find_rules: FindRules) -> None:
+        self._find_rules = find_rules
+        self._arms: dict[Key, ArmSummary] = {}
+        self._pairs: dict[Key, PairSummary] = {}
+
+    def add_prediction(self, record: PredictionRecord) -> None:
+        """Count a prediction in its arm, if it has one."""
+        if record.experiment_id is not None:
+            self._arm_of(record).add_prediction(record)
+
+    def add_pair(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
+        """Count a request that both arms have now answered."""
+        self._pair_of(control).add_predictions(control, treatment)
+
+    def add_outcome(self, record: PredictionRecord, outcome: Outcome) -> None:
+        """Count the outcome of a prediction in its arm, if it has one."""
+        if record.experiment_id is not None:
+            dead_band = self._rules(record).dead_band
+            self._arm_of(record).add_outcome(record, outcome, dead_band)
+
+    def add_pair_outcome(
+        self, control: PredictionRecord, treatment: PredictionRecord, outcome: Outcome
+    ) -> None:
+        """Count the outcome of a request that both arms have answered."""
+        dead_band = self._rules(control).dead_band
+        self._pair_of(control).add_outcome(control, treatment, outcome, dead_band)
+
+    def apply(self, connection: Connection) -> None:
+        """Add everything to the stored summaries."""
+        changed: dict[Key, ArmSummary | PairSummary] = {**self._arms, **self._pairs}
+        stored = _stored(connection, changed)
+        for key, text in stored.items():
+            if key in self._arms:
+                changed[key] = ArmSummary.from_dict(orjson.loads(text)).merge(self._arms[key])
+            else:
+                changed[key] = PairSummary.from_dict(orjson.loads(text)).merge(self._pairs[key])
+        rows = {
+            key: {
+                "of_experiment": key[0],
+                "of_block": key[1],
+                "of_variant": key[2],
+                "summary": orjson.dumps(summary.to_dict()).decode(),
+            }
+            for key, summary in changed.items()
+        }
+        updated = [row for key, row in rows.items() if key in stored]
+        if updated:
+            connection.execute(_UPDATE, updated)
+        inserted = [
+            dict(zip(("experiment_id", "block", "variant"), key, strict=True))
+            | {"summary": row["summary"]}
+            for key, row in rows.items()
+            if key not in stored
+        ]
+        if inserted:
+            connection.execute(insert(SUMMARIES), inserted)
+
+    def _arm_of(self, record: PredictionRecord) -> ArmSummary:
+        return self._arms.setdefault(self._key(record, record.variant or ""), ArmSummary())
+
+    def _pair_of(self, control: PredictionRecord) -> PairSummary:
+        return self._pairs.setdefault(self._key(control, PAIRS), PairSummary())
+
+    def _key(self, record: PredictionRecord, variant: str) -> Key:
+        assert record.experiment_id is not None
+        return record.experiment_id, self._rules(record).clock.block(record.time), variant
+
+    def _rules(self, record: PredictionRecord) -> SummaryRules:
+        assert record.experiment_id is not None
+        rules = self._find_rules(record.experiment_id)
+        assert rules is not None, "only predictions of experiments that exist are stored"
+        return rules
+
+
+_UPDATE = (
+    update(SUMMARIES)
+    .where(
+        SUMMARIES.c.experiment_id == bindparam("of_experiment"),
+        SUMMARIES.c.block == bindparam("of_block"),
+        SUMMARIES.c.variant == bindparam("of_variant"),
+    )
+    .values(summary=bindparam("summary"))
+)
+
+
+def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
+    """Return the experiment's summaries in order of time; a block without predictions is absent."""
+    rows = connection.execute(
+        select(SUMMARIES.c.block, SUMMARIES.c.variant, SUMMARIES.c.summary)
+        .where(SUMMARIES.c.experiment_id == experiment_id)
+        .order_by(SUMMARIES.c.block)
+    )
+    blocks: dict[int, Block] = {}
+    for number, variant, text in rows:
+        block = blocks.setdefault(number, Block(block=number))
+        values = orjson.loads(text)
+        if variant == PAIRS:
+            block.pairs = PairSummary.from_dict(values)
+        elif variant == Variant.CONTROL:
+            block.control = ArmSummary.from_dict(values)
+        else:
+            block.treatment = ArmSummary.from_dict(values)
+    return list(blocks.values())
+
+
+def _stored(connection: Connection, keys: Collection[Key]) -> dict[Key, str]:
+    """Return the summaries that are stored under the keys."""
+    blocks: dict[str, set[int]] = {}
+    for experiment_id, block, _ in keys:
+        blocks.setdefault(experiment_id, set()).add(block)
+    return {
+        (row.experiment_id, row.block, row.variant): row.summary
+        for experiment_id, numbers in blocks.items()
+        for some in in_parts(numbers)
+        for row in connection.execute(
+            select(SUMMARIES).where(
+                SUMMARIES.c.experiment_id == experiment_id, SUMMARIES.c.block.in_(some)
+            )
+        )
+        if (row.experiment_id, row.block, row.variant) in keys
+    }

@@ -1,0 +1,200 @@
+"""Writes predictions and outcomes, each counted once however often it is sent.
+
+Both functions run in the one writing transaction (`Database.writing`): what they read of the
+database stays true until they commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import Connection, insert, select
+
+from serve_app.experiments.records import Outcome, PredictionRecord, Variant
+from serve_app.experiments.store.rows import (
+    is_storable,
+    outcomes_by_id,
+    plain_outcome,
+    plain_prediction,
+    predictions_by_id,
+    row_of_outcome,
+    row_of_prediction,
+)
+from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, RETENTION
+from serve_app.experiments.store.summaries import FindRules, SummaryChanges
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPrediction:
+    """A prediction that was not written, and would not be if it were sent again."""
+
+    prediction_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPredictions:
+    """What became of a group of predictions."""
+
+    written: int
+    repeated: int
+    """Were stored already, and count once."""
+    refused: tuple[RefusedPrediction, ...]
+
+
+class OutcomeResult(Enum):
+    """What became of an outcome."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """The same return is stored already."""
+    CONFLICT = "conflict"
+    """Another return is stored already, and stands."""
+    UNKNOWN = "unknown"
+    """No such prediction is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOutcome:
+    """An outcome as it came, what became of it, and the return that is stored under its id."""
+
+    outcome: Outcome
+    result: OutcomeResult
+    stored_return: float | None
+    """None where the prediction is unknown."""
+
+
+def write_predictions(
+    connection: Connection,
+    records: Sequence[PredictionRecord],
+    find_rules: FindRules,
+) -> WrittenPredictions:
+    """Write those that are not stored yet, and add them to their summaries.
+
+    An outcome may be stored already, when the other arm's prediction came first.
+    """
+    oldest_s = connection.scalar(select(RETENTION.c.before_s))
+    refused = []
+    candidates: dict[tuple[str, str], PredictionRecord] = {}
+    for record in records:
+        reason = _reason_to_refuse(record, find_rules, oldest_s)
+        if reason is None:
+            candidates.setdefault(record.key, plain_prediction(record))
+        else:
+            refused.append(RefusedPrediction(record.prediction_id, reason))
+    arms = predictions_by_id(connection, (prediction_id for prediction_id, _ in candidates))
+    outcomes = outcomes_by_id(connection, arms)
+    stored = {record.key for records in arms.values() for record in records}
+    fresh = [record for key, record in candidates.items() if key not in stored]
+    if fresh:
+        connection.execute(insert(PREDICTIONS), [row_of_prediction(record) for record in fresh])
+        changes = SummaryChanges(find_rules)
+        for record in fresh:
+            others = arms.setdefault(record.prediction_id, [])
+            _count_prediction(changes, record, others, outcomes.get(record.prediction_id))
+            others.append(record)
+        changes.apply(connection)
+    repeated = len(records) - len(refused) - len(fresh)
+    return WrittenPredictions(len(fresh), repeated, tuple(refused))
+
+
+def record_outcomes(
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    find_rules: FindRules,
+) -> list[RecordedOutcome]:
+    """Store each whose prediction is stored, add it to the summaries, and say what became of it.
+
+    Returns:
+        One result for each outcome, in the same order. The first return that came for a prediction
+        stands, also within the list.
+    """
+    outcomes = [plain_outcome(each) for each in outcomes]
+    # An id that the database cannot hold is none that it knows.
+    ids = [each.prediction_id for each in outcomes if is_storable(each.prediction_id)]
+    returns = {key: each.market_return for key, each in outcomes_by_id(connection, ids).items()}
+    arms = predictions_by_id(connection, (each for each in ids if each not in returns))
+    changes = SummaryChanges(find_rules)
+    accepted = []
+    results = []
+    for outcome in outcomes:
+        result = _decide(outcome, returns, arms)
+        if result is OutcomeResult.ACCEPTED:
+            returns[outcome.prediction_id] = outcome.market_return
+            accepted.append(outcome)
+            _count_outcome(changes, arms[outcome.prediction_id], outcome)
+        results.append(RecordedOutcome(outcome, result, returns.get(outcome.prediction_id)))
+    if accepted:
+        connection.execute(insert(OUTCOMES), [row_of_outcome(each) for each in accepted])
+        changes.apply(connection)
+    return results
+
+
+def _reason_to_refuse(
+    record: PredictionRecord,
+    find_rules: FindRules,
+    oldest_s: float | None,
+) -> str | None:
+    """Return why the record cannot be written, None when it can."""
+    texts = (record.prediction_id, record.model, record.version, record.symbol, record.error or "")
+    if not all(is_storable(text) for text in texts):
+        return "a text holds a NUL or half of a surrogate pair, which no database stores"
+    if record.experiment_id is not None and find_rules(record.experiment_id) is None:
+        return f"no experiment {record.experiment_id!r}; create it before it gets requests"
+    if oldest_s is not None and record.time.timestamp() < oldest_s:
+        # It may have been counted and deleted before; counting it twice would be worse.
+        return "it is older than what retention keeps"
+    return None
+
+
+def _count_prediction(
+    changes: SummaryChanges,
+    record: PredictionRecord,
+    others: Sequence[PredictionRecord],
+    outcome: Outcome | None,
+) -> None:
+    """Count a prediction that joins the others of its id, whose outcome may have come already."""
+    changes.add_prediction(record)
+    if outcome is not None:
+        changes.add_outcome(record, outcome)
+    for other in others:
+        pair = _pair(record, other)
+        if pair is not None:
+            changes.add_pair(*pair)
+            if outcome is not None:
+                changes.add_pair_outcome(*pair, outcome)
+
+
+def _count_outcome(
+    changes: SummaryChanges, arms: Sequence[PredictionRecord], outcome: Outcome
+) -> None:
+    for number, record in enumerate(arms):
+        changes.add_outcome(record, outcome)
+        for other in arms[:number]:
+            pair = _pair(record, other)
+            if pair is not None:
+                changes.add_pair_outcome(*pair, outcome)
+
+
+def _pair(
+    one: PredictionRecord, other: PredictionRecord
+) -> tuple[PredictionRecord, PredictionRecord] | None:
+    """Return control and treatment where the two are a mirrored request's, else None."""
+    arms = {each.variant: each for each in (one, other)}
+    if len(arms) < len(Variant) or None in arms or one.experiment_id != other.experiment_id:
+        return None
+    if not (one.mirrored and other.mirrored):
+        return None
+    return arms[Variant.CONTROL], arms[Variant.TREATMENT]
+
+
+def _decide(
+    outcome: Outcome,
+    returns: Mapping[str, float],
+    arms: Mapping[str, Sequence[PredictionRecord]],
+) -> OutcomeResult:
+    stored = returns.get(outcome.prediction_id)
+    if stored is not None:
+        same = stored == outcome.market_return
+        return OutcomeResult.DUPLICATE if same else OutcomeResult.CONFLICT
+    return OutcomeResult.ACCEPTED if outcome.prediction_id in arms else OutcomeResult.UNKNOWN

@@ -1,0 +1,180 @@
+"""The summaries of an experiment as arrays over equally long blocks, which the statistics take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app.experiments.blocks import Block, BlockClock, common_length, length
+from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
+from serve_app.experiments.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
+from serve_app.experiments.summary import ArmSummary, PairSummary
+
+Floats = NDArray[np.float64]
+
+PREDICTIONS_PER_BLOCK = 8
+"""Comparing the arms within blocks of n predictions loses 1/n of the information."""
+
+TRAFFIC_BLOCK_S = 1.0
+"""Least length of a block of traffic: a slow spell of a fraction of a second is one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTable:
+    """One arm: all of it, and each quantity by block."""
+
+    total: ArmSummary
+    accuracy: ArmBlocks
+    """Whether a labelled prediction was right."""
+    returns: ArmBlocks
+    """What its position earned."""
+    latency: ArmBlocks
+    """In ms, of the answered predictions."""
+    errors: ArmBlocks
+    """Whether a prediction failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """The requests that both arms answered: treatment minus control by pair."""
+
+    total: PairSummary
+    accuracy: ArmBlocks
+    returns: ArmBlocks
+    latency: ArmBlocks
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An experiment, block by block.
+
+    Quality (accuracy and returns) and traffic (latency and errors) have blocks of their own: the
+    horizon ties outcomes together, not latencies, and harm to traffic is to be found in seconds.
+    """
+
+    control: ArmTable
+    treatment: ArmTable
+    pairs: PairTable
+    block_s: float
+    """Length of a block of quality."""
+    blocks: int
+    """Blocks of quality in which there was a prediction."""
+    horizon_s: float | None
+    """Stated, or the shortest delay of an outcome; None while there is no outcome."""
+    neighbours: bool
+    """Whether neighbouring blocks of quality overlap so much that their covariance counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Which block each summary belongs to, counted from the first."""
+
+    quality: NDArray[np.int64]
+    traffic: NDArray[np.int64]
+
+
+def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequence[Block]) -> Table:
+    """Return the blocks of an experiment as arrays.
+
+    Blocks are merged into equally long ones. Where the arms are compared within a block, an average
+    block holds at least PREDICTIONS_PER_BLOCK; a block of quality is at least one horizon long.
+    """
+    control = ArmSummary().merge(*(each.control for each in blocks))
+    treatment = ArmSummary().merge(*(each.treatment for each in blocks))
+    pairs = PairSummary().merge(*(each.pairs for each in blocks))
+    horizon_s = definition.horizon_s
+    if horizon_s is None:
+        delays = [each.least_delay_s for each in (control, treatment)]
+        horizon_s = min((each for each in delays if each is not None), default=None)
+    keys = [each.block for each in blocks]
+    within = definition.mode is Mode.SPLIT and definition.assignment is not Assignment.SWITCHBACK
+    fewest = PREDICTIONS_PER_BLOCK if within else 0
+    size = common_length(
+        keys,
+        max(
+            (horizon_s or 0.0) / clock.base_s,
+            _length_with(fewest, keys, control.labelled + treatment.labelled),
+        ),
+    )
+    answered = control.predictions + treatment.predictions
+    traffic_size = common_length(
+        keys, max(TRAFFIC_BLOCK_S / clock.base_s, _length_with(fewest, keys, answered))
+    )
+    places = _Places(_place(keys, size), _place(keys, traffic_size))
+    block_s = size * clock.base_s
+    return Table(
+        control=_arm([each.control for each in blocks], places, control),
+        treatment=_arm([each.treatment for each in blocks], places, treatment),
+        pairs=_pairs([each.pairs for each in blocks], places, pairs),
+        block_s=block_s,
+        blocks=len(np.unique(places.quality)),
+        horizon_s=horizon_s,
+        neighbours=block_s < LONG_BLOCK_HORIZONS * (horizon_s or 0.0),
+    )
+
+
+def _length_with(count: int, keys: Sequence[int], total: int) -> float:
+    """Return the length of blocks that hold `count` of `total` on average."""
+    if not keys or not total:
+        return 1.0
+    latest = max(keys)
+    return count * (latest + length(latest) - min(keys)) / total
+
+
+def _place(keys: Sequence[int], size: int) -> NDArray[np.int64]:
+    place = np.array([key // size for key in keys], dtype=np.int64)
+    return place - place.min() if len(place) else place
+
+
+def _by_block(values: Sequence[float], place: NDArray[np.int64]) -> Floats:
+    """Return the sums by block; one empty block when there is none."""
+    return np.bincount(place, weights=np.array(values, float), minlength=1).astype(float)
+
+
+def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> ArmTable:
+    labelled = _by_block([each.labelled for each in parts], places.quality)
+    correct = _by_block([each.correct for each in parts], places.quality)
+    errors = _by_block([each.errors for each in parts], places.traffic)
+    return ArmTable(
+        total=total,
+        accuracy=ArmBlocks(labelled, correct, correct),
+        returns=ArmBlocks(
+            labelled,
+            _by_block([each.return_sum for each in parts], places.quality),
+            _by_block([each.return_square_sum for each in parts], places.quality),
+        ),
+        latency=ArmBlocks(
+            _by_block([each.answered for each in parts], places.traffic),
+            _by_block([each.latency_sum for each in parts], places.traffic),
+            _by_block([each.latency_square_sum for each in parts], places.traffic),
+        ),
+        errors=ArmBlocks(
+            _by_block([each.predictions for each in parts], places.traffic), errors, errors
+        ),
+    )
+
+
+def _pairs(parts: Sequence[PairSummary], places: _Places, total: PairSummary) -> PairTable:
+    labelled = _by_block([each.labelled for each in parts], places.quality)
+    gained = _by_block([each.only_treatment_correct for each in parts], places.quality)
+    lost = _by_block([each.only_control_correct for each in parts], places.quality)
+    earned = [each.treatment_return_sum - each.control_return_sum for each in parts]
+    squares = [
+        each.treatment_return_square_sum
+        + each.control_return_square_sum
+        - 2 * each.return_product_sum
+        for each in parts
+    ]
+    return PairTable(
+        total=total,
+        accuracy=ArmBlocks(labelled, gained - lost, gained + lost),
+        returns=ArmBlocks(
+            labelled, _by_block(earned, places.quality), _by_block(squares, places.quality)
+        ),
+        latency=ArmBlocks(
+            _by_block([each.pairs for each in parts], places.traffic),
+            _by_block([each.latency_difference_sum for each in parts], places.traffic),
+            _by_block([each.latency_difference_square_sum for each in parts], places.traffic),
+        ),
+    )

@@ -1,0 +1,414 @@
+"""Brings about what is to be served, step by step, and survives its own death at each of them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from registry.errors import RegistryError
+from registry.records import STAGE_NAMES, ModelMetadata
+from serve_app.errors import (
+    FleetUnavailableError,
+    NotRegisteredError,
+    ReloadInProgressError,
+    TooManyVersionsError,
+    UnusableVersionError,
+)
+from serve_app.experiments.running import RunningExperiment
+from serve_app.fleet.ports import (
+    Catalogue,
+    Launch,
+    Launcher,
+    LaunchPhase,
+    Ledger,
+    RouterReport,
+    Routers,
+)
+from serve_app.fleet.state import (
+    Declaration,
+    ServedVersion,
+    ServingState,
+    add,
+    advance,
+    declare,
+    experiment,
+    follow,
+    forget,
+    launched,
+    retire,
+    settings_for,
+)
+from serve_app.routing import version_key
+
+logger = logging.getLogger(__name__)
+
+TEND_PERIOD_S = 1.0
+LOADING_PERIOD_S = 0.1
+"""How often it is looked while somebody waits for a version."""
+
+LOAD_TIMEOUT_S = 120.0
+RETRY_S = 30.0
+"""How long replicas that could not be started are left before they are launched anew."""
+
+DRAIN_S = 2.0
+"""How long replicas stay after the routers let go of them; longer than a router that missed the
+news takes to find out."""
+
+WRITE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look around found."""
+
+    loaded: Collection[str]
+    """Versions that every router can reach, and whose replicas are up with their settings."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why a version will not be loaded."""
+
+
+class Fleet:
+    """Loads, moves traffic between, and unloads the versions of one application.
+
+    Every change is written down before it is made, so that a successor goes on where this one died.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        launcher: Launcher,
+        routers: Routers,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ledger, self._catalogue = ledger, catalogue
+        self._launcher, self._routers = launcher, routers
+        self._clock, self._sleep = clock, sleep
+        self._changing, self._tending = asyncio.Lock(), asyncio.Lock()
+        self._reloading: dict[str, str] = {}
+        self._failed: dict[str, tuple[float, str]] = {}
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._launched_s: dict[str, float] = {}
+        self._unwanted_since_s: dict[str, float] = {}
+        self._present: ServingState | None = None
+        self.superseded = False
+        """Whether another fleet writes now, so that this one has nothing more to say."""
+
+    async def start(self, declaration: Declaration) -> None:
+        """Go by what is written down, and by the configuration if it is another than the last.
+
+        An unedited file changes nothing: what was reloaded since goes on, after a crash and after
+        a restart of the whole cluster.
+        """
+        for _attempt in range(WRITE_ATTEMPTS):
+            before = await self._ledger.read()
+            kept = before and forget(before, await self._not_registered(before))
+            if kept is not None and kept == before and kept.settings == declaration.settings:
+                self._present = kept
+                await self._tell_drift(kept)
+                return
+            state = declare(kept, declaration)
+            if await self._ledger.write(state, before.revision if before else 0):
+                self._present = state
+                return
+        raise FleetUnavailableError("something else keeps changing what is served")
+
+    async def tend_for_ever(self) -> None:
+        """Bring about what is to be, again and again, until another fleet takes over."""
+        while not self.superseded:
+            try:
+                await self.tend()
+            except Exception:
+                # Whatever it is, the fleet goes on: without it nothing would be loaded any more.
+                logger.exception("the fleet could not be tended")
+            await self._sleep(TEND_PERIOD_S)
+
+    async def reload(self, model: str, reference: str | None) -> dict[str, str]:
+        """Load a version, then let the model's stages follow the registry.
+
+        Args:
+            model: its name.
+            reference: a version or a stage's name; production if None.
+
+        Returns:
+            The model's version by stage as served now, and as `loaded` the one that was loaded.
+
+        Raises:
+            NotRegisteredError: the registry has no such model or version.
+            ReloadInProgressError: the model is being reloaded.
+            UnusableVersionError: the version does not load; nothing has changed.
+            FleetUnavailableError: another fleet has taken over.
+        """
+        if model in self._reloading:
+            raise ReloadInProgressError(model, self._reloading[model])
+        self._reloading[model] = reference or "production"
+        try:
+            metadata = await self.find(model, reference or "production")
+            holders = {
+                stage: holder
+                for stage in STAGE_NAMES
+                if (holder := await self._catalogue.find(model, stage)) is not None
+            }
+            stages = [
+                name for name, holder in holders.items() if holder.version == metadata.version
+            ]
+            if loading := self._loads.get(version_key(metadata)):
+                await asyncio.wait({loading})
+            await self._load(metadata, stages)
+            await self._change(lambda state: follow(state, model, holders))
+            await self._wait_until_moved(model, metadata.version)
+            return {**self.state.stages.get(model, {}), "loaded": metadata.version}
+        finally:
+            del self._reloading[model]
+
+    async def request(self, model: str, version: str) -> None:
+        """Begin to load a version that somebody asked for, unless that has begun already.
+
+        Raises:
+            NotRegisteredError: the registry has no such model or version.
+            TooManyVersionsError: there is no room for it.
+            UnusableVersionError: it was tried just now, and does not load.
+        """
+        metadata = await self.find(model, version)
+        key = version_key(metadata)
+        if self.state.find(key) or key in self._loads:
+            return
+        failed_s, problem = self._failed.get(key, (0.0, ""))
+        if problem and self._clock() - failed_s < RETRY_S:
+            raise UnusableVersionError(model, version, problem)
+        limit = self.state.settings.loading.max_versions
+        unpinned = [each.key for each in self.state.versions if not self.state.is_pinned(each)]
+        if len({*unpinned, *self._loads}) >= limit:
+            raise TooManyVersionsError(model, version, limit)
+        self._loads[key] = asyncio.create_task(self._load_on_demand(metadata))
+
+    async def find(self, model: str, reference: str) -> ModelMetadata:
+        """Return a registered version.
+
+        Raises:
+            NotRegisteredError: there is no such model or version, or none in that stage.
+        """
+        try:
+            metadata = await self._catalogue.find(model, reference)
+        except RegistryError as error:
+            raise NotRegisteredError(model, reference, str(error)) from error
+        if metadata is None:
+            raise NotRegisteredError(model, reference, f"{model} has no {reference} version")
+        return metadata
+
+    async def load(self, metadata: ModelMetadata) -> None:
+        """Return once a version is loaded; one that is here keeps its settings.
+
+        Raises:
+            UnusableVersionError: it does not load; nothing has changed.
+        """
+        key = version_key(metadata)
+        if loading := self._loads.get(key):
+            await asyncio.wait({loading})
+        if self.state.find(key) is None:
+            await self._load(metadata, ())
+        elif (problem := await self._wait_until_loaded(key)) is not None:
+            raise UnusableVersionError(metadata.name, metadata.version, problem)
+
+    async def divide(self, running: Sequence[RunningExperiment]) -> None:
+        """Divide traffic by exactly these experiments, whose arms are loaded."""
+        await self._change(lambda state: experiment(state, running))
+
+    async def is_tripped(self, experiment_id: str) -> bool:
+        """Return whether a router has taken the experiment's treatment out."""
+        return any(experiment_id in each.tripped for each in await self._routers.reports())
+
+    async def tend(self) -> Sight:
+        """Take every step towards what is to be that can be taken now; return what was seen."""
+        async with self._tending:
+            launches = await self._launcher.launches()
+            launches = await self._launch_missing(launches)
+            reports = await self._routers.reports()
+            sight = self._look(launches, reports)
+            await self._change(lambda state: advance(state, sight.loaded))
+            await self._retire_idle(reports)
+            await self._end_unwanted(launches, sight)
+            return sight
+
+    def loads(self) -> Collection["asyncio.Task[None]"]:
+        """Return what is being loaded on demand."""
+        return tuple(self._loads.values())
+
+    @property
+    def state(self) -> ServingState:
+        """What is served."""
+        assert self._present is not None, "start() comes first"
+        return self._present
+
+    async def _load(self, metadata: ModelMetadata, stages: Sequence[str]) -> None:
+        """Load a version beside the others; UnusableVersionError leaves everything as it was."""
+        model, version, key = metadata.name, metadata.version, version_key(metadata)
+        try:
+            await self._catalogue.try_out(metadata)
+        except RegistryError as error:
+            raise UnusableVersionError(model, version, str(error)) from error
+        before = self.state.find(key)
+        await self._change(
+            lambda state: add(state, metadata, settings_for(state, metadata, stages))
+        )
+        problem = await self._wait_until_loaded(key)
+        if problem is not None:
+            if before is None:
+                await self._change(lambda state: forget(state, {key}))
+            else:
+                await self._change(lambda state: add(state, before.metadata, before.settings))
+            raise UnusableVersionError(model, version, problem)
+
+    async def _load_on_demand(self, metadata: ModelMetadata) -> None:
+        key = version_key(metadata)
+        try:
+            await self._load(metadata, ())
+        except UnusableVersionError as error:
+            logger.warning("%s", error)
+            self._failed[key] = (self._clock(), error.problem)
+        except FleetUnavailableError as error:
+            logger.warning("%s is not loaded: %s", key, error)
+        else:
+            self._failed.pop(key, None)
+        finally:
+            del self._loads[key]
+
+    async def _wait_until_loaded(self, key: str) -> str | None:
+        """Return when a version is loaded, or why it will not be."""
+        deadline_s = self._clock() + LOAD_TIMEOUT_S
+        while self._clock() < deadline_s:
+            sight = await self.tend()
+            if key in sight.loaded:
+                return None
+            if key in sight.problems:
+                return sight.problems[key]
+            await self._sleep(LOADING_PERIOD_S)
+        return f"it was not loaded within {LOAD_TIMEOUT_S:.0f} s; `serve status` says how far it is"
+
+    async def _wait_until_moved(self, model: str, version: str) -> None:
+        """Return when the version has the traffic of every stage that it is to hold."""
+        deadline_s = self._clock() + LOAD_TIMEOUT_S
+        while self._clock() < deadline_s:
+            await self.tend()
+            held, wanted = (each.get(model, {}) for each in (self.state.stages, self.state.targets))
+            if all(held.get(stage) == to for stage, to in wanted.items() if to == version):
+                return
+            await self._sleep(LOADING_PERIOD_S)
+        raise FleetUnavailableError(f"{model}:{version} is loaded, but not every router reaches it")
+
+    async def _not_registered(self, state: ServingState) -> set[str]:
+        """Return the served versions that the registry has no more, so that they cannot load."""
+        gone = set()
+        for each in state.versions:
+            try:
+                await self._catalogue.find(each.metadata.name, each.metadata.version)
+            except RegistryError as error:
+                logger.error("%s was served and cannot be any more: %s", each.key, error)  # noqa: TRY400
+                gone.add(each.key)
+        return gone
+
+    async def _tell_drift(self, state: ServingState) -> None:
+        """Log where the registry says another version than the one that is served."""
+        for model, held in state.targets.items():
+            for stage, version in held.items():
+                holder = await self._catalogue.find(model, stage)
+                if holder is not None and holder.version != version:
+                    logger.warning(
+                        "%s: %s is served as %s, the registry says %s; a reload follows it",
+                        model,
+                        version,
+                        stage,
+                        holder.version,
+                    )
+
+    async def _change(self, transition: Callable[[ServingState], ServingState]) -> None:
+        """Write down what is to be served from now on, then tell the routers."""
+        async with self._changing:
+            if self.superseded:
+                raise FleetUnavailableError("a newer configuration is being put into effect")
+            state = transition(self.state)
+            if state == self.state:
+                return
+            if not await self._ledger.write(state, self.state.revision):
+                self.superseded = True
+                raise FleetUnavailableError("a newer configuration is being put into effect")
+            self._present = state
+            await self._routers.adopt(state)
+
+    async def _launch_missing(self, launches: Mapping[str, Launch]) -> Mapping[str, Launch]:
+        """Start what should run and does not, or runs with other settings."""
+        begun = {}
+        for version in self.state.versions:
+            if self._must_launch(version, launches.get(version.key)):
+                await self._launcher.launch(version)
+                self._launched_s[version.key] = self._clock()
+                begun[version.key] = Launch(LaunchPhase.STARTING)
+                await self._change(lambda state, version=version: launched(state, version))  # type: ignore[misc]
+        return {**launches, **begun}
+
+    def _must_launch(self, version: ServedVersion, launch: Launch | None) -> bool:
+        if version.settings.placement == "router":
+            return False
+        if launch is None or launch.phase is LaunchPhase.STOPPING:
+            # What stops must be gone first; it is seen at one of the next looks.
+            return launch is None
+        if version.launched != version.settings:
+            return True
+        waited_s = self._clock() - self._launched_s.setdefault(version.key, self._clock())
+        return launch.phase is LaunchPhase.FAILED and waited_s >= RETRY_S
+
+    def _look(self, launches: Mapping[str, Launch], reports: Sequence[RouterReport]) -> Sight:
+        current = [each for each in reports if each.revision == self.state.revision]
+        loaded, problems = set(), {}
+        for version in self.state.versions:
+            key = version.key
+            reaches = [each.versions[key] for each in current if key in each.versions]
+            for problem in (each.problem for each in reaches if each.problem is not None):
+                problems[key] = problem
+            is_up = True
+            if version.settings.placement == "replicas":
+                launch = launches.get(key, Launch(LaunchPhase.STARTING))
+                is_up = launch.phase is LaunchPhase.RUNNING
+                if launch.phase is LaunchPhase.FAILED:
+                    problems[key] = launch.problem
+            reached = len(reaches) == len(reports) > 0 and all(each.loaded for each in reaches)
+            if is_up and reached:
+                loaded.add(key)
+        return Sight(loaded, problems)
+
+    async def _retire_idle(self, reports: Sequence[RouterReport]) -> None:
+        limit_s = self.state.settings.loading.unload_idle_s
+        busy = {
+            key
+            for report in reports
+            for key, reach in report.versions.items()
+            if reach.idle_s < limit_s
+        }
+        known = set.intersection(*(set(each.versions) for each in reports)) if reports else set()
+        loading = {*self._loads, *self._reloading_keys()}
+        await self._change(lambda state: retire(state, known - busy - loading))
+
+    def _reloading_keys(self) -> set[str]:
+        return {each.key for each in self.state.versions if each.metadata.name in self._reloading}
+
+    async def _end_unwanted(self, launches: Mapping[str, Launch], sight: Sight) -> None:
+        """End replicas that no router uses any more, a while after the last one let go."""
+        wanted = {
+            each.key
+            for each in self.state.versions
+            # One that moved into the routers keeps its replicas until it is loaded there.
+            if each.settings.placement == "replicas" or each.key not in sight.loaded
+        }
+        unwanted = {
+            key
+            for key, launch in launches.items()
+            if key not in wanted and launch.phase is not LaunchPhase.STOPPING
+        }
+        now_s = self._clock()
+        since_s = {key: self._unwanted_since_s.get(key, now_s) for key in unwanted}
+        self._unwanted_since_s = since_s
+        for key, began_s in since_s.items():
+            if now_s - began_s >= DRAIN_S:
+                await self._launcher.end(key)

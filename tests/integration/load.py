@@ -1,0 +1,82 @@
+"""Continuous load on the server while something else happens to it, and what became of it."""
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+
+@dataclass
+class Load:
+    """Requests without retries, each of which is answered, or counts as failed."""
+
+    began_s: list[float] = field(default_factory=list)
+    """By `time.monotonic`, one a request."""
+    took_ms: list[float] = field(default_factory=list)
+    versions: Counter[str] = field(default_factory=Counter)
+    """Answers by the version that gave them."""
+    failures: list[str] = field(default_factory=list)
+
+    def percentile_ms(self, percent: float, until_s: float = math.inf) -> float:
+        """Return a percentile of the latencies of the requests that began before `until_s`."""
+        latencies = [
+            took for began, took in zip(self.began_s, self.took_ms, strict=True) if began < until_s
+        ]
+        return float(np.percentile(latencies, percent))
+
+    def longest_ms(self, from_s: float) -> float:
+        """Return the longest latency of the requests that ended after `from_s`."""
+        return max(
+            took
+            for began, took in zip(self.began_s, self.took_ms, strict=True)
+            if began + took / 1e3 >= from_s
+        )
+
+
+@asynccontextmanager
+async def load(
+    url: str, features: list[float], concurrency: int = 8, pause_s: float = 0.0, **fields: Any
+) -> AsyncIterator[Load]:
+    """Keep `concurrency` callers asking while the context is open, each `pause_s` after its last.
+
+    Further `fields` of the request are as the endpoint names them.
+    """
+    body = json.dumps({"symbol": "EURUSD", "features": features, **fields}).encode()
+    headers = {"Content-Type": "application/json"}
+    result, done = Load(), asyncio.Event()
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        while not done.is_set():
+            began_s = time.monotonic()
+            try:
+                async with session.post(
+                    f"{url}/api/ml/predict", data=body, headers=headers
+                ) as answer:
+                    text = await answer.text()
+                    if answer.status == 200:
+                        result.versions[json.loads(text)["model_version"]] += 1
+                    else:
+                        result.failures.append(f"{answer.status} {text[:200]}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                result.failures.append(repr(error))
+            result.began_s.append(began_s)
+            result.took_ms.append((time.monotonic() - began_s) * 1e3)
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        askers = [asyncio.create_task(ask(session)) for _ in range(concurrency)]
+        try:
+            yield result
+        finally:
+            done.set()
+            await asyncio.gather(*askers)

@@ -1,0 +1,133 @@
+"""Simulated experiments, one prediction a second."""
+
+import numpy as np
+
+from serve_app.experiments.blocks import Block, BlockClock, common_length, length
+from serve_app.experiments.estimates import (
+    LONG_BLOCK_HORIZONS,
+    ArmBlocks,
+    counted,
+    independent_variance,
+    within_blocks,
+)
+from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.sequential import p_value, tuning
+from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
+from tests.serve_app.experiments.factories import START
+
+CLOCK = BlockClock(START.timestamp(), base_s=1.0)
+"""One prediction in each of the shortest blocks."""
+
+
+class Experiments:
+    """Many experiments at once, arrays of shape (experiments, predictions).
+
+    The market is a random walk; a prediction is judged by its move over the next `horizon`
+    predictions, so that outcomes overlap. Both models hold a view for `view` predictions, right
+    half of the time; then treatment's wrong answers are put right with probability 2 `effect`.
+    """
+
+    def __init__(self, seed, experiments, predictions, *, horizon=1, view=1, share=0.5, effect=0.0):
+        generator = np.random.default_rng(seed)
+        shape = (experiments, predictions)
+        walk = generator.standard_normal((experiments, predictions + horizon + 1)).cumsum(axis=1)
+        self.horizon = horizon
+        self.returns = 0.001 * (walk[:, horizon : horizon + predictions] - walk[:, :predictions])
+        rises = self.returns > 0
+        views = [
+            np.repeat(generator.random((experiments, predictions // view + 1)) < 0.5, view, axis=1)
+            for _ in range(2)
+        ]
+        self.control_right = views[0][:, :predictions] == rises
+        right = views[1][:, :predictions] == rises
+        mended = generator.random(shape) < 2 * abs(effect)
+        self.treatment_right = right | mended if effect >= 0 else right & ~mended
+        self.treated = generator.random(shape) < share
+        self._blocks_made = {}
+
+    def p_values(self, made, now):
+        """The verdict's always-valid p-values after `now` predictions."""
+        size = common_length([now - 1], max(self.horizon, PREDICTIONS_PER_BLOCK))
+        arms = [
+            self._blocks(chosen, right, now, size)
+            for chosen, right in (
+                (~self.treated, self.control_right),
+                (self.treated, self.treatment_right),
+            )
+        ]
+        estimate = within_blocks(
+            *arms,
+            floor=independent_variance(*(counted(arm) for arm in arms)),
+            neighbours=size < LONG_BLOCK_HORIZONS * self.horizon,
+        )
+        freedom = estimate.degrees_of_freedom
+        information = tuning(looking_alpha(made)) * estimate.weight / planned_weight(made)
+        values = p_value(estimate.t, np.maximum(freedom, 1), information)
+        return np.where(freedom >= 1, np.minimum(1, 2 * values), 1.0)
+
+    def naive_z(self, now):
+        """The statistic of the fixed-horizon test for two proportions."""
+        treated = self.treated[:, :now]
+        n = np.stack([(~treated).sum(1), treated.sum(1)])
+        right = np.stack(
+            [
+                (~treated & self.control_right[:, :now]).sum(1),
+                (treated & self.treatment_right[:, :now]).sum(1),
+            ]
+        )
+        pooled = right.sum(0) / n.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = np.sqrt(pooled * (1 - pooled) * (1 / n).sum(0))
+            return np.nan_to_num((right[1] / n[1] - right[0] / n[0]) / error)
+
+    @staticmethod
+    def _blocks(chosen, right, now, size):
+        starts = np.arange(0, now, size)
+        n = np.add.reduceat(chosen[:, :now].astype(float), starts, axis=1)
+        hits = np.add.reduceat((chosen & right)[:, :now].astype(float), starts, axis=1)
+        return ArmBlocks(n, hits, hits)
+
+    def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0)):
+        """One experiment's blocks after `now` predictions, as the store keeps them."""
+        treated = self.treated[row]
+        generator = np.random.default_rng(row)
+        failed = generator.random(len(treated)) < np.where(treated, errors[1], errors[0])
+        spent = generator.gamma(4.0, np.where(treated, latency_ms[1], latency_ms[0]) / 4)
+        blocks, start = [], 0
+        while start < now:
+            end = min(start + length(start), now)
+            key = (row, start, end, errors, latency_ms)
+            if key not in self._blocks_made:
+                part = slice(start, end)
+                self._blocks_made[key] = Block(
+                    block=start,
+                    control=self._arm(row, part, ~treated[part], failed[part], spent[part]),
+                    treatment=self._arm(row, part, treated[part], failed[part], spent[part]),
+                )
+            blocks.append(self._blocks_made[key])
+            start = end
+        return blocks
+
+    def _arm(self, row, part, chosen, failed, spent):
+        answered, errors = chosen & ~failed, int((chosen & failed).sum())
+        right = np.where(
+            self.treated[row, part], self.treatment_right[row, part], self.control_right[row, part]
+        )
+        moves = np.abs(self.returns[row, part])
+        earned = np.where(right, moves, -moves)[answered]
+        hits, count = int((answered & right).sum()), int(answered.sum())
+        return ArmSummary(
+            predictions=count + errors,
+            errors=errors,
+            latency_sum=float(spent[answered].sum()),
+            latency_square_sum=float(np.square(spent[answered]).sum()),
+            latency_bins={380: count} if count else {},
+            first_s=START.timestamp() + part.start,
+            last_s=START.timestamp() + part.stop,
+            confusion=[0, 0, 0, 0, hits, count - hits, 0, 0, 0],
+            wins=hits,
+            return_sum=float(earned.sum()),
+            return_square_sum=float(np.square(earned).sum()),
+            least_delay_s=float(self.horizon),
+        )

@@ -1,0 +1,146 @@
+"""SIGKILL at any time: no acknowledged outcome is lost, none counts twice."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from serve_app.experiments.records import Outcome, Variant
+from serve_app.experiments.store import ExperimentStore, OutcomeResult
+from serve_app.experiments.store.errors import UnavailableStoreError
+from tests.serve_app.experiments.store.builders import (
+    START,
+    assert_summaries_equal_rows,
+    both_arms,
+    mirror,
+    outcome,
+    prediction,
+    total,
+)
+from tests.serve_app.experiments.store.dying import Writer, send
+
+
+@pytest.fixture
+def store(url):
+    with ExperimentStore(url) as store:
+        store.create_experiment(mirror(), START)
+        yield store
+
+
+def script(name):
+    """Return groups with all that can happen to a prediction: pairs late, outcomes repeated."""
+    control, treatment = both_arms(f"{name}-a", after_s=1)
+    pair = both_arms(f"{name}-b", after_s=2)
+    outside = prediction(f"{name}-c", None)
+    first = [control, *pair, outside]
+    return [
+        first,
+        [outcome(f"{name}-a"), outcome(f"{name}-c")],
+        [treatment, prediction(f"{name}-d", Variant.TREATMENT, error="timeout")],
+        [outcome(f"{name}-b", -0.02), outcome(f"{name}-a"), outcome(f"{name}-d")],
+        first,
+    ]
+
+
+def assert_kept(store, acknowledged):
+    """Every acknowledged outcome is stored as it was sent, and the summaries have each row once."""
+    sent = [each for group in acknowledged for each in group if isinstance(each, Outcome)]
+    for recorded in store.record_outcomes(sent):
+        assert recorded.result is OutcomeResult.DUPLICATE
+    assert_summaries_equal_rows(store)
+
+
+def test_killed_between_any_two_statements_and_around_every_commit(url, store):
+    """Then everything is sent again, as its senders do, and stands as if nothing had happened."""
+    deaths = []
+    for step in range(1, 200):
+        groups = script(f"s{step}")
+        acknowledged, killed = Writer(url, groups, dies_before=step).end()
+        assert_kept(store, groups[:acknowledged])
+        for group in groups:
+            send(store, group)
+        assert_kept(store, groups)
+        assert total(store, "pairs", "pairs") == total(store, "pairs", "labelled") == 2 * step
+        assert total(store, "control", "labelled") == 2 * step
+        assert total(store, "treatment", "predictions") == 3 * step
+        assert total(store, "treatment", "errors") == step
+        if not killed:
+            break
+        deaths.append(acknowledged)
+    assert not killed
+    assert set(deaths) == set(range(len(groups)))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_killed_while_it_creates_the_tables_the_next_one_does(kind, request, tmp_path):
+    killed, step = True, 0
+    while killed:
+        step += 1
+        url = f"sqlite:///{tmp_path}/{step}.db"
+        if kind == "postgresql":
+            url = request.getfixturevalue("postgresql").create_database()
+        _, killed = Writer(url, [], dies_before=step).end()
+        with ExperimentStore(url) as store:
+            store.create_experiment(mirror(), START)
+            store.write_predictions([prediction("a")])
+            assert_summaries_equal_rows(store)
+    assert step > 10
+
+
+@pytest.mark.parametrize(
+    "kills", [15, pytest.param(200, marks=pytest.mark.nightly)], ids=lambda kills: f"{kills} kills"
+)
+def test_killed_at_random_instants(url, store, kills):
+    chance = random.Random(kills)
+    everything = []
+    for number in range(kills):
+        groups = [group for part in range(40) for group in script(f"r{number}-{part}")]
+        writer = Writer(url, groups)
+        writer.wait_for_first()
+        time.sleep(chance.uniform(0, 0.15))
+        writer.kill()
+        acknowledged, _ = writer.end()
+        assert_kept(store, groups[:acknowledged])
+        # Its successor begins a little before where it was last heard of.
+        again = groups[max(0, acknowledged - 2) : acknowledged + 3]
+        for group in again:
+            send(store, group)
+        everything += groups[: acknowledged + 3]
+    assert_kept(store, everything)
+
+
+def test_the_postgresql_server_killed_while_it_is_written_to(mortal_postgresql):
+    """The store says that it failed, goes on when the server is back, and has what it said."""
+    with ExperimentStore(mortal_postgresql.create_database()) as store:
+        store.create_experiment(mirror(), START)
+        groups = [group for part in range(2000) for group in script(f"k{part}")]
+        acknowledged = 0
+        enough = threading.Event()
+        failure = None
+
+        def write():
+            nonlocal acknowledged, failure
+            for group in groups:
+                try:
+                    send(store, group)
+                except UnavailableStoreError as error:
+                    failure = error
+                    return
+                acknowledged += 1
+                if acknowledged == 20:
+                    enough.set()
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        assert enough.wait(60)
+        mortal_postgresql.kill()
+        writing.join(60)
+        assert "not available" in str(failure)
+        with pytest.raises(UnavailableStoreError, match="see that it runs"):
+            store.record_outcomes([outcome("k0-a")])
+        mortal_postgresql.start()
+        assert_kept(store, groups[:acknowledged])
+        for group in groups[: acknowledged + 3]:
+            send(store, group)
+        assert_kept(store, groups[: acknowledged + 3])

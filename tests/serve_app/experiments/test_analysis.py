@@ -1,0 +1,292 @@
+"""The analysis document is the contract's, whatever the experiment holds."""
+
+import json
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.records import Variant
+from serve_app.experiments.summary import ArmSummary
+from tests.serve_app.experiments.factories import START, definition, outcome, prediction
+from tests.serve_app.experiments.simulation import CLOCK, Experiments
+
+ARM_FIELDS = {
+    *("model", "samples", "labelled", "accuracy", "precision", "recall", "f1_score", "win_rate"),
+    *("avg_return", "sharpe_ratio", "total_pnl", "avg_latency_ms", "p95_latency_ms"),
+    *("error_rate", "throughput"),
+}
+
+
+def build(rows, clock=CLOCK):
+    """Blocks of (second, variant, direction, market return or None, changes)."""
+    blocks = {}
+    for second, variant, direction, market_return, changes in rows:
+        record = prediction(second, variant=variant, direction=direction, **changes)
+        key = clock.block(record.time)
+        block = blocks.setdefault(key, Block(block=key))
+        arm = block.control if variant is Variant.CONTROL else block.treatment
+        arm.add_prediction(record)
+        if market_return is not None:
+            arm.add_outcome(record, outcome(market_return, second + 1), dead_band=0.0)
+    return list(blocks.values())
+
+
+def plain(document):
+    """The document, proven to be JSON without NaN or infinity."""
+    return json.loads(json.dumps(document, allow_nan=False))
+
+
+def alternate(count, direction=1, market_return=0.001, **changes):
+    arms = (Variant.CONTROL, Variant.TREATMENT)
+    fields = {"treatment_share": 0.5, **changes}
+    return [(n / 4, arms[n % 2], direction, market_return, fields) for n in range(count)]
+
+
+FAILED = {"error": "prediction_failed"}
+
+DEGENERATE = {
+    "nothing": [],
+    "one prediction": alternate(1),
+    "one of each arm": alternate(2),
+    "control alone": alternate(400)[::2],
+    "treatment alone": alternate(400)[1::2],
+    "no outcome": alternate(400, market_return=None),
+    "all right, one class, no variance": alternate(400),
+    "all wrong": alternate(400, direction=2),
+    "all HOLD": alternate(400, direction=0),
+    "the market stands still": alternate(400, market_return=0.0),
+    "all failed": alternate(400, direction=None, market_return=None, **FAILED),
+    "latency 0": alternate(400, latency_ms=0.0),
+    "largest latency": alternate(400, latency_ms=1e9),
+    "largest return": alternate(400, market_return=1000.0),
+    "all in one second": [(0.5, *row[1:]) for row in alternate(400)],
+    "before the start": [(-3600.0, *row[1:]) for row in alternate(10)],
+    "a year apart": [*alternate(40), *((3e7 + row[0], *row[1:]) for row in alternate(40))],
+}
+
+
+@pytest.mark.parametrize("mode", [{}, {"mode": "mirror"}, {"assignment": "unit_id"}])
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("at_planned_end", [False, True])
+def test_a_degenerate_experiment_is_analysed_and_goes_on(name, mode, at_planned_end):
+    made = definition(control_traffic=0.5, treatment_traffic=0.5, **mode)
+    found = analyse(made, CLOCK, build(DEGENERATE[name]), at_planned_end=at_planned_end)
+    document = plain(found.document)
+    assert set(document["treatment"]) >= ARM_FIELDS
+    assert document["recommendation"]["action"] == "continue"
+    assert document["recommendation"]["reasons"]
+    assert not document["statistical_significance"]["significant"]
+
+
+def test_a_switchback_without_data_is_analysed():
+    made = definition(assignment="switchback", switchback_block_s=60)
+    for rows in DEGENERATE.values():
+        clock = BlockClock.of(made, START)
+        found = analyse(made, clock, build(rows, clock))
+        assert plain(found.document)["recommendation"]["action"] == "continue"
+
+
+def test_the_document_has_the_contracts_fields():
+    document = analyse(definition(), CLOCK, build(alternate(8))).document
+    assert {"experiment_id", "status", "duration_hours", "control", "treatment"} <= set(document)
+    assert set(document["control"]) >= ARM_FIELDS
+    assert document["control"]["model"] == "toy:1.0.0"
+    assert set(document["improvement"]) >= {"accuracy", "sharpe_ratio", "latency_ms", "error_rate"}
+    significance = {"test", "significant", "p_value", "confidence_level", "interval"}
+    assert set(document["statistical_significance"]) >= significance
+    assert set(document["sample_ratio"]) >= {"expected", "observed", "p_value", "healthy"}
+    assert set(document["recommendation"]) == {"action", "reasons"}
+
+
+def test_one_error_in_a_thousand_is_no_reason_to_roll_back():
+    rows = alternate(2000)
+    rows[777] = (rows[777][0], Variant.TREATMENT, None, None, {"treatment_share": 0.5, **FAILED})
+    found = analyse(definition(control_traffic=0.5, treatment_traffic=0.5), CLOCK, build(rows))
+    assert found.document["treatment"]["error_rate"] == 0.001
+    assert found.recommendation.action == "continue"
+    assert found.evidence.errors.harm_p_value > 0.5
+
+
+def test_one_burst_of_errors_is_no_reason_to_roll_back():
+    rows = alternate(8000)
+    for number in range(4001, 4021, 2):
+        failed = {"treatment_share": 0.5, **FAILED}
+        rows[number] = (rows[number][0], Variant.TREATMENT, None, None, failed)
+    found = analyse(definition(control_traffic=0.5, treatment_traffic=0.5), CLOCK, build(rows))
+    assert found.document["treatment"]["error_rate"] == 0.0025
+    assert found.recommendation.action == "continue"
+
+
+def test_a_treatment_that_only_fails_is_rolled_back_within_seconds():
+    rows = [
+        (second, variant, None if variant is Variant.TREATMENT else direction, None, changes)
+        for second, variant, direction, _, changes in alternate(160)
+    ]
+    rows = [
+        (*row[:4], {**row[4], **(FAILED if row[1] is Variant.TREATMENT else {})}) for row in rows
+    ]
+    found = analyse(definition(control_traffic=0.5, treatment_traffic=0.5), CLOCK, build(rows))
+    assert found.recommendation.action == "rollback"
+
+
+def test_a_mismatched_split_blocks_the_verdict():
+    experiments = Experiments(1, 1, 4000, effect=0.2, share=0.5)
+    blocks = experiments.summaries(0, 4000)
+    fair = definition(control_traffic=0.5, treatment_traffic=0.5)
+    assert analyse(fair, CLOCK, blocks).recommendation.action == "promote"
+    blocked = analyse(definition(), CLOCK, blocks)
+    assert blocked.recommendation.action == "continue"
+    assert blocked.recommendation.reasons[0].startswith("No verdict: treatment has")
+    assert not blocked.document["sample_ratio"]["healthy"]
+
+
+def test_shares_that_grow_under_way_are_no_mismatch_and_do_not_bias_the_difference():
+    """Simpson's paradox: both arms are right 70 % of the first half and 30 % of the second, and
+    treatment's share grows in between."""
+    generator = np.random.default_rng(2)
+    rows = []
+    for number in range(8000):
+        share, right = (0.05, 0.7) if number < 4000 else (0.5, 0.3)
+        arm = Variant.TREATMENT if generator.random() < share else Variant.CONTROL
+        move = 0.001 if generator.random() < right else -0.001
+        rows.append((number / 4, arm, 1, move, {"treatment_share": share}))
+    found = analyse(definition(), CLOCK, build(rows))
+    assert found.document["sample_ratio"]["healthy"]
+    assert found.document["improvement"]["accuracy"] < -0.1
+    assert abs(found.evidence.accuracy.difference) < 0.04
+    assert found.recommendation.action == "continue"
+
+
+def test_the_order_of_blocks_does_not_matter():
+    blocks = Experiments(3, 1, 3000, effect=0.1).summaries(0, 3000)
+    shuffled = [blocks[number] for number in np.random.default_rng(3).permutation(len(blocks))]
+    first, second = (analyse(definition(), CLOCK, each).evidence for each in (blocks, shuffled))
+    assert first.accuracy == second.accuracy
+    assert first.errors == second.errors
+    assert first.latency.worst_case == pytest.approx(second.latency.worst_case)
+
+
+def test_ten_million_predictions_do_not_overflow():
+    share = 2_500_000
+    arm = ArmSummary(
+        predictions=10_000_000 + 7,
+        errors=7,
+        latency_sum=1e9 * 1e7,
+        latency_square_sum=1e18 * 1e7,
+        latency_bins={1300: 10_000_000},
+        first_s=0.0,
+        last_s=1e7,
+        confusion=[share, 0, 0, 0, share, share, 0, 0, share],
+        return_sum=1e3 * 1e7,
+        return_square_sum=1e6 * 1e7,
+    )
+    blocks = [Block(block=number, control=arm, treatment=arm) for number in range(50)]
+    document = plain(analyse(definition(), CLOCK, blocks).document)
+    assert document["control"]["accuracy"] == pytest.approx(0.75)
+    assert math.isfinite(document["control"]["total_pnl"])
+
+
+def test_the_stated_horizon_lengthens_the_blocks():
+    blocks = Experiments(4, 1, 3000).summaries(0, 3000)
+    for horizon_s, block_s in ((None, 16), (20, 32), (100, 128), (600, 1024)):
+        made = definition(horizon_s=horizon_s)
+        significance = analyse(made, CLOCK, blocks).document["statistical_significance"]
+        assert significance["block_s"] == block_s
+        assert ("not stated" in significance["assumptions"]) == (horizon_s is None)
+
+
+def test_mirrored_requests_are_compared_pair_by_pair():
+    """Two models that agree 90 % of the time: pairs find what two samples of this size cannot."""
+    generator = np.random.default_rng(5)
+    blocks, split = {}, {}
+    for number in range(3000):
+        second = number / 4
+        move = 0.001 if generator.random() < 0.5 else -0.001
+        right = generator.random() < 0.5
+        better = right or generator.random() < 0.1
+        pair = [
+            prediction(
+                second,
+                variant=variant,
+                mirrored=True,
+                treatment_share=None,
+                direction=1 if hit == (move > 0) else 2,
+            )
+            for variant, hit in ((Variant.CONTROL, right), (Variant.TREATMENT, better))
+        ]
+        for target in (blocks, split):
+            key = CLOCK.block(START + timedelta(seconds=second))
+            block = target.setdefault(key, Block(block=key))
+            for arm, record in zip((block.control, block.treatment), pair, strict=True):
+                arm.add_prediction(record)
+                arm.add_outcome(record, outcome(move, second + 1), dead_band=0.0)
+            if target is blocks:
+                block.pairs.add_predictions(*pair)
+                block.pairs.add_outcome(*pair, outcome(move, second + 1), dead_band=0.0)
+    mirrored = analyse(definition(mode="mirror"), CLOCK, list(blocks.values()))
+    assert mirrored.recommendation.action == "promote"
+    assert mirrored.evidence.accuracy.standard_error < 0.006
+    assert mirrored.document["returns"]["sharpe_difference"]["jobson_korkie_memmel"]["z"] > 5
+
+
+def test_at_the_planned_end_a_smaller_effect_is_seen():
+    blocks = Experiments(9, 1, 4000, effect=0.05).summaries(0, 4000)
+    made = definition(control_traffic=0.5, treatment_traffic=0.5)
+    looking, final = (
+        analyse(made, CLOCK, blocks, at_planned_end=end).evidence.accuracy for end in (False, True)
+    )
+    assert final.p_value < looking.p_value
+    assert final.interval[0] > looking.interval[0]
+    assert final.interval[1] < looking.interval[1]
+
+
+@pytest.mark.parametrize(("accuracy", "action"), [(0.65, "promote"), (0.5, "continue")])
+def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
+    made = definition(
+        assignment="switchback",
+        switchback_block_s=60,
+        horizon_s=30,
+        control_traffic=0.5,
+        treatment_traffic=0.5,
+    )
+    clock = BlockClock.of(made, START)
+    generator = np.random.default_rng(6)
+    blocks = []
+    for number in range(200):
+        treated = generator.random() < 0.5
+        right = int(generator.binomial(60, accuracy if treated else 0.5))
+        arm = ArmSummary(
+            predictions=60,
+            assigned=60,
+            share_sum=30.0,
+            share_variance_sum=15.0,
+            latency_sum=120.0,
+            latency_square_sum=250.0,
+            latency_bins={380: 60},
+            first_s=clock.start_s(number),
+            last_s=clock.end_s(number) - 1,
+            confusion=[0, 0, 0, 0, right, 60 - right, 0, 0, 0],
+        )
+        block = Block(block=number)
+        blocks.append(block)
+        if treated:
+            block.treatment = arm
+        else:
+            block.control = arm
+    found = analyse(made, clock, blocks)
+    assert found.recommendation.action == action
+    assert found.document["statistical_significance"]["block_s"] == 60
+    assert "by block of time" in found.document["sample_ratio"]["explanation"]
+
+
+def test_asking_for_next_to_nothing_does_not_blind_the_test():
+    blocks = Experiments(11, 1, 4000, effect=0.15).summaries(0, 4000)
+    for improvement in (0.0, 1e-9, 0.02):
+        made = definition(
+            control_traffic=0.5, treatment_traffic=0.5, min_accuracy_improvement=improvement
+        )
+        assert analyse(made, CLOCK, blocks).recommendation.action == "promote"

@@ -1,0 +1,93 @@
+"""A split that went wrong is seen; one that did not is left alone."""
+
+import numpy as np
+import pytest
+
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.sample_ratio import check_sample_ratio, pearson
+from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.table import tabulate
+from tests.serve_app.experiments.factories import START, definition
+
+
+def arm(predictions, share=None):
+    summary = ArmSummary(predictions=predictions)
+    if share is not None:
+        summary.assigned = predictions
+        summary.share_sum = predictions * share
+        summary.share_variance_sum = predictions * share * (1 - share)
+    return summary
+
+
+def check(blocks, made=None, units=None):
+    made = made or definition(control_traffic=0.5, treatment_traffic=0.5)
+    parts = [
+        Block(block=number, control=control, treatment=treatment)
+        for number, (control, treatment) in enumerate(blocks)
+    ]
+    return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), parts), units)
+
+
+@pytest.mark.parametrize("share", [0.5, None])
+def test_with_a_constant_share_it_is_pearsons_test(share):
+    ratio = check([(arm(821588, share), arm(815482, share))])
+    assert ratio.p_value == pytest.approx(pearson((821588, 815482), (0.5, 0.5))[1])
+    assert not ratio.healthy
+
+
+def test_a_share_that_grew_is_expected_as_it_was():
+    ratio = check([(arm(9900, 0.01), arm(100, 0.01)), (arm(5000, 0.5), arm(5000, 0.5))])
+    assert ratio.p_value == pytest.approx(1.0)
+    assert ratio.expected_share == pytest.approx(0.255)
+    wrong = check([(arm(9800, 0.01), arm(200, 0.01)), (arm(5000, 0.5), arm(5000, 0.5))])
+    assert wrong.p_value < 0.1
+
+
+def test_a_few_requests_raise_no_alarm():
+    """One treated request of three at 1 % has chi² 32, yet happens three times in a hundred."""
+    ratio = check([(arm(2, 0.01), arm(1, 0.01))])
+    assert ratio.p_value == pytest.approx(0.0297, abs=1e-4)
+    assert "exact binomial" in ratio.explanation
+
+
+def test_no_share_means_no_request():
+    assert check([(arm(100, 0.0), arm(0))]).healthy
+    assert not check([(arm(99, 0.0), arm(1, 0.0))]).healthy
+
+
+def test_without_predictions_there_is_nothing_to_test():
+    ratio = check([])
+    assert (ratio.p_value, ratio.healthy, ratio.observed_share) == (None, True, None)
+
+
+def test_mirrored_arms_must_have_seen_the_same():
+    made = definition(mode="mirror")
+    assert check([(arm(1000), arm(995))], made).healthy
+    assert not check([(arm(1000), arm(980))], made).healthy
+
+
+def test_assigned_by_unit_the_units_are_counted_not_the_requests():
+    made = definition(assignment="unit_id", control_traffic=0.5, treatment_traffic=0.5)
+    skewed = [(arm(9000, 0.5), arm(1000, 0.5))]
+    assert check(skewed, made).p_value is None
+    assert check(skewed, made, units=(48, 52)).healthy
+    assert not check(skewed, made, units=(900, 100)).healthy
+
+
+def test_a_switchback_is_tested_by_block():
+    made = definition(
+        assignment="switchback",
+        switchback_block_s=60,
+        control_traffic=0.5,
+        treatment_traffic=0.5,
+    )
+    generator = np.random.default_rng(1)
+    fair = [
+        (arm(100, 0.5), arm(0)) if generator.random() < 0.5 else (arm(0), arm(100, 0.5))
+        for _ in range(100)
+    ]
+    assert check(fair, made).healthy
+    assert check(fair, made).p_value > 0.001
+    assert check(fair[:5], made).p_value is None
+    stuck = [(arm(0), arm(90 + number % 20, 0.5)) for number in range(100)]
+    assert not check(stuck, made).healthy
