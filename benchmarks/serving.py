@@ -101,7 +101,7 @@ class Server:
         is_brought_about = (
             state.stages == state.targets
             and not any(each.leaving for each in state.versions)
-            and all(each.launched == each.settings for each in launched)
+            and all(each.launched == each.load for each in launched)
         )
         names = {APPLICATION, *(f"{APPLICATION}:{each.key}" for each in launched)}
         applications = self.applications()

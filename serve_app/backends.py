@@ -111,4 +111,4 @@ class Backends:
 def _needs_another_backend(before: ServedVersion, after: ServedVersion) -> bool:
     """Tell whether the way to the version changed: replicas are replaced behind the same way."""
     places = {before.settings.placement, after.settings.placement}
-    return places != {"replicas"} and before.settings != after.settings
+    return places != {"replicas"} and before.load != after.load

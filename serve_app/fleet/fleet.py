@@ -354,7 +354,7 @@ class Fleet:
         if launch is None or launch.phase is LaunchPhase.STOPPING:
             # What stops must be gone first; it is seen at one of the next looks.
             return launch is None
-        if version.launched != version.settings:
+        if version.launched != version.load:
             return True
         waited_s = self._clock() - self._launched_s.setdefault(version.key, self._clock())
         return launch.phase is LaunchPhase.FAILED and waited_s >= RETRY_S

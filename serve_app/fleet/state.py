@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from registry.predictors import choose_artifact
 from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.errors import ServingStateError
 from serve_app.experiments.running import RunningExperiment
@@ -28,15 +29,29 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Load(_Value):
+    """What a version is loaded with; another one needs new replicas."""
+
+    settings: VersionSettings
+    artifact: str
+    """Its sha256; a version may be served from another of its artifacts one day."""
+
+
 class ServedVersion(_Value):
     """A version that is loaded, or is to be."""
 
     metadata: ModelMetadata
     settings: VersionSettings
-    launched: VersionSettings | None = None
+    launched: Load | None = None
     """With what its replicas were started last; None while they are to be."""
     leaving: bool = False
     """No longer declared: it goes once no stage is left on it."""
+
+    @property
+    def load(self) -> Load:
+        """What it is to be loaded with."""
+        artifact = self.metadata.artifacts[choose_artifact(self.metadata)]
+        return Load(settings=self.settings, artifact=artifact)
 
     @property
     def key(self) -> str:
@@ -191,7 +206,7 @@ def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings)
 def launched(state: ServingState, version: ServedVersion) -> ServingState:
     """Return the state in which the version's replicas were started with its settings."""
     versions = tuple(
-        each.model_copy(update={"launched": version.settings}) if each.key == version.key else each
+        each.model_copy(update={"launched": version.load}) if each.key == version.key else each
         for each in state.versions
     )
     return _changed(state, versions=versions)

@@ -111,3 +111,15 @@ def test_idle_is_the_time_since_the_last_request(backends, clock):
     clock.now_s = 7.0
     backends.adopt([version()])
     assert backends.reaches()["toy:1.0.0"].idle_s == 2.0
+
+
+def test_another_artifact_in_the_router_takes_over_once_it_is_loaded(backends, opened):
+    both = {"model.onnx": "a" * 64, "fast.onnx": "b" * 64}
+    settings = VersionSettings(model="toy", version="1.0.0", placement="router")
+    slow, fast = (
+        ServedVersion(metadata=metadata(artifacts=both, serving_artifact=each), settings=settings)
+        for each in ("model.onnx", "fast.onnx")
+    )
+    backends.adopt([slow])
+    backends.adopt([fast])
+    assert [each.version.load.artifact for each in opened] == ["a" * 64, "b" * 64]

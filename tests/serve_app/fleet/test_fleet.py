@@ -289,3 +289,19 @@ async def test_killed_at_any_step_a_successor_finishes_what_was_begun():
         if world.dies_at is not None:
             break
     assert died > 5
+
+
+@pytest.mark.parametrize("placement", ["replicas", "router"])
+async def test_a_reload_serves_the_artifact_that_was_pinned_since(world, placement):
+    both = {"model.onnx": "a" * 64, "fast.onnx": "b" * 64}
+    world.versions["1.0.0"] = world.versions["1.0.0"].model_copy(update={"artifacts": both})
+    fleet = await started(world, {**PRODUCTION, "placement": placement})
+    pinned = world.versions["1.0.0"].model_copy(update={"serving_artifact": "fast.onnx"})
+    world.versions["1.0.0"] = pinned
+    before = world.launched.count("toy:1.0.0")
+    await fleet.tend()
+    assert world.launched.count("toy:1.0.0") == before, "a pin alone changes nothing that runs"
+    await fleet.reload(NAME, None)
+    assert world.launched.count("toy:1.0.0") == before + (placement == "replicas")
+    assert fleet.state.find("toy:1.0.0").load.artifact == "b" * 64
+    assert world.serving() == "1.0.0"
