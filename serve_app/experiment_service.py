@@ -14,6 +14,7 @@ from serve_app.errors import (
 )
 from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.evidence import ExperimentEvidence
 from serve_app.experiments.records import Outcome
 from serve_app.experiments.store import (
     HistoryEntry,
@@ -101,27 +102,11 @@ class ExperimentService:
 
     async def evidence(self, experiment_id: str) -> dict[str, Any]:
         """Return what a report of an experiment is made of: all but single predictions."""
-        experiment = await self._book.experiment(experiment_id)
-        blocks = await self._book.blocks(experiment_id)
-        history = await self._book.history(experiment_id)
-        return {
-            **_short(experiment),
-            "definition": experiment.definition.model_dump(mode="json"),
-            "final_report": experiment.final_report,
-            "blocks": [
-                {
-                    "block": each.block,
-                    "control": each.control.to_dict(),
-                    "treatment": each.treatment.to_dict(),
-                    "pairs": each.pairs.to_dict(),
-                }
-                for each in blocks
-            ],
-            "history": [
-                {"time": each.time, "action": each.action, "details": each.details}
-                for each in history
-            ],
-        }
+        return ExperimentEvidence(
+            await self._book.experiment(experiment_id),
+            await self._book.history(experiment_id),
+            await self._book.blocks(experiment_id),
+        ).to_document()
 
     async def record(self, document: object) -> dict[str, Any]:
         """Record one outcome or a list of them.

@@ -183,7 +183,7 @@ async def test_experiments_are_listed_and_told_in_full():
     (entry,) = await experiments().list_all()
     ExperimentEntry.model_validate(entry)
     evidence = await experiments().evidence("v1_vs_v2")
-    assert evidence["definition"]["experiment_id"] == "v1_vs_v2"
+    assert evidence["experiment"]["definition"]["experiment_id"] == "v1_vs_v2"
     assert [each["action"] for each in evidence["history"]] == ["created"]
 
 
