@@ -2,6 +2,7 @@
 #   make serve                      train the example if need be, and serve it on port 8001
 #   make serve PYTHON=/opt/python3.11/bin/python3.11
 #   make bench QUICK=1
+#   make bench ONLY="soak-router autoscaling"
 
 VENV   := .venv
 STAMP  := $(VENV)/.installed
@@ -32,8 +33,8 @@ check: setup ## check format, style, types and import rules
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: setup ## measure against peers (QUICK=1: a short run)
-	$(VENV)/bin/python -m benchmarks $(if $(QUICK),--quick)
+bench: setup ## measure, about 20 minutes (QUICK=1: a short run)
+	$(VENV)/bin/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
 
 lock: setup ## pin the newest allowed versions in requirements.lock
 	$(VENV)/bin/pip-compile --quiet --upgrade --all-extras --strip-extras --allow-unsafe \

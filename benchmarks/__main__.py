@@ -1,44 +1,57 @@
-"""Run every benchmark, print its figures and write them to benchmarks/results/.
+"""Run benchmarks, print their figures and write them to benchmarks/results/.
 
-python -m benchmarks [--quick]
+python -m benchmarks [NAME…] [--quick]
+
+Without a name all run but the long ones: autoscaling, soak-router, soak-replicas.
 """
 
-import json
-import os
-import platform
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
 
-from benchmarks import experiment_store, inference, registry
+from benchmarks import (
+    autoscaling,
+    batching,
+    experiment_store,
+    inference,
+    operations,
+    registry,
+    soak,
+)
+from benchmarks.report import Report, keep, show
 
-RESULTS = Path(__file__).parent / "results"
+USUAL: Mapping[str, Callable[[bool], Report]] = {
+    "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
+    "registry": lambda quick: Report(registry.run(runs=5 if quick else 15)),
+    "experiment_store": lambda quick: Report(experiment_store.run(runs=3 if quick else 15)),
+    "operations": lambda quick: operations.run(rounds=1) if quick else operations.run(),
+    "batching": lambda quick: batching.run(5.0, 1) if quick else batching.run(),
+}
+LONG: Mapping[str, Callable[[bool], Report]] = {
+    "autoscaling": lambda _: autoscaling.run(),
+    "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
+    "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),
+}
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer runs; nothing is written.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Some of {', '.join({**USUAL, **LONG})}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter; nothing is written.")] = False,
 ) -> None:
     """Measure; the figures of different machines are not comparable."""
-    machine = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "sqlalchemy")},
-    }
-    for name, measured in {
-        "inference": inference.run(runs=50 if quick else 500),
-        "registry": registry.run(runs=5 if quick else 15),
-        "experiment_store": experiment_store.run(runs=3 if quick else 15),
-    }.items():
+    known = {**USUAL, **LONG}
+    for name in names or USUAL:
+        if name not in known:
+            raise typer.BadParameter(f"{name}: expected one of {', '.join(known)}")
+    for name in names or USUAL:
         typer.echo(f"\n{name}")
-        for what, figures in measured.items():
-            values = "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
-            typer.echo(f"  {what:28} {values}")
+        report = known[name](quick)
+        typer.echo(show(report))
         if not quick:
-            document = json.dumps({"machine": machine, "figures": measured}, indent=2)
-            (RESULTS / f"{name}.json").write_text(document + "\n")
+            keep(name, report)
 
 
 if __name__ == "__main__":

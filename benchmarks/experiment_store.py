@@ -1,7 +1,7 @@
 """What the store of experiments writes and reads a second, each beside the plain way in one run.
 
-Groups against a commit for each row; an analysis from summaries against the sums that one SQL
-statement takes from raw rows. SQLite, on the temporary folder's disk.
+Groups against a commit for each row; a whole analysis from summaries against the few sums that
+one SQL statement takes from raw rows. SQLite, on the temporary folder's disk.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ import numpy as np
 import orjson
 from sqlalchemy import case, func, insert, select
 
+from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
@@ -59,7 +59,7 @@ def measure(url: str, runs: int) -> dict[str, Figures]:
             store.create_experiment(_definition(name, name), START)
             blocks = _insert_summaries(url, name, predictions)
             times = _times(lambda name=name: _analyse(store, name), runs)  # type: ignore[misc]
-            results[f"summaries of {predictions:,} predictions"] = {**times, "blocks": blocks}
+            results[f"analysis of {predictions:,} predictions"] = {**times, "blocks": blocks}
     return results
 
 
@@ -126,11 +126,10 @@ def _times(call: Callable[[], object], runs: int) -> Figures:
     return {"median_ms": statistics.median(times_ms), "max_ms": max(times_ms)}
 
 
-def _analyse(store: ExperimentStore, experiment_id: str) -> tuple[ArmSummary, ArmSummary]:
-    """Read all blocks, as every analysis does, and merge each arm's."""
-    blocks = store.blocks(experiment_id)
-    control = reduce(ArmSummary.merge, (each.control for each in blocks))
-    return control, reduce(ArmSummary.merge, (each.treatment for each in blocks))
+def _analyse(store: ExperimentStore, experiment_id: str) -> None:
+    """Read all blocks and make the whole analysis of them."""
+    experiment = store.experiment(experiment_id)
+    analyse(experiment.definition, experiment.clock, store.blocks(experiment_id))
 
 
 def _sum_raw_rows(url: str) -> None:
@@ -169,7 +168,7 @@ def _insert_summaries(url: str, experiment_id: str, predictions: int) -> int:
         thousand.add_prediction(record)
         thousand.add_outcome(record, _outcome(record), dead_band=0.0)
     times = predictions // (2 * 1000 * len(numbers)) + 1
-    summary = reduce(ArmSummary.merge, [thousand] * times)
+    summary = thousand.merge(*[thousand] * (times - 1))
     text = orjson.dumps(summary.to_dict()).decode()
     rows = [
         {"experiment_id": experiment_id, "block": number, "variant": variant, "summary": text}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from registry import store
 from registry.errors import InvalidMetadataError, RegistryError
-from registry.layout import DELETED, INCOMING, METADATA, STAGE_LINKS
+from registry.layout import DELETED, EXPERIMENTS, INCOMING, METADATA, SERVING, STAGE_LINKS
 from registry.records import Finding, ModelInfo, ModelStage
 from registry.writer import RegistryWriter
 
@@ -55,10 +55,10 @@ def _problems(registry: RegistryWriter, name: str | None, mend: bool) -> list[_P
 
 
 def _strangers(registry: RegistryWriter) -> Iterator[_Problem]:
-    known = {*registry.layout.models(), registry.layout.serving().name}
+    models = set(registry.layout.models())
     root = registry.layout.root
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.name not in known:
+        if path.name not in models and not path.name.startswith((SERVING, EXPERIMENTS)):
             yield _problem(registry, path, "no model's folder", "move it out of the registry")
 
 

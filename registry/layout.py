@@ -1,7 +1,9 @@
 """Where things lie in a registry folder. The only module that knows these names.
 
 models/                       the registry
-├── .serving.json             what the server in front of it serves, and kept by it alone
+├── .serving-APP.json         what the server APP in front of it serves; it alone writes here
+├── .serving-APP.lock         held by it while it runs
+├── .experiments-APP.db       its predictions and outcomes, with -wal and -shm beside it
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 held by the one writer at work
     ├── .incoming-…/          a version being registered; not yet part of the registry
@@ -24,6 +26,8 @@ from registry.errors import InvalidNameError
 from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_version, precedence
 
 METADATA = "metadata.json"
+SERVING, EXPERIMENTS = ".serving-", ".experiments-"
+"""What the names of a server's files begin with; they are no model's."""
 INCOMING, DELETED = ".incoming-", ".deleted-"
 STAGE_LINKS = {stage: name for name, stage in STAGE_NAMES.items()}
 
@@ -34,9 +38,17 @@ class Layout:
 
     root: Path
 
-    def serving(self) -> Path:
+    def serving(self, application: str) -> Path:
         """Return the file in which a server keeps what it serves."""
-        return self.root / ".serving.json"
+        return self.root / f"{SERVING}{check_model_name(application)}.json"
+
+    def serving_lock(self, application: str) -> Path:
+        """Return the file that a server locks while it runs."""
+        return self.root / f"{SERVING}{check_model_name(application)}.lock"
+
+    def experiments(self, application: str) -> Path:
+        """Return the database in which a server keeps its experiments, unless it has another."""
+        return self.root / f"{EXPERIMENTS}{check_model_name(application)}.db"
 
     def model(self, name: str) -> Path:
         """Return the folder of model `name`."""

@@ -54,7 +54,7 @@ def build(args: AppSettings) -> Application:
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,
     )(Router)
-    return router.bind(args, fleet.bind(declaration, args.registry_root))
+    return router.bind(args, fleet.bind(declaration))
 
 
 def resolve(settings: AppSettings, registry: ActorHandle[Any]) -> Declaration:

@@ -9,16 +9,22 @@
     │   ├── NotServedError              no such model or version behind this server
     │   ├── NotRegisteredError          no such model or version in the registry
     │   ├── ReloadInProgressError       the model is being reloaded already
-    │   └── UnusableVersionError        the version cannot be loaded, so nothing was changed
+    │   ├── UnusableVersionError        the version cannot be loaded, so nothing was changed
+    │   ├── NoSuchExperimentError       no experiment of that id
+    │   ├── ExperimentConflictError     the id is taken, or the model is in another experiment
+    │   ├── UnknownPredictionError      no prediction of that id was recorded
+    │   └── OutcomeConflictError        another outcome of that prediction is recorded already
     ├── UnavailableError                try again after `retry_after_s`
     │   ├── VersionLoadingError         the version has no ready replica
     │   ├── OverloadedError             more requests than the version can take
     │   ├── TooManyVersionsError        no room for another version that nobody declared
-    │   └── FleetUnavailableError       what loads versions does not answer
+    │   ├── FleetUnavailableError       what loads versions does not answer
+    │   └── StorageUnavailableError     what keeps predictions and outcomes does not answer
     ├── ModelOutputError                the model answered with something that is no prediction
     ├── PredictionFailedError           the version's replica failed while it computed the answer
     ├── SettingsError                   the configuration cannot be served
     ├── ServingStateError               what is kept of the versions served cannot be read
+    ├── ServedElsewhereError            another cluster serves the folder under the same name
     └── ClientError                     what `ModelClient(raise_errors=True)` raises
         ├── ServerUnreachableError      no connection within the deadline
         ├── DeadlineExceededError       no answer within the deadline
@@ -125,6 +131,56 @@ class UnusableVersionError(RequestError):
         )
 
 
+class NoSuchExperimentError(RequestError):
+    """No experiment of that id."""
+
+    def __init__(self, experiment_id: str, problem: str) -> None:
+        super().__init__(experiment_id, problem)
+        self.experiment_id, self.problem = experiment_id, problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class ExperimentConflictError(RequestError):
+    """The experiment cannot be beside what is there already."""
+
+    def __init__(self, experiment_id: str, problem: str) -> None:
+        super().__init__(experiment_id, problem)
+        self.experiment_id, self.problem = experiment_id, problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class UnknownPredictionError(RequestError):
+    """No prediction of that id was recorded."""
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(prediction_id)
+        self.prediction_id = prediction_id
+
+    def __str__(self) -> str:
+        return (
+            f"no prediction {self.prediction_id!r} is recorded; expected the prediction_id of an "
+            f"answer that is not older than experiments.keep_days"
+        )
+
+
+class OutcomeConflictError(RequestError):
+    """Another outcome of the prediction is recorded already, and stands."""
+
+    def __init__(self, prediction_id: str, recorded: float, received: float) -> None:
+        super().__init__(prediction_id, recorded, received)
+        self.prediction_id, self.recorded, self.received = prediction_id, recorded, received
+
+    def __str__(self) -> str:
+        return (
+            f"prediction {self.prediction_id!r} has the outcome {self.recorded!r} already, which "
+            f"stands; received {self.received!r}"
+        )
+
+
 class UnavailableError(ServingError):
     """The request is fine and may succeed later."""
 
@@ -192,6 +248,20 @@ class FleetUnavailableError(UnavailableError):
         )
 
 
+class StorageUnavailableError(UnavailableError):
+    """What keeps predictions and outcomes does not answer; predictions go on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"experiments and outcomes cannot be stored or read now, while predictions go on, and "
+            f"nothing was acknowledged: {self.problem}; retry in {self.retry_after_s} s"
+        )
+
+
 class ModelOutputError(ServingError):
     """The model's output is no prediction (not finite, or of the wrong shape)."""
 
@@ -236,6 +306,21 @@ class ServingStateError(ServingError):
         return (
             f"{self.path} does not say what is served: {self.problem}; move it away to start with "
             f"the versions of the configuration, or run the release that wrote it"
+        )
+
+
+class ServedElsewhereError(ServingError):
+    """Another cluster serves the registry's folder with an application of the same name."""
+
+    def __init__(self, application: str, folder: str) -> None:
+        super().__init__(application, folder)
+        self.application, self.folder = application, folder
+
+    def __str__(self) -> str:
+        return (
+            f"an application {self.application!r} of another cluster serves {self.folder} already, "
+            f"and both would move each other's traffic; end it, or give this one another name "
+            f"(applications.name)"
         )
 
 

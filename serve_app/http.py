@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 from serve_app import schemas
 from serve_app.errors import BodyTooLargeError, ServingError
+from serve_app.experiment_service import ExperimentService
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.http_errors import body_of, headers_of, status_of
 from serve_app.parsing import parse_batch, parse_json, parse_predict, parse_reload
 from serve_app.service import PredictionService
@@ -23,8 +25,10 @@ CLIENT_CLOSED_REQUEST = 499
 """As proxies log a client that left before it was answered."""
 
 
-def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
-    """Return the ASGI application in front of `service`."""
+def build_http(
+    service: PredictionService, experiments: ExperimentService, max_body_bytes: int
+) -> FastAPI:
+    """Return the ASGI application in front of both services."""
     app = FastAPI(title="tradeserve", description="Predictions for trading bots.")
 
     @app.post(
@@ -71,12 +75,58 @@ def build_http(service: PredictionService, max_body_bytes: int) -> FastAPI:
         report = service.health()
         return answer(report, 503 if report["status"] == "unhealthy" else 200)
 
+    add_experiments(app, experiments, max_body_bytes)
     _describe_bodies(app)
     app.add_exception_handler(ServingError, _on_serving_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected_error)
     return app
+
+
+def add_experiments(app: FastAPI, experiments: ExperimentService, max_body_bytes: int) -> None:
+    """Add the endpoints of experiments and outcomes."""
+
+    async def document(request: Request) -> object:
+        return parse_json(await read_body(request, max_body_bytes))
+
+    @app.post(
+        "/api/ml/ab-test/create",
+        responses=_responses(schemas.ExperimentCreated),
+        openapi_extra=schemas.body_of(ExperimentDefinition),
+    )
+    async def create(request: Request) -> Response:
+        """Load both arms and divide the model's traffic between them."""
+        return answer(await experiments.create(await document(request)))
+
+    @app.get("/api/ml/ab-test", responses=_responses(list[schemas.ExperimentEntry]))
+    async def list_all() -> Response:
+        """List every experiment, the oldest first."""
+        return answer(await experiments.list_all())
+
+    @app.get("/api/ml/ab-test/{experiment_id}/analyze", responses=_responses(dict[str, Any]))
+    async def analyse(experiment_id: str) -> Response:
+        """Analyse an experiment as of now; looking often does no harm to its verdict."""
+        return answer(await experiments.analyse(experiment_id))
+
+    @app.get("/api/ml/ab-test/{experiment_id}/evidence", responses=_responses(dict[str, Any]))
+    async def evidence(experiment_id: str) -> Response:
+        """Return what a report is made of: definition, summaries by block of time, history."""
+        return answer(await experiments.evidence(experiment_id))
+
+    @app.post("/api/ml/ab-test/{experiment_id}/stop", responses=_responses(dict[str, Any]))
+    async def stop(experiment_id: str) -> Response:
+        """End an experiment and return its final analysis."""
+        return answer(await experiments.stop(experiment_id))
+
+    @app.post(
+        "/api/ml/outcomes",
+        responses=_responses(schemas.OutcomesAnswer),
+        openapi_extra=schemas.body_of(schemas.OutcomeBody),
+    )
+    async def outcomes(request: Request) -> Response:
+        """Record what the market did after one prediction, or after several."""
+        return answer(await experiments.record(await document(request)))
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:

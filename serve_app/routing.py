@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from registry.records import STAGE_NAMES, ModelMetadata, ModelStage
 from serve_app.errors import NotServedError
+from serve_app.experiments.records import Variant
+from serve_app.experiments.running import RunningExperiment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class RoutingTable:
     """Those, as `model:version`, that must be loaded for the server to be healthy."""
     loads_on_demand: bool = False
     """Whether a request for another registered version has it loaded."""
+    experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
+    """By the model whose unnamed requests they divide."""
 
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:
@@ -54,6 +58,19 @@ class RoutingTable:
             return self._by_reference[name, wanted]
         except KeyError:
             raise NotServedError(name, wanted, self.served) from None
+
+    def experiment(self, model: str | None, reference: str | None) -> RunningExperiment | None:
+        """Return the experiment that a request is part of: named versions are in none."""
+        if reference is not None:
+            return None
+        return self.experiments.get(self.default_model if model is None else model)
+
+    def arm(self, running: RunningExperiment, variant: Variant) -> ModelMetadata:
+        """Return the version that answers for an arm of a running experiment."""
+        definition = running.definition
+        if variant is Variant.CONTROL:
+            return self.choose(definition.control_model_name, definition.control_model_version)
+        return self.choose(definition.treatment_model_name, definition.treatment_model_version)
 
     @cached_property
     def served(self) -> tuple[str, ...]:

@@ -7,8 +7,10 @@ real answers against these.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from serve_app.experiments.definition import ExperimentDefinition
 
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -49,6 +51,9 @@ class PredictAnswer(_Schema):
     model_name: str
     model_version: str
     variant: Literal["control", "treatment"] | None
+    """The arm of an experiment that answered; null outside experiments."""
+    fallback: bool = False
+    """Present and true where control stood in for treatment, which failed."""
     prediction_id: str
     latency_ms: float
     """The server's own time for this request."""
@@ -124,6 +129,62 @@ class ReloadAnswer(_Schema):
     version: str
 
 
+class ExperimentCreated(_Schema):
+    """The experiment runs."""
+
+    status: Literal["success"]
+    experiment_id: str
+
+
+class ExperimentEntry(_Schema):
+    """An experiment in short."""
+
+    experiment_id: str
+    status: Literal["running", "completed"]
+    control: str
+    treatment: str
+    control_traffic: float
+    treatment_traffic: float
+    started_at: datetime
+    ended_at: datetime | None
+    end_reason: Literal["stopped", "duration", "promoted", "rolled_back"] | None
+
+
+class OutcomeValue(_Schema):
+    """What the market did after a prediction."""
+
+    prediction_id: Text
+    market_return: float
+    """As a fraction over the model's horizon, signed by the market, not by the trade."""
+
+
+class OutcomeList(_Schema):
+    """Several outcomes; each is judged on its own."""
+
+    outcomes: Annotated[list[OutcomeValue], Field(min_length=1)]
+
+
+class OutcomeBody(RootModel[OutcomeValue | OutcomeList]):
+    """One outcome, or a list of them."""
+
+
+class OutcomeConflict(_Schema):
+    """Another outcome of the prediction is recorded, and stands."""
+
+    prediction_id: str
+    recorded: float
+    received: float
+
+
+class OutcomesAnswer(_Schema):
+    """What became of the outcomes; what is accepted is on the disk."""
+
+    accepted: int
+    duplicates: int
+    unknown: list[str]
+    conflicts: list[OutcomeConflict]
+
+
 class HealthAnswer(_Schema):
     """What is ready to answer."""
 
@@ -134,7 +195,7 @@ class HealthAnswer(_Schema):
     uptime_seconds: float
 
 
-BODIES = (PredictBody, BatchBody, ReloadBody)
+BODIES = (PredictBody, BatchBody, ReloadBody, ExperimentDefinition, OutcomeBody)
 _REF = "#/components/schemas/{model}"
 
 

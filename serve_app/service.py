@@ -23,6 +23,9 @@ from serve_app.errors import (
     ServingError,
     VersionLoadingError,
 )
+from serve_app.experiments.breaker import BreakerMode
+from serve_app.experiments.records import PredictionRecord
+from serve_app.experiments.running import RunningExperiment
 from serve_app.http_errors import body_of
 from serve_app.inference.prediction import Failure, Prediction
 from serve_app.parsing import (
@@ -34,6 +37,8 @@ from serve_app.parsing import (
     symbol_of,
 )
 from serve_app.routing import RoutingTable, version_key
+from serve_app.settings import RouterSettings
+from serve_app.trials import Asked, Breakers, Recorder, Trials
 
 
 class VersionLoader(Protocol):
@@ -67,18 +72,35 @@ class PredictionService:
         table: RoutingTable,
         backends: Backends,
         loader: VersionLoader,
-        max_batch_requests: int,
+        recorder: Recorder,
+        settings: RouterSettings,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.table = table
+        self._table = table
         self._backends = backends
         self._loader = loader
-        self._max_batch_requests = max_batch_requests
+        self._recorder = recorder
+        self._max_batch_requests = settings.max_batch_requests
+        self._breakers = Breakers(settings.breaker)
+        self._trials = Trials(self._run, recorder, self._breakers, settings.treatment_timeout_s)
         self._now = now
         self._started_s = time.monotonic()
 
+    @property
+    def table(self) -> RoutingTable:
+        """What requests are routed by."""
+        return self._table
+
+    def adopt(self, table: RoutingTable) -> None:
+        """Route by `table` from the next request on; each of its versions has a backend."""
+        self._table = table
+        self._breakers.keep([each.experiment_id for each in table.experiments.values()])
+
     async def predict(self, request: PredictRequest, received_s: float) -> dict[str, Any]:
         """Answer one request that came in at `received_s` (time.perf_counter)."""
+        running = self._table.experiment(request.model_name, request.model_version)
+        if running is not None:
+            return await self._predict_in(running, request, received_s)
         work = await self._prepare(request)
         result = await self._backend(work.metadata).predict(work.window)
         return self._answer(work, result, received_s)
@@ -89,9 +111,16 @@ class PredictionService:
             raise BodyTooLargeError("requests", self._max_batch_requests, len(batch.items))
         answers: dict[int, dict[str, Any]] = {}
         groups: dict[str, dict[int, _Work]] = defaultdict(dict)
+        singles: dict[int, PredictRequest] = {}
         for index, item in enumerate(batch.items):
             try:
-                work = await self._prepare(parse_predict(item))
+                request = parse_predict(item)
+                if self._table.experiment(request.model_name, request.model_version) is not None:
+                    # Each has an arm, a record and perhaps a stand-in of its own; the versions
+                    # batch what comes at once anyway.
+                    singles[index] = request
+                    continue
+                work = await self._prepare(request)
             except ServingError as error:
                 answers[index] = _failed(symbol_of(item), error)
             else:
@@ -101,7 +130,8 @@ class PredictionService:
             *(
                 self._predict_group(group, batch.max_batch_size, received_s)
                 for group in groups.values()
-            )
+            ),
+            *(self._predict_single(index, single, received_s) for index, single in singles.items()),
         ):
             answers |= answered
         failed = sum("error" in answer for answer in answers.values())
@@ -112,19 +142,24 @@ class PredictionService:
             "failed": failed,
         }
 
+    def tripped(self) -> frozenset[str]:
+        """Return the experiments whose treatment is out of this router's traffic."""
+        modes = self._breakers.modes().items()
+        return frozenset(key for key, mode in modes if mode is not BreakerMode.CLOSED)
+
     def models(self) -> list[dict[str, Any]]:
         """Return every version behind this server."""
         return [
             {
                 "name": each.name,
                 "version": each.version,
-                "stage": self.table.stage_of(each),
+                "stage": self._table.stage_of(each),
                 "model_type": each.model_type,
                 "metrics": each.metrics,
                 "size_mb": each.model_size_mb,
                 "loaded": self._backends.loaded(version_key(each)),
             }
-            for each in self.table.versions
+            for each in self._table.versions
         ]
 
     async def reload(self, request: ReloadRequest) -> dict[str, Any]:
@@ -141,27 +176,29 @@ class PredictionService:
 
     def health(self) -> dict[str, Any]:
         """Return what is loaded; unhealthy when a request that names nothing has no answer."""
-        loaded = [key for key in self.table.served if self._backends.loaded(key)]
+        loaded = [key for key in self._table.served if self._backends.loaded(key)]
         return {
             "status": self._status(loaded),
             "timestamp": self._now(),
             "loaded_models": loaded,
-            "active_experiments": [],
+            "active_experiments": sorted(
+                each.experiment_id for each in self._table.experiments.values()
+            ),
             "uptime_seconds": time.monotonic() - self._started_s,
         }
 
     def _status(self, loaded: Sequence[str]) -> str:
-        if loaded and self.table.pinned.issubset(loaded):
+        if loaded and self._table.pinned.issubset(loaded):
             return "healthy"
         try:
-            usual = version_key(self.table.choose(None, None))
+            usual = version_key(self._table.choose(None, None))
         except NotServedError:
             return "degraded" if loaded else "unhealthy"
         return "degraded" if usual in loaded else "unhealthy"
 
     async def _prepare(self, request: PredictRequest) -> _Work:
         try:
-            metadata = self.table.choose(request.model_name, request.model_version)
+            metadata = self._table.choose(request.model_name, request.model_version)
         except NotServedError as missing:
             await self._ask_for(missing)
             raise
@@ -171,7 +208,7 @@ class PredictionService:
     async def _ask_for(self, missing: NotServedError) -> None:
         """Have a version loaded that somebody named, where that is allowed and it is registered."""
         model, version = missing.model, missing.version
-        if not self.table.loads_on_demand or version is None or not is_version(version):
+        if not self._table.loads_on_demand or version is None or not is_version(version):
             return
         try:
             await self._loader.request(model, version)
@@ -184,6 +221,43 @@ class PredictionService:
         if not backend.loaded():
             raise VersionLoadingError(metadata.name, metadata.version, backend.problem())
         return backend
+
+    async def _predict_in(
+        self, running: RunningExperiment, request: PredictRequest, received_s: float
+    ) -> dict[str, Any]:
+        """Answer a request within an experiment."""
+        asked = Asked(
+            prediction_id=uuid.uuid4().hex,
+            symbol=request.symbol,
+            unit_id=request.unit_id,
+            features=request.features,
+            time=self._now(),
+            received_s=received_s,
+        )
+        answered = await self._trials.answer(self._table, running, asked)
+        document = self._document(
+            asked.prediction_id, asked.symbol, answered.metadata, answered.prediction, received_s
+        )
+        document["variant"] = answered.variant.value
+        if answered.fallback:
+            document["fallback"] = True
+        return document
+
+    async def _run(self, metadata: ModelMetadata, features: object) -> Prediction:
+        """Have a version answer."""
+        window = as_window(features, metadata.input_shape)
+        result = await self._backend(metadata).predict(window)
+        if isinstance(result, Failure):
+            raise ModelOutputError(metadata.name, metadata.version, result.problem)
+        return result
+
+    async def _predict_single(
+        self, index: int, request: PredictRequest, received_s: float
+    ) -> dict[int, dict[str, Any]]:
+        try:
+            return {index: await self.predict(request, received_s)}
+        except ServingError as error:
+            return {index: _failed(request.symbol, error)}
 
     async def _predict_group(
         self, group: Mapping[int, _Work], max_batch_size: int, received_s: float
@@ -213,8 +287,33 @@ class PredictionService:
         metadata = work.metadata
         if isinstance(result, Failure):
             raise ModelOutputError(metadata.name, metadata.version, result.problem)
+        prediction_id = uuid.uuid4().hex
+        document = self._document(prediction_id, work.symbol, metadata, result, received_s)
+        self._recorder.record(
+            PredictionRecord(
+                prediction_id=prediction_id,
+                time=document["timestamp"],
+                model=metadata.name,
+                version=metadata.version,
+                symbol=work.symbol,
+                latency_ms=document["latency_ms"],
+                direction=result.direction,
+                confidence=result.confidence,
+                expected_return=result.expected_return,
+            )
+        )
+        return document
+
+    def _document(
+        self,
+        prediction_id: str,
+        symbol: str,
+        metadata: ModelMetadata,
+        result: Prediction,
+        received_s: float,
+    ) -> dict[str, Any]:
         return {
-            "symbol": work.symbol,
+            "symbol": symbol,
             "prediction": {
                 "direction": result.direction,
                 "confidence": result.confidence,
@@ -223,7 +322,7 @@ class PredictionService:
             "model_name": metadata.name,
             "model_version": metadata.version,
             "variant": None,
-            "prediction_id": uuid.uuid4().hex,
+            "prediction_id": prediction_id,
             "latency_ms": _elapsed_ms(received_s),
             "timestamp": self._now(),
         }

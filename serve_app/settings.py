@@ -19,6 +19,7 @@ from pydantic import (
 
 from registry.errors import InvalidNameError
 from registry.records import check_model_name, check_reference
+from serve_app.experiments.breaker import BreakerSettings
 
 
 def _checked(check: Callable[[object], str]) -> AfterValidator:
@@ -207,6 +208,27 @@ class RouterSettings(_Settings):
     request_timeout_s: PositiveFloat = 10.0
     """How long a request may wait for its version before it is answered 503."""
 
+    treatment_timeout_s: PositiveFloat = 0.25
+    """How long an experiment's treatment may take before control answers in its place."""
+
+    breaker: BreakerSettings = BreakerSettings()
+    """When a router takes an experiment's treatment out of the traffic, and tries it again."""
+
+
+class ExperimentSettings(_Settings):
+    """Where predictions and outcomes are kept."""
+
+    database_url: str | None = None
+    """`postgresql://user:password@host/database`, or `sqlite:///file`; by default the SQLite file
+    `.experiments-<application>.db` in the registry's folder."""
+
+    record_all: bool = True
+    """Whether predictions outside experiments are kept too, so that outcomes may come for them;
+    about 300 bytes each."""
+
+    keep_days: PositiveFloat = 30.0
+    """How long single predictions are kept; what they add to an experiment's figures stays."""
+
 
 class AppSettings(_Settings):
     """The whole application."""
@@ -220,6 +242,8 @@ class AppSettings(_Settings):
     router: RouterSettings = RouterSettings()
 
     loading: LoadingSettings = LoadingSettings()
+
+    experiments: ExperimentSettings = ExperimentSettings()
 
     versions: tuple[VersionSettings, ...] = Field(min_length=1)
     """What is served from the start."""

@@ -56,10 +56,51 @@ def linear_onnx(weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> bytes:
         "at2": np.array([2]),
         "axis": np.array([1]),
     }
+    return _onnx(nodes, constants, shape)
+
+
+def batch_telling_onnx() -> bytes:
+    """Return an ONNX model of windows of SHAPE that tells how many of them were in one run.
+
+    expected_return is the size of the batch. direction_logits are the first three numbers of a
+    window, all NaN where the first is above 1000, and confidence is always 0.5.
+    """
+    nodes = [
+        helper.make_node("Reshape", ["features", "flat_shape"], ["flat"]),
+        helper.make_node("Slice", ["flat", "at0", "at1", "axis"], ["first"]),
+        helper.make_node("Slice", ["flat", "at0", "at3", "axis"], ["first_three"]),
+        helper.make_node("Mul", ["first", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "one"], ["ones"]),
+        helper.make_node("ReduceSum", ["ones", "batch_axis"], ["size"], keepdims=1),
+        helper.make_node("Add", ["zeros", "size"], ["expected_return"]),
+        helper.make_node("Sigmoid", ["zeros"], ["confidence"]),
+        helper.make_node("Sub", ["limit", "first"], ["below_limit"]),
+        helper.make_node("Sqrt", ["below_limit"], ["nan_above_limit"]),
+        helper.make_node("Mul", ["nan_above_limit", "zero"], ["zero_or_nan"]),
+        helper.make_node("Add", ["first_three", "zero_or_nan"], ["direction_logits"]),
+    ]
+    constants: dict[str, NDArray[Any]] = {
+        "flat_shape": np.array([-1, SHAPE[0] * SHAPE[1]]),
+        "at0": np.array([0]),
+        "at1": np.array([1]),
+        "at3": np.array([3]),
+        "axis": np.array([1]),
+        "batch_axis": np.array([0]),
+        "zero": np.array(0, dtype=np.float32),
+        "one": np.array(1, dtype=np.float32),
+        "limit": np.array(1000, dtype=np.float32),
+    }
+    return _onnx(nodes, constants, SHAPE)
+
+
+def _onnx(
+    nodes: list[onnx.NodeProto], constants: dict[str, NDArray[Any]], shape: tuple[int, int]
+) -> bytes:
+    """Return a model of these nodes from `features` to the three usual outputs."""
     widths = {"direction_logits": 3, "confidence": 1, "expected_return": 1}
     graph = helper.make_graph(
         nodes,
-        "linear",
+        "toy",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", *shape])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])

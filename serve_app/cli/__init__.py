@@ -1,4 +1,4 @@
-"""`modelctl`: serves a configuration, prints the environment, keeps the registry.
+"""`modelctl`: serves a configuration, asks the server, keeps the registry.
 
 Exit codes: 0 done, 1 refused, failed, or something found by `verify`, 2 wrong usage or
 configuration.
@@ -6,7 +6,7 @@ configuration.
 
 import typer
 
-from serve_app.cli import changing, reading, serving
+from serve_app.cli import asking, changing, experimenting, reading, serving
 
 app = typer.Typer(
     help="Serve trading models and keep their registry.",
@@ -16,6 +16,9 @@ app = typer.Typer(
 
 app.command()(serving.serve)
 app.command()(serving.env)
+app.command()(asking.served)
+app.command()(asking.reload)
+app.add_typer(experimenting.app, name="experiment")
 
 registry_command = app.command(rich_help_panel="Registry")
 app.command(name="list", rich_help_panel="Registry")(reading.list_models)

@@ -1,12 +1,13 @@
-"""What people see: tables of the registry's answers. Pure but for `show`."""
+"""What people see: tables of the registry's and the server's answers. Pure but for `show`."""
 
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from registry import ModelInfo
@@ -79,6 +80,16 @@ def versions_table(found: Sequence[ModelInfo]) -> Table:
     return table
 
 
+def served_table(served: Sequence[Mapping[str, object]]) -> Table:
+    """Return one row a version of what a server answers."""
+    table = Table("model", "version", "stage", "loaded")
+    for each in served:
+        name, version, stage = (str(each.get(field, "-")) for field in ("name", "version", "stage"))
+        loaded = "yes" if each.get("loaded") is True else "no"
+        table.add_row(Text(name), Text(version), Text(stage), loaded)
+    return table
+
+
 def fields_table(known: Mapping[str, object]) -> Table:
     """Return one row a field."""
     table = Table(show_header=False)
@@ -147,3 +158,50 @@ def _add_metric(table: Table, name: str, metric: MetricComparison) -> None:
 
 def _number(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.4g}"
+
+
+FIGURES = {
+    "samples": "predictions",
+    "labelled": "with an outcome",
+    "accuracy": "accuracy",
+    "f1_score": "F1",
+    "win_rate": "win rate",
+    "avg_return": "average return",
+    "total_pnl": "total P&L",
+    "sharpe_ratio": "Sharpe ratio",
+    "avg_latency_ms": "latency, mean ms",
+    "p95_latency_ms": "latency, p95 ms",
+    "error_rate": "error rate",
+}
+"""What a table shows of an arm, by its name in the analysis."""
+
+
+def experiments_table(listed: Sequence[Mapping[str, Any]]) -> Table:
+    """Return experiments as they are listed."""
+    table = Table("experiment", "status", "control", "treatment", "share", "ended")
+    for each in listed:
+        table.add_row(
+            Text(each["experiment_id"]),
+            each["status"],
+            Text(each["control"]),
+            Text(each["treatment"]),
+            f"{each['treatment_traffic']:.0%}",
+            each["end_reason"] or "",
+        )
+    return table
+
+
+def analysis_table(analysis: Mapping[str, Any]) -> Table:
+    """Return the figures of both arms side by side."""
+    control, treatment = analysis["control"], analysis["treatment"]
+    arms = (f"control {control['model']}", f"treatment {treatment['model']}")
+    table = Table("", *(Column(Text(each)) for each in arms))
+    for name, label in FIGURES.items():
+        table.add_row(label, *(_figure(arm.get(name)) for arm in (control, treatment)))
+    return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -77,6 +77,39 @@ def check_success(url: str, answer: object) -> dict[str, Any]:
     return answer
 
 
+def check_analysis(url: str, answer: object) -> dict[str, Any]:
+    """Return `answer` if it is the analysis of an experiment.
+
+    Raises:
+        UnexpectedAnswerError: it is not.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("recommendation"), dict):
+        raise UnexpectedAnswerError(url, "expected a JSON object with a recommendation")
+    return answer
+
+
+def check_evidence(url: str, answer: object) -> dict[str, Any]:
+    """Return `answer` if it is what a report of an experiment is made of.
+
+    Raises:
+        UnexpectedAnswerError: it is not.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("blocks"), list):
+        raise UnexpectedAnswerError(url, "expected a JSON object with a list of blocks")
+    return answer
+
+
+def check_outcomes(url: str, answer: object) -> dict[str, Any]:
+    """Return `answer` if it says what became of outcomes.
+
+    Raises:
+        UnexpectedAnswerError: it does not.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("accepted"), int):
+        raise UnexpectedAnswerError(url, "expected a JSON object with the number accepted")
+    return answer
+
+
 def is_failed(entry: object) -> bool:
     """Return whether a batch's entry says why there is no prediction."""
     return isinstance(entry, dict) and isinstance(entry.get("error"), dict)

@@ -21,15 +21,21 @@ from serve_app.client.answers import (
     is_failed,
 )
 from serve_app.client.encoding import encode_batch, encode_command, encode_request
+from serve_app.client.experiments import ExperimentCalls
 from serve_app.client.transport import Deadline, Transport
-from serve_app.errors import ClientError, RequestError, ServingError, UnexpectedAnswerError
+from serve_app.errors import (
+    ClientError,
+    RequestError,
+    ServingError,
+    UnexpectedAnswerError,
+)
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SERVER_URL = "http://localhost:8001"
 
 
-class ModelClient:
+class ModelClient(ExperimentCalls):
     """Asks a model server for predictions, within deadlines that fit a trading loop.
 
     A failure is logged once, as a warning, and answered with None, False or an empty list;
@@ -43,7 +49,8 @@ class ModelClient:
         server_url: http or https, host, port and perhaps a path in front of `/api/ml`.
         timeout_s: limit of a whole call, retries included; not of the two below.
         batch_timeout_s: limit of a whole `batch_predict`, all its bodies included.
-        reload_timeout_s: limit of `reload_model`, which loads a model before it returns.
+        command_timeout_s: limit of a command such as `reload_model`, which loads a model before it
+            returns.
         connect_timeout_s: limit of one attempt to connect, which also never takes more than half
             of the time left.
         raise_errors: raise instead of answering None, False or an empty list.
@@ -58,13 +65,13 @@ class ModelClient:
         *,
         timeout_s: float = 1.0,
         batch_timeout_s: float = 5.0,
-        reload_timeout_s: float = 60.0,
+        command_timeout_s: float = 60.0,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
     ) -> None:
         self._timeout_s = _check_timeout("timeout_s", timeout_s)
         self._batch_timeout_s = _check_timeout("batch_timeout_s", batch_timeout_s)
-        self._reload_timeout_s = _check_timeout("reload_timeout_s", reload_timeout_s)
+        self._command_timeout_s = _check_timeout("command_timeout_s", command_timeout_s)
         connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
         self._transport = Transport(_check_url(server_url), connect_timeout_s)
         self._raise_errors = raise_errors
@@ -203,13 +210,33 @@ class ModelClient:
         Raises:
             ClientError: it does not; only with `raise_errors`.
         """
-        deadline = Deadline.after(self._reload_timeout_s)
+        return await self.reload(model_name, version) is not None
+
+    async def reload(self, model_name: str, version: str | None = None) -> dict[str, Any] | None:
+        """Reload as `reload_model` does, and return the server's answer.
+
+        Returns:
+            `message` says which version holds which stage now, `version` which one was loaded;
+            None where `reload_model` is False.
+
+        Raises:
+            ClientError: the version does not answer; only with `raise_errors`.
+        """
         with self._report_failure(f"reload_model {model_name}"):
-            body = encode_command({"model_name": model_name, "version": version})
-            answer = await self._transport.call("POST", "/api/ml/models/reload", body, deadline)
-            check_success(self.server_url, answer)
-            return True
-        return False
+            fields = {"model_name": model_name, "version": version}
+            answer = await self._command("/api/ml/models/reload", fields)
+            return check_success(self.server_url, answer)
+        return None
+
+    async def _command(
+        self, path: str, fields: Mapping[str, object], timeout_s: float | None = None
+    ) -> object:
+        deadline = Deadline.after(timeout_s or self._command_timeout_s)
+        return await self._transport.call("POST", path, encode_command(fields), deadline)
+
+    async def _get(self, path: str) -> object:
+        deadline = Deadline.after(self._command_timeout_s)
+        return await self._transport.call("GET", path, None, deadline)
 
     async def _predict_chunk(
         self, items: Sequence[Any], max_batch_size: int, deadline: Deadline

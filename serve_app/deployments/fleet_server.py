@@ -12,11 +12,14 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
 from registry.errors import RegistryError
-from registry.records import ModelMetadata
+from registry.records import ModelMetadata, ModelStage
+from serve_app.deployments.experiment_log import ActorBook, experiment_log
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import application_name, model_server
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.fleet.conductor import Conductor
 from serve_app.fleet.fleet import Fleet
 from serve_app.fleet.ports import Launch, LaunchPhase, RouterReport
 from serve_app.fleet.state import Declaration, ServedVersion, ServingState
@@ -36,20 +39,27 @@ _PHASES = {
 
 
 class FleetServer:
-    """Keeps the versions of this application loaded; the router asks it to reload."""
+    """Keeps the versions of this application loaded, and carries its experiments through."""
 
-    async def __init__(self, declaration: Declaration, registry_root: str) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, declaration: Declaration) -> None:  # type: ignore[misc]  # Serve awaits it
         log_through_serve()
         application = serve.get_replica_context().app_name
+        registry_root = declaration.settings.registry_root
         registry = await asyncio.to_thread(registry_actor, registry_root)
+        log = await asyncio.to_thread(experiment_log, declaration.settings, application)
         self._fleet = Fleet(
-            ActorLedger(registry),
-            ActorCatalogue(registry),
+            ActorLedger(registry, application),
+            ActorRegistry(registry),
             ServeLauncher(application, registry_root),
             BroadcastRouters(application),
         )
+        self._conductor = Conductor(self._fleet, ActorBook(log), ActorRegistry(registry).promote)
         await self._fleet.start(declaration)
-        self._tending = asyncio.get_running_loop().create_task(self._fleet.tend_for_ever())
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self._fleet.tend_for_ever()),
+            loop.create_task(self._conductor.tend_for_ever()),
+        ]
 
     async def reload(self, model: str, reference: str | None) -> dict[str, str]:
         """Load a version and move the traffic; see Fleet.reload.
@@ -63,30 +73,46 @@ class FleetServer:
         """Begin to load a version that somebody asked for; see Fleet.request."""
         await self._fleet.request(model, version)
 
+    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+        """Begin an experiment; see Conductor.create."""
+        await self._conductor.create(definition)
+
+    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment; see Conductor.stop."""
+        return await self._conductor.stop(experiment_id)
+
     def check_health(self) -> None:
         """Raise when another fleet has taken over or nothing is tended any more."""
-        if self._fleet.superseded or self._tending.done():
+        if self._fleet.superseded or any(each.done() for each in self._loops):
             raise FleetUnavailableError("another fleet has taken over")
 
 
 class ActorLedger:
     """Keeps the state beside the registry, through its actor."""
 
-    def __init__(self, registry: ActorHandle[Any]) -> None:
+    def __init__(self, registry: ActorHandle[Any], application: str) -> None:
         self._registry = registry
+        self._application = application
 
     async def read(self) -> ServingState | None:
         """Return what was written last."""
-        state: ServingState | None = await self._registry.serving_state.remote()
+        try:
+            state: ServingState | None = await self._registry.serving_state.remote(
+                self._application
+            )
+        except RayTaskError as error:
+            raise _ours(error) from error
         return state
 
     async def write(self, state: ServingState, replaces: int) -> bool:
         """Keep `state` if what is there has the revision `replaces`."""
-        done: bool = await self._registry.write_serving_state.remote(state, replaces)
+        done: bool = await self._registry.write_serving_state.remote(
+            self._application, state, replaces
+        )
         return done
 
 
-class ActorCatalogue:
+class ActorRegistry:
     """The registry behind its actor; its errors come out as they are."""
 
     def __init__(self, registry: ActorHandle[Any]) -> None:
@@ -104,6 +130,15 @@ class ActorCatalogue:
         """Load and run a version where the registry is."""
         try:
             await self._registry.call.remote("try_out", metadata.name, metadata.version)
+        except RayTaskError as error:
+            raise _ours(error) from error
+
+    async def promote(self, model: str, version: str, by: str, reason: str) -> None:
+        """Put a version into production."""
+        try:
+            await self._registry.call_once.remote(
+                "set_model_stage", model, version, ModelStage.PRODUCTION, by=by, reason=reason
+            )
         except RayTaskError as error:
             raise _ours(error) from error
 

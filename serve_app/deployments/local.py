@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from registry.errors import RegistryError
 from registry.predictors import Windows
 from serve_app.deployments.batched_model import BatchedModel
+from serve_app.deployments.memory import return_freed_memory
 from serve_app.errors import OverloadedError, VersionLoadingError
 from serve_app.fleet.state import ServedVersion
 from serve_app.inference.prediction import Failure, Prediction
@@ -59,6 +60,9 @@ class LocalBackend:
     async def _load(self, load: Load) -> None:
         try:
             self._model = await load(self._version)
+            # What the versions before this one left; a version is unloaded whenever its last
+            # request ends, so that loading is the moment that can be known.
+            await asyncio.to_thread(return_freed_memory)
         except RegistryError as error:
             self._problem = str(error)
         except Exception as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
+from filelock import FileLock, Timeout
 from ray.actor import ActorHandle
 
 from registry import ModelInfo, ModelRegistry
@@ -13,12 +14,12 @@ from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
 from registry.store import read_file, write_file
-from serve_app.errors import SettingsError
+from serve_app.errors import ServedElsewhereError, SettingsError
 from serve_app.fleet.state import ServingState, read_state
 
 NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
-_HEAD_NODE = "node:__internal_head__"
+HEAD_NODE = "node:__internal_head__"
 
 REPEATABLE = frozenset(
     {
@@ -57,7 +58,8 @@ class RegistryActor:
     def __init__(self, root: str) -> None:
         self._path = Path(root).absolute()
         self._registry = ModelRegistry(self._path)
-        self._state_path = Layout(self._path).serving()
+        self._layout = Layout(self._path)
+        self._locks: dict[str, FileLock] = {}
 
     async def has_folder(self) -> bool:
         """Return whether the folder is there."""
@@ -79,27 +81,48 @@ class RegistryActor:
         """Return an artifact's content, checked against its sha256."""
         return await self._registry.read_artifact(model, version, artifact)
 
-    async def serving_state(self, known_revision: int = 0) -> ServingState | None:
-        """Return what is served, None where it is still the known revision or nothing yet."""
-        state = self._read_serving_state()
+    async def serving_state(self, application: str, known_revision: int = 0) -> ServingState | None:
+        """Return what is served, None where it is still the known revision or nothing yet.
+
+        Raises:
+            ServedElsewhereError: an application of that name in another cluster serves the folder.
+            ServingStateError: what is kept cannot be read.
+        """
+        self._hold(application)
+        state = self._read_serving_state(application)
         return None if state is None or state.revision == known_revision else state
 
-    async def write_serving_state(self, state: ServingState, replaces: int) -> bool:
+    async def write_serving_state(
+        self, application: str, state: ServingState, replaces: int
+    ) -> bool:
         """Keep what is served from now on, on the disk, if it still is the revision `replaces`.
 
         Sent again after a crash it does no harm: what is there already counts as written.
         """
-        present = self._read_serving_state()
+        self._hold(application)
+        present = self._read_serving_state(application)
         if present == state:
             return True
         if (0 if present is None else present.revision) != replaces:
             return False
-        write_file(self._state_path, state.model_dump_json(indent=1).encode())
+        write_file(self._layout.serving(application), state.model_dump_json(indent=1).encode())
         return True
 
-    def _read_serving_state(self) -> ServingState | None:
+    def _hold(self, application: str) -> None:
+        """Keep other clusters from serving as this application, as long as this process lives."""
+        if application in self._locks:
+            return
+        lock = FileLock(self._layout.serving_lock(application), blocking=False)
         try:
-            return read_state(read_file(self._state_path), self._state_path)
+            lock.acquire()
+        except Timeout:
+            raise ServedElsewhereError(application, str(self._path)) from None
+        self._locks[application] = lock
+
+    def _read_serving_state(self, application: str) -> ServingState | None:
+        path = self._layout.serving(application)
+        try:
+            return read_state(read_file(path), path)
         except FileNotFoundError:
             return None
 
@@ -159,7 +182,7 @@ def registry_actor(root: str) -> ActorHandle[Any]:
         lifetime="detached",
         get_if_exists=True,
         num_cpus=0,
-        resources={_HEAD_NODE: 0.001},
+        resources={HEAD_NODE: 0.001},
         max_restarts=-1,
         max_task_retries=3,
         max_concurrency=8,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -13,14 +13,18 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from registry.records import STAGE_NAMES
 from serve_app.backends import Backend, Backends
 from serve_app.deployments.batched_model import BatchedModel, load_model
+from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
 from serve_app.deployments.local import LocalBackend
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.replicas import ReplicaBackend, cause_of
 from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.experiment_service import ExperimentService
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.fleet.ports import RouterReport
 from serve_app.fleet.state import ServedVersion, ServingState
 from serve_app.http import build_http
@@ -35,8 +39,11 @@ POLL_PERIOD_S = 1.0
 """How often a router looks whether it missed a change; the fleet tells it of each at once."""
 
 READY_TIMEOUT_S = 15.0
-"""How long a new router waits for the versions in a stage before it takes requests all the same;
-what is not loaded by then is answered 503."""
+"""How long a new router waits for the version of a usual request before it takes requests all the
+same; what is not loaded by then is answered 503."""
+
+OTHERS_TIMEOUT_S = 2.0
+"""How long it waits for the other versions in a stage once that one is loaded."""
 
 RELOAD_TIMEOUT_S = 150.0
 
@@ -57,18 +64,27 @@ class Router:
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
+        log = await asyncio.to_thread(experiment_log, settings, self._application)
+        self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
+        client = FleetClient(fleet)
         self._service = PredictionService(
             RoutingTable(default_model=settings.usual_model),
             self._backends,
-            FleetClient(fleet),
-            settings.router.max_batch_requests,
+            client,
+            self._outbox,
+            settings.router,
         )
+        self._experiments = ExperimentService(client, ActorBook(log), self._outbox.send)
         await self._wait_until_ready()
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self._follow()),
+            loop.create_task(self._outbox.send_for_ever()),
+        ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_http(self._service, self._settings.router.max_body_bytes)
+        return build_http(self._service, self._experiments, self._settings.router.max_body_bytes)
 
     async def predict(
         self,
@@ -94,35 +110,41 @@ class Router:
             return
         # Both in one step of the loop, so that no request finds a version without a backend.
         self._backends.adopt(state.versions)
-        self._service.table = state.routing_table()
+        self._service.adopt(state.routing_table())
         self._revision = state.revision
 
     async def report(self) -> RouterReport:
         """Return what this router can reach."""
-        return RouterReport(self._revision, self._backends.reaches())
+        return RouterReport(self._revision, self._backends.reaches(), self._service.tripped())
 
     async def check_health(self) -> None:
-        """Raise when this router has stopped to follow what is served, so that it is replaced."""
-        if self._following.done():
-            raise FleetUnavailableError("the router follows the fleet no more")
+        """Raise when this router has stopped to follow or to record, so that it is replaced."""
+        if any(each.done() for each in self._loops):
+            raise FleetUnavailableError("the router follows or records no more")
 
     async def _wait_until_ready(self) -> None:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                while not await self._is_ready():  # noqa: ASYNC110  replicas tell nobody
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            logger.warning("taking requests though not every version in a stage is loaded")
+        for timeout_s, stages in (
+            (READY_TIMEOUT_S, {self._settings.usual_model: ("production",)}),
+            (OTHERS_TIMEOUT_S, {each.model: STAGE_NAMES for each in self._settings.versions}),
+        ):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while not await self._reaches(stages):  # noqa: ASYNC110  replicas tell nobody
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                logger.warning("taking requests while versions of %s are not loaded", list(stages))
+                return
 
-    async def _is_ready(self) -> bool:
+    async def _reaches(self, stages: Mapping[str, Collection[str]]) -> bool:
+        """Return whether what holds these stages, by model, can answer; not all need be held."""
         await self._catch_up()
-        table = self._service.table
-        held = [
-            f"{model}:{version}"
-            for model, stages in table.stages.items()
-            for version in stages.values()
-        ]
-        return self._revision > 0 and all(self._backends.loaded(key) for key in held)
+        held = self._service.table.stages
+        return self._revision > 0 and all(
+            self._backends.loaded(f"{model}:{version}")
+            for model, names in stages.items()
+            for stage, version in held.get(model, {}).items()
+            if stage in names
+        )
 
     async def _follow(self) -> None:
         """Catch up for ever with what the fleet's own call may have missed to tell."""
@@ -132,7 +154,7 @@ class Router:
 
     async def _catch_up(self) -> None:
         try:
-            state = await self._registry.serving_state.remote(self._revision)
+            state = await self._registry.serving_state.remote(self._application, self._revision)
         except RayError as error:
             # The registry actor comes back by itself; until then the last state holds.
             logger.warning("what is served could not be read: %r", error)
@@ -167,6 +189,14 @@ class FleetClient:
     async def request(self, model: str, version: str) -> None:
         """Begin to load a version that somebody asked for."""
         await self._call(self._fleet.request.remote(model, version))
+
+    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+        """Load both arms and divide the traffic."""
+        await self._call(self._fleet.create_experiment.remote(definition))
+
+    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment and return its final analysis."""
+        return await self._call(self._fleet.stop_experiment.remote(experiment_id))
 
     async def _call(self, sent: Awaitable[T]) -> T:
         try:

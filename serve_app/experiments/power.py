@@ -10,8 +10,8 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
 POWER = 0.8
-SMALLEST_EFFECT = 0.02
-"""What the test is tuned to when the experiment asks for no improvement."""
+SMALLEST_EFFECT = 0.01
+"""The test is tuned to no smaller difference in accuracy: it would be blind to large ones."""
 
 TUNED_SHARE = 0.25
 """The interval is narrowest at this share of the planned size: it costs 3 % of width at the planned
@@ -30,9 +30,10 @@ def planned_samples(definition: ExperimentDefinition) -> float:
     """Return the labelled predictions per arm with which one planned look finds the effect.
 
     2 (z_{1-alpha/2} + z_power)² p (1 - p) / effect², for an accuracy p of a half, the worst case
-    (Fleiss, Levin and Paik 2003, section 4.2), for `min_accuracy_improvement` at a power of 80 %.
+    (Fleiss, Levin and Paik 2003, section 4.2), for `min_accuracy_improvement` but
+    no less than SMALLEST_EFFECT, at a power of 80 %.
     """
-    effect = definition.min_accuracy_improvement or SMALLEST_EFFECT
+    effect = max(definition.min_accuracy_improvement, SMALLEST_EFFECT)
     z = stats.norm.isf(definition.alpha / 2) + stats.norm.ppf(POWER)
     return float(2 * z**2 * 0.25 / effect**2)
 

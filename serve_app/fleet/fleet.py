@@ -15,6 +15,7 @@ from serve_app.errors import (
     TooManyVersionsError,
     UnusableVersionError,
 )
+from serve_app.experiments.running import RunningExperiment
 from serve_app.fleet.ports import (
     Catalogue,
     Launch,
@@ -31,6 +32,7 @@ from serve_app.fleet.state import (
     add,
     advance,
     declare,
+    experiment,
     follow,
     forget,
     launched,
@@ -143,7 +145,7 @@ class Fleet:
             raise ReloadInProgressError(model, self._reloading[model])
         self._reloading[model] = reference or "production"
         try:
-            metadata = await self._find(model, reference or "production")
+            metadata = await self.find(model, reference or "production")
             holders = {
                 stage: holder
                 for stage in STAGE_NAMES
@@ -169,7 +171,7 @@ class Fleet:
             TooManyVersionsError: there is no room for it.
             UnusableVersionError: it was tried just now, and does not load.
         """
-        metadata = await self._find(model, version)
+        metadata = await self.find(model, version)
         key = version_key(metadata)
         if self.state.find(key) or key in self._loads:
             return
@@ -181,6 +183,42 @@ class Fleet:
         if len({*unpinned, *self._loads}) >= limit:
             raise TooManyVersionsError(model, version, limit)
         self._loads[key] = asyncio.create_task(self._load_on_demand(metadata))
+
+    async def find(self, model: str, reference: str) -> ModelMetadata:
+        """Return a registered version.
+
+        Raises:
+            NotRegisteredError: there is no such model or version, or none in that stage.
+        """
+        try:
+            metadata = await self._catalogue.find(model, reference)
+        except RegistryError as error:
+            raise NotRegisteredError(model, reference, str(error)) from error
+        if metadata is None:
+            raise NotRegisteredError(model, reference, f"{model} has no {reference} version")
+        return metadata
+
+    async def load(self, metadata: ModelMetadata) -> None:
+        """Return once a version is loaded; one that is here keeps its settings.
+
+        Raises:
+            UnusableVersionError: it does not load; nothing has changed.
+        """
+        key = version_key(metadata)
+        if loading := self._loads.get(key):
+            await asyncio.wait({loading})
+        if self.state.find(key) is None:
+            await self._load(metadata, ())
+        elif (problem := await self._wait_until_loaded(key)) is not None:
+            raise UnusableVersionError(metadata.name, metadata.version, problem)
+
+    async def divide(self, running: Sequence[RunningExperiment]) -> None:
+        """Divide traffic by exactly these experiments, whose arms are loaded."""
+        await self._change(lambda state: experiment(state, running))
+
+    async def is_tripped(self, experiment_id: str) -> bool:
+        """Return whether a router has taken the experiment's treatment out."""
+        return any(experiment_id in each.tripped for each in await self._routers.reports())
 
     async def tend(self) -> Sight:
         """Take every step towards what is to be that can be taken now; return what was seen."""
@@ -259,15 +297,6 @@ class Fleet:
                 return
             await self._sleep(LOADING_PERIOD_S)
         raise FleetUnavailableError(f"{model}:{version} is loaded, but not every router reaches it")
-
-    async def _find(self, model: str, reference: str) -> ModelMetadata:
-        try:
-            metadata = await self._catalogue.find(model, reference)
-        except RegistryError as error:
-            raise NotRegisteredError(model, reference, str(error)) from error
-        if metadata is None:
-            raise NotRegisteredError(model, reference, f"{model} has no {reference} version")
-        return metadata
 
     async def _not_registered(self, state: ServingState) -> set[str]:
         """Return the served versions that the registry has no more, so that they cannot load."""

@@ -47,6 +47,8 @@ class RouterReport:
     """Of the state that it goes by."""
     versions: Mapping[str, Reach]
     """By `model:version`."""
+    tripped: frozenset[str] = frozenset()
+    """Experiments whose treatment this router has taken out."""
 
 
 class Ledger(Protocol):

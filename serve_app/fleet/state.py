@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.errors import ServingStateError
+from serve_app.experiments.running import RunningExperiment
 from serve_app.routing import RoutingTable, version_key
 from serve_app.settings import AppSettings, VersionSettings
 
@@ -64,6 +65,8 @@ class ServingState(_Value):
     """Where the traffic of each stage goes."""
     targets: Stages
     """Where it is to go once that version is loaded."""
+    experiments: tuple[RunningExperiment, ...] = ()
+    """Those that divide the traffic of a model."""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -82,12 +85,14 @@ class ServingState(_Value):
             stages=self.stages,
             pinned=frozenset(each.key for each in self.versions if self.is_pinned(each)),
             loads_on_demand=self.settings.loading.on_demand,
+            experiments={each.definition.control_model_name: each for each in self.experiments},
         )
 
     def is_pinned(self, version: ServedVersion) -> bool:
-        """Return whether it stays without requests: declared by number, or in a stage."""
+        """Return whether it stays without requests: by its number, a stage, an experiment."""
         by_number = (version.metadata.name, version.metadata.version) in self._declared
-        return bool(self._stages_of(version)) or (by_number and not version.leaving)
+        is_arm = any(version.key in each.keys for each in self.experiments)
+        return is_arm or bool(self._stages_of(version)) or (by_number and not version.leaving)
 
     def is_declared(self, version: ServedVersion) -> bool:
         """Return whether the configuration names it, by its number or by a stage that it holds."""
@@ -150,6 +155,7 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
         revision=before.revision + 1,
         settings=declaration.settings,
         versions=(*versions, *kept),
+        experiments=before.experiments,
         stages=stages,
         targets={
             model: _without_leaving(declaration.stages.get(model, {}), before, model, kept)
@@ -252,6 +258,7 @@ def advance(state: ServingState, loaded: Collection[str]) -> ServingState:
             if (version := _next_holder(model, targets.get(stage), before.get(stage), loaded))
         }
     held = {f"{model}:{version}" for model in stages for version in stages[model].values()}
+    held.update(*(each.keys for each in state.experiments))
     versions = tuple(each for each in state.versions if each.key in held or not each.leaving)
     return _changed(state, stages=stages, versions=versions)
 
@@ -270,6 +277,11 @@ def retire(state: ServingState, keys: Collection[str]) -> ServingState:
         each for each in state.versions if each.key not in keys or state.is_pinned(each)
     )
     return _changed(state, versions=versions)
+
+
+def experiment(state: ServingState, running: Collection[RunningExperiment]) -> ServingState:
+    """Return the state in which exactly these experiments divide traffic."""
+    return _changed(state, experiments=tuple(running))
 
 
 def settings_for(

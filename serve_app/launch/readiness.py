@@ -5,7 +5,7 @@ import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 REQUEST_TIMEOUT_S = 2.0
 
@@ -18,6 +18,17 @@ def answers(url: str) -> bool:
     return _body(url) is not None
 
 
+def is_unhealthy(url: str) -> bool:
+    """Return whether a GET of `url` is answered with 503: the router is up, and cannot serve."""
+    try:
+        with _opener.open(url, timeout=REQUEST_TIMEOUT_S):
+            return False
+    except HTTPError as error:
+        return error.code == 503
+    except (URLError, HTTPException, OSError):
+        return False
+
+
 def application_states(dashboard_url: str) -> Mapping[str, Any]:
     """Return what Ray's dashboard knows of every application by its name; {} if it is not up."""
     body = _body(f"{dashboard_url}/api/serve/applications/")
@@ -25,14 +36,17 @@ def application_states(dashboard_url: str) -> Mapping[str, Any]:
     return states
 
 
-def failure(states: Mapping[str, Any]) -> tuple[str, str] | None:
+def failure(states: Mapping[str, Any], is_unhealthy: bool = False) -> tuple[str, str] | None:
     """Return why an application cannot be deployed, in a line and in full; None when none failed.
 
     Args:
         states: as from `application_states`.
+        is_unhealthy: whether the server has no answer for a usual request. Only then a version
+            that cannot be loaded, an application `NAME:model:version` beside NAME, counts.
     """
     for name, state in states.items():
-        if state["status"] != "DEPLOY_FAILED":
+        is_version = any(name.startswith(f"{other}:") for other in states)
+        if state["status"] != "DEPLOY_FAILED" or (is_version and not is_unhealthy):
             continue
         # A deployment's own message holds the cause; the application's then only names it.
         deployments = state["deployments"].values()
@@ -51,7 +65,7 @@ def trouble(states: Mapping[str, Any]) -> str | None:
             lines = [line.strip() for line in deployment["message"].splitlines() if line.strip()]
             if lines and deployment["status"] != "HEALTHY":
                 return f"{name} is {deployment['status']}: {lines[-1]}"
-    found = failure(states)
+    found = failure(states, is_unhealthy=True)
     return found[0] if found else None
 
 

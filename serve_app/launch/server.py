@@ -23,7 +23,14 @@ from serve_app.launch.config import ServeConfig, read_config
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from serve_app.launch.readiness import answers, application_states, failure, progress, trouble
+from serve_app.launch.readiness import (
+    answers,
+    application_states,
+    failure,
+    is_unhealthy,
+    progress,
+    trouble,
+)
 
 STARTUP_TIMEOUT_S = 120.0
 STOP_GRACE_S = 6.0
@@ -112,7 +119,7 @@ class Server:
         while not self._stop_requests.any and not answers(url):
             self._expect_alive()
             states = application_states(self._dashboard_url) if self._dashboard_url else {}
-            if failed := failure(states):
+            if failed := failure(states, is_unhealthy(url)):
                 raise StartupError(*failed)
             if time.monotonic() > deadline_s:
                 raise StartupError(

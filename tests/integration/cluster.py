@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import psutil
@@ -36,6 +37,8 @@ class Cluster:
         self.folder = folder
         (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
         self._other_ports = others
+        self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
+        """Where Ray exports the head node's metrics, in Prometheus' format."""
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
         self.environment = {
@@ -81,14 +84,16 @@ class Cluster:
         self._run(f"{deploy} --address {self._dashboard}")
 
     def status(self) -> dict[str, object]:
-        """Return what `serve status` says of the application."""
-        answer = yaml.safe_load(self._run(f"{BIN}/serve status --address {self._dashboard}"))
-        return answer["applications"]["trading-models"]
+        """Return what Serve says of the application, as `serve status` asks it."""
+        url = f"{self._dashboard}/api/serve/applications/"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            application: dict[str, object] = json.load(answer)["applications"]["trading-models"]
+        return application
 
     def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
         """Wait until exactly these versions (`model:version`) are loaded."""
         deadline_s = time.monotonic() + timeout_s
-        seen: object = None
+        seen: Any = None
         while time.monotonic() < deadline_s:
             try:
                 with urllib.request.urlopen(f"{self.url}/api/ml/models", timeout=5) as answer:
@@ -103,35 +108,35 @@ class Cluster:
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """Return the processes of one deployment's replicas."""
-        title = f"ray::ServeReplica:trading-models:{deployment}"
-        return [each for each in self.processes() if " ".join(each.cmdline()).startswith(title)]
+        return self.find(f"ray::ServeReplica:trading-models:{deployment}")
 
     def registry_actor(self) -> psutil.Process:
         """Return the registry actor's process."""
-        (process,) = (
-            each
-            for each in self.processes()
-            if " ".join(each.cmdline()).startswith("ray::RegistryActor")
-        )
+        (process,) = self.find("ray::RegistryActor")
         return process
+
+    def find(self, title: str) -> list[psutil.Process]:
+        """Return the processes whose title begins so."""
+        return [each for each in self.processes() if _title(each).startswith(title)]
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
         return [each for each in psutil.process_iter() if self._is_ours(each)]
 
     @contextmanager
-    def far_node(self) -> Iterator[Path]:
+    def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
         """Run a second node, which finds an empty folder where the first has `models`.
 
-        It has the resource `far` and no CPUs, so that only what asks for it runs there. Yields its
-        TMPDIR. In a mount namespace of its own, which ends with its last process.
+        It has the resource `far` and by default no CPUs, so that only what asks for it runs there.
+        Yields its TMPDIR. In a mount namespace of its own, which ends with its last process.
         """
         temporary = self.folder / "far"
         temporary.mkdir()
         agent_grpc, agent_http, metrics = free_ports(3)
         script = (
             f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
-            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2 --num-cpus=0"
+            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2"
+            f" --num-cpus={num_cpus}"
             f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
             f" --temp-dir={temporary} --metrics-export-port={metrics}"
             f" --dashboard-agent-grpc-port={agent_grpc} --dashboard-agent-listen-port={agent_http}"
@@ -187,6 +192,22 @@ class Cluster:
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def _title(process: psutil.Process) -> str:
+    """Return the name that a process gives itself; empty when it has just ended.
+
+    Ray rewrites it with every call, and who reads meanwhile may see nothing.
+    """
+    for _attempt in range(100):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            break
+        if title.startswith("ray::") or not process.name().startswith("ray::"):
+            return title
+        time.sleep(0.01)
+    return ""
 
 
 def operator_commands() -> list[str]:

@@ -43,9 +43,12 @@ class Load:
 
 @asynccontextmanager
 async def load(
-    url: str, features: list[float], concurrency: int = 8, **fields: Any
+    url: str, features: list[float], concurrency: int = 8, pause_s: float = 0.0, **fields: Any
 ) -> AsyncIterator[Load]:
-    """Keep `concurrency` requests under way while the context is open."""
+    """Keep `concurrency` callers asking while the context is open, each `pause_s` after its last.
+
+    Further `fields` of the request are as the endpoint names them.
+    """
     body = json.dumps({"symbol": "EURUSD", "features": features, **fields}).encode()
     headers = {"Content-Type": "application/json"}
     result, done = Load(), asyncio.Event()
@@ -66,6 +69,8 @@ async def load(
                 result.failures.append(repr(error))
             result.began_s.append(began_s)
             result.took_ms.append((time.monotonic() - began_s) * 1e3)
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session:

@@ -11,7 +11,7 @@ import sys
 import yaml
 
 from serve_app import schemas
-from tests.integration.cluster import ROOT, free_ports, haproxy_ports, readme_blocks
+from tests.integration.cluster import BIN, ROOT, free_ports, haproxy_ports, readme_blocks
 from tests.integration.conftest import NAME
 
 
@@ -61,6 +61,30 @@ def test_the_research_snippet_prints_two_predictions(cluster):
     assert prediction.startswith("Prediction(direction=")
 
 
+def test_a_promotion_is_followed_by_the_reload_of_the_readme(cluster, folder):
+    (script,) = readme_blocks("Versions come and go", "bash")
+    environment = {
+        **os.environ,
+        "COLUMNS": "120",
+        "MODELCTL_REGISTRY": str(folder / "models"),
+        "MODELCTL_URL": cluster.url,
+    }
+
+    def operator(commands):
+        return run(["bash", "-ec", commands.replace(".venv/bin/", f"{BIN}/")], environment)
+
+    try:
+        printed = operator(script)
+    finally:
+        operator(
+            f".venv/bin/modelctl rollback {NAME}\n"
+            f".venv/bin/modelctl stage {NAME} 1.1.0 --to staging\n"
+            f".venv/bin/modelctl reload {NAME}"
+        )
+    assert f"{NAME}:1.1.0 answers; production is 1.1.0" in printed
+    assert re.search(r"1\.1\.0\s+│\s+Production\s+│\s+yes\b", printed), printed
+
+
 def test_make_serve_serves_until_ctrl_c_and_its_curl_works_when_pasted(folder, registry):
     """With a registry that is filled already and a free port in the place of 8001."""
     commands = readme_blocks("Start", "bash")
@@ -68,6 +92,8 @@ def test_make_serve_serves_until_ctrl_c_and_its_curl_works_when_pasted(folder, r
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     (port,) = free_ports(1)
     config["http_options"] = {"host": "127.0.0.1", "port": port}
+    # The other tests' cluster serves the folder too, and two of one name would be refused.
+    config["applications"][0]["name"] = "another"
     config["applications"][0]["args"]["registry_root"] = str(folder / "models")
     path = ROOT / f".test-{port}.yaml"
     path.write_text(yaml.safe_dump(config))

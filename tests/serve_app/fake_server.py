@@ -12,6 +12,9 @@ PREDICT = "/api/ml/predict"
 BATCH = "/api/ml/predict/batch"
 MODELS = "/api/ml/models"
 RELOAD = "/api/ml/models/reload"
+CREATE = "/api/ml/ab-test/create"
+EXPERIMENTS = "/api/ml/ab-test"
+OUTCOMES = "/api/ml/outcomes"
 HEALTH = "/api/ml/health"
 
 

@@ -17,7 +17,13 @@ EXAMPLES = [
     errors.UnusableVersionError("m", "1.0.0", "damaged"),
     errors.TooManyVersionsError("m", "1.0.0", 8),
     errors.FleetUnavailableError("no answer"),
-    errors.ServingStateError("models/.serving.json", "no JSON"),
+    errors.NoSuchExperimentError("e", "no experiment 'e'"),
+    errors.ExperimentConflictError("e", "experiment 'e' exists already"),
+    errors.UnknownPredictionError("p"),
+    errors.OutcomeConflictError("p", 0.1, 0.2),
+    errors.StorageUnavailableError("no answer"),
+    errors.ServingStateError("models/.serving-app.json", "no JSON"),
+    errors.ServedElsewhereError("app", "models"),
     errors.VersionLoadingError("m", "1.0.0"),
     errors.OverloadedError("m", "1.0.0", "queue full"),
     errors.ModelOutputError("m", "1.0.0", "NaN"),
@@ -47,7 +53,11 @@ def test_errors_survive_pickling(error):
 
 
 def test_every_error_that_a_request_can_meet_has_a_status_and_a_code():
-    startup = {errors.SettingsError, errors.ServingStateError}
+    startup = {
+        errors.SettingsError,
+        errors.ServingStateError,
+        errors.ServedElsewhereError,
+    }
     not_on_the_wire = {*startup, *leaves(errors.ClientError)}
     on_the_wire = set(leaves(errors.ServingError)) - not_on_the_wire
     assert on_the_wire | {errors.InvalidRequestError} == set(http_errors.STATUS_AND_CODE)

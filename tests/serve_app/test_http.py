@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from serve_app import schemas
 from serve_app.http import build_http
+from tests.serve_app.test_experiment_service import experiments
 from tests.serve_app.test_service import GOOD, Backend, request, service
 
 LIMIT_BYTES = 2000
@@ -21,7 +22,8 @@ def backend():
 
 @pytest.fixture
 def http(backend):
-    return TestClient(build_http(service(old=backend), LIMIT_BYTES), raise_server_exceptions=False)
+    app = build_http(service(old=backend), experiments(), LIMIT_BYTES)
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def check(answer, status, code):
@@ -101,11 +103,19 @@ def test_one_document_describes_every_endpoint(http):
         "/api/ml/predict/batch",
         "/api/ml/models",
         "/api/ml/models/reload",
+        "/api/ml/ab-test",
+        "/api/ml/ab-test/create",
+        "/api/ml/ab-test/{experiment_id}/analyze",
+        "/api/ml/ab-test/{experiment_id}/evidence",
+        "/api/ml/ab-test/{experiment_id}/stop",
+        "/api/ml/outcomes",
         "/api/ml/health",
         "/health",
     }
     posts = {path: each["post"] for path, each in document["paths"].items() if "post" in each}
-    assert all("requestBody" in each for each in posts.values())
+    assert {path for path, each in posts.items() if "requestBody" not in each} == {
+        "/api/ml/ab-test/{experiment_id}/stop"
+    }
     text = http.get("/openapi.json").text
     references = set(re.findall(r'"\$ref":"#/components/schemas/(\w+)"', text))
     assert {"PredictBody", "BatchBody", "PredictAnswer"} <= references

@@ -22,7 +22,7 @@ from serve_app.parsing import BatchRequest, ReloadRequest, parse_predict
 from serve_app.routing import RoutingTable
 from serve_app.schemas import PredictAnswer, ReloadAnswer
 from serve_app.service import PredictionService
-from serve_app.settings import VersionSettings
+from serve_app.settings import RouterSettings, VersionSettings
 from tests.factories import metadata
 
 OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
@@ -84,7 +84,26 @@ class Loader:
             raise self.error
 
 
-def service(old=None, new=None, max_batch_requests=100, loader=None, loads_on_demand=False):
+class Notes:
+    """Keeps the records of predictions."""
+
+    def __init__(self):
+        self.records = []
+
+    def record(self, record):
+        self.records.append(record)
+
+
+def service(
+    old=None,
+    new=None,
+    max_batch_requests=100,
+    loader=None,
+    loads_on_demand=False,
+    notes=None,
+    experiments=(),
+    **settings,
+):
     opened = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
     backends = Backends(lambda version: opened[version.key])
     backends.adopt(
@@ -97,9 +116,12 @@ def service(old=None, new=None, max_batch_requests=100, loader=None, loads_on_de
         stages={"toy": {"production": "1.0.0", "staging": "1.1.0"}},
         pinned=frozenset(opened),
         loads_on_demand=loads_on_demand,
+        experiments={each.definition.control_model_name: each for each in experiments},
     )
-    loader = loader or Loader()
-    return PredictionService(table, backends, loader, max_batch_requests, now=lambda: NOW)
+    limits = RouterSettings(max_batch_requests=max_batch_requests, **settings)
+    return PredictionService(
+        table, backends, loader or Loader(), notes or Notes(), limits, now=lambda: NOW
+    )
 
 
 def request(features=GOOD, **fields):
@@ -294,6 +316,28 @@ async def test_a_reload_tells_which_version_holds_which_stage():
 
 def test_a_server_that_knows_no_version_yet_is_not_healthy():
     empty = PredictionService(
-        RoutingTable(default_model="toy"), Backends(lambda version: Backend(1)), Loader(), 100
+        RoutingTable(default_model="toy"),
+        Backends(lambda version: Backend(1)),
+        Loader(),
+        Notes(),
+        RouterSettings(),
     )
     assert empty.health()["status"] == "unhealthy"
+
+
+async def test_every_answer_outside_experiments_is_recorded_under_its_id():
+    notes = Notes()
+    answer = await predict(service(notes=notes), request())
+    (record,) = notes.records
+    assert (record.prediction_id, record.time) == (answer["prediction_id"], NOW)
+    assert (record.model, record.version, record.symbol) == ("toy", "1.0.0", "BTCUSDT")
+    assert (record.direction, record.confidence, record.expected_return) == (1, 0.5, 1.0)
+    assert (record.experiment_id, record.variant, record.error) == (None, None, None)
+    assert record.latency_ms == answer["latency_ms"]
+
+
+async def test_what_was_not_answered_outside_experiments_is_not_recorded():
+    notes = Notes()
+    with pytest.raises(ModelOutputError):
+        await predict(service(notes=notes), request([666.0, *GOOD[1:]]))
+    assert notes.records == []

@@ -32,7 +32,7 @@ HAPPENED = {
     "promoted": "Treatment promoted",
     "rolled_back": "Treatment rolled back",
     "stopped": "Stopped by hand",
-    "duration": "Planned end reached",
+    "ended": "Planned end reached",
 }
 """The history's actions in words; any other is shown as it is."""
 
@@ -123,13 +123,21 @@ def _progress(
 
 def _event(entry: HistoryEntry) -> Event:
     what = HAPPENED.get(entry.action, entry.action.replace("_", " ").capitalize())
-    notes: list[str] = []
-    for name, value in entry.details.items():
-        if isinstance(value, str | int | float | bool):
-            notes.append(f"{name.replace('_', ' ')}: {value}")
+    notes = [
+        f"{name.replace('_', ' ')}: {_noted(name, value)}"
+        for name, value in entry.details.items()
+        if isinstance(value, str | int | float | bool)
+    ]
     notes += _reasons(entry.details)
     data = json.dumps(entry.details, indent=2, ensure_ascii=False) if entry.details else ""
     return Event(wording.moment(entry.time), what, tuple(notes), data)
+
+
+def _noted(name: str, value: object) -> str:
+    """Return a detail as text; the shares of an exposure in per cent."""
+    if name in ("share", "before") and isinstance(value, float):
+        return wording.percent(value, 0 if value >= 0.1 else 1)
+    return str(value)
 
 
 def _reasons(details: Mapping[str, Any]) -> list[str]:

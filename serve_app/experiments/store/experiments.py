@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.store.errors import (
     ExperimentExistsError,
@@ -41,6 +42,11 @@ class StoredExperiment:
     end_reason: EndReason | None
     final_report: dict[str, Any] | None
     """The analysis at the end, JSON values."""
+
+    @property
+    def clock(self) -> BlockClock:
+        """Which block of the summaries a time falls into."""
+        return BlockClock.of(self.definition, self.started_at)
 
 
 def create(connection: Connection, definition: ExperimentDefinition, started_at: datetime) -> None:

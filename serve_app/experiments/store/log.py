@@ -133,7 +133,7 @@ class ExperimentLog:
         self._start_writer()
 
     async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
-        """Take predictions, and return when they are committed.
+        """Take predictions, and return when they are committed (or refused, which is logged).
 
         A sender that gets no answer sends the group again; each prediction counts once.
 

@@ -1,12 +1,16 @@
 """Deletes old predictions; what they and their outcomes added to the summaries stays."""
 
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, RETENTION
 
 _KEY = PREDICTIONS.c.prediction_id, PREDICTIONS.c.variant
-_KEYS_AT_ONCE = 300
+# SQLite looks through the whole table for a list of composite keys, but not for one key.
+_DELETE = delete(PREDICTIONS).where(
+    PREDICTIONS.c.prediction_id == bindparam("id_gone"),
+    PREDICTIONS.c.variant == bindparam("variant_gone"),
+)
 
 
 def forbid_older(connection: Connection, before_s: float) -> None:
@@ -29,11 +33,13 @@ def delete_oldest(connection: Connection, before_s: float, at_most: int) -> int:
         .order_by(PREDICTIONS.c.time_s, *_KEY)
         .limit(at_most)
     )
-    keys = [(row.prediction_id, row.variant) for row in connection.execute(oldest)]
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        some = keys[start : start + _KEYS_AT_ONCE]
-        connection.execute(delete(PREDICTIONS).where(tuple_(*_KEY).in_(some)))
-    for ids in in_parts(prediction_id for prediction_id, _ in keys):
+    keys = [
+        {"id_gone": row.prediction_id, "variant_gone": row.variant}
+        for row in connection.execute(oldest)
+    ]
+    if keys:
+        connection.execute(_DELETE, keys)
+    for ids in in_parts(key["id_gone"] for key in keys):
         left = select(PREDICTIONS.c.prediction_id).where(PREDICTIONS.c.prediction_id.in_(ids))
         gone = set(ids) - set(connection.scalars(left))
         connection.execute(delete(OUTCOMES).where(OUTCOMES.c.prediction_id.in_(gone)))

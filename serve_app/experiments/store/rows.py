@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.schema import NO_VARIANT, OUTCOMES, PREDICTIONS
+
+Id = TypeVar("Id", str, int)
 
 LOOKED_UP_AT_ONCE = 1000
 """Ids in one statement; both databases bound the parameters of one."""
@@ -94,7 +96,7 @@ def outcomes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Outc
     return found
 
 
-def in_parts(ids: Iterable[str]) -> Iterator[list[str]]:
+def in_parts(ids: Iterable[Id]) -> Iterator[list[Id]]:
     """Give the ids, each once, in lists that fit into one statement."""
     distinct = list(dict.fromkeys(ids))
     for start in range(0, len(distinct), LOOKED_UP_AT_ONCE):

@@ -137,7 +137,7 @@ class ExperimentStore:
     def blocks(self, experiment_id: str) -> list[Block]:
         """Return the experiment's summaries in order of time.
 
-        They hold every prediction and outcome that was acknowledged. There are some hundred,
+        They hold every prediction and outcome that was acknowledged. A month makes some 1,200,
         however many predictions they stand for.
 
         Raises:

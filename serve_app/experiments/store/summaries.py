@@ -1,21 +1,20 @@
 """Summaries by block: what a transaction adds to them, and how they are read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.experiments import StoredExperiment
+from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import PAIRS, SUMMARIES
 from serve_app.experiments.summary import ArmSummary, PairSummary
 
 Key = tuple[str, int, str]
 """Experiment, block, and variant or PAIRS."""
-
-_LOOKED_UP_AT_ONCE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,7 @@ class SummaryRules:
     @classmethod
     def of(cls, experiment: StoredExperiment) -> "SummaryRules":
         """Return the rules that follow from the definition and the beginning."""
-        clock = BlockClock.of(experiment.definition, experiment.started_at)
-        return cls(clock, experiment.definition.dead_band)
+        return cls(experiment.clock, experiment.definition.dead_band)
 
 
 FindRules = Callable[[str], SummaryRules | None]
@@ -73,7 +71,7 @@ class SummaryChanges:
     def apply(self, connection: Connection) -> None:
         """Add everything to the stored summaries."""
         changed: dict[Key, ArmSummary | PairSummary] = {**self._arms, **self._pairs}
-        stored = _stored(connection, list(changed))
+        stored = _stored(connection, changed)
         for key, text in stored.items():
             if key in self._arms:
                 changed[key] = ArmSummary.from_dict(orjson.loads(text)).merge(self._arms[key])
@@ -148,15 +146,19 @@ def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
     return list(blocks.values())
 
 
-def _stored(connection: Connection, keys: list[Key]) -> dict[Key, str]:
-    columns = SUMMARIES.c.experiment_id, SUMMARIES.c.block, SUMMARIES.c.variant
+def _stored(connection: Connection, keys: Collection[Key]) -> dict[Key, str]:
+    """Return the summaries that are stored under the keys."""
+    blocks: dict[str, set[int]] = {}
+    for experiment_id, block, _ in keys:
+        blocks.setdefault(experiment_id, set()).add(block)
     return {
         (row.experiment_id, row.block, row.variant): row.summary
-        for some in _in_parts(keys)
-        for row in connection.execute(select(SUMMARIES).where(tuple_(*columns).in_(some)))
+        for experiment_id, numbers in blocks.items()
+        for some in in_parts(numbers)
+        for row in connection.execute(
+            select(SUMMARIES).where(
+                SUMMARIES.c.experiment_id == experiment_id, SUMMARIES.c.block.in_(some)
+            )
+        )
+        if (row.experiment_id, row.block, row.variant) in keys
     }
-
-
-def _in_parts(keys: list[Key]) -> Iterator[list[Key]]:
-    for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
-        yield keys[start : start + _LOOKED_UP_AT_ONCE]

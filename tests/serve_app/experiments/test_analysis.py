@@ -242,3 +242,51 @@ def test_at_the_planned_end_a_smaller_effect_is_seen():
     assert final.p_value < looking.p_value
     assert final.interval[0] > looking.interval[0]
     assert final.interval[1] < looking.interval[1]
+
+
+@pytest.mark.parametrize(("accuracy", "action"), [(0.65, "promote"), (0.5, "continue")])
+def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
+    made = definition(
+        assignment="switchback",
+        switchback_block_s=60,
+        horizon_s=30,
+        control_traffic=0.5,
+        treatment_traffic=0.5,
+    )
+    clock = BlockClock.of(made, START)
+    generator = np.random.default_rng(6)
+    blocks = []
+    for number in range(200):
+        treated = generator.random() < 0.5
+        right = int(generator.binomial(60, accuracy if treated else 0.5))
+        arm = ArmSummary(
+            predictions=60,
+            assigned=60,
+            share_sum=30.0,
+            share_variance_sum=15.0,
+            latency_sum=120.0,
+            latency_square_sum=250.0,
+            latency_bins={380: 60},
+            first_s=clock.start_s(number),
+            last_s=clock.end_s(number) - 1,
+            confusion=[0, 0, 0, 0, right, 60 - right, 0, 0, 0],
+        )
+        block = Block(block=number)
+        blocks.append(block)
+        if treated:
+            block.treatment = arm
+        else:
+            block.control = arm
+    found = analyse(made, clock, blocks)
+    assert found.recommendation.action == action
+    assert found.document["statistical_significance"]["block_s"] == 60
+    assert "by block of time" in found.document["sample_ratio"]["explanation"]
+
+
+def test_asking_for_next_to_nothing_does_not_blind_the_test():
+    blocks = Experiments(11, 1, 4000, effect=0.15).summaries(0, 4000)
+    for improvement in (0.0, 1e-9, 0.02):
+        made = definition(
+            control_traffic=0.5, treatment_traffic=0.5, min_accuracy_improvement=improvement
+        )
+        assert analyse(made, CLOCK, blocks).recommendation.action == "promote"

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.experiments.blocks import BlockClock, common_length, length
@@ -16,6 +16,7 @@ def at(seconds):
     return START + timedelta(seconds=seconds)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e8))
 def test_a_time_lies_in_its_block(seconds):
     block = CLOCK.block(at(seconds))
@@ -40,6 +41,7 @@ def test_a_year_falls_into_hundreds_of_blocks(days, most):
     assert count <= most
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 5000), min_size=1, max_size=40), st.floats(0, 300))
 def test_any_set_of_blocks_has_a_common_length(seconds, at_least):
     keys = {CLOCK.block(at(second)) for second in seconds}

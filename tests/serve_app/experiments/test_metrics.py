@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
@@ -28,6 +28,7 @@ def summarise(rows):
     return summary
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_scores_equal_scikit_learns(rows):
     metrics = arm_metrics(summarise(rows))
@@ -40,6 +41,7 @@ def test_scores_equal_scikit_learns(rows):
     assert (metrics.precision, metrics.recall, metrics.f1_score) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_trading_figures_equal_numpys(rows):
     metrics = arm_metrics(summarise(rows), annual_periods=252)

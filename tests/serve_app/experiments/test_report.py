@@ -131,6 +131,20 @@ def one_arm():
     return experiment, simulate(experiment, 5, 300)
 
 
+@pytest.fixture(scope="module")
+def rendered(no_effect, win, loss, mismatch, mirror, one_arm):
+    """The reports of all scenarios, each made once."""
+    made = {
+        "no_effect": no_effect,
+        "win": win,
+        "loss": loss,
+        "mismatch": mismatch,
+        "mirror": mirror,
+        "one_arm": one_arm,
+    }
+    return {name: render(*scenario) for name, scenario in made.items()}
+
+
 SCENARIOS = {
     "no_effect": ("waiting", "No verdict yet: let the experiment go on", 4),
     "win": ("good", "toy:1.1.0 is better: promote it", 4),
@@ -142,10 +156,10 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_verdict_its_reasons_and_the_plots_are_shown(name, request):
+def test_the_verdict_its_reasons_and_the_plots_are_shown(name, request, rendered):
     experiment, blocks = request.getfixturevalue(name)
     tone, headline, plots = SCENARIOS[name]
-    page = Page(render(experiment, blocks))
+    page = Page(rendered[name])
     document = experiment.final_report or document_of(experiment, blocks)
     assert ("section", {"class": f"verdict {tone}"}) in page.tags
     assert headline in page.text
@@ -156,9 +170,9 @@ def test_the_verdict_its_reasons_and_the_plots_are_shown(name, request):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_figures_are_those_of_the_analysis(name, request):
+def test_the_figures_are_those_of_the_analysis(name, request, rendered):
     experiment, blocks = request.getfixturevalue(name)
-    page = Page(render(experiment, blocks))
+    page = Page(rendered[name])
     document = experiment.final_report or document_of(experiment, blocks)
     shown = {
         "Predictions": ("samples", None, 0.0),
@@ -193,9 +207,9 @@ def test_the_figures_are_those_of_the_analysis(name, request):
 
 
 @pytest.mark.parametrize("name", ["no_effect", "win", "loss", "mirror"])
-def test_the_tests_are_those_of_the_analysis(name, request):
+def test_the_tests_are_those_of_the_analysis(name, request, rendered):
     experiment, blocks = request.getfixturevalue(name)
-    page = Page(render(experiment, blocks))
+    page = Page(rendered[name])
     document = experiment.final_report or document_of(experiment, blocks)
     test = document["statistical_significance"]
     _, difference, interval, p_value, valid = page.row("tests", "Accuracy, always-valid")
@@ -242,13 +256,13 @@ def test_the_band_of_the_sample_ratio_is_left_exactly_when_the_alarm_sounds(no_e
         assert inside == document_of(experiment, blocks)["sample_ratio"]["healthy"]
 
 
-def test_figures_of_a_mismatched_split_are_marked_as_not_to_be_trusted(win, mismatch):
-    assert "not to be trusted" in Page(render(*mismatch)).text
-    assert "not to be trusted" not in Page(render(*win)).text
+def test_figures_of_a_mismatched_split_are_marked_as_not_to_be_trusted(rendered):
+    assert "not to be trusted" in Page(rendered["mismatch"]).text
+    assert "not to be trusted" not in Page(rendered["win"]).text
 
 
-def test_a_broken_safety_check_says_so(win, loss):
-    broken, held = Page(render(*loss)), Page(render(*win))
+def test_a_broken_safety_check_says_so(rendered):
+    broken, held = Page(rendered["loss"]), Page(rendered["win"])
     assert (
         "Shown to be more than 1.00 ms slower" in broken.row("checks", "Average time to answer")[3]
     )
@@ -266,6 +280,29 @@ def test_an_ended_experiment_shows_the_report_kept_at_its_end_and_counts_what_ca
     )
     assert f"{later:,} outcomes came in later" in page.text
     assert "It was stopped by hand on 5 Jan 2026, 06:00 UTC, after 6 h." in page.text
+
+
+def test_the_history_is_told_in_words_and_with_the_reasons_noted(win):
+    experiment, blocks = win
+    history = [
+        CREATED,
+        HistoryEntry(
+            time=START + DAY / 8, action="exposed", details={"share": 0.25, "before": 0.01}
+        ),
+        HistoryEntry(
+            time=START + DAY / 2,
+            action="promoted",
+            details={"analysis": experiment.final_report, "by": "auto_apply"},
+        ),
+        HistoryEntry(time=START + DAY, action="looked_at", details={}),
+    ]
+    page = Page(render(experiment, blocks, history))
+    rows = [[" ".join(cell.split()) for cell in row] for row in page.tables["history"][1:]]
+    assert rows[0] == ["5 Jan 2026, 00:00 UTC", "Created"]
+    assert rows[1][1].startswith("Treatment's share of the traffic changed share: 25%before: 1.0%")
+    assert rows[2][1].startswith("Treatment promoted by: auto_apply")
+    assert experiment.final_report["recommendation"]["reasons"][0] in rows[2][1]
+    assert rows[3] == ["6 Jan 2026, 00:00 UTC", "Looked at"]
 
 
 def test_an_end_without_a_verdict_leaves_control(no_effect):
@@ -344,8 +381,8 @@ def test_text_from_outside_is_only_text(win):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_is_loaded_and_nothing_runs(name, request):
-    html = render(*request.getfixturevalue(name))
+def test_nothing_is_loaded_and_nothing_runs(name, rendered):
+    html = rendered[name]
     assert "http:" not in html
     assert "https:" not in html
     assert "@import" not in html
@@ -364,14 +401,14 @@ def test_nothing_is_loaded_and_nothing_runs(name, request):
     assert all(each.startswith("#") for each in references)
 
 
-def test_no_id_is_used_twice(win):
-    ids = [attrs["id"] for _, attrs in Page(render(*win)).tags if "id" in attrs]
+def test_no_id_is_used_twice(rendered):
+    ids = [attrs["id"] for _, attrs in Page(rendered["win"]).tags if "id" in attrs]
     assert len(ids) == len(set(ids))
 
 
-def test_the_same_experiment_gives_the_same_text(win):
+def test_the_same_experiment_gives_the_same_text(win, rendered):
     experiment, blocks = win
-    assert render(experiment, blocks) == render(experiment, blocks[::-1])
+    assert rendered["win"] == render(experiment, blocks[::-1])
 
 
 def test_matplotlibs_settings_are_left_alone(win):

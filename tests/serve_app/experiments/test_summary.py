@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.experiments.histogram import RELATIVE_ERROR, quantile_ms
@@ -33,6 +33,7 @@ def summarise(rows):
     return summary
 
 
+@settings(deadline=None)
 @given(RECORDS, RECORDS, RECORDS)
 def test_merging_is_adding_in_any_order_and_survives_json(first, second, third):
     whole = summarise([*third, *first, *second])

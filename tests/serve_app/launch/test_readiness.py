@@ -5,7 +5,14 @@ import threading
 
 import pytest
 
-from serve_app.launch.readiness import answers, application_states, failure, progress, trouble
+from serve_app.launch.readiness import (
+    answers,
+    application_states,
+    failure,
+    is_unhealthy,
+    progress,
+    trouble,
+)
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no model here\n'
 
@@ -41,8 +48,14 @@ def test_only_200_is_an_answer(server):
     assert not answers(f"{server}/not-yet")
 
 
+def test_only_503_is_a_server_that_is_up_and_cannot_serve(server):
+    assert is_unhealthy(f"{server}/not-yet")
+    assert not is_unhealthy(f"{server}/ok")
+
+
 def test_nothing_listening_is_no_answer():
     assert not answers("http://127.0.0.1:9/ok")
+    assert not is_unhealthy("http://127.0.0.1:9/ok")
     assert application_states("http://127.0.0.1:9") == {}
 
 
@@ -83,3 +96,15 @@ def test_what_fails_beside_a_server_that_answers_is_told():
     )
     assert trouble({"a": state("RUNNING", "", Router=sound)}) is None
     assert trouble({"a": state("DEPLOY_FAILED", TRACEBACK)}).endswith("ValueError: no model here")
+
+
+def test_a_version_that_cannot_be_loaded_stops_only_a_server_that_has_no_answer_without_it():
+    failed = {"status": "DEPLOY_FAILED", "message": TRACEBACK}
+    states = {
+        "app": state("RUNNING"),
+        "app:m:1.1.0": state("DEPLOY_FAILED", "Failed to update.", ModelServer=failed),
+    }
+    assert failure(states) is None
+    problem, _ = failure(states, is_unhealthy=True)
+    assert problem == "application 'app:m:1.1.0' could not be deployed: ValueError: no model here"
+    assert trouble(states).endswith("ValueError: no model here")

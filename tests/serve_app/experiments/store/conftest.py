@@ -1,6 +1,7 @@
 """Both databases: a file of SQLite's, and a database of a PostgreSQL server."""
 
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,19 @@ from tests.serve_app.experiments.store.postgresql import PostgresqlServer
 
 @pytest.fixture(scope="session")
 def postgresql():
+    with _server() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_postgresql():
+    """A server of the test's own, to be killed."""
+    with _server() as server:
+        yield server
+
+
+@contextmanager
+def _server():
     # Not below pytest's folder, which no other user may enter: as root the server is another user.
     with tempfile.TemporaryDirectory(prefix="tradeserve-postgresql-") as folder:
         server = PostgresqlServer(Path(folder))

@@ -110,9 +110,9 @@ def test_killed_at_random_instants(url, store, kills):
     assert_kept(store, everything)
 
 
-def test_the_postgresql_server_killed_while_it_is_written_to(postgresql):
+def test_the_postgresql_server_killed_while_it_is_written_to(mortal_postgresql):
     """The store says that it failed, goes on when the server is back, and has what it said."""
-    with ExperimentStore(postgresql.create_database()) as store:
+    with ExperimentStore(mortal_postgresql.create_database()) as store:
         store.create_experiment(mirror(), START)
         groups = [group for part in range(2000) for group in script(f"k{part}")]
         acknowledged = 0
@@ -134,12 +134,12 @@ def test_the_postgresql_server_killed_while_it_is_written_to(postgresql):
         writing = threading.Thread(target=write)
         writing.start()
         assert enough.wait(60)
-        postgresql.kill()
+        mortal_postgresql.kill()
         writing.join(60)
         assert "not available" in str(failure)
         with pytest.raises(UnavailableStoreError, match="see that it runs"):
             store.record_outcomes([outcome("k0-a")])
-        postgresql.start()
+        mortal_postgresql.start()
         assert_kept(store, groups[:acknowledged])
         for group in groups[: acknowledged + 3]:
             send(store, group)

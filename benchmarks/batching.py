@@ -1,0 +1,60 @@
+"""How full batches are when 32 callers ask at once, with the settings a version has by default.
+
+The mean is that of Serve's exported metric, `ray_serve_actual_batch_size`; the goal is above 4.
+A maximum of 1 is the peer: the same callers, served one by one.
+"""
+
+import asyncio
+
+from benchmarks.report import Report
+from benchmarks.serving import APPLICATION, NAME, Server, server, settings, until, window
+from tests.integration.load import load
+from tests.integration.metrics import EXPORT_PERIOD_S, Batches, batches, since
+
+CONCURRENCY = 32
+VERSION = "1.0.0"
+VARIANTS: dict[str, dict[str, int]] = {"by default": {}, "one by one": {"max_batch_size": 1}}
+
+
+def run(seconds: float = 20.0, rounds: int = 3) -> Report:
+    """Return the mean batch and what the callers see; the variants take turns."""
+    figures: dict[str, dict[str, float]] = {}
+    with server([VERSION]) as running:
+        for number in range(1, rounds + 1):
+            for name, batching in VARIANTS.items():
+                row = asyncio.run(_measure(running, batching, seconds))
+                figures[f"{name}, round {number}"] = row
+    notes = [
+        f"{CONCURRENCY} callers for {seconds:g} s, one replica, each variant freshly deployed."
+    ]
+    return Report(figures, {"concurrency": CONCURRENCY, "seconds": seconds}, notes)
+
+
+async def _measure(running: Server, batching: dict[str, int], seconds: float) -> dict[str, float]:
+    await running.deploy(settings([{"version": "production", "batching": batching}]))
+    await asyncio.sleep(EXPORT_PERIOD_S)
+    before = await asyncio.to_thread(_exported, running)
+    async with load(running.cluster.url, window(), CONCURRENCY) as traffic:
+        await asyncio.sleep(seconds)
+        answered = len(traffic.took_ms)
+
+    def counted() -> Batches:
+        return since(before, _exported(running))
+
+    # All of them and no other: what the metric says is about these requests.
+    await until(
+        lambda: counted().requests == len(traffic.took_ms),
+        f"{len(traffic.took_ms)} requests are exported",
+        3 * EXPORT_PERIOD_S,
+    )
+    return {
+        "mean_batch": (await asyncio.to_thread(counted)).mean,
+        "requests_per_s": answered / seconds,
+        "p50_ms": traffic.percentile_ms(50),
+        "p99_ms": traffic.percentile_ms(99),
+        "failed": len(traffic.failures),
+    }
+
+
+def _exported(running: Server) -> dict[str, Batches]:
+    return batches(running.cluster, f"{APPLICATION}:{NAME}:{VERSION}")

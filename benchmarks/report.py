@@ -1,0 +1,80 @@
+"""What a benchmark found, and how it is kept in benchmarks/results/."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures to print, and what else is kept beside them."""
+
+    figures: Mapping[str, Mapping[str, float]]
+    """By what was measured."""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """How it was measured, and the samples; by name."""
+    notes: Sequence[str] = ()
+    """Lines of Markdown below the table."""
+    plot: Figure | None = None
+
+
+def show(report: Report) -> str:
+    """Return the figures as text."""
+    lines = []
+    for what, figures in report.figures.items():
+        values = "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
+        lines.append(f"  {what:28} {values}")
+    return "\n".join(lines)
+
+
+def keep(name: str, report: Report) -> None:
+    """Write a report to `<name>.json` and `<name>.md`, and its plot to `<name>.png`."""
+    machine = _machine()
+    document = {"machine": machine, "figures": report.figures, **report.facts}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(_as_markdown(name, report, machine))
+    if report.plot is not None:
+        report.plot.savefig(RESULTS / f"{name}.png", dpi=100)
+
+
+def _as_markdown(name: str, report: Report, machine: Mapping[str, object]) -> str:
+    columns = list(dict.fromkeys(key for row in report.figures.values() for key in row))
+    table = [
+        ["", *columns],
+        ["---", *("---:" for _ in columns)],
+        *(
+            [what, *(_rounded(row[key]) if key in row else "" for key in columns)]
+            for what, row in report.figures.items()
+        ),
+    ]
+    lines = [
+        f"# {name}",
+        "",
+        ", ".join(f"{key} {value}" for key, value in machine.items()),
+        "",
+        *(f"| {' | '.join(row)} |" for row in table),
+        *(["", *report.notes] if report.notes else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _machine() -> dict[str, object]:
+    """Return what the figures depend on; those of different machines are not comparable."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("onnxruntime", "torch", "numpy", "ray")},
+    }

@@ -1,0 +1,203 @@
+"""A server of the benchmarks' own: a Ray cluster, and a registry with networks in it."""
+
+import asyncio
+import json
+import re
+import shutil
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import aiohttp
+import numpy as np
+import psutil
+import torch
+
+from optimization.export import export_onnx
+from registry import ModelRegistry
+from registry.architectures import HybridCNNLSTM, save_checkpoint
+from registry.layout import Layout
+from serve_app.fleet.state import read_state
+from serve_app.settings import AppSettings
+from tests.integration.cluster import Cluster
+
+NAME = "hybrid_cnn_lstm"
+SHAPE = (60, 110)
+APPLICATION = "trading-models"
+
+
+class Server:
+    """A running cluster and the registry in front of which it serves."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.registry = ModelRegistry(cluster.folder / "models")
+
+    def register(self, version: str, seed: int) -> None:
+        """Register a network with weights of its own."""
+        torch.manual_seed(seed)
+        network = HybridCNNLSTM()
+        checkpoint = self.cluster.folder / f"{version}.pt"
+        onnx = self.cluster.folder / f"{version}.onnx"
+        save_checkpoint(network, checkpoint)
+        export_onnx(network, onnx, SHAPE)
+        asyncio.run(
+            self.registry.register_model(
+                NAME, version, checkpoint, "HybridCNNLSTM", artifacts={"model.onnx": onnx}
+            )
+        )
+
+    async def reload(self, version: str | None = None) -> None:
+        """Reload the model over HTTP, and raise where that is refused."""
+        body = {"model_name": NAME} | ({} if version is None else {"version": version})
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.cluster.url}/api/ml/models/reload", json=body) as answer,
+        ):
+            if answer.status != 200:
+                raise RuntimeError(f"reload of {body}: {answer.status} {await answer.text()}")
+
+    async def deploy(self, args: Mapping[str, Any]) -> None:
+        """Deploy, and return when what is asked for is up and what it replaces is gone."""
+        began_s = time.time()
+        await asyncio.to_thread(self.cluster.deploy, dict(args))
+        await until(lambda: self.is_settled(args, began_s), f"{args} is in effect")
+
+    def served(self) -> dict[str, bool]:
+        """Return whether it is loaded, by version; nothing while the server does not answer."""
+        try:
+            url = f"{self.cluster.url}/api/ml/models"
+            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  ours
+                return {each["version"]: each["loaded"] for each in json.load(answer)}
+        except URLError:
+            return {}
+
+    def applications(self) -> dict[str, Any]:
+        """Return what Serve says of its applications, by name; see Ray's ServeInstanceDetails."""
+        url = f"http://127.0.0.1:{self.cluster.dashboard_port}/api/serve/applications/"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            applications: dict[str, Any] = json.load(answer)["applications"]
+        return applications
+
+    def is_settled(self, args: Mapping[str, Any] | None = None, since_s: float = 0.0) -> bool:
+        """Return whether everything is as the fleet wants it, and nothing else is left.
+
+        Args:
+            args: what was deployed last, if that is to be in effect.
+            since_s: when, as `time.time()`; the routers have started after that.
+        """
+        path = Layout(self.cluster.folder / "models").serving("trading-models")
+        if not path.exists():
+            return False
+        state = read_state(path.read_bytes(), path)
+        if args is not None and state.settings != AppSettings.model_validate(args):
+            return False
+        launched = [each for each in state.versions if each.settings.placement == "replicas"]
+        is_brought_about = (
+            state.stages == state.targets
+            and not any(each.leaving for each in state.versions)
+            and all(each.launched == each.settings for each in launched)
+        )
+        names = {APPLICATION, *(f"{APPLICATION}:{each.key}" for each in launched)}
+        applications = self.applications()
+        if not is_brought_about or set(applications) != names:
+            return False
+        routers = applications[APPLICATION]["deployments"].get("Router", {"replicas": []})
+        return (
+            all(map(_is_up, applications.values()))
+            and all(each["start_time_s"] > since_s for each in routers["replicas"])
+            and self.served()
+            == dict.fromkeys((one.metadata.version for one in state.versions), True)
+        )
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Return the cluster's processes by what they are."""
+        found: dict[str, list[psutil.Process]] = {}
+        for process in self.cluster.processes():
+            try:
+                role = _role(process.cmdline())
+            except psutil.NoSuchProcess:
+                continue
+            found.setdefault(role, []).append(process)
+        return found
+
+
+def settings(versions: Sequence[Mapping[str, object]], **others: object) -> dict[str, Any]:
+    """Return the application's `args` for versions of the model."""
+    declared = [{"model": NAME, **each} for each in versions]
+    return {"registry_root": "models", "versions": declared, **others}
+
+
+@contextmanager
+def server(versions: Sequence[str]) -> Iterator[Server]:
+    """Run a cluster, with the first of these versions in production; nothing is deployed yet."""
+    # Ray's sockets below it have at most 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    cluster = Cluster(folder)
+    running = Server(cluster)
+    try:
+        for seed, version in enumerate(versions):
+            running.register(version, seed)
+        asyncio.run(running.registry.promote_to_production(NAME, versions[0]))
+        try:
+            cluster.start()
+            yield running
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def window() -> list[float]:
+    """Return one seeded window in row order; 136 KB as JSON, as a bot sends it."""
+    features = np.random.default_rng(0).standard_normal(SHAPE).ravel()
+    return [float(each) for each in features]
+
+
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+    """Return when `condition` holds; it may look at the network and the disk."""
+    deadline_s = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not within {timeout_s:g} s: {what}")
+        await asyncio.sleep(0.1)
+
+
+def _is_up(application: Mapping[str, Any]) -> bool:
+    """Return whether all replicas run that are to, and no other."""
+    return application["status"] == "RUNNING" and all(
+        deployment["status"] == "HEALTHY"
+        and len(deployment["replicas"]) == deployment["target_num_replicas"]
+        and all(each["state"] == "RUNNING" for each in deployment["replicas"])
+        for deployment in application["deployments"].values()
+    )
+
+
+def _role(command: Sequence[str]) -> str:
+    """Return what a process is, from its command line; Ray's actors set theirs to a title."""
+    line = " ".join(command)
+    if replica := _VERSION_REPLICA.match(line):
+        return replica[1]
+    return next((role for part, role in _ROLES.items() if part in line), "others of Ray")
+
+
+_VERSION_REPLICA = re.compile(rf"ray::ServeReplica:({APPLICATION}:{NAME}:[0-9.]+):ModelServer")
+_ROLES = {
+    f"ray::ServeReplica:{APPLICATION}:Router": "router",
+    f"ray::ServeReplica:{APPLICATION}:Fleet": "fleet",
+    "ray::RegistryActor": "registry actor",
+    "ray::ServeController": "controller",
+    "ray::HAProxyManager": "proxy",
+    "ray::ProxyActor": "proxy",
+    "/gcs/gcs_server": "gcs",
+    "/raylet/raylet": "raylet",
+    "haproxy": "proxy",
+    "dashboard": "dashboard and agents",
+    "Agent": "dashboard and agents",
+}
+"""By a part of the command line, the first that fits."""

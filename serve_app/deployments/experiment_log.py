@@ -1,0 +1,313 @@
+"""The experiment log: the cluster's single writer of predictions and outcomes, on the head node."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+
+from registry.layout import Layout
+from serve_app.deployments.registry_actor import HEAD_NODE, NAMESPACE
+from serve_app.errors import (
+    ExperimentConflictError,
+    NoSuchExperimentError,
+    ServingError,
+    StorageUnavailableError,
+)
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.records import Outcome, PredictionRecord
+from serve_app.experiments.running import RunningExperiment
+from serve_app.experiments.store import (
+    ExperimentLog,
+    ExperimentStore,
+    HistoryEntry,
+    LogLimits,
+    RecordedOutcome,
+    StoredExperiment,
+)
+from serve_app.experiments.store.errors import (
+    ExperimentExistsError,
+    ModelInExperimentError,
+    StoreError,
+    UnknownExperimentError,
+)
+from serve_app.fleet.conductor import Look
+from serve_app.settings import AppSettings
+
+logger = logging.getLogger(__name__)
+
+NAME_PREFIX = "experiments:"
+RETENTION_PERIOD_S = 3600.0
+
+UNKNOWN_GRACE_S = 1.0
+"""How long an outcome waits for its prediction, which another router may still hold."""
+
+
+class ExperimentLogActor:
+    """Serves one database to the whole cluster; what has returned is committed.
+
+    Ray repeats a call whose answer was lost when the actor died: predictions and outcomes count
+    once however often they are sent.
+    """
+
+    async def __init__(self, url: str, keep_days: float) -> None:  # type: ignore[misc]  # Ray awaits it
+        self._store = await asyncio.to_thread(ExperimentStore, url)
+        self._log = ExperimentLog(self._store, LogLimits(unknown_grace_s=UNKNOWN_GRACE_S))
+        self._keep = timedelta(days=keep_days)
+        self._forgetting = asyncio.get_running_loop().create_task(self._forget_old())
+
+    async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
+        """Return when they are committed."""
+        await self._log.record_predictions(records)
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
+        """Return what became of each, once it is committed."""
+        return await self._log.record_outcomes(outcomes)
+
+    @ray.method(max_task_retries=0)
+    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
+        """Write down a new, running experiment."""
+        await asyncio.to_thread(self._store.create_experiment, definition, started_at)
+
+    async def end(
+        self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
+    ) -> StoredExperiment:
+        """End an experiment; the first end stands."""
+        return await asyncio.to_thread(
+            self._store.end_experiment, experiment_id, reason, report, entry
+        )
+
+    @ray.method(max_task_retries=0)
+    async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
+        """Add to an experiment's history."""
+        await asyncio.to_thread(self._store.add_history, experiment_id, entry)
+
+    async def experiment(self, experiment_id: str) -> StoredExperiment:
+        """Return an experiment."""
+        return await asyncio.to_thread(self._store.experiment, experiment_id)
+
+    async def experiments(self) -> list[StoredExperiment]:
+        """Return all experiments, the oldest first."""
+        return await asyncio.to_thread(self._store.experiments)
+
+    async def history(self, experiment_id: str) -> list[HistoryEntry]:
+        """Return what happened to an experiment."""
+        return await asyncio.to_thread(self._store.history, experiment_id)
+
+    async def blocks(self, experiment_id: str) -> list[Block]:
+        """Return an experiment's summaries, with every prediction that was sent so far."""
+        await self._log.flush()
+        return await asyncio.to_thread(self._store.blocks, experiment_id)
+
+    async def look(
+        self,
+        experiment: StoredExperiment,
+        since: datetime,
+        status: ExperimentStatus,
+        at_planned_end: bool,
+    ) -> Look:
+        """Analyse an experiment where its summaries are."""
+        blocks = await self.blocks(experiment.definition.experiment_id)
+        return await asyncio.to_thread(_look, experiment, blocks, since, status, at_planned_end)
+
+    async def _forget_old(self) -> None:
+        while True:
+            try:
+                now = datetime.now(UTC)
+                await asyncio.to_thread(self._store.delete_older_than, self._keep, now=now)
+            except StoreError:
+                logger.exception("old predictions could not be deleted; next try in an hour")
+            await asyncio.sleep(RETENTION_PERIOD_S)
+
+
+def experiment_log(settings: AppSettings, application: str) -> ActorHandle[Any]:
+    """Return the cluster's experiment log for the configured database, started if there is none."""
+    url = settings.experiments.database_url
+    if url is None:
+        url = f"sqlite:///{Layout(Path(settings.registry_root)).experiments(application)}"
+    # By its hash: a URL may hold a password, and names are shown.
+    name = NAME_PREFIX + hashlib.sha256(url.encode()).hexdigest()[:16]
+    remote: Any = ray.remote(ExperimentLogActor)
+    actor: ActorHandle[Any] = remote.options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        resources={HEAD_NODE: 0.001},
+        max_restarts=-1,
+        max_task_retries=3,
+        max_concurrency=1000,
+    ).remote(url, settings.experiments.keep_days)
+    return actor
+
+
+class ActorBook:
+    """The experiments behind the log's actor; its errors come out as ours."""
+
+    def __init__(self, actor: ActorHandle[Any]) -> None:
+        self._actor = actor
+
+    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
+        """Write down a new, running experiment."""
+        await self._ask("create", definition, started_at)
+
+    async def end(
+        self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
+    ) -> StoredExperiment:
+        """End an experiment; the first end stands."""
+        ended: StoredExperiment = await self._ask("end", experiment_id, reason, report, entry)
+        return ended
+
+    async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
+        """Add to an experiment's history."""
+        await self._ask("note", experiment_id, entry)
+
+    async def experiment(self, experiment_id: str) -> StoredExperiment:
+        """Return an experiment."""
+        found: StoredExperiment = await self._ask("experiment", experiment_id)
+        return found
+
+    async def experiments(self) -> Sequence[StoredExperiment]:
+        """Return all experiments, the oldest first."""
+        found: list[StoredExperiment] = await self._ask("experiments")
+        return found
+
+    async def running(self) -> Sequence[StoredExperiment]:
+        """Return those that run."""
+        return [each for each in await self.experiments() if each.ended_at is None]
+
+    async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
+        """Return what happened to an experiment."""
+        found: list[HistoryEntry] = await self._ask("history", experiment_id)
+        return found
+
+    async def blocks(self, experiment_id: str) -> Sequence[Block]:
+        """Return an experiment's summaries."""
+        found: list[Block] = await self._ask("blocks", experiment_id)
+        return found
+
+    async def exposure(self, experiment: StoredExperiment) -> RunningExperiment:
+        """Return a running experiment with the share that its history gives treatment."""
+        definition = experiment.definition
+        share, since = definition.first_share, experiment.started_at
+        for entry in await self.history(definition.experiment_id):
+            if entry.action == "exposed":
+                share, since = entry.details["share"], entry.time
+        return RunningExperiment(definition=definition, treatment_share=share, exposed_at=since)
+
+    async def look(
+        self,
+        experiment: StoredExperiment,
+        since: datetime,
+        *,
+        status: ExperimentStatus = ExperimentStatus.RUNNING,
+        at_planned_end: bool = False,
+    ) -> Look:
+        """Analyse what is known of an experiment by now."""
+        look: Look = await self._ask("look", experiment, since, status, at_planned_end)
+        return look
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Sequence[RecordedOutcome]:
+        """Return what became of each, once it is committed."""
+        recorded: list[RecordedOutcome] = await self._ask("record_outcomes", outcomes)
+        return recorded
+
+    async def _ask(self, method: str, *args: object) -> Any:  # noqa: ANN401
+        try:
+            return await getattr(self._actor, method).remote(*args)
+        except RayTaskError as error:
+            raise _ours(error) from error
+        except RayError as error:
+            raise StorageUnavailableError(f"the experiment log died: {error}"[:200]) from error
+
+
+class Outbox:
+    """A router's predictions on their way to the log, in groups, off the request path.
+
+    What the log has not acknowledged is sent again. While it is away predictions wait, up to a
+    limit; beyond it they are dropped, counted and logged.
+    """
+
+    PERIOD_S = 0.1
+    GROUP = 1000
+    LIMIT = 100_000
+
+    def __init__(self, actor: ActorHandle[Any], record_all: bool) -> None:
+        self._actor = actor
+        self._record_all = record_all
+        self._waiting: list[PredictionRecord] = []
+        self._sending = asyncio.Lock()
+        self._dropped = 0
+
+    def record(self, record: PredictionRecord) -> None:
+        """Note a prediction."""
+        if record.experiment_id is None and not self._record_all:
+            return
+        if len(self._waiting) >= self.LIMIT:
+            if self._dropped == 0:
+                logger.error("predictions are not recorded: %d wait for the log", self.LIMIT)
+            self._dropped += 1
+            return
+        self._waiting.append(record)
+
+    async def send_for_ever(self) -> None:
+        """Send what waits, ten times a second."""
+        while True:
+            await asyncio.sleep(self.PERIOD_S)
+            await self.send()
+
+    async def send(self) -> None:
+        """Send what waits now; what is not acknowledged stays."""
+        async with self._sending:
+            while self._waiting:
+                group = self._waiting[: self.GROUP]
+                try:
+                    await self._actor.record_predictions.remote(group)
+                except RayError as error:
+                    logger.warning("%d predictions wait for the log: %r", len(self._waiting), error)
+                    return
+                del self._waiting[: len(group)]
+                if self._dropped and len(self._waiting) < self.LIMIT:
+                    logger.error("%d predictions were not recorded", self._dropped)
+                    self._dropped = 0
+
+
+def _look(
+    experiment: StoredExperiment,
+    blocks: Sequence[Block],
+    since: datetime,
+    status: ExperimentStatus,
+    at_planned_end: bool,
+) -> Look:
+    clock = BlockClock.of(experiment.definition, experiment.started_at)
+    analysis = analyse(
+        experiment.definition, clock, blocks, status=status, at_planned_end=at_planned_end
+    )
+    # Blocks that had begun by then are left out: they hold predictions of the stage before.
+    treated = sum(
+        each.treatment.predictions
+        for each in blocks
+        if clock.start_s(each.block) >= since.timestamp()
+    )
+    return Look(analysis, treated)
+
+
+def _ours(error: RayTaskError) -> Exception:
+    """Return what the log refuses or fails at, as an error of serving."""
+    cause = error.cause
+    if isinstance(cause, UnknownExperimentError):
+        return NoSuchExperimentError(cause.experiment_id, str(cause))
+    if isinstance(cause, ExperimentExistsError | ModelInExperimentError):
+        return ExperimentConflictError(cause.experiment_id, str(cause))
+    if isinstance(cause, StoreError):
+        return StorageUnavailableError(str(cause))
+    return cause if isinstance(cause, ServingError) else error

@@ -1,0 +1,297 @@
+"""Begins, watches and ends experiments: what is decided in `experiments` is brought about here.
+
+The book on the disk says which experiments run; the fleet's state, which divides the traffic,
+follows it, so that whoever dies in between, the next look puts it right.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from registry.records import ModelMetadata
+from serve_app.errors import ExperimentConflictError, InvalidRequestError, ServingError
+from serve_app.experiments.analysis import Analysis
+from serve_app.experiments.decision import Action
+from serve_app.experiments.definition import (
+    EndReason,
+    ExperimentDefinition,
+    ExperimentStatus,
+)
+from serve_app.experiments.exposure import Stage, next_share
+from serve_app.experiments.running import RunningExperiment
+from serve_app.experiments.store import HistoryEntry, StoredExperiment
+from serve_app.fleet.fleet import Fleet
+
+logger = logging.getLogger(__name__)
+
+TEND_PERIOD_S = 1.0
+"""How long evidence waits for its verdict, at most and beside what the analysis takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An analysis, and what happened in the present stage of exposure."""
+
+    analysis: Analysis
+    treated: int
+    """Predictions of treatment since the stage began, answered and failed."""
+
+
+class Book(Protocol):
+    """The experiments on the disk; every method raises the leaves of ServingError."""
+
+    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
+        """Write down a new, running experiment."""
+
+    async def end(
+        self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
+    ) -> StoredExperiment:
+        """End an experiment; where it has ended already, the first end stands."""
+
+    async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
+        """Add to an experiment's history."""
+
+    async def experiment(self, experiment_id: str) -> StoredExperiment:
+        """Return an experiment."""
+
+    async def running(self) -> Sequence[StoredExperiment]:
+        """Return those that run."""
+
+    async def exposure(self, experiment: StoredExperiment) -> RunningExperiment:
+        """Return a running experiment with the share that its history gives treatment."""
+
+    async def look(
+        self,
+        experiment: StoredExperiment,
+        since: datetime,
+        *,
+        status: ExperimentStatus = ExperimentStatus.RUNNING,
+        at_planned_end: bool = False,
+    ) -> Look:
+        """Analyse what is known of an experiment by now."""
+
+
+Promote = Callable[[str, str, str, str], Awaitable[None]]
+"""Puts a version into production: model, version, by whom, why."""
+
+
+class Conductor:
+    """Carries experiments through.
+
+    Args:
+        fleet: loads the arms and divides the traffic.
+        book: keeps the experiments.
+        promote: puts a version into production in the registry.
+        now: the present, with a time zone.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        book: Book,
+        promote: Promote,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._fleet = fleet
+        self._book = book
+        self._promote = promote
+        self._now = now
+        self._sleep = sleep
+        self._tending = asyncio.Lock()
+
+    async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
+        """Load both arms, then write the experiment down and divide the traffic.
+
+        Returns:
+            The definition, with the dead band that the control declares where none was given.
+
+        Raises:
+            ServingError: an arm is not registered, does not load or takes other windows than the
+                other one, the id is taken, or the model is in another experiment.
+        """
+        control = await self._fleet.find(
+            definition.control_model_name, definition.control_model_version
+        )
+        treatment = await self._fleet.find(
+            definition.treatment_model_name, definition.treatment_model_version
+        )
+        _check_arms(definition, control, treatment)
+        for running in self._fleet.state.experiments:
+            if running.definition.control_model_name == definition.control_model_name:
+                problem = (
+                    f"experiment {running.experiment_id!r} is running on model "
+                    f"{definition.control_model_name!r}, and a model is in one experiment at a "
+                    f"time; stop that one first"
+                )
+                raise ExperimentConflictError(definition.experiment_id, problem)
+        definition = _with_dead_band(definition, control)
+        for metadata in (control, treatment):
+            await self._fleet.load(metadata)
+        async with self._tending:
+            await self._book.create(definition, self._now())
+            await self._follow_book()
+        return definition
+
+    async def stop(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment by hand and return its final analysis; of an ended one, its last."""
+        async with self._tending:
+            experiment = await self._book.experiment(experiment_id)
+            return await self._end(experiment, EndReason.STOPPED, "stopped")
+
+    async def tend_for_ever(self) -> None:
+        """Watch over the experiments until another fleet takes over."""
+        while not self._fleet.superseded:
+            try:
+                await self.tend()
+            except ServingError as error:
+                logger.warning("the experiments wait: %s", error)
+            except Exception:
+                # Whatever it is, the watch goes on: a rollback may be due any moment.
+                logger.exception("the experiments could not be tended")
+            await self._sleep(TEND_PERIOD_S)
+
+    async def tend(self) -> None:
+        """Let the traffic follow the book, and carry out what the evidence asks for."""
+        async with self._tending:
+            experiments = await self._follow_book()
+            for experiment in experiments:
+                await self._judge(experiment)
+
+    async def _follow_book(self) -> Sequence[StoredExperiment]:
+        experiments = await self._book.running()
+        known = {each.experiment_id: each for each in self._fleet.state.experiments}
+        running = []
+        for each in experiments:
+            if each.definition.experiment_id in known:
+                running.append(known[each.definition.experiment_id])
+                continue
+            definition = each.definition
+            for model, version in (
+                (definition.control_model_name, definition.control_model_version),
+                (definition.treatment_model_name, definition.treatment_model_version),
+            ):
+                await self._fleet.load(await self._fleet.find(model, version))
+            running.append(await self._book.exposure(each))
+        await self._fleet.divide(running)
+        return experiments
+
+    async def _judge(self, experiment: StoredExperiment) -> None:
+        definition = experiment.definition
+        running = self._running(definition.experiment_id)
+        if self._now() >= experiment.started_at + timedelta(seconds=definition.duration_s):
+            look = await self._book.look(experiment, running.exposed_at, at_planned_end=True)
+            if not await self._apply(experiment, look.analysis):
+                await self._end(experiment, EndReason.DURATION, "ended", look.analysis)
+            return
+        if not definition.auto_apply and not definition.exposure_stages:
+            return
+        look = await self._book.look(experiment, running.exposed_at)
+        if not await self._apply(experiment, look.analysis):
+            await self._expose(experiment, running, look)
+
+    async def _apply(self, experiment: StoredExperiment, analysis: Analysis) -> bool:
+        """Carry out a verdict where that was asked for; return whether that ended it."""
+        definition = experiment.definition
+        action = analysis.recommendation.action
+        if not definition.auto_apply or action is Action.CONTINUE:
+            return False
+        if action is Action.ROLLBACK:
+            await self._end(experiment, EndReason.ROLLED_BACK, "rolled_back", analysis)
+            return True
+        reasons = " ".join(analysis.recommendation.reasons)
+        model, version = definition.treatment_model_name, definition.treatment_model_version
+        await self._promote(model, version, f"experiment {definition.experiment_id}", reasons)
+        await self._fleet.reload(model, version)
+        await self._end(experiment, EndReason.PROMOTED, "promoted", analysis)
+        return True
+
+    async def _expose(
+        self, experiment: StoredExperiment, running: RunningExperiment, look: Look
+    ) -> None:
+        """Give treatment the next share of the traffic where it has earned it."""
+        stage = Stage(
+            share=running.treatment_share,
+            age_s=(self._now() - running.exposed_at).total_seconds(),
+            treatment_predictions=look.treated,
+        )
+        share = next_share(
+            experiment.definition,
+            stage,
+            look.analysis.evidence,
+            look.analysis.recommendation,
+            breaker_closed=not await self._fleet.is_tripped(running.experiment_id),
+        )
+        if share == running.treatment_share:
+            return
+        now = self._now()
+        details = {"share": share, "before": running.treatment_share}
+        entry = HistoryEntry(time=now, action="exposed", details=details)
+        await self._book.note(running.experiment_id, entry)
+        exposed = running.model_copy(update={"treatment_share": share, "exposed_at": now})
+        await self._fleet.divide(
+            [
+                exposed if each.experiment_id == running.experiment_id else each
+                for each in self._fleet.state.experiments
+            ]
+        )
+
+    async def _end(
+        self,
+        experiment: StoredExperiment,
+        reason: EndReason,
+        action: str,
+        analysis: Analysis | None = None,
+    ) -> dict[str, Any]:
+        """Stop treatment's traffic first, then write the end down; return the final analysis."""
+        experiment_id = experiment.definition.experiment_id
+        if experiment.status is ExperimentStatus.COMPLETED:
+            return experiment.final_report or {}
+        await self._fleet.divide(
+            [each for each in self._fleet.state.experiments if each.experiment_id != experiment_id]
+        )
+        if analysis is None:
+            look = await self._book.look(experiment, self._now())
+            analysis = look.analysis
+        report = {**analysis.document, "status": ExperimentStatus.COMPLETED.value}
+        entry = HistoryEntry(time=self._now(), action=action, details={"analysis": report})
+        ended = await self._book.end(experiment_id, reason, report, entry)
+        logger.info("experiment %s has ended: %s", experiment_id, action)
+        return ended.final_report or report
+
+    def _running(self, experiment_id: str) -> RunningExperiment:
+        return next(
+            each for each in self._fleet.state.experiments if each.experiment_id == experiment_id
+        )
+
+
+def _check_arms(
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
+) -> None:
+    if control.input_shape != treatment.input_shape:
+        raise InvalidRequestError(
+            "treatment_model_version",
+            f"a version that takes windows of {control.input_shape} as control does",
+            f"one of {treatment.input_shape}",
+        )
+    names = {definition.control_model_name, definition.treatment_model_name}
+    if definition.auto_apply and len(names) > 1:
+        raise InvalidRequestError(
+            "auto_apply",
+            "control and treatment of one model, whose production version it can change",
+            f"{definition.control} and {definition.treatment}",
+        )
+
+
+def _with_dead_band(
+    definition: ExperimentDefinition, control: ModelMetadata
+) -> ExperimentDefinition:
+    """Return the definition with the model's own dead band, if none is given."""
+    declared = control.dataset_info.get("dead_band")
+    if "dead_band" in definition.model_fields_set or not isinstance(declared, int | float):
+        return definition
+    values = {**definition.model_dump(), "dead_band": float(declared)}
+    return ExperimentDefinition.model_validate(values)

@@ -1,0 +1,49 @@
+"""What the cluster exports as metrics, read as a Prometheus server would."""
+
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.cluster import Cluster
+
+EXPORT_PERIOD_S = 10.0
+"""How old the exported figures may be."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Runs of a version's model."""
+
+    requests: float = 0.0
+    """In all runs together."""
+    runs: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean batch."""
+        return self.requests / self.runs
+
+
+def batches(cluster: Cluster, application: str) -> dict[str, Batches]:
+    """Return the exported runs of one application, by replica; dead ones may be among them."""
+    with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
+        text = answer.read().decode()
+    found: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            figure = name.removeprefix("ray_serve_actual_batch_size_")
+            if figure in ("sum", "count") and labels.get("application") == application:
+                found.setdefault(labels["replica"], {})[figure] = value
+    return {replica: Batches(each["sum"], each["count"]) for replica, each in found.items()}
+
+
+def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:
+    """Return the runs of all replicas between two readings."""
+    fresh = Batches()
+    changes = [(each, before.get(replica, fresh)) for replica, each in after.items()]
+    return Batches(
+        sum(now.requests - then.requests for now, then in changes),
+        sum(now.runs - then.runs for now, then in changes),
+    )

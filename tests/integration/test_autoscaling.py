@@ -1,0 +1,105 @@
+"""The replicas of one version follow the load, on one node and on two."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.cluster import FAR_MARKER, Cluster
+from tests.integration.conftest import NAME, serving_args
+from tests.integration.load import load
+
+VERSION = f"{NAME}:1.0.0"
+AUTOSCALING = {
+    "min_replicas": 1,
+    "max_replicas": 3,
+    "target_ongoing_requests": 4,
+    "upscale_delay_s": 1,
+    "downscale_delay_s": 4,
+}
+
+
+def scaled(num_cpus):
+    return {
+        "model": NAME,
+        "version": "production",
+        "autoscaling": AUTOSCALING,
+        "num_cpus": num_cpus,
+    }
+
+
+async def serve(cluster, args, versions):
+    await asyncio.to_thread(cluster.deploy, args)
+    await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:{each}" for each in versions})
+
+
+@pytest.fixture
+async def scaling(cluster):
+    """The cluster with autoscaling of the version in production; afterwards it is as before."""
+    _production, *others = serving_args()["versions"]
+    versions = ("1.0.0", "1.1.0", "1.2.0")
+    try:
+        await serve(cluster, serving_args(versions=[scaled(num_cpus=0.1), *others]), versions)
+        yield cluster
+    finally:
+        await serve(cluster, serving_args(), versions)
+
+
+@pytest.fixture
+async def roomless(registry):
+    """A cluster of its own, whose one node has room for one replica of the only version."""
+    folder = Path(tempfile.mkdtemp(prefix="ts-"))
+    cluster = Cluster(folder)
+    shutil.copytree(registry.root, folder / "models", symlinks=True)
+    try:
+        await asyncio.to_thread(cluster.start)
+        await serve(cluster, serving_args(versions=[scaled(num_cpus=1.0)]), ["1.0.0"])
+        yield cluster
+    finally:
+        await asyncio.to_thread(cluster.stop)
+        shutil.rmtree(folder)
+
+
+async def test_replicas_come_with_the_load_and_go_with_it(scaling):
+    async with load(scaling.url, features(), concurrency=32) as busy:
+        await replicas(scaling, 3)
+
+    async with load(scaling.url, features(), concurrency=1, pause_s=0.2) as quiet:
+        await replicas(scaling, 1)
+
+    assert (busy.failures, quiet.failures) == ([], [])
+    assert set(busy.versions) == set(quiet.versions) == {"1.0.0"}
+
+
+@pytest.mark.nightly
+async def test_replicas_without_room_on_the_first_node_start_on_another(roomless):
+    """Each sets a whole core aside; the second node has only an empty folder for a registry."""
+    with roomless.far_node(num_cpus=2):
+        async with load(roomless.url, features(), concurrency=32) as busy:
+            found = await replicas(roomless, 3)
+            assert any(FAR_MARKER in each.environ() for each in found)
+            assert not all(FAR_MARKER in each.environ() for each in found)
+
+        async with load(roomless.url, features(), concurrency=1, pause_s=0.2) as quiet:
+            await replicas(roomless, 1)
+
+    assert (busy.failures, quiet.failures) == ([], [])
+
+
+async def replicas(cluster, count, timeout_s=60):
+    """Return the version's replicas once there are `count` of them."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        found = await asyncio.to_thread(cluster.replicas, VERSION)
+        if len(found) == count:
+            return found
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"{count} replicas expected, {len(found)} after {timeout_s} s")
+
+
+def features():
+    return [float(each) for each in np.random.default_rng(0).standard_normal(60 * 110)]

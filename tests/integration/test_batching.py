@@ -1,0 +1,104 @@
+"""Requests that are there together run as one batch, and nobody notices but the clock."""
+
+import asyncio
+import time
+
+import aiohttp
+import numpy as np
+import pytest
+
+from serve_app.client import ModelClient
+from tests.factories import SHAPE, batch_telling_onnx
+from tests.integration.conftest import NAME, serving_args
+from tests.integration.metrics import EXPORT_PERIOD_S, batches, since
+
+CALLERS = 32
+EACH = 20
+APPLICATION = f"trading-models:{NAME}:1.0.0"
+TELLER = "teller"
+MARKED = 2000.0
+"""First number of a window for which that model gives NaN."""
+
+
+@pytest.fixture
+async def client(cluster):
+    async with ModelClient(
+        cluster.url, raise_errors=True, timeout_s=20, batch_timeout_s=20
+    ) as client:
+        yield client
+
+
+async def test_batched_answers_equal_those_one_by_one(client, cluster):
+    """In FP32, and with a mean batch above 4, as the exported metric says."""
+    windows = np.random.default_rng(1).standard_normal((CALLERS, 60, 110)).astype(np.float32)
+    alone = [await client.predict("EURUSD", window) for window in windows]
+    await asyncio.sleep(EXPORT_PERIOD_S + 1)
+    before = batches(cluster, APPLICATION)
+
+    async def ask(index):
+        return [await client.predict("EURUSD", windows[index]) for _ in range(EACH)]
+
+    together = await asyncio.gather(*(ask(index) for index in range(CALLERS)))
+
+    for answers, one in zip(together, alone, strict=True):
+        for answer in answers:
+            assert answer["prediction"]["direction"] == one["prediction"]["direction"]
+            for key in ("confidence", "expected_return"):
+                assert answer["prediction"][key] == pytest.approx(one["prediction"][key], abs=1e-5)
+    assert (await exported_since(cluster, before, CALLERS * EACH)).mean > 4
+
+
+async def exported_since(cluster, before, requests):
+    """Return the runs after `before` once these requests are exported, and no others."""
+    deadline_s = time.monotonic() + 3 * EXPORT_PERIOD_S
+    seen = None
+    while time.monotonic() < deadline_s:
+        seen = since(before, batches(cluster, APPLICATION))
+        if seen.requests == requests:
+            return seen
+        await asyncio.sleep(1)
+    raise AssertionError(f"{requests} requests expected in the metric, {seen}")
+
+
+@pytest.fixture
+async def teller(cluster, registry, folder):
+    """A version whose expected_return is the size of the batch, and which waits for batch-mates."""
+    path = folder / "teller.onnx"
+    path.write_bytes(batch_telling_onnx())
+    await registry.register_model(TELLER, "1.0.0", path, "Teller", input_shape=SHAPE)
+    declared = serving_args()["versions"]
+    waiting = {
+        "model": TELLER,
+        "version": "1.0.0",
+        "batching": {"max_batch_size": 8, "batch_wait_timeout_s": 0.5},
+    }
+    loaded = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
+    try:
+        args = serving_args(versions=[*declared, waiting], default_model=NAME)
+        await asyncio.to_thread(cluster.deploy, args)
+        await asyncio.to_thread(cluster.wait_until_serving, {*loaded, f"{TELLER}:1.0.0"})
+        yield
+    finally:
+        await asyncio.to_thread(cluster.deploy, serving_args())
+        await asyncio.to_thread(cluster.wait_until_serving, loaded)
+        await registry.delete_model(TELLER, "1.0.0")
+
+
+async def test_a_bad_item_fails_alone(cluster, teller):
+    """Eight windows in one run: the one whose output is NaN is refused, the others are answered."""
+    windows = [np.full(SHAPE, float(number)).ravel().tolist() for number in range(8)]
+    windows[3][0] = MARKED
+
+    async def ask(session, features):
+        body = {"symbol": "EURUSD", "features": features}
+        named = {"model_name": TELLER, "model_version": "1.0.0"}
+        async with session.post(f"{cluster.url}/api/ml/predict", json={**body, **named}) as answer:
+            return answer.status, await answer.json()
+
+    async with aiohttp.ClientSession() as session:
+        answers = await asyncio.gather(*(ask(session, each) for each in windows))
+
+    assert [status for status, _ in answers] == [200, 200, 200, 500, 200, 200, 200, 200]
+    good = [answer for status, answer in answers if status == 200]
+    assert {answer["prediction"]["expected_return"] for answer in good} == {8.0}
+    assert "NaN" in answers[3][1]["error"]["message"]

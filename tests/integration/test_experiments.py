@@ -1,0 +1,228 @@
+"""Experiments on a real cluster: a bot that reports outcomes, verdicts, and deaths in between."""
+
+import asyncio
+import math
+import signal
+import time
+import uuid
+from collections import Counter
+
+import pytest
+
+from registry import ModelStage
+from serve_app.client import ModelClient
+from serve_app.errors import ServerRejectedError
+from tests.integration.conftest import NAME
+
+WINDOW = [0.25 * (i % 7 - 3) for i in range(6600)]
+RIGHT = {0: 0.0, 1: 0.01, 2: -0.01}
+"""A market return that makes a direction right, and one that makes it wrong."""
+WRONG = {0: 0.01, 1: -0.01, 2: 0.01}
+
+
+@pytest.fixture
+async def client(cluster):
+    async with ModelClient(
+        cluster.url, raise_errors=True, timeout_s=30, command_timeout_s=90
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def experiment(client):
+    """The name of an experiment that is stopped in the end, whatever became of it."""
+    name = f"e-{uuid.uuid4().hex[:8]}"
+    yield name
+    try:
+        await client.stop_ab_test(name)
+    except ServerRejectedError as error:
+        if error.code != "no_such_experiment":
+            raise
+
+
+async def create(client, name, treatment="1.1.0", traffic_split=0.5, **settings):
+    assert await client.create_ab_test(
+        name, NAME, "1.0.0", NAME, treatment, traffic_split=traffic_split, **settings
+    )
+
+
+async def trade(client, market, seconds=math.inf, concurrency=4, done=None):
+    """Ask and report the outcome until it is done; return what was answered and acknowledged.
+
+    Args:
+        market: from an answer to the market's return after it.
+    """
+    answers, acknowledged = [], {}
+    ends_s = time.monotonic() + seconds
+
+    async def bot():
+        while time.monotonic() < ends_s and not (done and done.is_set()):
+            answer = await client.predict("EURUSD", WINDOW)
+            answers.append(answer)
+            outcome = market(answer)
+            if outcome is not None and await client.record_outcome(
+                answer["prediction_id"], outcome
+            ):
+                acknowledged[answer["prediction_id"]] = outcome
+
+    await asyncio.gather(*(bot() for _ in range(concurrency)))
+    return answers, acknowledged
+
+
+def favours(variant):
+    """Return a market in which one arm is always right and the other never."""
+
+    def market(answer):
+        direction = answer["prediction"]["direction"]
+        return (RIGHT if answer["variant"] == variant else WRONG)[direction]
+
+    return market
+
+
+async def traded_to_its_end(client, name, market, seconds=90):
+    """Trade until the experiment ends by itself; return the answers and its final analysis."""
+    done = asyncio.Event()
+    trading = asyncio.create_task(trade(client, market, done=done))
+    deadline_s = time.monotonic() + seconds
+    try:
+        while (analysis := await client.get_ab_test_analysis(name))["status"] != "completed":
+            assert time.monotonic() < deadline_s, analysis["recommendation"]
+            await asyncio.sleep(0.5)
+    finally:
+        done.set()
+        answers, _ = await trading
+    return answers, analysis
+
+
+async def test_an_experiment_from_its_creation_to_its_final_analysis(client, experiment):
+    await create(client, experiment)
+    assert (await client.predict("EURUSD", WINDOW, model_version="1.1.0"))["variant"] is None
+    answers, acknowledged = await trade(client, favours("treatment"), seconds=4)
+    seen = Counter(each["variant"] for each in answers)
+    assert set(seen) == {"control", "treatment"}
+    assert {each["variant"]: each["model_version"] for each in answers} == {
+        "control": "1.0.0",
+        "treatment": "1.1.0",
+    }
+    analysis = await client.get_ab_test_analysis(experiment)
+    for arm, accuracy in (("control", 0.0), ("treatment", 1.0)):
+        assert analysis[arm]["samples"] == analysis[arm]["labelled"] == seen[arm]
+        assert analysis[arm]["accuracy"] == accuracy
+        assert analysis[arm]["error_rate"] == 0
+    assert len(acknowledged) == sum(seen.values())
+    assert analysis["sample_ratio"]["healthy"]
+    assert [each["status"] for each in await client.list_ab_tests()][-1] == "running"
+    final = await client.stop_ab_test(experiment)
+    assert final["status"] == "completed"
+    assert final["control"]["labelled"] == seen["control"]
+    assert (await client.predict("EURUSD", WINDOW))["variant"] is None
+
+
+async def test_outcomes_late_doubled_contradicting_and_unknown(client, experiment):
+    await create(client, experiment)
+    answer = await client.predict("EURUSD", WINDOW)
+    prediction_id = answer["prediction_id"]
+    assert await client.record_outcome(prediction_id, 0.01)
+    assert await client.record_outcome(prediction_id, 0.01)
+    with pytest.raises(ServerRejectedError, match="409 outcome_conflict"):
+        await client.record_outcome(prediction_id, 0.02)
+    with pytest.raises(ServerRejectedError, match="404 unknown_prediction"):
+        await client.record_outcome("never-asked", 0.01)
+    listed = await client.record_outcomes([(prediction_id, 0.01), ("never-asked", 0.0)])
+    assert (listed["accepted"], listed["duplicates"], listed["unknown"]) == (
+        0,
+        1,
+        ["never-asked"],
+    )
+    final = await client.stop_ab_test(experiment)
+    assert sum(final[arm]["labelled"] for arm in ("control", "treatment")) == 1
+
+
+async def test_what_cannot_be_an_experiment_is_refused_with_the_reason(client, experiment):
+    await create(client, experiment)
+    refusals = {
+        "409 experiment_conflict": {"name": experiment},
+        "is running on model": {"name": "another"},
+        "404 not_registered": {"name": "another", "treatment": "9.9.9"},
+        "422 invalid_request": {"name": "another", "traffic_split": 1.5},
+    }
+    for words, fields in refusals.items():
+        with pytest.raises(ServerRejectedError, match=words):
+            await create(client, **fields)
+    with pytest.raises(ServerRejectedError, match="404 no_such_experiment"):
+        await client.get_ab_test_analysis("never-begun")
+
+
+async def test_a_losing_treatment_is_rolled_back_by_itself(client, experiment):
+    await create(client, experiment, auto_apply=True, min_samples=20, horizon_s=0.1)
+    _, final = await traded_to_its_end(client, experiment, favours("control"))
+    assert final["recommendation"]["action"] == "rollback"
+    assert (await client.predict("EURUSD", WINDOW))["variant"] is None
+    stages = {each["version"]: each["stage"] for each in await client.list_models()}
+    assert stages["1.0.0"] == "Production"
+
+
+async def test_a_winning_treatment_is_promoted_under_a_bots_feet(
+    cluster, client, experiment, registry
+):
+    try:
+        await create(
+            client,
+            experiment,
+            auto_apply=True,
+            min_samples=20,
+            horizon_s=0.1,
+            max_latency_degradation_ms=500,
+            max_error_rate_increase=0.2,
+        )
+        answers, final = await traded_to_its_end(client, experiment, favours("treatment"))
+        assert final["recommendation"]["action"] == "promote", final["recommendation"]
+        answer = await client.predict("EURUSD", WINDOW)
+        assert (answer["variant"], answer["model_version"]) == (None, "1.1.0")
+        history = await registry.history(NAME)
+        assert history[-1].by == f"experiment {experiment}"
+        assert all("prediction" in each for each in answers)
+    finally:
+        await registry.promote_to_production(NAME, "1.0.0")
+        await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
+        await client.reload_model(NAME)
+        await client.reload_model(NAME, "staging")
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
+    cluster, client, experiment, mirrored
+):
+    """The log, the fleet and the registry actor die under a bot that reports outcomes."""
+    mode = {"mode": "mirror"} if mirrored else {"assignment": "unit_id"}
+    await create(client, experiment, **mode)
+    trading = asyncio.create_task(trade(client, lambda answer: 0.01, seconds=12, concurrency=2))
+    for victim in ("ray::ExperimentLogActor", "ray::ServeReplica:trading-models:Fleet"):
+        await asyncio.sleep(3)
+        for process in await asyncio.to_thread(cluster.find, victim):
+            process.send_signal(signal.SIGKILL)
+    answers, acknowledged = await trading
+    assert len(acknowledged) == len(answers) > 20
+    assert all(each["variant"] in ("control", "treatment") for each in answers)
+    analysis = await client.get_ab_test_analysis(experiment)
+    labelled = {arm: analysis[arm]["labelled"] for arm in ("control", "treatment")}
+    if mirrored:
+        assert labelled == {"control": len(acknowledged), "treatment": len(acknowledged)}
+    else:
+        assert sum(labelled.values()) == len(acknowledged)
+
+
+async def test_a_unit_stays_in_its_arm_whatever_dies(cluster, client, experiment):
+    await create(client, experiment, assignment="unit_id")
+
+    async def arms():
+        answers = [
+            await client.predict("EURUSD", WINDOW, unit_id=f"bot-{unit}") for unit in range(30)
+        ]
+        return [each["variant"] for each in answers]
+
+    before = await arms()
+    assert set(before) == {"control", "treatment"}
+    (router,) = await asyncio.to_thread(cluster.replicas, "Router")
+    router.send_signal(signal.SIGKILL)
+    assert await arms() == before
