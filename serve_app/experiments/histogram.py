@@ -38,3 +38,8 @@ def quantile_ms(bins: Mapping[int, int], q: float) -> float | None:
         if passed >= rank:
             return SMALLEST_MS * 2 * _GAMMA**index / (_GAMMA + 1)
     return None
+
+
+def upper_end_ms(index: int) -> float:
+    """Return the largest latency that a bin holds, in ms."""
+    return SMALLEST_MS * _GAMMA**index

@@ -1,0 +1,139 @@
+"""Figures as inline SVG: the same figure gives the same text, and the page sets its colours.
+
+Text stays text, so that it is read aloud, searched and printed in the page's own typeface.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from threading import Lock
+
+from markupsafe import Markup
+from matplotlib import dates, style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the arms also differ in
+# dashes. The page replaces each colour by its own, lighter in the dark.
+CONTROL = "#0072b2"
+TREATMENT = "#d55e00"
+GOOD = "#00785a"
+INK = "#1d2430"
+MUTED = "#5c6675"
+LINE = "#d9dee6"
+
+_VARIABLES = {
+    CONTROL: "--control",
+    TREATMENT: "--treatment",
+    GOOD: "--good",
+    INK: "--ink",
+    MUTED: "--muted",
+    LINE: "--line",
+}
+
+Dashes = str | tuple[float, tuple[float, ...]]
+"""A line's dashes as matplotlib takes them: offset, then lengths of dash and gap in points."""
+
+SOLID: Dashes = "solid"
+DASHED: Dashes = (0, (5, 2))
+DOTTED: Dashes = (0, (1, 1.5))
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titlecolor": INK,
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "savefig.facecolor": "none",
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+
+_alone = Lock()
+"""Matplotlib's settings belong to the process; one figure at a time changes and restores them."""
+
+WIDTH, HEIGHT = 9.2, 3.7
+"""Of a figure, in inches; the page scales it to its width."""
+
+
+def draw(name: str, paint: Callable[[Figure], None]) -> Markup:
+    """Return a figure as an SVG element.
+
+    Args:
+        name: tells the figure's ids from those of others on the page.
+        paint: draws onto the empty figure.
+    """
+    written = io.StringIO()
+    with _alone, style.context(["default", {**_SETTINGS, "svg.hashsalt": name}]):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        paint(figure)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", metadata=nothing)
+    return Markup(_inline(written.getvalue(), name))  # noqa: S704 - matplotlib escapes its text
+
+
+def _inline(svg: str, name: str) -> str:
+    """Return the SVG as part of an HTML page: no prologue, no namespaces, ids of its own."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r' (xmlns(:\w+)?|width|height|version)="[^"]*"', "", svg, count=5)
+    svg = svg.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")
+    svg = svg.replace('xlink:href="#', f'href="#{name}-')
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f": {colour}", f": var({variable})")
+    return svg.replace("<svg", '<svg aria-hidden="true"', 1)
+
+
+def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
+    """Let the horizontal axis run from start to end, in UTC."""
+    axes.set_xlim(dates.date2num(start), dates.date2num(end))
+    locator = dates.AutoDateLocator(tz=UTC, minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        dates.ConciseDateFormatter(
+            locator,
+            tz=UTC,
+            formats=["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
+            zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+            show_offset=False,
+        )
+    )
+    axes.set_xlabel(f"Time (UTC), from {start.day} {start:%b %Y}")
+
+
+def legend_above(axes: Axes) -> None:
+    """Put the legend above the axes, where it hides nothing."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.2, borderpad=0.2
+    )
+
+
+def numbers(times: Sequence[datetime]) -> list[float]:
+    """Return times as the time axis counts them."""
+    return [float(dates.date2num(each)) for each in times]
+
+
+def percent_axis(axes: Axes, *, signed: bool) -> None:
+    """Label the vertical axis, which holds fractions, in per cent."""
+    form = "{:+.6g}%" if signed else "{:.6g}%"
+
+    def label(value: float, _: int | None) -> str:
+        # A tick beside 0 may be off by rounding.
+        text = form.format(round(100 * value, 9) + 0.0)
+        return ("0%" if text == "+0%" else text).replace("-", "\N{MINUS SIGN}")
+
+    axes.yaxis.set_major_formatter(FuncFormatter(label))

@@ -1,0 +1,149 @@
+"""Puts the report together: analysis, words and plots into one page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.report import plots, wording
+from serve_app.experiments.report.course import moments, profits
+from serve_app.experiments.report.figures import checks, figures, tiles
+from serve_app.experiments.report.verdict import verdict
+from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from serve_app.experiments.summary import ArmSummary
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,  # whatever the name of the template
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+HAPPENED = {
+    "created": "Created",
+    "exposed": "Treatment's share of the traffic changed",
+    "promoted": "Treatment promoted",
+    "rolled_back": "Treatment rolled back",
+    "stopped": "Stopped by hand",
+    "ended": "Planned end reached",
+}
+"""The history's actions in words; any other is shown as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the history."""
+
+    time: str
+    what: str
+    notes: tuple[str, ...]
+    data: str
+    """Everything that was noted, as JSON; empty without any."""
+
+
+def render_page(
+    experiment: StoredExperiment,
+    history: Sequence[HistoryEntry],
+    blocks: Sequence[Block],
+    now: datetime,
+    units: tuple[int, int] | None,
+) -> str:
+    """Return the report, see `serve_app.experiments.report.render_report`."""
+    definition, started_at = experiment.definition, experiment.started_at
+    clock = BlockClock.of(definition, started_at)
+    present = analyse(definition, clock, blocks, status=experiment.status, units=units).document
+    document = present if experiment.final_report is None else experiment.final_report
+    bounds = document["statistical_significance"]["interval"]
+    course = moments(definition, clock, blocks)
+    control = ArmSummary().merge(*(each.control for each in blocks))
+    treatment = ArmSummary().merge(*(each.treatment for each in blocks))
+    return _TEMPLATES.get_template("page.html.jinja").render(
+        words=wording,
+        made=wording.moment(now),
+        experiment=experiment,
+        definition=definition,
+        document=document,
+        verdict=verdict(experiment, document, now),
+        tiles=tiles(definition, document),
+        progress=_progress(experiment, document, now),
+        how_split=wording.how_split(definition),
+        figures=figures(definition, document),
+        checks=checks(definition, document),
+        arrived_later=_labelled(present) - _labelled(document),
+        effect=plots.effect_over_time(
+            definition, course, started_at, None if bounds is None else (bounds[0], bounds[1])
+        ),
+        profit=plots.profit_over_time(*profits(started_at, blocks), course, started_at),
+        latency=plots.latencies(control, treatment),
+        share=plots.share_over_time(course, started_at),
+        has_slack=any(each.share_slack is not None for each in course),
+        events=[_event(each) for each in history],
+    )
+
+
+def _labelled(document: Mapping[str, Any]) -> int:
+    return int(document["control"]["labelled"] + document["treatment"]["labelled"])
+
+
+def _progress(
+    experiment: StoredExperiment, document: Mapping[str, Any], now: datetime
+) -> list[tuple[str, str, float]]:
+    """Return (name, what was reached of what, share reached) of what an experiment waits for."""
+    definition = experiment.definition
+    age_s = ((experiment.ended_at or now) - experiment.started_at).total_seconds()
+    fewest = min(document["control"]["labelled"], document["treatment"]["labelled"])
+    planned = document["statistical_significance"]["planned_samples"]
+    steps = (
+        (
+            "Time",
+            f"{wording.duration(age_s)} of {wording.duration(definition.duration_s)} planned",
+            age_s / definition.duration_s,
+        ),
+        (
+            "Outcomes for each version",
+            f"{fewest:,} so far, {definition.min_samples:,} needed for any verdict on quality",
+            fewest / definition.min_samples,
+        ),
+        (
+            "Outcomes to be conclusive",
+            f"{fewest:,} so far, some {planned:,} usually needed to prove the improvement asked "
+            f"for",
+            fewest / planned,
+        ),
+    )
+    return [(name, text, min(1.0, max(0.0, share))) for name, text, share in steps]
+
+
+def _event(entry: HistoryEntry) -> Event:
+    what = HAPPENED.get(entry.action, entry.action.replace("_", " ").capitalize())
+    notes = [
+        f"{name.replace('_', ' ')}: {_noted(name, value)}"
+        for name, value in entry.details.items()
+        if isinstance(value, str | int | float | bool)
+    ]
+    notes += _reasons(entry.details)
+    data = json.dumps(entry.details, indent=2, ensure_ascii=False) if entry.details else ""
+    return Event(wording.moment(entry.time), what, tuple(notes), data)
+
+
+def _noted(name: str, value: object) -> str:
+    """Return a detail as text; the shares of an exposure in per cent."""
+    if name in ("share", "before") and isinstance(value, float):
+        return wording.percent(value, 0 if value >= 0.1 else 1)
+    return str(value)
+
+
+def _reasons(details: Mapping[str, Any]) -> list[str]:
+    """Return the reasons of the analysis that was noted, wherever it is."""
+    for each in (details, *details.values()):
+        advice = each.get("recommendation") if isinstance(each, Mapping) else None
+        if isinstance(advice, Mapping) and isinstance(advice.get("reasons"), list):
+            return [str(reason) for reason in advice["reasons"]]
+    return []

@@ -1,0 +1,271 @@
+"""The report's four plots."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.histogram import quantile_ms, upper_end_ms
+from serve_app.experiments.report import drawing
+from serve_app.experiments.report.course import Moment, Profit
+from serve_app.experiments.report.drawing import (
+    CONTROL,
+    DASHED,
+    DOTTED,
+    GOOD,
+    INK,
+    MUTED,
+    SOLID,
+    TREATMENT,
+)
+from serve_app.experiments.summary import ArmSummary
+
+MOST_BARS = 60
+FEWEST_BINS_PER_BAR = 3
+"""A bin is 2 % wide: bars of single ones would be ragged."""
+
+CLOSE = 0.09
+"""Part of the vertical axis below which two labels would overlap."""
+
+
+def effect_over_time(
+    definition: ExperimentDefinition,
+    course: Sequence[Moment],
+    started_at: datetime,
+    final_interval: tuple[float, float] | None,
+) -> Markup | None:
+    """Return the difference in accuracy with its interval; None while it cannot be judged.
+
+    Args:
+        definition: for the improvement asked for.
+        course: the moments, in order of time.
+        started_at: where the axis begins.
+        final_interval: of the analysis that the report shows, drawn as a bar at the end.
+    """
+    known = [
+        (each.time, each.difference, each.interval)
+        for each in course
+        if each.difference is not None and each.interval is not None
+    ]
+    if not known:
+        return None
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        times = drawing.numbers([time for time, _, _ in known])
+        values = [value for _, value, _ in known]
+        lows = [low for _, _, (low, _) in known]
+        highs = [high for _, _, (_, high) in known]
+        axes.fill_between(
+            times,
+            lows,
+            highs,
+            color=TREATMENT,
+            alpha=0.18,
+            linewidth=0,
+            label="where the truth may lie",
+        )
+        marker = "o" if len(known) == 1 else ""
+        axes.plot(
+            times, values, color=TREATMENT, linewidth=2, marker=marker, label="measured so far"
+        )
+        low, high = final_interval or (lows[-1], highs[-1])
+        axes.vlines(times[-1], low, high, color=TREATMENT, linewidth=3)
+        drawing.time_axis(axes, *_span(started_at, course))
+        axes.set_ylim(_effect_limits(definition, values, lows, highs))
+        _marked(axes, definition)
+        drawing.percent_axis(axes, signed=True)
+        axes.set_ylabel("Treatment's accuracy minus control's\n(percentage points)")
+        drawing.legend_above(axes)
+
+    return drawing.draw("effect", paint)
+
+
+def profit_over_time(
+    control: Profit, treatment: Profit, course: Sequence[Moment], started_at: datetime
+) -> Markup | None:
+    """Return both arms' sums of returns, over time and over predictions; None without outcomes."""
+    arms = [
+        (control, CONTROL, DASHED, "control"),
+        (treatment, TREATMENT, SOLID, "treatment"),
+    ]
+    if not any(arm.labelled[-1] for arm, *_ in arms):
+        return None
+
+    def paint(figure: Figure) -> None:
+        over_time, by_count = figure.subplots(1, 2)
+        counts = [float(arm.labelled[-1]) for arm, *_ in arms]
+        most = min(counts) or max(counts)
+        for arm, colour, dashes, name in arms:
+            look = {"color": colour, "linestyle": dashes, "linewidth": 1.8, "label": name}
+            over_time.plot(drawing.numbers(arm.times), arm.total, **look)
+            seen = arm.labelled <= most
+            by_count.plot(arm.labelled[seen], arm.total[seen], **look)
+        drawing.time_axis(over_time, *_span(started_at, course))
+        over_time.set_title("As it happened")
+        over_time.set_ylabel("Profit and loss so far\n(% of one stake)")
+        by_count.set_title("At equal numbers of predictions")
+        by_count.set_xlabel("Predictions of that version with an outcome")
+        by_count.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        by_count.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        by_count.set_xlim(0, max(1.0, 1.02 * most))
+        for axes in (over_time, by_count):
+            axes.axhline(0, color=INK, linewidth=0.9)
+            drawing.percent_axis(axes, signed=True)
+        over_time.legend(loc="best")
+
+    return drawing.draw("profit", paint)
+
+
+def latencies(control: ArmSummary, treatment: ArmSummary) -> Markup | None:
+    """Return how both arms' latencies are distributed; None without an answer."""
+    bins = sorted({*control.latency_bins, *treatment.latency_bins})
+    if not bins:
+        return None
+    first, last = bins[0], bins[-1]
+    width = max(FEWEST_BINS_PER_BAR, math.ceil((last - first + 1) / MOST_BARS))
+    bars = (last - first) // width + 1
+    edges = [upper_end_ms(first - 1 + width * bar) for bar in range(bars + 1)]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for arm, colour, dashes, name in (
+            (control, CONTROL, DASHED, "control"),
+            (treatment, TREATMENT, SOLID, "treatment"),
+        ):
+            p95_ms = quantile_ms(arm.latency_bins, 0.95)
+            if p95_ms is None:
+                continue
+            heights = _heights(arm.latency_bins, first, width, bars)
+            axes.stairs(heights, edges, fill=True, color=colour, alpha=0.16)
+            axes.stairs(heights, edges, color=colour, linewidth=1.6, linestyle=dashes, label=name)
+            axes.axvline(
+                p95_ms,
+                color=colour,
+                linewidth=1.2,
+                linestyle=DOTTED,
+                label=f"95% within {p95_ms:,.3g} ms",
+            )
+        axes.set_xscale("log")
+        _latency_limits(axes, edges[0], edges[-1])
+        axes.set_ylim(bottom=0)
+        drawing.percent_axis(axes, signed=False)
+        axes.set_ylabel("Share of the version's answers\n(% per bar)")
+        axes.set_xlabel("Time to answer (ms; each step to the right multiplies)")
+        axes.legend(loc="best")
+
+    return drawing.draw("latency", paint)
+
+
+def share_over_time(course: Sequence[Moment], started_at: datetime) -> Markup | None:
+    """Return treatment's share of the predictions against the intended one; None without any."""
+    known = [(each, each.treatment_share) for each in course if each.treatment_share is not None]
+    if not known:
+        return None
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        times = drawing.numbers([each.time for each, _ in known])
+        shares = [share for _, share in known]
+        expected = [each.expected_share for each, _ in known]
+        slacks = [each.share_slack or 0.0 for each, _ in known]
+        if any(slacks):
+            axes.fill_between(
+                times,
+                [max(0.0, share - slack) for share, slack in zip(expected, slacks, strict=True)],
+                [min(1.0, share + slack) for share, slack in zip(expected, slacks, strict=True)],
+                color=MUTED,
+                alpha=0.18,
+                linewidth=0,
+                label="still in order",
+            )
+        marker = "o" if len(known) == 1 else ""
+        axes.plot(times, expected, color=INK, linestyle=DASHED, linewidth=1.4, label="intended")
+        axes.plot(
+            times, shares, color=TREATMENT, linewidth=2, marker=marker, label="really received"
+        )
+        later = slice(len(known) // 3, None)
+        strays = [abs(s - e) for s, e in zip(shares[later], expected[later], strict=True)]
+        room = max(0.005, 1.5 * max(strays), 2.0 * max(slacks[later]))
+        axes.set_ylim(max(0.0, min(expected) - room), min(1.0, max(expected) + room))
+        drawing.time_axis(axes, *_span(started_at, course))
+        drawing.percent_axis(axes, signed=False)
+        axes.set_ylabel("Treatment's share of all predictions\n(% so far)")
+        drawing.legend_above(axes)
+
+    return drawing.draw("share", paint)
+
+
+def _span(started_at: datetime, course: Sequence[Moment]) -> tuple[datetime, datetime]:
+    """Return the beginning and end of the time axis; never empty."""
+    start = min([started_at, *(each.time for each in course)])
+    end = max([started_at, *(each.time for each in course)])
+    room = max((end - start) / 50, timedelta(seconds=5))
+    return start, end + room
+
+
+def _effect_limits(
+    definition: ExperimentDefinition,
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+) -> tuple[float, float]:
+    """Return limits that show the later half: the early intervals are far too wide to be seen."""
+    later = slice(len(values) // 2, None)
+    low = min(0.0, *values[later], *lows[later])
+    high = max(definition.min_accuracy_improvement, *values[later], *highs[later])
+    room = 0.12 * max(high - low, 1e-3)
+    return max(-1.05, low - room), min(1.05, high + room)
+
+
+def _marked(axes: Axes, definition: ExperimentDefinition) -> None:
+    """Draw what the difference is held against, and say it beside the axis."""
+    low, high = axes.get_ylim()
+    wanted, drop = definition.min_accuracy_improvement, -definition.max_accuracy_drop
+    marks = [(0.0, INK, SOLID, "no difference", "top")]
+    if wanted:
+        marks.append((wanted, GOOD, DASHED, "asked for", "bottom"))
+    if low < drop < -CLOSE * (high - low):
+        marks.append((drop, INK, DASHED, "worst allowed", "center"))
+    for value, colour, dashes, text, side in marks:
+        axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.1)
+        axes.annotate(
+            text,
+            (1.0, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va=side,
+            color=colour,
+            fontsize=9.5,
+        )
+    for height, side, text in (
+        (0.98, "top", "\N{UPWARDS ARROW} treatment is better"),
+        (0.02, "bottom", "\N{DOWNWARDS ARROW} treatment is worse"),
+    ):
+        axes.text(0.01, height, text, transform=axes.transAxes, va=side, color=MUTED, fontsize=9.5)
+
+
+def _heights(bins: Mapping[int, int], first: int, width: int, bars: int) -> list[float]:
+    """Return the share of the latencies in each bar."""
+    total = sum(bins.values())
+    counts = [0] * bars
+    for index, count in bins.items():
+        counts[(index - first) // width] += count
+    return [count / total for count in counts]
+
+
+def _latency_limits(axes: Axes, low_ms: float, high_ms: float) -> None:
+    """Set limits at least a factor of 4 apart, so that there is always a labelled tick."""
+    room = max(1.15, math.sqrt(4 * low_ms / high_ms) if high_ms < 4 * low_ms else 1.15)
+    low_ms, high_ms = low_ms / room, high_ms * room
+    axes.set_xlim(low_ms, high_ms)
+    few = math.log10(high_ms / low_ms) < 3
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=14))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))

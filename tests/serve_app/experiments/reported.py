@@ -1,0 +1,120 @@
+"""Simulated experiments as the store keeps them, to report on."""
+
+from datetime import timedelta
+
+import numpy as np
+
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.definition import EndReason, ExperimentStatus
+from serve_app.experiments.records import BUY, SELL, Outcome, Variant
+from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from tests.serve_app.experiments.factories import START, definition, prediction
+
+HALF = {"control_traffic": 0.5, "treatment_traffic": 0.5}
+CREATED = HistoryEntry(time=START, action="created", details={})
+
+
+def running(**changes):
+    """A running experiment; by default half and half, positions held for ten minutes."""
+    return StoredExperiment(
+        definition=definition(**{**HALF, "horizon_s": 600.0, **changes}),
+        status=ExperimentStatus.RUNNING,
+        started_at=START,
+        ended_at=None,
+        end_reason=None,
+        final_report=None,
+    )
+
+
+def ended(experiment, blocks, reason, after):
+    """The experiment after its end, with the analysis made there."""
+    clock = BlockClock.of(experiment.definition, START)
+    final = analyse(
+        experiment.definition,
+        clock,
+        blocks,
+        status=ExperimentStatus.COMPLETED,
+        at_planned_end=reason is EndReason.DURATION,
+    )
+    return StoredExperiment(
+        definition=experiment.definition,
+        status=ExperimentStatus.COMPLETED,
+        started_at=START,
+        ended_at=START + after,
+        end_reason=reason,
+        final_report=dict(final.document),
+    )
+
+
+def simulate(
+    experiment,
+    seed,
+    count,
+    *,
+    over=timedelta(hours=12),
+    accuracy=(0.52, 0.52),
+    latency_ms=(2.0, 2.1),
+    error_rate=(0.001, 0.001),
+    lost=(0.0, 0.0),
+    share=None,
+    labelled=1.0,
+):
+    """The blocks of `count` requests, evenly over a time.
+
+    Args:
+        experiment: who answers what.
+        accuracy, latency_ms, error_rate: of control and treatment.
+        lost: share of each arm's predictions that are never recorded.
+        share: treatment's share by part of the time passed; by default the one intended.
+        labelled: share of the predictions that get an outcome.
+    """
+    made, generator = experiment.definition, np.random.default_rng(seed)
+    clock = BlockClock.of(made, START)
+    mirrored = made.mode == "mirror"
+    blocks = {}
+    for number in range(count):
+        part = number / count
+        second = part * over.total_seconds()
+        chance = made.treatment_traffic if share is None else share(part)
+        treated = generator.random() < chance
+        arms = (False, True) if mirrored else (treated,)
+        market = float(0.001 * generator.standard_normal())
+        has_outcome = generator.random() < labelled
+        records = {}
+        for treatment in arms:
+            if generator.random() < lost[treatment]:
+                continue
+            right = generator.random() < accuracy[treatment]
+            failed = generator.random() < error_rate[treatment]
+            record = prediction(
+                second,
+                variant=Variant.TREATMENT if treatment else Variant.CONTROL,
+                treatment_share=None if mirrored else chance,
+                direction=None if failed else (BUY if right == (market > 0) else SELL),
+                latency_ms=float(latency_ms[treatment] * generator.lognormal(0.0, 0.35)),
+                mirrored=mirrored,
+                **({"error": "prediction_failed"} if failed else {}),
+            )
+            records[treatment] = record
+            key = clock.block(record.time)
+            block = blocks.setdefault(key, Block(block=key))
+            arm = block.treatment if treatment else block.control
+            arm.add_prediction(record)
+            if has_outcome:
+                arm.add_outcome(record, _outcome(market, second), made.dead_band)
+        if mirrored and len(records) == 2:
+            block.pairs.add_predictions(records[False], records[True])
+            if has_outcome:
+                block.pairs.add_outcome(
+                    records[False], records[True], _outcome(market, second), made.dead_band
+                )
+    return list(blocks.values())
+
+
+def _outcome(market_return, second):
+    return Outcome(
+        prediction_id="p",
+        market_return=market_return,
+        time=START + timedelta(seconds=second + 600),
+    )
