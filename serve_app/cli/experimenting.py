@@ -1,5 +1,7 @@
 """The commands about experiments: `modelctl experiment …`, over HTTP as a bot does."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -77,6 +79,41 @@ def stop(experiment: Experiment, url: Url = DEFAULT_SERVER_URL, as_json: AsJson 
         return _given(await client.stop_ab_test(experiment))
 
     _report(ask_server(url, end), as_json)
+
+
+@app.command()
+def report(
+    experiment: Experiment,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; EXPERIMENT.html by default.")
+    ] = None,
+    url: Url = DEFAULT_SERVER_URL,
+) -> None:
+    """Write a page about an experiment that needs no statistics to read."""
+    # It draws, which a machine that only asks need not be able to.
+    from serve_app.experiments.evidence import ExperimentEvidence
+    from serve_app.experiments.report import render_report
+    from serve_app.experiments.store.errors import MissingPackageError
+
+    async def gather(client: ModelClient) -> dict[str, Any]:
+        return _given(await client.get_ab_test_evidence(experiment))
+
+    document = ask_server(url, gather)
+    try:
+        evidence = ExperimentEvidence.from_document(document)
+        page = render_report(
+            evidence.experiment, evidence.history, evidence.blocks, datetime.now(UTC)
+        )
+        path = output or Path(f"{evidence.experiment.definition.experiment_id}.html")
+        path.write_text(page, encoding="utf-8")
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"the server's release and this one do not fit: {error!r}"
+        typer.echo(f"error: {problem}; use the server's own modelctl", err=True)
+        raise typer.Exit(1) from error
+    except (MissingPackageError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{path} is written")
 
 
 def _given(answer: dict[str, Any] | None) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import json
 
+import orjson
 import pytest
 
+from tests.serve_app.experiments.test_evidence import evidence
 from tests.serve_app.fake_server import CREATE, EXPERIMENTS, Reply, error
 from tests.serve_app.test_cli_asking import modelctl
 
@@ -83,3 +85,26 @@ async def test_show_and_stop_tell_both_arms_and_why(server, command, path):
     assert shown.stdout.endswith("running: continue\n  Not enough labelled predictions.\n")
     told = await modelctl("experiment", command, "a_b", "--url", server.url, "--json")
     assert json.loads(told.stdout) == ANALYSIS
+
+
+async def test_a_report_is_a_page_of_its_own(server, tmp_path):
+    document = orjson.loads(orjson.dumps(evidence(ended=True).to_document()))
+    document["experiment"]["final_report"] = None
+    document["experiment"] |= {"status": "running", "ended_at": None, "end_reason": None}
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply(document))
+    page = tmp_path / "page.html"
+    done = await modelctl("experiment", "report", "a_b", "--output", str(page), "--url", server.url)
+    assert (done.exit_code, done.stdout) == (0, f"{page} is written\n"), done.stderr
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "m:1.1.0" in page.read_text()
+
+
+async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tmp_path):
+    document = orjson.loads(orjson.dumps(evidence(ended=False).to_document()))
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply(document))
+    nowhere = tmp_path / "absent" / "page.html"
+    done = await modelctl("experiment", "report", "a_b", "-o", str(nowhere), "--url", server.url)
+    assert (done.exit_code, "No such file" in done.stderr) == (1, True)
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply({"blocks": []}))
+    done = await modelctl("experiment", "report", "a_b", "--url", server.url)
+    assert (done.exit_code, "do not fit" in done.stderr) == (1, True)
