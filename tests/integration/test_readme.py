@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 
 import yaml
 
@@ -83,6 +84,27 @@ def test_a_promotion_is_followed_by_the_reload_of_the_readme(cluster, folder):
         )
     assert f"{NAME}:1.1.0 answers; production is 1.1.0" in printed
     assert re.search(r"1\.1\.0\s+│\s+Production\s+│\s+yes\b", printed), printed
+
+
+def test_an_experiment_of_the_readme_is_created_shown_and_stopped(cluster):
+    (script,) = readme_blocks("Compare two versions on live requests", "bash")
+    environment = {**os.environ, "COLUMNS": "120", "MODELCTL_URL": cluster.url}
+    # An id is never used again, and this one may have been by an earlier run on this cluster.
+    script = script.replace("v1_vs_v2", f"readme-{uuid.uuid4().hex[:8]}")
+    printed = run(["bash", "-ec", script.replace(".venv/bin/", f"{BIN}/")], environment)
+    assert f"runs: {NAME}:1.0.0 against {NAME}:1.1.0" in printed
+    assert [line for line in printed.splitlines() if line.endswith(": continue")] == [
+        "running: continue",
+        "completed: continue",
+    ]
+
+
+def test_the_experiment_of_the_example_comes_to_its_verdict(cluster):
+    """With models that were not trained, so that its figures mean nothing."""
+    command = [sys.executable, "-m", "examples.eurusd.experiment", "--bars", "100"]
+    printed = run([*command, "--mode", "mirror", "--url", cluster.url])
+    assert re.search(r"with an outcome\s+│\s+100\s+│\s+100\b", printed), printed
+    assert "Verdict: " in printed
 
 
 def test_make_serve_serves_until_ctrl_c_and_its_curl_works_when_pasted(folder, registry):

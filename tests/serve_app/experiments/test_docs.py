@@ -1,23 +1,58 @@
-"""The snippet and the numbers of docs/experiments.md are true."""
+"""The snippets, the lists and the numbers of docs/experiments.md are true."""
 
+import asyncio
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+import typer
+import yaml
+from pydantic_core import to_jsonable_python
 
+from serve_app import http_errors
+from serve_app.cli import app
+from serve_app.deployments.experiment_log import Outbox
+from serve_app.experiment_service import MAX_OUTCOMES, parse_definition
+from serve_app.experiments.definition import Assignment, ExperimentDefinition
 from serve_app.experiments.power import samples_for_verdict
 from serve_app.experiments.store import ExperimentStore
+from serve_app.settings import AppSettings, ExperimentSettings, RouterSettings
 from tests.serve_app.experiments.factories import START, definition
+from tests.serve_app.fake_server import (
+    CREATE,
+    EXPERIMENTS,
+    OUTCOMES,
+    PREDICT,
+    FakeServer,
+    Reply,
+    prediction,
+)
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "experiments.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def section(heading):
+    return TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def blocks(language, heading):
+    return re.findall(rf"```{language}\n(.*?)```", section(heading), flags=re.DOTALL)
+
+
+def rows(heading):
+    """Return the cells of a section's tables, without rules."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_the_snippet_runs_and_finds_both_differences():
-    code, _ = SNIPPETS
+    (code,) = blocks("python", "From Python")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=ROOT,
@@ -36,16 +71,123 @@ def test_the_snippet_of_the_report_writes_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ExperimentStore("sqlite:///experiments.db") as store:
         store.create_experiment(definition(), START)
-    _, code = SNIPPETS
+    (code,) = blocks("python", "The report")
     exec(compile(code, "experiments.md", "exec"), {})
     page = (tmp_path / "v1_vs_v2.html").read_text(encoding="utf-8")
     assert "No verdict yet: let the experiment go on" in page
 
 
 def test_the_table_of_sizes_is_what_the_function_says():
-    rows = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|", TEXT)
-    assert len(rows) == 5
-    for points, each, both in rows:
+    found = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|", TEXT)
+    assert len(found) == 5
+    for points, each, both in found:
         needed = samples_for_verdict(definition(), int(points) / 100)
         assert int(each.replace(",", "")) == pytest.approx(needed, rel=0.02)
         assert int(both.replace(",", "")) == pytest.approx(needed / (2 * 0.9 * 0.1), rel=0.02)
+
+
+def test_every_field_is_listed_in_order_with_its_default():
+    listed = {name.strip("`"): default.strip("`") for name, default, _ in rows("Every field")[1:]}
+    real = {
+        name: "" if field.is_required() else json.dumps(to_jsonable_python(field.default))
+        for name, field in ExperimentDefinition.model_fields.items()
+    }
+    assert list(listed.items()) == list(real.items())
+
+
+def test_every_assignment_is_described():
+    listed = [re.fullmatch(r"`(\w+)`", row[0]) for row in rows("Who answers whom")[1:]]
+    assert {each[1] for each in listed} == set(Assignment)
+
+
+async def test_the_bots_snippet_creates_asks_reports_looks_and_stops():
+    (code,) = blocks("python", "Run one")
+    document = {"status": "completed", "recommendation": {"action": "continue", "reasons": []}}
+    async with FakeServer() as server:
+        server.script(CREATE, Reply({"status": "success", "experiment_id": "v1_vs_v2"}))
+        server.script(PREDICT, Reply({**prediction("EURUSD"), "variant": "control"}))
+        taken = {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+        server.script(OUTCOMES, Reply(taken))
+        for call in ("analyze", "stop"):
+            server.script(f"{EXPERIMENTS}/v1_vs_v2/{call}", Reply(document))
+        code = code.replace("http://localhost:8001", server.url)
+        run = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", code), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await run.communicate()
+    assert run.returncode == 0
+    variant, *_, status = printed.decode().split()
+    assert (variant, status) == ("control", "completed")
+    (created,) = server.received[CREATE]
+    assert created == {**parse_definition(created).model_dump(include=created.keys())}
+
+
+def test_every_command_is_one_that_modelctl_takes():
+    """Parsed by the program itself, and not run."""
+    lines = [line for line in blocks("bash", "Run one")[0].splitlines() if line]
+    assert len(lines) == 4
+    for line in lines:
+        program, group, name, *arguments = shlex.split(line)
+        assert (program, group) == ("modelctl", "experiment")
+        command = typer.main.get_command(app)
+        for each in (group, name):
+            command = command.get_command(click.Context(command), each)
+            assert command is not None, line
+        command.make_context(name, arguments)
+
+
+def test_the_body_over_http_is_an_experiment():
+    create, *others = blocks("bash", "Run one")[1].split("\ncurl ")
+    body = json.loads(shlex.split(create)[-1])
+    created = parse_definition(body)
+    assert created.model_dump(include=body.keys()) == body
+    assert [re.search(r"8001(\S+)", each)[1] for each in others] == [
+        EXPERIMENTS,
+        f"{EXPERIMENTS}/v1_vs_v2/analyze",
+        f"{EXPERIMENTS}/v1_vs_v2/stop",
+    ]
+
+
+def test_every_code_of_a_refusal_is_one_that_the_server_gives():
+    known = set(http_errors.STATUS_AND_CODE.values())
+    named = re.findall(r"(\d{3}) `([a-z_]+)`", TEXT)
+    assert len(named) >= 8
+    assert [each for each in named if (int(each[0]), each[1]) not in known] == []
+
+
+def test_the_settings_mean_what_is_shown_and_the_defaults_are_the_real_ones():
+    (snippet,) = blocks("yaml", "Settings")
+    shown = yaml.safe_load(snippet)
+    settings = AppSettings.model_validate(shown)
+    assert settings.model_dump(mode="json", exclude_unset=True) == shown
+    router, experiments = RouterSettings(), ExperimentSettings()
+    listed = {name.strip("`"): default for name, default, _ in rows("Settings")[1:] if name}
+    assert {f"experiments.{each}" for each in ExperimentSettings.model_fields} < set(listed)
+    assert json.loads(listed["experiments.record_all"]) is experiments.record_all
+    assert float(listed["experiments.keep_days"]) == experiments.keep_days
+    assert float(listed["router.treatment_timeout_s"]) == router.treatment_timeout_s
+    text, breaker = " ".join(section("When treatment fails").split()), router.breaker
+    for words in (
+        f"`router.treatment_timeout_s` ({router.treatment_timeout_s:g} s)",
+        f"`failures_in_a_row` times ({breaker.failures_in_a_row})",
+        f"`window_calls` ({breaker.window_calls})",
+        f"`window_s` ({breaker.window_s:g} s)",
+        f"`retry_after_s` ({breaker.retry_after_s:g} s)",
+        f"`trial_successes` ({breaker.trial_successes})",
+    ):
+        assert words in text
+    assert breaker.failure_share == 0.5  # "half" in the text
+
+
+def test_the_limits_are_the_real_ones():
+    assert f"up to {MAX_OUTCOMES:,}" in section("Outcomes")
+    assert f"up to {Outbox.LIMIT:,} predictions" in section("When something dies")
+
+
+def test_every_link_leads_somewhere():
+    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+        path, _, anchor = link.partition("#")
+        text = (ROOT / "docs" / path).read_text() if path else TEXT
+        headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        assert not anchor or anchor in anchors, link

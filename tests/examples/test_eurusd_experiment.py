@@ -1,0 +1,233 @@
+"""The whole experiment of the example, against servers that answer what the test wants."""
+
+import asyncio
+import logging
+import socket
+
+import pytest
+import typer
+
+from examples.eurusd.dataset import HORIZON_BARS
+from examples.eurusd.experiment import (
+    Plan,
+    conclusion,
+    look_line,
+    main,
+    replay,
+    run,
+    warnings,
+)
+from serve_app.client import ModelClient
+from serve_app.errors import (
+    DeadlineExceededError,
+    ServerRejectedError,
+    ServerUnreachableError,
+)
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import BlockClock
+from serve_app.experiments.definition import ExperimentDefinition, Mode
+from serve_app.experiments.table import tabulate
+from tests.serve_app.fake_server import CREATE, EXPERIMENTS, OUTCOMES, PREDICT, FakeServer, Reply
+from tests.serve_app.fake_server import prediction as served
+
+
+@pytest.fixture(autouse=True)
+def client_log_level():
+    """The example silences the client's log for its process; here the process goes on."""
+    logger = logging.getLogger("serve_app.client")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def plan(bars=10, bars_per_s=20.0, mode=Mode.SPLIT):
+    return Plan(experiment_id="e", mode=mode, bars=bars, bars_per_s=bars_per_s)
+
+
+def definition(of):
+    """Return what the server makes of a plan."""
+    return ExperimentDefinition(
+        experiment_id=of.experiment_id,
+        control_model_name="m",
+        control_model_version="1.0.0",
+        treatment_model_name="m",
+        treatment_model_version="1.1.0",
+        control_traffic=0.5,
+        treatment_traffic=0.5,
+        **of.settings,
+    )
+
+
+def analysis(status="running"):
+    """Return an analysis of nothing yet, as the server makes it."""
+    of = definition(plan())
+    document = analyse(of, BlockClock(0.0, 0.125), []).document
+    return {**document, "status": status}
+
+
+class Market:
+    """A clock that goes on only while somebody waits, and a server that knows it."""
+
+    def __init__(self, answer_s=0.0, failures=None):
+        self.now_s = 0.0
+        self.answer_s = answer_s
+        self.failures = dict(failures or {})
+        self.asked, self.outcomes, self.created = [], [], []
+        self.ends_s = float("inf")
+        self.stopped = 0
+
+    def clock(self):
+        return self.now_s
+
+    async def sleep(self, seconds):
+        assert seconds >= 0
+        self.now_s += seconds
+
+    async def create_ab_test(self, *arms, **fields):
+        self.created.append((arms, fields))
+        self.ends_s = self.now_s + fields["duration_hours"] * 3600
+        return True
+
+    async def predict(self, symbol, features):
+        assert (symbol, features.shape) == ("EURUSD", (60, 110))
+        self.now_s += self.answer_s
+        self.asked.append(self.now_s)
+        if (failure := self.failures.get(len(self.asked) - 1)) is not None:
+            raise failure
+        ended = self.now_s >= self.ends_s
+        variant = None if ended else ("control", "treatment")[len(self.asked) % 2]
+        return {"prediction_id": f"p{len(self.asked) - 1}", "variant": variant}
+
+    async def record_outcome(self, prediction_id, market_return):
+        self.outcomes.append((prediction_id, market_return, self.now_s))
+        return True
+
+    async def get_ab_test_analysis(self, experiment_id):
+        return analysis("completed" if self.now_s >= self.ends_s else "running")
+
+    async def stop_ab_test(self, experiment_id):
+        self.stopped += 1
+        return analysis("completed")
+
+
+def ignore(bar, seen):
+    pass
+
+
+async def replayed(market, samples, of, on_look=ignore):
+    return await replay(market, samples, of, on_look, market.sleep, market.clock)
+
+
+async def test_each_outcome_is_told_one_horizon_after_its_prediction(samples):
+    market = Market()
+    await replayed(market, samples[:10], plan(10))
+    assert market.asked == pytest.approx([bar / 20 for bar in range(10)])
+    ids, returns, told = zip(*market.outcomes, strict=True)
+    assert ids == tuple(f"p{bar}" for bar in range(10))
+    assert returns == pytest.approx(samples.returns[:10])
+    assert told == pytest.approx([(bar + HORIZON_BARS) / 20 for bar in range(10)])
+
+
+async def test_a_failed_prediction_is_counted_and_has_no_outcome(samples):
+    failure = ServerRejectedError(503, "overloaded", "full", {})
+    seen = await replayed(Market(failures={1: failure}), samples[:10], plan(10))
+    assert seen.failures == {"prediction: overloaded": 1}
+    assert seen.answered_by.total() == 9
+    market = Market(failures={1: DeadlineExceededError("http://x", 1.0)})
+    await replayed(market, samples[:10], plan(10))
+    assert [each[0] for each in market.outcomes] == [f"p{bar}" for bar in range(10) if bar != 1]
+
+
+async def test_the_experiment_is_looked_at_while_it_runs(samples):
+    looks = []
+    await replayed(Market(), samples[:250], plan(250), lambda bar, seen: looks.append((bar, seen)))
+    assert [bar for bar, _ in looks] == [100, 200]
+    assert look_line(*looks[0]).startswith("bar 100: 0.0% of 0 against 0.0% of 0 right, p 1.00")
+
+
+async def test_the_planned_end_comes_after_the_last_outcome_and_is_waited_for(samples):
+    market = Market()
+    seen, final = await run(market, samples[:10], plan(10), ignore, market.sleep, market.clock)
+    assert seen.answered_by == {"control": 5, "treatment": 5}
+    assert market.outcomes[-1][2] < market.ends_s <= market.now_s
+    assert final["status"] == "completed"
+    ((arms, fields),) = market.created
+    assert arms == ("e", "hybrid_cnn_lstm", "1.0.0", "hybrid_cnn_lstm", "1.1.0")
+    assert fields["traffic_split"] == 0.5
+
+
+async def test_an_experiment_does_not_go_on_without_its_bot(samples):
+    market = Market(failures={3: ServerUnreachableError("http://x", "refused")})
+    with pytest.raises(ServerUnreachableError):
+        await run(market, samples[:10], plan(10), ignore, market.sleep, market.clock)
+    assert market.stopped == 1
+
+
+@pytest.mark.parametrize("bars_per_s", [1.0, 7.0, 20.0, 100.0])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_horizon_of_bars_fits_into_a_block_whatever_the_pace(bars_per_s, mode):
+    of = definition(plan(900, bars_per_s, mode))
+    blocks = tabulate(of, BlockClock(0.0, 0.125), [])
+    assert blocks.block_s * bars_per_s >= HORIZON_BARS
+    assert of.horizon_s == pytest.approx(HORIZON_BARS / bars_per_s)
+
+
+def test_sharpe_ratios_are_of_the_markets_year_at_every_pace():
+    assert {definition(plan(900, pace)).annual_periods for pace in (1.0, 50.0)} == {6225 / 4}
+
+
+async def test_a_server_too_slow_for_the_pace_is_told(samples):
+    slow, fast = Market(answer_s=0.2), Market()
+    of = plan(50)
+    (sentence,) = warnings(await replayed(slow, samples[:50], of), of)
+    assert "intervals are too narrow" in sentence
+    assert warnings(await replayed(fast, samples[:50], of), of) == []
+
+
+async def test_bars_after_the_planned_end_are_told(samples):
+    market, of = Market(answer_s=0.5), plan(50)
+    seen, _ = await run(market, samples[:50], of, ignore, market.sleep, market.clock)
+    late = seen.answered_by["none"]
+    assert late > 0
+    assert f"{late} bars came after the planned end and belong to no arm." in warnings(seen, of)
+
+
+def test_the_conclusion_holds_the_interval_the_blocks_and_the_reasons():
+    seen = analysis()
+    seen["statistical_significance"] |= {"interval": [-0.081, 0.02], "difference": -0.03}
+    text = conclusion(seen)
+    for words in (
+        "-3.0%, 95% interval -8.1% to +2.0%, p 1.00",
+        "a horizon lasts 0.2 s here",
+        "Verdict: continue",
+        f"  {seen['recommendation']['reasons'][0]}",
+    ):
+        assert words in text
+    assert "interval unknown" in conclusion(analysis())
+
+
+async def test_it_speaks_to_a_server_through_the_model_client(samples):
+    async with FakeServer() as server:
+        server.script(CREATE, Reply({"status": "success", "experiment_id": "e"}))
+        server.script(PREDICT, Reply({**served("EURUSD"), "variant": "control"}))
+        taken = {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+        server.script(OUTCOMES, Reply(taken))
+        server.script(f"{EXPERIMENTS}/e/analyze", Reply(analysis("completed")))
+        server.script(f"{EXPERIMENTS}/e/stop", Reply(analysis("completed")))
+        async with ModelClient(server.url, raise_errors=True) as client:
+            of = plan(3, 100.0, Mode.MIRROR)
+            seen, final = await run(client, samples[:3], of, ignore, asyncio.sleep)
+    assert (seen.answered_by, final["status"]) == ({"control": 3}, "completed")
+    (created,) = server.received[CREATE]
+    assert ExperimentDefinition.model_validate(created).mode is Mode.MIRROR
+    assert len(server.received[OUTCOMES]) == 3
+
+
+def test_an_unreachable_server_ends_with_a_sentence_and_a_failure_code(capsys):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(typer.Exit) as caught:
+        main(url=f"http://127.0.0.1:{port}", mode=Mode.SPLIT, bars=1, bars_per_s=20.0)
+    assert caught.value.exit_code == 1
+    assert "cannot reach the model server" in capsys.readouterr().err
