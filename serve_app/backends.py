@@ -70,9 +70,11 @@ class Backends:
                     slot.next.close()
                 slot.version, slot.next = version, self._open(version)
 
-    def use(self, key: str) -> Backend:
-        """Return the backend of `model:version` for a request."""
-        slot = self._slots[key]
+    def use(self, key: str) -> Backend | None:
+        """Return the backend of `model:version` for a request; None where there is none."""
+        slot = self._slots.get(key)
+        if slot is None:
+            return None
         slot.used_s = self._clock()
         return self._settled(slot).current
 
@@ -82,15 +84,15 @@ class Backends:
 
     def reaches(self) -> Mapping[str, Reach]:
         """Return what there is to say of every version."""
+        return {key: self._reach(slot) for key, slot in self._slots.items()}
+
+    def _reach(self, slot: _Slot) -> Reach:
         now_s = self._clock()
-        return {
-            key: Reach(
-                loaded=self._settled(slot).next is None and slot.current.loaded(),
-                problem=(slot.next or slot.current).problem(),
-                idle_s=now_s - slot.used_s,
-            )
-            for key, slot in self._slots.items()
-        }
+        loaded = self._settled(slot).next is None and slot.current.loaded()
+        if not loaded:
+            slot.used_s = now_s  # what could not be asked was not idle
+        problem = (slot.next or slot.current).problem()
+        return Reach(loaded=loaded, problem=problem, idle_s=now_s - slot.used_s)
 
     def close(self) -> None:
         """Close all of them."""

@@ -21,6 +21,7 @@ from serve_app.errors import (
     NotRegisteredError,
     NotServedError,
     ServingError,
+    UnusableVersionError,
     VersionLoadingError,
 )
 from serve_app.experiments.breaker import BreakerMode
@@ -58,6 +59,8 @@ class _Work:
     symbol: str
     window: Windows
     metadata: ModelMetadata
+    backend: Backend
+    """Held from here on: the version may leave the table before it has answered."""
 
 
 class PredictionService:
@@ -102,7 +105,7 @@ class PredictionService:
         if running is not None:
             return await self._predict_in(running, request, received_s)
         work = await self._prepare(request)
-        result = await self._backend(work.metadata).predict(work.window)
+        result = await _ready(work).predict(work.window)
         return self._answer(work, result, received_s)
 
     async def predict_batch(self, batch: BatchRequest, received_s: float) -> dict[str, Any]:
@@ -203,7 +206,7 @@ class PredictionService:
             await self._ask_for(missing)
             raise
         window = as_window(request.features, metadata.input_shape)
-        return _Work(request.symbol, window, metadata)
+        return _Work(request.symbol, window, metadata, self._backend(metadata))
 
     async def _ask_for(self, missing: NotServedError) -> None:
         """Have a version loaded that somebody named, where that is allowed and it is registered."""
@@ -214,12 +217,14 @@ class PredictionService:
             await self._loader.request(model, version)
         except NotRegisteredError:
             return
+        except UnusableVersionError as error:
+            raise VersionLoadingError(model, version, error.problem) from error
         raise VersionLoadingError(model, version, "it is being loaded")
 
     def _backend(self, metadata: ModelMetadata) -> Backend:
         backend = self._backends.use(version_key(metadata))
-        if not backend.loaded():
-            raise VersionLoadingError(metadata.name, metadata.version, backend.problem())
+        if backend is None:
+            raise NotServedError(metadata.name, metadata.version, self._table.served)
         return backend
 
     async def _predict_in(
@@ -246,7 +251,8 @@ class PredictionService:
     async def _run(self, metadata: ModelMetadata, features: object) -> Prediction:
         """Have a version answer."""
         window = as_window(features, metadata.input_shape)
-        result = await self._backend(metadata).predict(window)
+        work = _Work("", window, metadata, self._backend(metadata))
+        result = await _ready(work).predict(window)
         if isinstance(result, Failure):
             raise ModelOutputError(metadata.name, metadata.version, result.problem)
         return result
@@ -269,8 +275,8 @@ class PredictionService:
             chunk = indices[start : start + max_batch_size]
             works = [group[index] for index in chunk]
             try:
-                backend = self._backend(works[0].metadata)
-                results = await backend.predict_many(np.stack([work.window for work in works]))
+                windows = np.stack([work.window for work in works])
+                results = await _ready(works[0]).predict_many(windows)
             except ServingError as error:
                 answers |= {i: _failed(group[i].symbol, error) for i in chunk}
                 continue
@@ -326,6 +332,14 @@ class PredictionService:
             "latency_ms": _elapsed_ms(received_s),
             "timestamp": self._now(),
         }
+
+
+def _ready(work: _Work) -> Backend:
+    """Return what answers; VersionLoadingError while it cannot."""
+    if not work.backend.loaded():
+        metadata = work.metadata
+        raise VersionLoadingError(metadata.name, metadata.version, work.backend.problem())
+    return work.backend
 
 
 def _elapsed_ms(since_s: float) -> float:

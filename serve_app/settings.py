@@ -35,7 +35,8 @@ def _checked(check: Callable[[object], str]) -> AfterValidator:
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON, in which what is served is written down, has no infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BatchSettings(_Settings):
@@ -252,6 +253,24 @@ class AppSettings(_Settings):
     def usual_model(self) -> str:
         """The model of a request that names none."""
         return self.default_model or self.versions[0].model
+
+    @model_validator(mode="after")
+    def _answers_in_time(self) -> "AppSettings":
+        limit_s = self.router.request_timeout_s
+        if self.router.treatment_timeout_s > limit_s:
+            raise ValueError(
+                f"router.treatment_timeout_s ({self.router.treatment_timeout_s:g}) must be at most "
+                f"router.request_timeout_s ({limit_s:g})"
+            )
+        for each in self.versions:
+            wait_s = each.batching.batch_wait_timeout_s
+            if wait_s >= limit_s:
+                raise ValueError(
+                    f"versions: {each.model}:{each.version}: batching.batch_wait_timeout_s "
+                    f"({wait_s:g}) must be below router.request_timeout_s ({limit_s:g}), "
+                    f"or a lone request is never answered"
+                )
+        return self
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "AppSettings":

@@ -13,7 +13,12 @@ from datetime import datetime
 from typing import Protocol
 
 from registry.records import ModelMetadata
-from serve_app.errors import InvalidFeaturesError, OverloadedError, ServingError
+from serve_app.errors import (
+    InvalidFeaturesError,
+    NotServedError,
+    OverloadedError,
+    ServingError,
+)
 from serve_app.experiments.breaker import (
     Breaker,
     BreakerMode,
@@ -35,6 +40,9 @@ Run = Callable[[ModelMetadata, object], Awaitable[Prediction]]
 
 CIRCUIT_OPEN = "circuit_open"
 """The error of a request that treatment would have answered, had it not been taken out."""
+
+NOT_SERVED = "not_served"
+"""The error of a request that treatment would have answered, were it there."""
 
 
 class Recorder(Protocol):
@@ -133,7 +141,10 @@ class Trials:
             ServingError: control could not answer, or the request is no good.
         """
         control = table.arm(running, Variant.CONTROL)
-        treatment = table.arm(running, Variant.TREATMENT)
+        try:
+            treatment = table.arm(running, Variant.TREATMENT)
+        except NotServedError:
+            treatment = None
         if running.mirrors:
             shadow = asyncio.get_running_loop().create_task(self._shadow(running, treatment, asked))
             self._shadows.add(shadow)
@@ -145,18 +156,21 @@ class Trials:
             prediction = await self._measured(running, variant, control, asked)
             return TrialAnswer(prediction, control, variant)
         answered = await self._treated(running, treatment, asked)
-        if answered is not None:
+        if answered is not None and treatment is not None:
             return TrialAnswer(answered, treatment, variant)
         # Not recorded as control's: it was not assigned to it, and would bias its sample.
         prediction = await self._run(control, asked.features)
         return TrialAnswer(prediction, control, Variant.CONTROL, fallback=True)
 
     async def _treated(
-        self, running: RunningExperiment, metadata: ModelMetadata, asked: Asked
+        self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
     ) -> Prediction | None:
         """Return treatment's answer; None where it gave none in time, which is recorded."""
+        if metadata is None:
+            self._record(running, Variant.TREATMENT, asked, error=NOT_SERVED)
+            return None
         if not self._breakers.allows(running.experiment_id):
-            self._record(running, Variant.TREATMENT, metadata, asked, error=CIRCUIT_OPEN)
+            self._record(running, Variant.TREATMENT, asked, error=CIRCUIT_OPEN)
             return None
         try:
             return await self._measured(
@@ -169,7 +183,7 @@ class Trials:
             return None
 
     async def _shadow(
-        self, running: RunningExperiment, metadata: ModelMetadata, asked: Asked
+        self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
     ) -> None:
         """Have treatment answer a request that control answers; nobody waits for it."""
         try:
@@ -202,22 +216,27 @@ class Trials:
             )
             if treats:
                 self._breakers.note(running.experiment_id, succeeded=False)
-            self._record(running, variant, metadata, asked, error=code_of(failure))
+            self._record(running, variant, asked, error=code_of(failure))
             raise failure from None
         if treats:
             self._breakers.note(running.experiment_id, succeeded=True)
-        self._record(running, variant, metadata, asked, prediction)
+        self._record(running, variant, asked, prediction)
         return prediction
 
     def _record(
         self,
         running: RunningExperiment,
         variant: Variant,
-        metadata: ModelMetadata,
         asked: Asked,
         prediction: Prediction | None = None,
         error: str | None = None,
     ) -> None:
+        definition = running.definition
+        model, version = (
+            (definition.control_model_name, definition.control_model_version)
+            if variant is Variant.CONTROL
+            else (definition.treatment_model_name, definition.treatment_model_version)
+        )
         answered = (
             {}
             if prediction is None
@@ -231,8 +250,8 @@ class Trials:
             PredictionRecord(
                 prediction_id=asked.prediction_id,
                 time=asked.time,
-                model=metadata.name,
-                version=metadata.version,
+                model=model,
+                version=version,
                 symbol=asked.symbol,
                 latency_ms=(time.perf_counter() - asked.received_s) * 1e3,
                 experiment_id=running.experiment_id,

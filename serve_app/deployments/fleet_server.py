@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ray import serve
 from ray.actor import ActorHandle
@@ -22,7 +22,8 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.fleet.conductor import Conductor
 from serve_app.fleet.fleet import Fleet
 from serve_app.fleet.ports import Launch, LaunchPhase, RouterReport
-from serve_app.fleet.state import Declaration, ServedVersion, ServingState
+from serve_app.fleet.state import ServedVersion, ServingState
+from serve_app.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ ROUTER = "Router"
 """The deployment's name in the fleet's application."""
 
 ROUTER_TIMEOUT_S = 2.0
+
+T = TypeVar("T")
 
 _PHASES = {
     ApplicationStatus.RUNNING: LaunchPhase.RUNNING,
@@ -41,12 +44,12 @@ _PHASES = {
 class FleetServer:
     """Keeps the versions of this application loaded, and carries its experiments through."""
 
-    async def __init__(self, declaration: Declaration) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]  # Serve awaits it
         log_through_serve()
         application = serve.get_replica_context().app_name
-        registry_root = declaration.settings.registry_root
+        registry_root = settings.registry_root
         registry = await asyncio.to_thread(registry_actor, registry_root)
-        log = await asyncio.to_thread(experiment_log, declaration.settings, application)
+        log = await asyncio.to_thread(experiment_log, settings, application)
         self._fleet = Fleet(
             ActorLedger(registry, application),
             ActorRegistry(registry),
@@ -54,7 +57,8 @@ class FleetServer:
             BroadcastRouters(application),
         )
         self._conductor = Conductor(self._fleet, ActorBook(log), ActorRegistry(registry).promote)
-        await self._fleet.start(declaration)
+        await self._fleet.start(settings)
+        self._commands: set[asyncio.Task[Any]] = set()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self._fleet.tend_for_ever()),
@@ -67,7 +71,7 @@ class FleetServer:
         Returns:
             The version by stage, and as `loaded` the one that was.
         """
-        return await self._fleet.reload(model, reference)
+        return await self._carry_out(self._fleet.reload(model, reference))
 
     async def request(self, model: str, version: str) -> None:
         """Begin to load a version that somebody asked for; see Fleet.request."""
@@ -75,11 +79,18 @@ class FleetServer:
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
         """Begin an experiment; see Conductor.create."""
-        await self._conductor.create(definition)
+        await self._carry_out(self._conductor.create(definition))
 
     async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
         """End an experiment; see Conductor.stop."""
-        return await self._conductor.stop(experiment_id)
+        return await self._carry_out(self._conductor.stop(experiment_id))
+
+    async def _carry_out(self, command: Coroutine[Any, Any, T]) -> T:
+        """Return what a command returns; it goes on when whoever asked for it gives up."""
+        task = asyncio.get_running_loop().create_task(command)
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        return await asyncio.shield(task)
 
     def check_health(self) -> None:
         """Raise when another fleet has taken over or nothing is tended any more."""

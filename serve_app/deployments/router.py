@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -13,7 +13,6 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from registry.records import STAGE_NAMES
 from serve_app.backends import Backend, Backends
 from serve_app.deployments.batched_model import BatchedModel, load_model
 from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
@@ -22,7 +21,13 @@ from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.replicas import ReplicaBackend, cause_of
-from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.errors import (
+    FleetUnavailableError,
+    ServedElsewhereError,
+    ServingError,
+    ServingStateError,
+    SettingsError,
+)
 from serve_app.experiment_service import ExperimentService
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.fleet.ports import RouterReport
@@ -42,10 +47,17 @@ READY_TIMEOUT_S = 15.0
 """How long a new router waits for the version of a usual request before it takes requests all the
 same; what is not loaded by then is answered 503."""
 
-OTHERS_TIMEOUT_S = 2.0
-"""How long it waits for the other versions in a stage once that one is loaded."""
+OTHERS_TIMEOUT_S = 5.0
+"""How long it waits for the others that are to be loaded, once that one is."""
 
-RELOAD_TIMEOUT_S = 150.0
+COMMAND_TIMEOUT_S = 300.0
+"""How long a command may take; longer than the fleet waits for a version and for its traffic."""
+
+REQUEST_TIMEOUT_S = 5.0
+"""How long a bot's request may wait for the fleet's word on a version that is not served."""
+
+STARTUP_ERRORS = (SettingsError, ServingStateError, ServedElsewhereError)
+"""What a server that is set up wrongly fails with; a caller can only wait until it is mended."""
 
 T = TypeVar("T")
 
@@ -123,28 +135,29 @@ class Router:
             raise FleetUnavailableError("the router follows or records no more")
 
     async def _wait_until_ready(self) -> None:
-        for timeout_s, stages in (
-            (READY_TIMEOUT_S, {self._settings.usual_model: ("production",)}),
-            (OTHERS_TIMEOUT_S, {each.model: STAGE_NAMES for each in self._settings.versions}),
+        for timeout_s, is_ready in (
+            (READY_TIMEOUT_S, self._answers_usual_requests),
+            (OTHERS_TIMEOUT_S, self._reaches_all),
         ):
             try:
                 async with asyncio.timeout(timeout_s):
-                    while not await self._reaches(stages):  # noqa: ASYNC110  replicas tell nobody
+                    while not await is_ready():  # noqa: ASYNC110  replicas tell nobody
                         await asyncio.sleep(0.05)
             except TimeoutError:
-                logger.warning("taking requests while versions of %s are not loaded", list(stages))
+                logger.warning("taking requests while versions are not loaded")
                 return
 
-    async def _reaches(self, stages: Mapping[str, Collection[str]]) -> bool:
-        """Return whether what holds these stages, by model, can answer; not all need be held."""
+    async def _answers_usual_requests(self) -> bool:
         await self._catch_up()
-        held = self._service.table.stages
-        return self._revision > 0 and all(
-            self._backends.loaded(f"{model}:{version}")
-            for model, names in stages.items()
-            for stage, version in held.get(model, {}).items()
-            if stage in names
-        )
+        model = self._settings.usual_model
+        production = self._service.table.stages.get(model, {}).get("production")
+        if production is None:
+            return self._revision > 0
+        return self._backends.loaded(f"{model}:{production}")
+
+    async def _reaches_all(self) -> bool:
+        await self._catch_up()
+        return all(self._backends.loaded(key) for key in self._service.table.pinned)
 
     async def _follow(self) -> None:
         """Catch up for ever with what the fleet's own call may have missed to tell."""
@@ -188,7 +201,7 @@ class FleetClient:
 
     async def request(self, model: str, version: str) -> None:
         """Begin to load a version that somebody asked for."""
-        await self._call(self._fleet.request.remote(model, version))
+        await self._call(self._fleet.request.remote(model, version), REQUEST_TIMEOUT_S)
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
         """Load both arms and divide the traffic."""
@@ -198,15 +211,17 @@ class FleetClient:
         """End an experiment and return its final analysis."""
         return await self._call(self._fleet.stop_experiment.remote(experiment_id))
 
-    async def _call(self, sent: Awaitable[T]) -> T:
+    async def _call(self, sent: Awaitable[T], timeout_s: float = COMMAND_TIMEOUT_S) -> T:
         try:
-            async with asyncio.timeout(RELOAD_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 return await sent
         except TimeoutError:
-            problem = f"no answer within {RELOAD_TIMEOUT_S:.0f} s"
+            problem = f"no answer within {timeout_s:.0f} s"
             raise FleetUnavailableError(problem) from None
         except (RayError, RayServeException, ServingError) as error:
             cause = cause_of(error)
+            if isinstance(cause, STARTUP_ERRORS):
+                raise FleetUnavailableError(str(cause)) from None
             if isinstance(cause, ServingError):
                 raise cause from None
             logger.exception("the fleet failed")

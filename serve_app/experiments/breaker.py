@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 class BreakerSettings(BaseModel):
     """When an arm is taken out and when it is tried again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     failures_in_a_row: PositiveInt = 5
     failure_share: float = Field(default=0.5, gt=0, le=1)

@@ -24,6 +24,7 @@ from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.running import RunningExperiment
 from serve_app.experiments.store import HistoryEntry, StoredExperiment
 from serve_app.fleet.fleet import Fleet
+from serve_app.routing import version_key
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Conductor:
         self._now = now
         self._sleep = sleep
         self._tending = asyncio.Lock()
+        self._ended: set[str] = set()
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
         """Load both arms, then write the experiment down and divide the traffic.
@@ -129,11 +131,16 @@ class Conductor:
                 )
                 raise ExperimentConflictError(definition.experiment_id, problem)
         definition = _with_dead_band(definition, control)
-        for metadata in (control, treatment):
-            await self._fleet.load(metadata)
-        async with self._tending:
-            await self._book.create(definition, self._now())
-            await self._follow_book()
+        with self._fleet.holding(version_key(control), version_key(treatment)):
+            for metadata in (control, treatment):
+                await self._fleet.load(metadata)
+            async with self._tending:
+                await self._book.create(definition, self._now())
+                try:
+                    await self._follow_book()
+                except ServingError as error:
+                    # It is written down, so it runs: the next look divides the traffic.
+                    logger.warning("%s begins in a moment: %s", definition.experiment_id, error)
         return definition
 
     async def stop(self, experiment_id: str) -> dict[str, Any]:
@@ -157,27 +164,43 @@ class Conductor:
     async def tend(self) -> None:
         """Let the traffic follow the book, and carry out what the evidence asks for."""
         async with self._tending:
-            experiments = await self._follow_book()
-            for experiment in experiments:
-                await self._judge(experiment)
+            for experiment in await self._follow_book():
+                try:
+                    await self._judge(experiment)
+                except Exception:
+                    # One that cannot be judged must not keep another from its rollback.
+                    name = experiment.definition.experiment_id
+                    logger.exception("experiment %s could not be judged", name)
 
     async def _follow_book(self) -> Sequence[StoredExperiment]:
         experiments = await self._book.running()
         known = {each.experiment_id: each for each in self._fleet.state.experiments}
         running = []
         for each in experiments:
-            if each.definition.experiment_id in known:
-                running.append(known[each.definition.experiment_id])
+            name = each.definition.experiment_id
+            present = known.get(name)
+            if name in self._ended:
                 continue
-            definition = each.definition
-            for model, version in (
-                (definition.control_model_name, definition.control_model_version),
-                (definition.treatment_model_name, definition.treatment_model_version),
-            ):
-                await self._fleet.load(await self._fleet.find(model, version))
-            running.append(await self._book.exposure(each))
+            if present is not None and present.keys <= self._fleet.state.keys:
+                running.append(present)
+                continue
+            try:
+                await self._load_arms(each.definition)
+            except ServingError as error:
+                # Its requests go to production until it can go on; the others are not held up.
+                logger.error("experiment %s is suspended: %s", name, error)  # noqa: TRY400
+                continue
+            running.append(present or await self._book.exposure(each))
         await self._fleet.divide(running)
-        return experiments
+        divided = {each.experiment_id for each in running}
+        return [each for each in experiments if each.definition.experiment_id in divided]
+
+    async def _load_arms(self, definition: ExperimentDefinition) -> None:
+        for model, version in (
+            (definition.control_model_name, definition.control_model_version),
+            (definition.treatment_model_name, definition.treatment_model_version),
+        ):
+            await self._fleet.load(await self._fleet.find(model, version))
 
     async def _judge(self, experiment: StoredExperiment) -> None:
         definition = experiment.definition
@@ -250,6 +273,8 @@ class Conductor:
         experiment_id = experiment.definition.experiment_id
         if experiment.status is ExperimentStatus.COMPLETED:
             return experiment.final_report or {}
+        # Until it is written down: it must not begin again when that takes a while.
+        self._ended.add(experiment_id)
         await self._fleet.divide(
             [each for each in self._fleet.state.experiments if each.experiment_id != experiment_id]
         )
@@ -259,6 +284,7 @@ class Conductor:
         report = {**analysis.document, "status": ExperimentStatus.COMPLETED.value}
         entry = HistoryEntry(time=self._now(), action=action, details={"analysis": report})
         ended = await self._book.end(experiment_id, reason, report, entry)
+        self._ended.discard(experiment_id)
         logger.info("experiment %s has ended: %s", experiment_id, action)
         return ended.final_report or report
 

@@ -3,10 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from registry.errors import RegistryError
+from registry.errors import (
+    InvalidNameError,
+    RegistryError,
+    UnknownModelError,
+    UnknownVersionError,
+)
 from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.errors import (
     FleetUnavailableError,
@@ -16,6 +22,8 @@ from serve_app.errors import (
     UnusableVersionError,
 )
 from serve_app.experiments.running import RunningExperiment
+from serve_app.fleet.declaring import resolve
+from serve_app.fleet.looking import Sight, idle, look, unwanted
 from serve_app.fleet.ports import (
     Catalogue,
     Launch,
@@ -26,7 +34,6 @@ from serve_app.fleet.ports import (
     Routers,
 )
 from serve_app.fleet.state import (
-    Declaration,
     ServedVersion,
     ServingState,
     add,
@@ -36,10 +43,13 @@ from serve_app.fleet.state import (
     follow,
     forget,
     launched,
+    restart,
+    restore,
     retire,
     settings_for,
 )
 from serve_app.routing import version_key
+from serve_app.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +62,13 @@ RETRY_S = 30.0
 """How long replicas that could not be started are left before they are launched anew."""
 
 DRAIN_S = 2.0
-"""How long replicas stay after the routers let go of them; longer than a router that missed the
-news takes to find out."""
+"""How long replicas stay after every router let go of them, for the requests under way."""
+
+LONGEST_DRAIN_S = 60.0
+"""How long they stay while a router is not known to have let go."""
 
 WRITE_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a look around found."""
-
-    loaded: Collection[str]
-    """Versions that every router can reach, and whose replicas are up with their settings."""
-    problems: Mapping[str, str] = field(default_factory=dict)
-    """Why a version will not be loaded."""
+SUPERSEDED = "a newer configuration is being put into effect"
 
 
 class Fleet:
@@ -90,27 +93,27 @@ class Fleet:
         self._reloading: dict[str, str] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._loads: dict[str, asyncio.Task[None]] = {}
+        self._held: Counter[str] = Counter()
         self._launched_s: dict[str, float] = {}
-        self._unwanted_since_s: dict[str, float] = {}
+        self._unwanted_since: dict[str, tuple[float, int]] = {}
         self._present: ServingState | None = None
         self.superseded = False
         """Whether another fleet writes now, so that this one has nothing more to say."""
 
-    async def start(self, declaration: Declaration) -> None:
+    async def start(self, settings: AppSettings) -> None:
         """Go by what is written down, and by the configuration if it is another than the last.
 
         An unedited file changes nothing: what was reloaded since goes on, after a crash and after
-        a restart of the whole cluster.
+        a restart of the whole cluster. References are resolved here and not when the file was
+        read: a reload may have been answered in between.
+
+        Raises:
+            SettingsError, RegistryError: the configuration names nothing that can be served.
         """
         for _attempt in range(WRITE_ATTEMPTS):
             before = await self._ledger.read()
-            kept = before and forget(before, await self._not_registered(before))
-            if kept is not None and kept == before and kept.settings == declaration.settings:
-                self._present = kept
-                await self._tell_drift(kept)
-                return
-            state = declare(kept, declaration)
-            if await self._ledger.write(state, before.revision if before else 0):
+            state = await self._first_state(before, settings)
+            if state == before or await self._ledger.write(state, before.revision if before else 0):
                 self._present = state
                 return
         raise FleetUnavailableError("something else keeps changing what is served")
@@ -120,6 +123,8 @@ class Fleet:
         while not self.superseded:
             try:
                 await self.tend()
+            except FleetUnavailableError as error:
+                logger.warning("%s", error)
             except Exception:
                 # Whatever it is, the fleet goes on: without it nothing would be loaded any more.
                 logger.exception("the fleet could not be tended")
@@ -139,26 +144,23 @@ class Fleet:
             NotRegisteredError: the registry has no such model or version.
             ReloadInProgressError: the model is being reloaded.
             UnusableVersionError: the version does not load; nothing has changed.
-            FleetUnavailableError: another fleet has taken over.
+            FleetUnavailableError: another fleet has taken over, or it took too long.
         """
         if model in self._reloading:
             raise ReloadInProgressError(model, self._reloading[model])
         self._reloading[model] = reference or "production"
         try:
             metadata = await self.find(model, reference or "production")
-            holders = {
-                stage: holder
-                for stage in STAGE_NAMES
-                if (holder := await self._catalogue.find(model, stage)) is not None
-            }
-            stages = [
-                name for name, holder in holders.items() if holder.version == metadata.version
-            ]
+            holders = await self._holders(model)
+            stages = [name for name, each in holders.items() if each.version == metadata.version]
             if loading := self._loads.get(version_key(metadata)):
                 await asyncio.wait({loading})
-            await self._load(metadata, stages)
-            await self._change(lambda state: follow(state, model, holders))
-            await self._wait_until_moved(model, metadata.version)
+            with self.holding(version_key(metadata)):
+                await self._load(metadata, stages)
+                # Asked again: loading takes its time, and somebody may have rolled back meanwhile.
+                holders = await self._holders(model)
+                await self._change(lambda state: follow(state, model, holders))
+                await self._wait_until_moved(model, metadata.version)
             return {**self.state.stages.get(model, {}), "loaded": metadata.version}
         finally:
             del self._reloading[model]
@@ -189,11 +191,14 @@ class Fleet:
 
         Raises:
             NotRegisteredError: there is no such model or version, or none in that stage.
+            UnusableVersionError: what is known of it is damaged.
         """
         try:
             metadata = await self._catalogue.find(model, reference)
-        except RegistryError as error:
+        except (UnknownModelError, UnknownVersionError, InvalidNameError) as error:
             raise NotRegisteredError(model, reference, str(error)) from error
+        except RegistryError as error:
+            raise UnusableVersionError(model, reference, str(error)) from error
         if metadata is None:
             raise NotRegisteredError(model, reference, f"{model} has no {reference} version")
         return metadata
@@ -203,14 +208,25 @@ class Fleet:
 
         Raises:
             UnusableVersionError: it does not load; nothing has changed.
+            FleetUnavailableError: it took too long.
         """
         key = version_key(metadata)
         if loading := self._loads.get(key):
             await asyncio.wait({loading})
-        if self.state.find(key) is None:
-            await self._load(metadata, ())
-        elif (problem := await self._wait_until_loaded(key)) is not None:
-            raise UnusableVersionError(metadata.name, metadata.version, problem)
+        with self.holding(key):
+            if self.state.find(key) is None:
+                await self._load(metadata, ())
+            elif (problem := await self._wait_until_loaded(key)) is not None:
+                raise UnusableVersionError(metadata.name, metadata.version, problem)
+
+    @contextmanager
+    def holding(self, *keys: str) -> Iterator[None]:
+        """Keep these versions from being unloaded as idle: somebody is about to need them."""
+        self._held.update(keys)
+        try:
+            yield
+        finally:
+            self._held.subtract(keys)
 
     async def divide(self, running: Sequence[RunningExperiment]) -> None:
         """Divide traffic by exactly these experiments, whose arms are loaded."""
@@ -221,16 +237,22 @@ class Fleet:
         return any(experiment_id in each.tripped for each in await self._routers.reports())
 
     async def tend(self) -> Sight:
-        """Take every step towards what is to be that can be taken now; return what was seen."""
+        """Take every step towards what is to be that can be taken now; return what was seen.
+
+        Raises:
+            FleetUnavailableError: another fleet has taken over; this one stands still.
+        """
         async with self._tending:
-            launches = await self._launcher.launches()
-            launches = await self._launch_missing(launches)
+            await self._expect_not_superseded()
+            launches = await self._launch_missing(await self._launcher.launches())
             reports = await self._routers.reports()
-            sight = self._look(launches, reports)
+            sight = look(self.state, launches, reports)
             await self._change(lambda state: advance(state, sight.loaded))
-            await self._retire_idle(reports)
-            await self._end_unwanted(launches, sight)
-            return sight
+            leisure = idle(reports, self.state.settings.loading.unload_idle_s)
+            held = {key for key, count in self._held.items() if count > 0}
+            await self._change(lambda state: retire(state, leisure - held - self._loads.keys()))
+            await self._end_unwanted(launches, sight, reports)
+            return Sight(sight.loaded & self.state.keys, sight.problems)
 
     def loads(self) -> Collection["asyncio.Task[None]"]:
         """Return what is being loaded on demand."""
@@ -242,24 +264,46 @@ class Fleet:
         assert self._present is not None, "start() comes first"
         return self._present
 
+    async def _first_state(
+        self, before: ServingState | None, settings: AppSettings
+    ) -> ServingState:
+        if before is None:
+            return declare(None, await resolve(settings, self._catalogue))
+        kept = forget(before, await self._not_registered(before))
+        if kept.settings != settings:
+            return declare(kept, await resolve(settings, self._catalogue))
+        if kept != before:
+            return restart(kept, await resolve(settings, self._catalogue))
+        await self._tell_drift(before)
+        return before
+
     async def _load(self, metadata: ModelMetadata, stages: Sequence[str]) -> None:
-        """Load a version beside the others; UnusableVersionError leaves everything as it was."""
+        """Load a version beside the others; what goes wrong leaves everything as it was."""
         model, version, key = metadata.name, metadata.version, version_key(metadata)
         try:
             await self._catalogue.try_out(metadata)
         except RegistryError as error:
             raise UnusableVersionError(model, version, str(error)) from error
         before = self.state.find(key)
-        await self._change(
-            lambda state: add(state, metadata, settings_for(state, metadata, stages))
-        )
-        problem = await self._wait_until_loaded(key)
+        with self.holding(key):
+            await self._change(
+                lambda state: add(state, metadata, settings_for(state, metadata, stages))
+            )
+            try:
+                problem = await self._wait_until_loaded(key)
+            except Exception:
+                await self._undo(key, before)
+                raise
         if problem is not None:
-            if before is None:
-                await self._change(lambda state: forget(state, {key}))
-            else:
-                await self._change(lambda state: add(state, before.metadata, before.settings))
+            await self._undo(key, before)
             raise UnusableVersionError(model, version, problem)
+
+    async def _undo(self, key: str, before: ServedVersion | None) -> None:
+        """Take back that a version was to be loaded, but not from a stage that it got meanwhile."""
+        if before is None:
+            await self._change(lambda state: retire(state, {key}))
+        else:
+            await self._change(lambda state: restore(state, before))
 
     async def _load_on_demand(self, metadata: ModelMetadata) -> None:
         key = version_key(metadata)
@@ -285,7 +329,8 @@ class Fleet:
             if key in sight.problems:
                 return sight.problems[key]
             await self._sleep(LOADING_PERIOD_S)
-        return f"it was not loaded within {LOAD_TIMEOUT_S:.0f} s; `serve status` says how far it is"
+        problem = f"{key} was not loaded within {LOAD_TIMEOUT_S:.0f} s and was given up"
+        raise FleetUnavailableError(problem)
 
     async def _wait_until_moved(self, model: str, version: str) -> None:
         """Return when the version has the traffic of every stage that it is to hold."""
@@ -297,6 +342,21 @@ class Fleet:
                 return
             await self._sleep(LOADING_PERIOD_S)
         raise FleetUnavailableError(f"{model}:{version} is loaded, but not every router reaches it")
+
+    async def _holders(self, model: str) -> dict[str, ModelMetadata]:
+        """Return the registry's holder of each stage; where it is damaged, the present one."""
+        holders = {}
+        for stage in STAGE_NAMES:
+            try:
+                holder = await self._catalogue.find(model, stage)
+            except RegistryError as error:
+                logger.error("%s: %s stays as it is: %s", model, stage, error)  # noqa: TRY400
+                number = self.state.targets.get(model, {}).get(stage)
+                present = self.state.find(f"{model}:{number}")
+                holder = None if present is None else present.metadata
+            if holder is not None:
+                holders[stage] = holder
+        return holders
 
     async def _not_registered(self, state: ServingState) -> set[str]:
         """Return the served versions that the registry has no more, so that they cannot load."""
@@ -313,7 +373,11 @@ class Fleet:
         """Log where the registry says another version than the one that is served."""
         for model, held in state.targets.items():
             for stage, version in held.items():
-                holder = await self._catalogue.find(model, stage)
+                try:
+                    holder = await self._catalogue.find(model, stage)
+                except RegistryError as error:
+                    logger.error("%s: the registry's %s: %s", model, stage, error)  # noqa: TRY400
+                    continue
                 if holder is not None and holder.version != version:
                     logger.warning(
                         "%s: %s is served as %s, the registry says %s; a reload follows it",
@@ -327,21 +391,31 @@ class Fleet:
         """Write down what is to be served from now on, then tell the routers."""
         async with self._changing:
             if self.superseded:
-                raise FleetUnavailableError("a newer configuration is being put into effect")
+                raise FleetUnavailableError(SUPERSEDED)
             state = transition(self.state)
             if state == self.state:
                 return
             if not await self._ledger.write(state, self.state.revision):
                 self.superseded = True
-                raise FleetUnavailableError("a newer configuration is being put into effect")
+                raise FleetUnavailableError(SUPERSEDED)
             self._present = state
             await self._routers.adopt(state)
+
+    async def _expect_not_superseded(self) -> None:
+        """Raise FleetUnavailableError once another fleet has written: this one stands still."""
+        async with self._changing:
+            present = await self._ledger.read()
+            if present is None or present.revision != self.state.revision:
+                self.superseded = True
+        if self.superseded:
+            raise FleetUnavailableError(SUPERSEDED)
 
     async def _launch_missing(self, launches: Mapping[str, Launch]) -> Mapping[str, Launch]:
         """Start what should run and does not, or runs with other settings."""
         begun = {}
         for version in self.state.versions:
             if self._must_launch(version, launches.get(version.key)):
+                await self._expect_not_superseded()
                 await self._launcher.launch(version)
                 self._launched_s[version.key] = self._clock()
                 begun[version.key] = Launch(LaunchPhase.STARTING)
@@ -359,56 +433,20 @@ class Fleet:
         waited_s = self._clock() - self._launched_s.setdefault(version.key, self._clock())
         return launch.phase is LaunchPhase.FAILED and waited_s >= RETRY_S
 
-    def _look(self, launches: Mapping[str, Launch], reports: Sequence[RouterReport]) -> Sight:
-        current = [each for each in reports if each.revision == self.state.revision]
-        loaded, problems = set(), {}
-        for version in self.state.versions:
-            key = version.key
-            reaches = [each.versions[key] for each in current if key in each.versions]
-            for problem in (each.problem for each in reaches if each.problem is not None):
-                problems[key] = problem
-            is_up = True
-            if version.settings.placement == "replicas":
-                launch = launches.get(key, Launch(LaunchPhase.STARTING))
-                is_up = launch.phase is LaunchPhase.RUNNING
-                if launch.phase is LaunchPhase.FAILED:
-                    problems[key] = launch.problem
-            reached = len(reaches) == len(reports) > 0 and all(each.loaded for each in reaches)
-            if is_up and reached:
-                loaded.add(key)
-        return Sight(loaded, problems)
-
-    async def _retire_idle(self, reports: Sequence[RouterReport]) -> None:
-        limit_s = self.state.settings.loading.unload_idle_s
-        busy = {
-            key
-            for report in reports
-            for key, reach in report.versions.items()
-            if reach.idle_s < limit_s
-        }
-        known = set.intersection(*(set(each.versions) for each in reports)) if reports else set()
-        loading = {*self._loads, *self._reloading_keys()}
-        await self._change(lambda state: retire(state, known - busy - loading))
-
-    def _reloading_keys(self) -> set[str]:
-        return {each.key for each in self.state.versions if each.metadata.name in self._reloading}
-
-    async def _end_unwanted(self, launches: Mapping[str, Launch], sight: Sight) -> None:
+    async def _end_unwanted(
+        self, launches: Mapping[str, Launch], sight: Sight, reports: Sequence[RouterReport]
+    ) -> None:
         """End replicas that no router uses any more, a while after the last one let go."""
-        wanted = {
-            each.key
-            for each in self.state.versions
-            # One that moved into the routers keeps its replicas until it is loaded there.
-            if each.settings.placement == "replicas" or each.key not in sight.loaded
+        now_s, revision = self._clock(), self.state.revision
+        self._unwanted_since = {
+            key: self._unwanted_since.get(key, (now_s, revision))
+            for key in unwanted(self.state, launches, sight)
         }
-        unwanted = {
-            key
-            for key, launch in launches.items()
-            if key not in wanted and launch.phase is not LaunchPhase.STOPPING
-        }
-        now_s = self._clock()
-        since_s = {key: self._unwanted_since_s.get(key, now_s) for key in unwanted}
-        self._unwanted_since_s = since_s
-        for key, began_s in since_s.items():
-            if now_s - began_s >= DRAIN_S:
+        oldest = min((each.revision for each in reports), default=0)
+        for key, (began_s, left_with) in self._unwanted_since.items():
+            waited_s = now_s - began_s
+            let_go = oldest >= left_with and waited_s >= DRAIN_S
+            if let_go or waited_s >= LONGEST_DRAIN_S:
+                await self._expect_not_superseded()
                 await self._launcher.end(key)
+                self._launched_s.pop(key, None)

@@ -156,8 +156,14 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
         each.model_copy(update={"launched": running.get(each.key)}) for each in declaration.versions
     ]
     declared = {each.key for each in versions}
+    unheld = _unheld(before, declaration)
+    held_on = {f"{model}:{number}" for model in unheld for number in unheld[model].values()}
     kept = [
-        each.model_copy(update={"leaving": each.leaving or before.is_declared(each)})
+        each.model_copy(
+            update={
+                "leaving": each.key not in held_on and (each.leaving or before.is_declared(each))
+            }
+        )
         for each in before.versions
         if each.key not in declared
     ]
@@ -173,10 +179,47 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
         experiments=before.experiments,
         stages=stages,
         targets={
-            model: _without_leaving(declaration.stages.get(model, {}), before, model, kept)
+            model: {
+                **_without_leaving(declaration.stages.get(model, {}), before, model, kept),
+                **unheld.get(model, {}),
+            }
             for model in stages
         },
     )
+
+
+def restart(before: ServingState, declaration: Declaration) -> ServingState:
+    """Return the state of before, with the configuration's holder of each stage that has none.
+
+    For a configuration that is the same as before: what was reloaded since goes on. A stage is
+    empty where its holder is registered no more.
+    """
+    versions, stages, targets = list(before.versions), dict(before.stages), dict(before.targets)
+    for model, holders in declaration.stages.items():
+        for stage, number in holders.items():
+            if stage in targets.get(model, {}):
+                continue
+            stages[model] = {stage: number, **stages.get(model, {})}
+            targets[model] = {**targets.get(model, {}), stage: number}
+            if f"{model}:{number}" not in {each.key for each in versions}:
+                versions += [
+                    each for each in declaration.versions if each.key == f"{model}:{number}"
+                ]
+    return _changed(before, versions=tuple(versions), stages=stages, targets=targets)
+
+
+def _unheld(before: ServingState, declaration: Declaration) -> Stages:
+    """Return the stages that are declared and that no version holds now, where they are here.
+
+    Whoever asks for them goes on being answered; the registry may be mended in a minute.
+    """
+    found: Stages = {}
+    for declared in declaration.settings.versions:
+        model, stage = declared.model, declared.version
+        present = before.targets.get(model, {}).get(stage)
+        if present is not None and stage not in declaration.stages.get(model, {}):
+            found.setdefault(model, {})[stage] = present
+    return found
 
 
 def _without_leaving(
@@ -201,6 +244,15 @@ def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings)
     added = ServedVersion(metadata=metadata, settings=settings, launched=launched)
     versions = tuple(added if each.key == added.key else each for each in state.versions)
     return _changed(state, versions=versions if known else (*versions, added))
+
+
+def restore(state: ServingState, before: ServedVersion) -> ServingState:
+    """Return the state with a version as it was, but for what its replicas run with."""
+    versions = tuple(
+        before.model_copy(update={"launched": each.launched}) if each.key == before.key else each
+        for each in state.versions
+    )
+    return _changed(state, versions=versions)
 
 
 def launched(state: ServingState, version: ServedVersion) -> ServingState:
@@ -230,6 +282,7 @@ def forget(state: ServingState, keys: Collection[str]) -> ServingState:
         versions=tuple(each for each in state.versions if each.key not in keys),
         stages=staying(state.stages),
         targets=staying(state.targets),
+        experiments=tuple(each for each in state.experiments if not each.keys & set(keys)),
     )
 
 
@@ -251,10 +304,20 @@ def follow(state: ServingState, model: str, holders: Mapping[str, ModelMetadata]
             targets.pop(stage, None)
     fresh = {version_key(each): each for each in holders.values()}
     versions = tuple(
-        each.model_copy(update={"metadata": fresh.get(each.key, each.metadata)})
+        each.model_copy(update={"metadata": _told(each.metadata, fresh.get(each.key))})
         for each in state.versions
     )
     return _changed(state, versions=versions, targets={**state.targets, model: targets})
+
+
+def _told(known: ModelMetadata, fresh: ModelMetadata | None) -> ModelMetadata:
+    """Return what is known, with the registry's present stage and figures.
+
+    Not with its present artifact: who serves from another one is loaded anew, and is reloaded.
+    """
+    if fresh is None:
+        return known
+    return known.model_copy(update={"stage": fresh.stage, "metrics": fresh.metrics})
 
 
 def advance(state: ServingState, loaded: Collection[str]) -> ServingState:

@@ -215,8 +215,8 @@ async def test_a_gpu_that_no_node_has_is_refused_at_once_and_the_old_file_goes_o
     await asyncio.to_thread(cluster.deploy, args)
     await eventually(lambda: cluster.status()["status"] == "DEPLOY_FAILED")
     message = cluster.status()["message"]
-    assert f"{NAME}:production: num_gpus: expected 1 GPUs for 1 replicas" in message
-    assert "the cluster has 0; add a node with GPUs" in message
+    assert "num_gpus: expected at most the 0 GPUs that the cluster has, received 1" in message
+    assert f"({NAME}:production 1); add a node with GPUs" in message
     await deploy(cluster, *TWO, **QUICK)
 
 

@@ -103,12 +103,17 @@ def test_a_way_that_was_given_up_before_it_was_loaded_is_closed(backends, opened
     assert backends.reaches()["toy:1.0.0"].problem == "out of memory"
 
 
-def test_idle_is_the_time_since_the_last_request(backends, clock):
+def test_idle_is_the_time_since_the_last_request_or_since_it_could_be_asked(
+    backends, opened, clock
+):
     backends.adopt([version()])
-    clock.now_s = 5.0
+    clock.now_s = 100.0
+    assert backends.reaches()["toy:1.0.0"].idle_s == 0.0
+    opened[0].is_loaded = True
+    clock.now_s = 105.0
     assert backends.reaches()["toy:1.0.0"].idle_s == 5.0
     backends.use("toy:1.0.0")
-    clock.now_s = 7.0
+    clock.now_s = 107.0
     backends.adopt([version()])
     assert backends.reaches()["toy:1.0.0"].idle_s == 2.0
 

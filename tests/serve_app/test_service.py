@@ -14,6 +14,7 @@ from serve_app.errors import (
     NotServedError,
     OverloadedError,
     TooManyVersionsError,
+    UnusableVersionError,
     VersionLoadingError,
 )
 from serve_app.fleet.state import ServedVersion
@@ -341,3 +342,23 @@ async def test_what_was_not_answered_outside_experiments_is_not_recorded():
     with pytest.raises(ModelOutputError):
         await predict(service(notes=notes), request([666.0, *GOOD[1:]]))
     assert notes.records == []
+
+
+async def test_a_batch_under_way_is_answered_by_a_version_that_leaves_meanwhile():
+    under_test = None
+
+    class Leaves(Backend):
+        async def predict_many(self, windows):
+            under_test._backends.adopt(())
+            return await super().predict_many(windows)
+
+    under_test = service(old=Leaves(1))
+    answer = await predict_batch(under_test, [request()] * 3, max_batch_size=1)
+    assert (answer["succeeded"], answer["failed"]) == (3, 0)
+
+
+async def test_an_unusable_version_asked_for_is_no_fault_of_the_request():
+    loader = Loader(UnusableVersionError("toy", "2.0.0", "sha256 differs"))
+    under_test = service(loader=loader, loads_on_demand=True)
+    with pytest.raises(VersionLoadingError, match="sha256 differs"):
+        await predict(under_test, request(model_version="2.0.0"))

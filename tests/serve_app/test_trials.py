@@ -219,3 +219,12 @@ def test_a_switchback_changes_arms_with_its_blocks_only():
         for hour in range(50)
     }
     assert arms == {Variant.CONTROL, Variant.TREATMENT}
+
+
+async def test_a_treatment_that_is_not_served_any_more_costs_the_bot_nothing():
+    notes = Notes()
+    lost = running(TREATED, treatment_model_version="9.9.9")
+    answer = await predict(service(notes=notes, experiments=[lost]), request())
+    assert (answer["variant"], answer["fallback"]) == ("control", True)
+    (record,) = notes.records
+    assert (record.variant, record.version, record.error) == ("treatment", "9.9.9", "not_served")

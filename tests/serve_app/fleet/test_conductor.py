@@ -144,7 +144,7 @@ async def conductor(world, book, clock, promoted):
 
 async def conduct(world, book, clock, promoted):
     fleet = world.fleet()
-    await fleet.start(world.declaration(PRODUCTION, loading={"unload_idle_s": 5}))
+    await fleet.start(world.settings(PRODUCTION, loading={"unload_idle_s": 5}))
     await fleet.tend()
 
     async def promote(model, version, by, reason):

@@ -1,6 +1,7 @@
 """How versions come and go, in a world in memory that looks after every step."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,8 @@ from serve_app.errors import (
     TooManyVersionsError,
     UnusableVersionError,
 )
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.running import RunningExperiment
 from serve_app.fleet.fleet import RETRY_S
 from serve_app.fleet.ports import Launch, LaunchPhase
 from tests.serve_app.fleet.world import NAME, Died, World, settle
@@ -28,7 +31,7 @@ def world():
 
 async def started(world, *declared, loading=QUICK):
     fleet = world.fleet()
-    await fleet.start(world.declaration(*(declared or (PRODUCTION, STAGING)), loading=loading))
+    await fleet.start(world.settings(*(declared or (PRODUCTION, STAGING)), loading=loading))
     await fleet.tend()
     return fleet
 
@@ -170,7 +173,7 @@ async def test_the_same_file_again_keeps_what_was_reloaded_since(world):
         router.state = None
     world.hold(production="1.1.0")
     again = world.fleet()
-    await again.start(world.declaration(PRODUCTION, STAGING, loading=QUICK))
+    await again.start(world.settings(PRODUCTION, STAGING, loading=QUICK))
     await again.tend()
     await settle(again, world, 3)
     assert world.serving() == "1.2.0"
@@ -305,3 +308,158 @@ async def test_a_reload_serves_the_artifact_that_was_pinned_since(world, placeme
     assert world.launched.count("toy:1.0.0") == before + (placement == "replicas")
     assert fleet.state.find("toy:1.0.0").load.artifact == "b" * 64
     assert world.serving() == "1.0.0"
+
+
+async def test_a_fleet_that_was_overtaken_neither_launches_nor_ends(world):
+    """The successor adds 1.2.0 and drops 1.1.0; the old one looks on."""
+    old = await started(world)
+    successor = await started(world, PRODUCTION, {"version": "1.2.0"})
+    await settle(successor, world)
+    launched, running = list(world.launched), dict(world.running)
+    for _ in range(5):
+        with pytest.raises(FleetUnavailableError):
+            await old.tend()
+        await world.sleep(1)
+    assert (world.launched, world.running) == (launched, running)
+
+
+async def test_a_reload_that_was_answered_before_the_successor_started_is_not_undone(world):
+    old = await started(world)
+    world.hold(production="1.2.0", staging="1.1.0")
+    settings = world.settings({**PRODUCTION, "num_threads": 2}, STAGING)
+    await old.reload(NAME, None)
+    successor = world.fleet()
+    await successor.start(settings)
+    await settle(successor, world)
+    assert world.serving() == "1.2.0"
+
+
+async def test_a_lost_version_takes_no_other_back_to_the_file(world):
+    """The same file after a death: what was reloaded since stays, and only the lost one goes."""
+    fleet = await started(world)
+    await fleet.reload(NAME, "1.2.0")
+    world.hold(production="1.2.0", staging="1.1.0")
+    await fleet.reload(NAME, None)
+    world.hold(production="1.0.0", staging="1.1.0")
+    del world.versions["1.1.0"]
+    again = await started(world)
+    await settle(again, world, 3)
+    assert world.serving() == "1.2.0"
+    assert "toy:1.1.0" not in again.state.keys
+
+
+async def test_a_stage_whose_holder_was_lost_is_the_files_again(world):
+    fleet = await started(world)
+    world.hold(production="1.2.0", staging="1.1.0")
+    await fleet.reload(NAME, None)
+    del world.versions["1.2.0"]
+    world.hold(production="1.0.0", staging="1.1.0")
+    again = await started(world)
+    await settle(again, world)
+    assert world.serving() == "1.0.0"
+
+
+async def test_an_edited_file_does_not_drop_a_stage_that_is_empty_just_now(world):
+    await started(world)
+    world.hold(staging="1.1.0")
+    successor = await started(world, {**PRODUCTION, "num_threads": 2}, STAGING)
+    await settle(successor, world)
+    assert world.serving() == "1.0.0"
+    assert "toy:1.0.0" in world.running
+
+
+async def test_a_damaged_staging_version_keeps_neither_production_nor_the_start_up(world):
+    fleet = await started(world)
+    world.hold(production="1.2.0", staging="1.1.0")
+    world.unreadable = {"staging"}
+    answer = await fleet.reload(NAME, None)
+    assert answer == {"production": "1.2.0", "staging": "1.1.0", "loaded": "1.2.0"}
+    again = await started(world)
+    await settle(again, world, 3)
+    edited = await started(world, {**PRODUCTION, "num_threads": 2}, STAGING)
+    await settle(edited, world, 3)
+    assert world.serving() == "1.2.0"
+
+
+async def test_a_pin_on_staging_is_not_put_into_effect_by_a_reload_of_production(world):
+    both = {"model.onnx": "a" * 64, "fast.onnx": "b" * 64}
+    world.versions["1.1.0"] = world.versions["1.1.0"].model_copy(update={"artifacts": both})
+    fleet = await started(world)
+    pinned = world.versions["1.1.0"].model_copy(update={"serving_artifact": "fast.onnx"})
+    world.versions["1.1.0"] = pinned
+    await fleet.reload(NAME, None)
+    await settle(fleet, world, 3)
+    assert world.launched == ["toy:1.0.0", "toy:1.1.0"]
+
+
+async def test_a_rollback_during_a_reload_is_what_counts(world):
+    fleet = await started(world)
+    world.hold(production="1.2.0", staging="1.1.0")
+    try_out = world.try_out
+
+    async def slow_try_out(metadata):
+        world.hold(production="1.0.0", staging="1.1.0")
+        await try_out(metadata)
+
+    world.try_out = slow_try_out
+    await fleet.reload(NAME, None)
+    assert world.serving() == "1.0.0"
+
+
+async def test_replicas_stay_while_a_router_still_goes_by_them(world):
+    fleet = await started(world)
+    world.hold(production="1.2.0", staging="1.1.0")
+    await fleet.reload(NAME, None)
+    world.routers[1].deaf = True
+    for _ in range(20):
+        await fleet.tend()
+        await world.sleep(1)
+    assert "toy:1.0.0" in world.running
+    world.routers[1].deaf = False
+    await settle(fleet, world)
+    assert "toy:1.0.0" not in world.running
+
+
+async def test_what_somebody_is_about_to_need_is_not_unloaded(world):
+    fleet = await started(world, PRODUCTION, loading={"unload_idle_s": 0})
+    await fleet.reload(NAME, "1.2.0")
+    with fleet.holding("toy:1.1.0"):
+        await fleet.load(world.versions["1.1.0"])
+        await fleet.tend()
+        assert fleet.state.find("toy:1.1.0")
+    await fleet.tend()
+    assert fleet.state.find("toy:1.1.0") is None
+
+
+async def test_an_interrupted_load_leaves_everything_as_it_was(world):
+    fleet = await started(world)
+    await fleet.reload(NAME, "1.2.0")
+
+    async def away():
+        raise ConnectionError("Serve does not answer")
+
+    launches, world.launches = world.launches, away
+    with pytest.raises(ConnectionError):
+        await fleet.reload(NAME, "1.2.0")
+    world.launches = launches
+    await fleet.tend()
+    assert fleet.state.find("toy:1.2.0").load == fleet.state.find("toy:1.2.0").launched
+
+
+async def test_an_experiment_whose_arm_is_lost_is_forgotten_with_it(world):
+    fleet = await started(world, PRODUCTION)
+    await fleet.load(world.versions["1.2.0"])
+    definition = ExperimentDefinition(
+        experiment_id="a_b",
+        control_model_name=NAME,
+        control_model_version="1.0.0",
+        treatment_model_name=NAME,
+        treatment_model_version="1.2.0",
+    )
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    await fleet.divide(
+        [RunningExperiment(definition=definition, treatment_share=0.1, exposed_at=since)]
+    )
+    del world.versions["1.2.0"]
+    again = await started(world, PRODUCTION)
+    assert again.state.experiments == ()

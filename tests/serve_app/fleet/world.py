@@ -4,11 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from registry import ModelStage
-from registry.errors import CorruptArtifactError, UnknownVersionError
+from registry.errors import CorruptArtifactError, InvalidMetadataError, UnknownVersionError
 from registry.records import STAGE_NAMES
 from serve_app.fleet.fleet import Fleet
 from serve_app.fleet.ports import Launch, LaunchPhase, Reach, RouterReport
-from serve_app.fleet.state import Declaration, ServedVersion, settled
 from serve_app.settings import AppSettings
 from tests.factories import metadata
 
@@ -50,7 +49,7 @@ class World:
         self.now_s = 100.0
         self.written = None
         self.versions = {}
-        self.damaged, self.broken = set(), set()
+        self.damaged, self.broken, self.unreadable = set(), set(), set()
         self.running, self.launched = {}, []
         self.routers = [Router(self) for _ in range(routers)]
         self.steps, self.dies_at = 0, None
@@ -65,22 +64,13 @@ class World:
             stage = next((STAGE_NAMES[s] for s, v in holders.items() if v == number), None)
             self.versions[number] = each.model_copy(update={"stage": stage or ModelStage.NONE})
 
-    def declaration(self, *declared, **fields):
+    def settings(self, *declared, **fields):
         versions = [{"model": NAME, **each} for each in declared]
-        settings = AppSettings(default_model=NAME, versions=versions, **fields)
-        served, stages = {}, {}
-        for each in settings.versions:
-            found = self.lookup(each.version)
-            if found is None:
-                continue
-            if each.version in STAGE_NAMES:
-                stages[each.version] = found.version
-            served[found.version] = ServedVersion(metadata=found, settings=settled(each, found))
-        return Declaration(
-            settings=settings, versions=tuple(served.values()), stages={NAME: stages}
-        )
+        return AppSettings(default_model=NAME, versions=versions, **fields)
 
     def lookup(self, reference):
+        if reference in self.unreadable:
+            raise InvalidMetadataError("toy/v1.1.0/metadata.json", "it is no JSON")
         if reference in STAGE_NAMES:
             held = STAGE_NAMES[reference]
             return next((each for each in self.versions.values() if each.stage is held), None)
