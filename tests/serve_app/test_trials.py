@@ -31,8 +31,12 @@ def running(share=0.5, **fields):
         control_model_name="toy",
         control_model_version="1.0.0",
         treatment_model_name="toy",
-        treatment_model_version="1.1.0",
-        **{"control_traffic": 0.5, "treatment_traffic": 0.5, **fields},
+        **{
+            "treatment_model_version": "1.1.0",
+            "control_traffic": 0.5,
+            "treatment_traffic": 0.5,
+            **fields,
+        },
     )
     return RunningExperiment(definition=definition, treatment_share=share, exposed_at=NOW)
 
