@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
 from optimization.batch_mates import measure_batch_mates
 from optimization.errors import InvalidInputError, QuantizationError
@@ -132,6 +133,31 @@ def test_calibration_of_another_shape_is_refused(exported):
         quantize_statically(
             exported.read_bytes(), exported, ("Gemm",), np.zeros((4, 12, 5), dtype=np.float32)
         )
+
+
+def perceptron(path, opset_version=18):
+    """Two products, which ONNX Runtime makes Gemm of, whatever they were."""
+    layers = (nn.Flatten(), nn.Linear(72, 128), nn.ReLU(), nn.Linear(128, 64))
+    export_onnx(nn.Sequential(*layers), path, (12, 6), opset_version=opset_version)
+    return path.read_bytes()
+
+
+def test_matmul_and_gemm_are_one(tmp_path):
+    path = tmp_path / "model.onnx"
+    content = perceptron(path)
+    sizes = {len(quantize_dynamically(content, path, (each,))) for each in ("MatMul", "Gemm")}
+    assert len(sizes) == 1
+    assert sizes.pop() < 0.5 * len(content)
+
+
+def test_static_scales_a_channel_need_a_newer_operator_set(tmp_path, windows):
+    path = tmp_path / "model.onnx"
+    content = perceptron(path, opset_version=12)
+    with pytest.raises(QuantizationError, match=r"needs operator set 13 .* per_channel=False"):
+        quantize_statically(content, path, ("MatMul",), windows)
+    assert "QuantizeLinear" in kinds(
+        quantize_statically(content, path, ("MatMul",), windows, per_channel=False)
+    )
 
 
 def test_good_windows_come_back(windows):
