@@ -15,7 +15,7 @@ from optimization.progress import Report
 from optimization.quantize import QuantizationType, check_windows
 from optimization.runtime import OnnxModel, Windows
 from optimization.timing import Timing, measure
-from optimization.windows import noise
+from optimization.windows import fitted, noise
 
 PROOF_WINDOWS = 64
 
@@ -47,7 +47,7 @@ def windows_to_judge_by(model: OnnxModel, windows: Windows | None) -> Windows:
     """Return the given windows if they can be worked with, else noise of the declared shape."""
     if windows is None:
         return noise(declared_shape(model))
-    return check_windows("windows", windows)
+    return fitted(check_windows("windows", windows), model.input_shape[1:])
 
 
 def windows_for(
@@ -67,6 +67,7 @@ def windows_for(
     if calibration_data is None:
         raise InvalidInputError("calibration_data", "windows for static quantisation", "none")
     calibration = check_windows("calibration_data", calibration_data)
+    calibration = fitted(calibration, model.input_shape[1:])
     if windows is not None:
         return calibration, windows_to_judge_by(model, windows)
     held_out = len(calibration) // 3

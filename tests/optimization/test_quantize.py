@@ -75,6 +75,14 @@ def test_only_what_does_not_look_at_the_batch_answers_the_same_in_it(exported, w
     assert max(depends["by row"].max_abs_difference_loud.values()) == 0
 
 
+def test_a_loud_mate_is_loud_whatever_the_first_window(exported, windows):
+    dynamic = OnnxModel(quantize_dynamically(exported.read_bytes(), exported, ALL))
+    quiet = np.concatenate([np.zeros_like(windows[:1]), windows])
+    loud = measure_batch_mates(dynamic, quiet).max_abs_difference_loud["direction_logits"]
+    assert loud > measure_batch_mates(dynamic, windows).max_abs_difference["direction_logits"]
+    assert measure_batch_mates(dynamic, np.zeros_like(windows)).depends
+
+
 def test_a_row_alone_is_what_dynamic_quantisation_gives_it_alone(exported, windows):
     dynamic = quantize_dynamically(exported.read_bytes(), exported, ALL)
     whole, by_row = OnnxModel(dynamic), OnnxModel(rowwise(dynamic, exported))
