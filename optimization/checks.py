@@ -68,6 +68,9 @@ def windows_for(
         raise InvalidInputError("calibration_data", "windows for static quantisation", "none")
     calibration = check_windows("calibration_data", calibration_data)
     calibration = fitted(calibration, model.input_shape[1:])
+    if (calibration == calibration[0]).all():
+        received = f"the same window {len(calibration)} times"
+        raise InvalidInputError("calibration_data", "windows that differ", received)
     if windows is not None:
         return calibration, windows_to_judge_by(model, windows)
     held_out = len(calibration) // 3

@@ -163,9 +163,16 @@ async def test_the_optimisers_own_tolerance_counts(exported, tmp_path):
         (
             {
                 "quantization_type": "static",
-                "calibration_data": np.zeros((2, 12, 6), dtype=np.float32),
+                "calibration_data": np.eye(2, 72, dtype=np.float32).reshape(2, 12, 6),
             },
             "at least three windows, a third of which is held out",
+        ),
+        (
+            {
+                "quantization_type": "static",
+                "calibration_data": np.zeros((90, 12, 6), dtype=np.float32),
+            },
+            "windows that differ, received the same window 90 times",
         ),
         ({"windows": np.zeros((0, 12, 6), dtype=np.float32)}, "at least one window"),
         ({"windows": np.zeros((4, 12, 7), dtype=np.float32)}, r"shape \(1, 12, 7\)"),
