@@ -117,7 +117,7 @@ def _by_request(counts: tuple[int, int], expected: float, variance: float) -> tu
 
 
 def _by_block(table: Table, share: float) -> float | None:
-    control, treatment = table.control.errors.n, table.treatment.errors.n
+    control, treatment = table.control.predictions, table.treatment.predictions
     surplus = (treatment - share * (control + treatment))[control + treatment > 0]
     blocks = len(surplus)
     spread = math.sqrt(float(np.square(surplus).sum()))
