@@ -6,7 +6,7 @@ follows it, so that whoever dies in between, the next look puts it right.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from registry.records import ModelMetadata
 from serve_app.errors import ExperimentConflictError, InvalidRequestError, ServingError
 from serve_app.experiments.analysis import Analysis
+from serve_app.experiments.creation import check_new
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import (
     EndReason,
@@ -112,9 +113,10 @@ class Conductor:
             The definition, with the dead band that the control declares where none was given.
 
         Raises:
-            ServingError: an arm is not registered, does not load or takes other windows than the
+            ServingError: the definition is refused, an arm is not registered, does not load or takes other windows than the
                 other one, the id is taken, or the model is in another experiment.
         """
+        check_new(definition)
         control = await self._fleet.find(
             definition.control_model_name, definition.control_model_version
         )
@@ -130,7 +132,7 @@ class Conductor:
                     f"time; stop that one first"
                 )
                 raise ExperimentConflictError(definition.experiment_id, problem)
-        definition = _with_dead_band(definition, control)
+        definition = _with_dead_band(definition, control, treatment)
         with self._fleet.holding(version_key(control), version_key(treatment)):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
@@ -313,11 +315,27 @@ def _check_arms(
 
 
 def _with_dead_band(
-    definition: ExperimentDefinition, control: ModelMetadata
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
 ) -> ExperimentDefinition:
-    """Return the definition with the model's own dead band, if none is given."""
-    declared = control.dataset_info.get("dead_band")
-    if "dead_band" in definition.model_fields_set or not isinstance(declared, int | float):
+    """Return the definition with the models' own dead band, if none is given."""
+    if "dead_band" in definition.model_fields_set:
         return definition
-    values = {**definition.model_dump(), "dead_band": float(declared)}
+    declared = {
+        each: metadata.dataset_info["dead_band"]
+        for each, metadata in ((definition.control, control), (definition.treatment, treatment))
+        if metadata.dataset_info.get("dead_band") is not None
+    }
+    for value in declared.values():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            raise _unclear_dead_band("a number from 0 to 1", declared)
+    if len(set(declared.values())) > 1:
+        raise _unclear_dead_band("the same for both arms", declared)
+    if definition.control not in declared:
+        return definition
+    values = {**definition.model_dump(), "dead_band": float(declared[definition.control])}
     return ExperimentDefinition.model_validate(values)
+
+
+def _unclear_dead_band(expected: str, declared: Mapping[str, object]) -> InvalidRequestError:
+    received = ", ".join(f"{each} declares {value!r}" for each, value in declared.items())
+    return InvalidRequestError("dead_band", f"to be given, or {expected}", received[:200])

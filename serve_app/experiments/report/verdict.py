@@ -69,7 +69,7 @@ def verdict(experiment: StoredExperiment, document: Mapping[str, Any], now: date
 def _judged(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[Tone, str, str]:
     control, treatment = experiment.definition.control, experiment.definition.treatment
     ended = experiment.ended_at is not None
-    if not document["sample_ratio"]["healthy"]:
+    if document["sample_ratio"]["healthy"] is False:
         return (
             Tone.BROKEN,
             "No verdict: the traffic was not split as intended",

@@ -255,7 +255,7 @@ async def test_a_verdict_is_only_told_where_it_is_not_to_be_applied(
 
 
 async def test_a_rollback_stops_the_treatments_traffic(world, conductor, book, promoted):
-    await conductor.create(definition(auto_apply=True))
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
     book.recommends = Action.ROLLBACK
     await conductor.tend()
     assert (dividing(world), world.serving(), promoted) == ({}, "1.0.0", [])
@@ -264,7 +264,7 @@ async def test_a_rollback_stops_the_treatments_traffic(world, conductor, book, p
 
 
 async def test_a_promotion_promotes_reloads_and_ends(world, conductor, book, promoted):
-    await conductor.create(definition(auto_apply=True))
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
     book.recommends = Action.PROMOTE
     await conductor.tend()
     assert promoted == [(NAME, "1.1.0", "experiment a_b", "so it is")]
@@ -275,7 +275,7 @@ async def test_a_promotion_promotes_reloads_and_ends(world, conductor, book, pro
 
 async def test_an_automatic_promotion_across_models_is_refused_at_once(world, conductor):
     with pytest.raises(InvalidRequestError, match="control and treatment of one model"):
-        await conductor.create(definition(auto_apply=True, treatment_model_name="other"))
+        await conductor.create(definition(auto_apply=True, horizon_s=60, treatment_model_name="other"))
 
 
 async def test_exposure_grows_stage_by_stage_and_survives_the_fleet(
