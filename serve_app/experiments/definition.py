@@ -60,6 +60,8 @@ class EndReason(StrEnum):
     """At the planned end: the fixed-horizon test holds as well."""
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
+    SUPERSEDED = "superseded"
+    """To be promoted, when another version than control held production."""
 
 
 class Assignment(StrEnum):

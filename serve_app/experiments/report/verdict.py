@@ -123,6 +123,7 @@ def _outcome(experiment: StoredExperiment, now: datetime) -> str:
         EndReason.DURATION: "It ended as planned",
         EndReason.PROMOTED: f"It ended when {definition.treatment} was promoted",
         EndReason.ROLLED_BACK: f"It ended when {definition.treatment} was rolled back",
+        EndReason.SUPERSEDED: "It ended when another version had come into production",
         None: "It ended",
     }[experiment.end_reason]
     return f"{how} on {wording.moment(experiment.ended_at)}, after {length}."
