@@ -1,5 +1,8 @@
 """What is refused of a new experiment; one that is stored already goes on as it was agreed."""
 
+from collections.abc import Mapping
+
+from registry.records import ModelMetadata
 from serve_app.errors import InvalidRequestError
 from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
 
@@ -39,3 +42,57 @@ def check_new(definition: ExperimentDefinition) -> None:
             "a difference between these would be taken for one between the versions",
             f"true with assignment {definition.assignment}",
         )
+
+
+def check_arms(
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
+) -> None:
+    """Refuse arms that cannot answer the same requests, or whose verdict cannot be carried out.
+
+    Raises:
+        InvalidRequestError: of the field that is at fault.
+    """
+    if control.input_shape != treatment.input_shape:
+        raise InvalidRequestError(
+            "treatment_model_version",
+            f"a version that takes windows of {control.input_shape} as control does",
+            f"one of {treatment.input_shape}",
+        )
+    names = {definition.control_model_name, definition.treatment_model_name}
+    if definition.auto_apply and len(names) > 1:
+        raise InvalidRequestError(
+            "auto_apply",
+            "control and treatment of one model, whose production version it can change",
+            f"{definition.control} and {definition.treatment}",
+        )
+
+
+def with_dead_band(
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
+) -> ExperimentDefinition:
+    """Return the definition with the models' own dead band, if none is given.
+
+    Raises:
+        InvalidRequestError: they declare different ones, or something that is none.
+    """
+    if "dead_band" in definition.model_fields_set:
+        return definition
+    declared: dict[str, float] = {}
+    for name, metadata in ((definition.control, control), (definition.treatment, treatment)):
+        value = metadata.dataset_info.get("dead_band")
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            raise _unclear_dead_band("a number from 0 to 1", {name: value})
+        declared[name] = float(value)
+    if len(set(declared.values())) > 1:
+        raise _unclear_dead_band("the same for both arms", declared)
+    if definition.control not in declared:
+        return definition
+    values = {**definition.model_dump(), "dead_band": declared[definition.control]}
+    return ExperimentDefinition.model_validate(values)
+
+
+def _unclear_dead_band(expected: str, declared: Mapping[str, object]) -> InvalidRequestError:
+    received = ", ".join(f"{each} declares {value!r}" for each, value in declared.items())
+    return InvalidRequestError("dead_band", f"to be given, or {expected}", received[:200])

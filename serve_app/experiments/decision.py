@@ -17,7 +17,6 @@ from serve_app.experiments.guardrails import Guardrail, holm
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 
-
 _SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
 
 
@@ -81,9 +80,9 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
         return Recommendation(action=Action.ROLLBACK, reasons=tuple(harms))
     if definition.assignment in UNIT_ASSIGNMENTS:
         reason = (
-            f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve different "
-            f"{_SERVED[definition.assignment]}, and how these differ cannot be told from how the "
-            f"versions do. Only latency and errors are watched; assign by request or switchback, "
+            f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve "
+            f"different {_SERVED[definition.assignment]}, and how these differ cannot be "
+            f"told from how the versions do. Only latency and errors are watched; assign by request or switchback, "
             f"or mirror, for a verdict."
         )
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))

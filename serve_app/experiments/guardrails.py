@@ -80,10 +80,7 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
     circuit breaker withheld are no events of their own.
     """
     control, treatment = table.control.total, table.treatment.total
-    rates = [
-        each.errors / each.asked if each.asked else None
-        for each in (control, treatment)
-    ]
+    rates = [each.errors / each.asked if each.asked else None for each in (control, treatment)]
     effect = error_effect(definition, table)
     worst_by_block = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
     # A one-sided bound for each arm at half the level makes one for the difference.

@@ -131,7 +131,11 @@ def _by_block(table: Table, share: float) -> float | None:
 
 
 def _result(
-    counts: tuple[int, int], share: float, p_value: float | None, healthy: bool | None, explanation: str
+    counts: tuple[int, int],
+    share: float,
+    p_value: float | None,
+    healthy: bool | None,
+    explanation: str,
 ) -> SampleRatio:
     return SampleRatio(
         control=counts[0],

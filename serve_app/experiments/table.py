@@ -163,9 +163,7 @@ def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> Arm
             _by_block([each.latency_sum for each in parts], places.traffic),
             _by_block([each.latency_square_sum for each in parts], places.traffic),
         ),
-        errors=ArmBlocks(
-            _by_block([each.asked for each in parts], places.traffic), errors, errors
-        ),
+        errors=ArmBlocks(_by_block([each.asked for each in parts], places.traffic), errors, errors),
         predictions=_by_block([each.predictions for each in parts], places.traffic),
     )
 

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from registry.records import ModelMetadata
-from serve_app.errors import (
-    ExperimentConflictError,
-    InvalidRequestError,
-    NotRegisteredError,
-    ServingError,
-)
+from serve_app.errors import ExperimentConflictError, NotRegisteredError, ServingError
 from serve_app.experiments.analysis import Analysis
-from serve_app.experiments.creation import check_new
+from serve_app.experiments.creation import check_arms, check_new, with_dead_band
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import (
     EndReason,
@@ -123,8 +117,9 @@ class Conductor:
             The definition, with the dead band that the control declares where none was given.
 
         Raises:
-            ServingError: the definition is refused, an arm is not registered, does not load or takes other windows than the
-                other one, the id is taken, or the model is in another experiment.
+            ServingError: the definition is refused, an arm is not registered, does not load or
+                takes other windows than the other one, the id is taken, or the model is in another
+                experiment.
         """
         check_new(definition)
         control = await self._fleet.find(
@@ -133,7 +128,7 @@ class Conductor:
         treatment = await self._fleet.find(
             definition.treatment_model_name, definition.treatment_model_version
         )
-        _check_arms(definition, control, treatment)
+        check_arms(definition, control, treatment)
         for running in self._fleet.state.experiments:
             if running.definition.control_model_name == definition.control_model_name:
                 problem = (
@@ -142,7 +137,7 @@ class Conductor:
                     f"time; stop that one first"
                 )
                 raise ExperimentConflictError(definition.experiment_id, problem)
-        definition = _with_dead_band(definition, control, treatment)
+        definition = with_dead_band(definition, control, treatment)
         with self._fleet.holding(version_key(control), version_key(treatment)):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
@@ -374,48 +369,3 @@ class Conductor:
         return next(
             each for each in self._fleet.state.experiments if each.experiment_id == experiment_id
         )
-
-
-def _check_arms(
-    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
-) -> None:
-    if control.input_shape != treatment.input_shape:
-        raise InvalidRequestError(
-            "treatment_model_version",
-            f"a version that takes windows of {control.input_shape} as control does",
-            f"one of {treatment.input_shape}",
-        )
-    names = {definition.control_model_name, definition.treatment_model_name}
-    if definition.auto_apply and len(names) > 1:
-        raise InvalidRequestError(
-            "auto_apply",
-            "control and treatment of one model, whose production version it can change",
-            f"{definition.control} and {definition.treatment}",
-        )
-
-
-def _with_dead_band(
-    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
-) -> ExperimentDefinition:
-    """Return the definition with the models' own dead band, if none is given."""
-    if "dead_band" in definition.model_fields_set:
-        return definition
-    declared = {
-        each: metadata.dataset_info["dead_band"]
-        for each, metadata in ((definition.control, control), (definition.treatment, treatment))
-        if metadata.dataset_info.get("dead_band") is not None
-    }
-    for value in declared.values():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-            raise _unclear_dead_band("a number from 0 to 1", declared)
-    if len(set(declared.values())) > 1:
-        raise _unclear_dead_band("the same for both arms", declared)
-    if definition.control not in declared:
-        return definition
-    values = {**definition.model_dump(), "dead_band": float(declared[definition.control])}
-    return ExperimentDefinition.model_validate(values)
-
-
-def _unclear_dead_band(expected: str, declared: Mapping[str, object]) -> InvalidRequestError:
-    received = ", ".join(f"{each} declares {value!r}" for each, value in declared.items())
-    return InvalidRequestError("dead_band", f"to be given, or {expected}", received[:200])

@@ -359,7 +359,9 @@ async def nobody_reports():
 
 async def test_an_automatic_promotion_across_models_is_refused_at_once(world, conductor):
     with pytest.raises(InvalidRequestError, match="control and treatment of one model"):
-        await conductor.create(definition(auto_apply=True, horizon_s=60, treatment_model_name="other"))
+        await conductor.create(
+            definition(auto_apply=True, horizon_s=60, treatment_model_name="other")
+        )
 
 
 async def test_exposure_grows_stage_by_stage_and_survives_the_fleet(
