@@ -79,11 +79,12 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
     if harms:
         return Recommendation(action=Action.ROLLBACK, reasons=tuple(harms))
     if definition.assignment in UNIT_ASSIGNMENTS:
+        served = _SERVED[definition.assignment]
         reason = (
             f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve "
-            f"different {_SERVED[definition.assignment]}, and how these differ cannot be "
-            f"told from how the versions do. Only latency and errors are watched; assign by request or switchback, "
-            f"or mirror, for a verdict."
+            f"different {served}, and how these differ cannot be told from how the versions do. "
+            f"Only latency and errors are watched; assign by request or switchback, or mirror, "
+            f"for a verdict."
         )
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     if not _enough(definition, evidence):
