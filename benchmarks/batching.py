@@ -1,7 +1,7 @@
 """How full batches are when 32 callers ask at once, with the settings a version has by default.
 
-The mean is that of Serve's exported metric, `ray_serve_actual_batch_size`; the goal is above 4.
-A maximum of 1 is the peer: the same callers, served one by one.
+The mean is that of Serve's exported metrics; the goal is above 4. A maximum of 1 is the peer: the
+same callers, served one by one. The others wait for batch-mates.
 """
 
 import asyncio
@@ -13,10 +13,15 @@ from tests.integration.metrics import EXPORT_PERIOD_S, Batches, batches, since
 
 CONCURRENCY = 32
 VERSION = "1.0.0"
-VARIANTS: dict[str, dict[str, int]] = {"by default": {}, "one by one": {"max_batch_size": 1}}
+VARIANTS: dict[str, dict[str, float]] = {
+    "by default": {},
+    "one by one": {"max_batch_size": 1},
+    "wait 2 ms": {"batch_wait_timeout_s": 0.002},
+    "wait 5 ms": {"batch_wait_timeout_s": 0.005},
+}
 
 
-def run(seconds: float = 20.0, rounds: int = 3) -> Report:
+def run(seconds: float = 10.0, rounds: int = 2) -> Report:
     """Return the mean batch and what the callers see; the variants take turns."""
     figures: dict[str, dict[str, float]] = {}
     with server([VERSION]) as running:
@@ -30,7 +35,7 @@ def run(seconds: float = 20.0, rounds: int = 3) -> Report:
     return Report(figures, {"concurrency": CONCURRENCY, "seconds": seconds}, notes)
 
 
-async def _measure(running: Server, batching: dict[str, int], seconds: float) -> dict[str, float]:
+async def _measure(running: Server, batching: dict[str, float], seconds: float) -> dict[str, float]:
     await running.deploy(settings([{"version": "production", "batching": batching}]))
     await asyncio.sleep(EXPORT_PERIOD_S)
     before = await asyncio.to_thread(_exported, running)

@@ -25,8 +25,8 @@ BEFORE_S = 8.0
 AFTER_S = 3.0
 RELOAD_GOAL_MS = 500.0
 DEPLOY_GOAL_MS = 2000.0
-VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
-PRODUCTION, STAGING, ADDED = {"version": "production"}, {"version": "staging"}, {"version": "1.3.0"}
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0")
+PRODUCTION, STAGING, ADDED = {"version": "production"}, {"version": "staging"}, {"version": "1.4.0"}
 SPARE_WORKERS = "others of Ray"
 
 
@@ -113,7 +113,7 @@ def _operations(running: Server) -> Iterator[Operation]:
         await until(running.is_settled, "the server is settled after a reload")
 
     async def promote() -> None:
-        await running.registry.promote_to_production(NAME, "1.2.0")
+        await running.registry.promote_to_production(NAME, "1.3.0")
         await reload()
 
     async def roll_back() -> None:

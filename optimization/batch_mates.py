@@ -7,11 +7,12 @@ import numpy as np
 
 from optimization.parity import Model, compare_outputs, run_all
 from optimization.runtime import Windows
+from optimization.windows import noise
 
 BATCH = 32
 _WINDOWS = 64
 _LOUDER = 10.0
-"""By how much the loud batch-mate exceeds the others: a feature that jumps, a bad tick."""
+"""By how much the loud batch-mate exceeds the largest window: a feature that jumps, a bad tick."""
 
 _ROUNDING_OF_SPREAD, _ROUNDING_OF_VALUE = 1e-4, 2e-6
 """What the order of single-precision sums, which batches change too, may move an element by: a
@@ -25,7 +26,7 @@ class BatchMates:
     max_abs_difference: Mapping[str, float]
     """Between alone and in a batch of 32, the largest of a single element, by output."""
     max_abs_difference_loud: Mapping[str, float]
-    """The same where one mate is ten times as large as usual."""
+    """The same where one mate is ten times as large as the largest."""
     directions_changed: float | None
     """Share of the windows that get another direction beside the loud mate."""
     depends: bool
@@ -37,7 +38,7 @@ def measure_batch_mates(model: Model, windows: Windows, direction: str | None = 
     some = windows[np.linspace(0, len(windows) - 1, min(_WINDOWS, len(windows))).astype(int)]
     alone = run_all(model, some, batch=1)
     batched = compare_outputs(alone, run_all(model, some, BATCH), direction)
-    loud_mate = some[:1] * np.float32(_LOUDER)
+    loud_mate = _loud(windows)
     answers = [
         model(np.concatenate([some[start : start + BATCH - 1], loud_mate]))
         for start in range(0, len(some), BATCH - 1)
@@ -62,3 +63,11 @@ def measure_batch_mates(model: Model, windows: Windows, direction: str | None = 
         directions_changed=None if agreement is None else 1 - agreement,
         depends=not same,
     )
+
+
+def _loud(windows: Windows) -> Windows:
+    """Return one window that is far larger than all others; noise where they are all zero."""
+    magnitudes = np.abs(windows.reshape(len(windows), -1)).max(axis=1)
+    number = int(magnitudes.argmax())
+    loudest = windows[number : number + 1] if magnitudes[number] else noise(windows.shape[1:], 1)
+    return loudest * np.float32(_LOUDER)

@@ -8,16 +8,19 @@ import numpy as np
 import torch
 
 from optimization.batch_mates import BATCH
-from optimization.errors import InvalidInputError, ParityError
+from optimization.errors import InvalidInputError, ParityError, QuantizationError
 from optimization.export import check_shape
 from optimization.parity import Model, Outputs, Tolerance, compare_outputs, run_all
 from optimization.progress import Report
 from optimization.quantize import QuantizationType, check_windows
 from optimization.runtime import OnnxModel, Windows
 from optimization.timing import Timing, measure
-from optimization.windows import noise
+from optimization.windows import fitted, noise
 
 PROOF_WINDOWS = 64
+
+_MIXING = 1e-2
+"""In spreads of an output: more than the order of sums, which a batch changes too."""
 
 
 def sample_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,7 +47,51 @@ def windows_to_judge_by(model: OnnxModel, windows: Windows | None) -> Windows:
     """Return the given windows if they can be worked with, else noise of the declared shape."""
     if windows is None:
         return noise(declared_shape(model))
-    return check_windows("windows", windows)
+    return fitted(check_windows("windows", windows), model.input_shape[1:])
+
+
+def windows_for(
+    kind: QuantizationType,
+    model: OnnxModel,
+    calibration_data: Windows | None,
+    windows: Windows | None,
+) -> tuple[Windows, Windows]:
+    """Return the windows to calibrate with, none where that is not needed, and to judge by.
+
+    Without windows to judge by, static quantisation holds back the last third of those to
+    calibrate with: noise says little of data of another size.
+    """
+    if kind is not QuantizationType.STATIC:
+        judged = windows_to_judge_by(model, windows)
+        return judged[:0], judged
+    if calibration_data is None:
+        raise InvalidInputError("calibration_data", "windows for static quantisation", "none")
+    calibration = check_windows("calibration_data", calibration_data)
+    calibration = fitted(calibration, model.input_shape[1:])
+    if (calibration == calibration[0]).all():
+        received = f"the same window {len(calibration)} times"
+        raise InvalidInputError("calibration_data", "windows that differ", received)
+    if windows is not None:
+        return calibration, windows_to_judge_by(model, windows)
+    held_out = len(calibration) // 3
+    if held_out == 0:
+        expected = "at least three windows, a third of which is held out, or others to judge by"
+        raise InvalidInputError("calibration_data", expected, str(len(calibration)))
+    return calibration[:-held_out], calibration[-held_out:]
+
+
+def refuse_mixing(model: OnnxModel, windows: Windows) -> None:
+    """Raise QuantizationError if the model's answers depend on the batch: rows would lose that."""
+    if model.input_shape[0] is not None:
+        return
+    some = windows[:BATCH]
+    parity = compare_outputs(run_all(model, some, 1), run_all(model, some, BATCH))
+    if parity.max_relative_difference > _MIXING:
+        problem = (
+            "its FP32 answers depend on what else is in the batch, which rows one at a time would "
+            "change; choose quantization_type dynamic or static"
+        )
+        raise QuantizationError(model.path, problem)
 
 
 def judge(
@@ -59,7 +106,14 @@ def judge(
     windows = windows if fixed is None else windows[: max(1, len(windows) // fixed) * fixed]
     expected = run_all(original, windows, batches[0])
     for batch in batches:
-        tolerance.check(compare_outputs(expected, run_all(candidate, windows, batch)))
+        try:
+            tolerance.check(compare_outputs(expected, run_all(candidate, windows, batch)))
+        except ParityError as error:
+            remedy = (
+                f"{candidate.path} was not written; try another quantization_type, fewer operators "
+                f"or a wider tolerance"
+            )
+            raise ParityError(error.output, f"{error.problem}; {remedy}") from error
 
 
 def paired(expected: Outputs, received: Outputs) -> Outputs:

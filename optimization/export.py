@@ -1,6 +1,7 @@
 """From a PyTorch network to one ONNX file that is proven to give the same."""
 
 import copy
+import logging
 import re
 import tempfile
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.onnx.errors import UnsupportedOperatorError as TorchUnsupportedOperatorError
 
 from optimization.errors import (
@@ -25,13 +27,12 @@ from optimization.errors import (
 )
 from optimization.files import check_target, put
 from optimization.outputs import NamedOutputs
-from optimization.parity import Parity, require_parity, run_network, torch_model
-from optimization.runtime import OnnxModel
+from optimization.parity import Parity, run_network
+from optimization.proof import prove, value_reads
+
+logger = logging.getLogger(__name__)
 
 INPUT_NAME = "windows"
-PROOF_BATCHES = (1, 2, 7, 32)
-"""Batch sizes at which every exported file is compared with its network."""
-
 OPSETS = (9, 20)
 """First and last operator set that the exporter writes."""
 
@@ -40,8 +41,10 @@ OPSETS = (9, 20)
 # of the time. What it and the tracing warn of is either known or disproved for this file by
 # running it at every batch size of PROOF_BATCHES.
 
-_EXPORTING = threading.Lock()
-"""The exporter keeps global state: one at a time."""
+_PREPARED = threading.Lock()
+"""The exporter keeps global state, and so do PyTorch's threads and fast path: one at a time."""
+
+_CHECKED_BATCHES = (3, 5, 1)
 
 _TRACED_BATCHES = (1, 2)
 """A network that squeezes holds on to a batch of 1, another one to the 2; one of them will do."""
@@ -59,8 +62,10 @@ def export_onnx(
     """Export `network` to `output_path` with a dynamic batch, and prove the file before it appears.
 
     The file is checked by onnx and compared with the network, on seeded random windows at every
-    batch size of PROOF_BATCHES, in ONNX Runtime. On failure nothing is written and a former file
-    at `output_path` stays. The network itself is left as it is, training mode included.
+    batch size of PROOF_BATCHES and at PROOF_SCALES, in ONNX Runtime. Where the network's code
+    decides by the values of its input, the file holds on to one decision: that is logged. On
+    failure nothing is written and a former file at `output_path` stays. The network itself is
+    left as it is, training mode included.
 
     Args:
         network: takes (batch, *input_shape) float32; what it may give, and by which names the
@@ -70,7 +75,7 @@ def export_onnx(
         opset_version: ONNX operator set, one of OPSETS.
         tolerance: largest difference allowed of any single element of an output, for values up to
             one; above it relative to the output's largest.
-        verbose: print the exported graph.
+        verbose: print the nodes of the exported graph, also of one that is refused.
         stopped: tells at the end whether the file is not wanted any more.
 
     Returns:
@@ -82,20 +87,28 @@ def export_onnx(
         ExportError: the exporter, the checker or ONNX Runtime refuses.
         ParityError: the file runs but gives something else than the network.
         OutputFileError: the file cannot be written there.
-        InvalidInputError: `input_shape` is none.
+        InvalidInputError: `input_shape` or `network` is none.
     """
     check_target(output_path)
+    check_network(network)
     shape = check_shape(input_shape)
     first, last = OPSETS
     if type(opset_version) is not int or not first <= opset_version <= last:
         raise OpsetError(output_path, opset_version, OPSETS)
-    with _EXPORTING, prepared(network, output_path) as reference:
+    with prepared(network, output_path) as reference:
         names = _check_outputs(reference, output_path, shape)
         content, parity = _export_proven(
-            reference, output_path, shape, names, opset_version, tolerance
+            reference, output_path, shape, names, opset_version, tolerance, verbose
         )
-    if verbose:
-        print(onnx.printer.to_text(onnx.load_model_from_string(content).graph))  # noqa: T201
+        reads = value_reads(reference, torch.randn(3, *shape))
+    if reads:
+        logger.warning(
+            "%s: the network reads values of its input at %s; the file keeps what was read while "
+            "it was traced, and agrees on noise of every size that was tried; use torch.where for "
+            "a branch",
+            output_path,
+            ", ".join(reads),
+        )
     put(output_path, content, stopped)
     return parity
 
@@ -112,6 +125,17 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(each) for each in sizes)
 
 
+def check_network(network: object) -> None:
+    """Return if it is a network with weights; InvalidInputError if not."""
+    if not isinstance(network, nn.Module):
+        received = f"{network!r:.80}"
+        raise InvalidInputError("model", "an instance of torch.nn.Module", received)
+    lazy = [name for name, each in network.named_parameters() if is_lazy(each)]
+    if lazy:
+        expected = "a network with weights; run it once on a batch, so that lazy layers get theirs"
+        raise InvalidInputError("model", expected, f"{', '.join(lazy)} without a shape")
+
+
 def _export_proven(
     network: nn.Module,
     output_path: Path,
@@ -119,13 +143,16 @@ def _export_proven(
     names: tuple[str, ...],
     opset_version: int,
     tolerance: float,
+    verbose: bool,
 ) -> tuple[bytes, Parity]:
     failure: OptimizationError | None = None
     for traced_batch in _TRACED_BATCHES:
         example = torch.zeros(traced_batch, *shape)
         content = _to_onnx(network, output_path, example, names, opset_version)
+        if verbose:
+            _print_nodes(content)
         try:
-            return content, _prove(network, content, output_path, shape, tolerance)
+            return content, prove(network, content, output_path, shape, tolerance)
         except (ExportError, ParityError) as error:
             failure = failure or error
     assert failure is not None
@@ -143,6 +170,7 @@ def _to_onnx(
         with (
             tempfile.TemporaryDirectory() as folder,
             _quiet(),
+            _without_fast_path(),
         ):
             file = Path(folder, "model.onnx")
             torch.onnx.export(
@@ -171,36 +199,22 @@ def _to_onnx(
     return content
 
 
-def _prove(
-    network: nn.Module,
-    content: bytes,
-    output_path: Path,
-    shape: tuple[int, ...],
-    tolerance: float,
-) -> Parity:
-    random = np.random.default_rng(seed=0)
-    reference = torch_model(network)
-    try:
-        onnx.checker.check_model(content, full_check=True)
-        exported = OnnxModel(content, name=output_path)
-        for batch in PROOF_BATCHES:
-            windows = random.standard_normal((batch, *shape), dtype=np.float32)
-            parity = require_parity(reference, exported, windows, tolerance)
-    except ParityError:
-        raise
-    # onnx and ONNX Runtime raise classes of their own for each kind of refusal.
-    except Exception as error:
-        raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
-    return parity
+def _print_nodes(content: bytes) -> None:
+    """Print a graph without its weights, which may be megabytes."""
+    for node in onnx.load_model_from_string(content).graph.node:
+        taken = ", ".join(node.input)
+        print(f"{', '.join(node.output)} = {node.op_type}({taken})")  # noqa: T201
 
 
 @contextmanager
 def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
-    """Give the network in eval mode on the CPU; afterwards the caller's is as it was."""
+    """Give the network in eval mode on the CPU, one at a time; the caller's is as it was then."""
+    with _PREPARED:
+        yield from _in_eval_mode(network, output_path)
+
+
+def _in_eval_mode(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
     modes = {module: module.training for module in network.modules()}
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    # The fused kernels of PyTorch's transformer layers have no counterpart in ONNX.
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
         # A copy, since exporting needs eval mode and the caller may be in the middle of training.
         try:
@@ -213,7 +227,6 @@ def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
             reference = network
         yield reference.cpu().eval()
     finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
         for module, training in modes.items():
             module.training = training
 
@@ -221,21 +234,33 @@ def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
 def _check_outputs(
     network: nn.Module, output_path: Path, shape: tuple[int, ...]
 ) -> tuple[str, ...]:
-    """Return the names of the outputs; each must have the batch first."""
-    try:
-        # Noise: a network may rightly fail on a flat window.
-        windows = np.random.default_rng(0).standard_normal((3, *shape), dtype=np.float32)
-        outputs = run_network(network, windows)
-    except Exception as error:
-        raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
-    for name, values in outputs.items():
-        if values.shape[:1] != (3,):
-            problem = (
-                f"expected every output with the batch first, but for 3 windows {name} has the "
-                f"shape {values.shape}"
-            )
-            raise ExportError(output_path, problem)
+    """Return the names of the outputs; each must have the batch first, whatever its size."""
+    for batch in _CHECKED_BATCHES:
+        try:
+            # Noise: a network may rightly fail on a flat window.
+            windows = np.random.default_rng(0).standard_normal((batch, *shape), dtype=np.float32)
+            outputs = run_network(network, windows)
+        except Exception as error:
+            raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
+        for name, values in outputs.items():
+            if values.shape[:1] != (batch,):
+                problem = (
+                    f"expected every output with the batch first, but for a batch of {batch} "
+                    f"{name} has the shape {values.shape}"
+                )
+                raise ExportError(output_path, problem)
     return tuple(outputs)
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Trace PyTorch's transformer layers, whose fused kernels have no counterpart in ONNX."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
@@ -254,7 +279,7 @@ def _operator(error: Exception) -> str:
 
 def _users_of(operator: str, network: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
     """Return the modules that use an operator, as `name (class)`, from a trace of the network."""
-    with _quiet():
+    with _quiet(), _without_fast_path():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, example, check_trace=False, strict=False
         )

@@ -87,22 +87,26 @@ def rowwise(content: bytes, name: Path) -> bytes:
     outputs = list(graph.output)
     if any(not each.type.tensor_type.HasField("shape") for each in outputs):
         raise GraphError(name, "an output does not declare its shape")
+    row = _unused(graph, "row")
     body = helper.make_graph(
         [
-            helper.make_node("Unsqueeze", ["row", "row/axis"], [source.name]),
+            helper.make_node("Unsqueeze", [row, f"{row}/axis"], [source.name]),
             *graph.node,
             *(
-                helper.make_node("Squeeze", [each.name, "row/axis"], [f"row/{each.name}"])
+                helper.make_node("Squeeze", [each.name, f"{row}/axis"], [f"{row}/{each.name}"])
                 for each in outputs
             ),
         ],
-        "row",
-        [_declared(source, "row", first=None)],
-        [_declared(each, f"row/{each.name}", first=None) for each in outputs],
-        [*graph.initializer, numpy_helper.from_array(np.array([0]), "row/axis")],
+        row,
+        [_declared(source, row, first=None)],
+        [_declared(each, f"{row}/{each.name}", first=None) for each in outputs],
+        [*graph.initializer, numpy_helper.from_array(np.array([0]), f"{row}/axis")],
     )
     # Inside and outside are one name space: the names of old are the outer ones' now.
-    inner = {source.name: f"row/in/{source.name}", **{o.name: f"row/out/{o.name}" for o in outputs}}
+    inner = {
+        source.name: f"{row}/in/{source.name}",
+        **{o.name: f"{row}/out/{o.name}" for o in outputs},
+    }
     for node in body.node:
         _rename(node, inner)
     scan = helper.make_node(
@@ -122,6 +126,14 @@ def rowwise(content: bytes, name: Path) -> bytes:
             functions=model.functions,
         )
     )
+
+
+def _unused(graph: onnx.GraphProto, name: str) -> str:
+    """Return `name`, longer where the graph has it or something below it already."""
+    values = {each for node in graph.node for each in (*node.input, *node.output)}
+    while any(each == name or each.startswith(f"{name}/") for each in values):
+        name += "_"
+    return name
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

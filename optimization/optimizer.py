@@ -1,7 +1,6 @@
 """ONNXOptimizer: export, quantise, optimise, measure and compare, each proven before it counts."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
@@ -19,39 +18,36 @@ from optimization.checks import (
     declared_shape,
     judge,
     paired,
+    refuse_mixing,
     sample_shape,
     timed_calls,
     torch_threads,
+    windows_for,
     windows_to_judge_by,
 )
-from optimization.errors import InvalidInputError, OptimizationError, QuantizationError
-from optimization.export import export_onnx, prepared
+from optimization.errors import OptimizationError
+from optimization.export import check_network, export_onnx, prepared
 from optimization.files import check_target, make_folder, put
 from optimization.graph import optimize_graph, rowwise
 from optimization.parity import Tolerance, require_parity, run_all, torch_model
+from optimization.paying import quantize_what_pays
 from optimization.progress import Report, shown
 from optimization.quantize import (
     DYNAMIC_OPERATORS,
     STATIC_OPERATORS,
     QuantizationType,
     check_windows,
-    operators_in,
     quantize_dynamically,
     quantize_statically,
 )
 from optimization.runtime import GraphLevel, OnnxModel, Windows, graph_level, read_onnx
-from optimization.timing import Timing, check_count, measure
+from optimization.timing import Timing, check_count
 from optimization.weights import load_weights
 from optimization.windows import noise
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 ONNX_FILE, QUANTIZED_FILE = "model.onnx", "model_quantized.onnx"
-
-_CONVOLUTION_GAIN = 1.03
-_CONVOLUTION_RUNS = 60
 
 
 class ONNXOptimizer:
@@ -91,7 +87,7 @@ class ONNXOptimizer:
             output_path: the file to write.
             input_shape: with the batch, for example (1, 60, 110); the file takes any batch.
             opset_version: ONNX operator set.
-            verbose: print the exported graph.
+            verbose: print the nodes of the exported graph.
 
         Raises:
             WeightsError: there are no such weights, or they are another network's.
@@ -102,6 +98,7 @@ class ONNXOptimizer:
         def work(_report: Report, stopped: Callable[[], bool]) -> bool:
             shape = sample_shape(input_shape)
             check_target(Path(output_path))
+            check_network(model)
             if model_path is not None:
                 load_weights(model, Path(model_path))
             export_onnx(
@@ -139,14 +136,16 @@ class ONNXOptimizer:
             calibration_data: windows to take the scales of activations from; for `static`.
             symmetric: signed activations around zero, for `static`.
             per_channel: a scale for each output channel of the weights instead of one for all.
-            operators: what to quantise. None: LSTM, MatMul and Gemm, and convolutions where that
-                is measured to be faster on this machine.
-            windows: held-out windows to judge by; seeded noise without them.
+            operators: what to quantise; MatMul and Gemm are one. None: LSTM, MatMul and Gemm, and
+                convolutions where that is measured to be faster on this machine.
+            windows: held-out windows to judge by; without them the last third of
+                calibration_data, which then does not calibrate, else seeded noise.
             tolerance: how far from FP32 it may be; the optimiser's if None.
             verbose: tell of every step.
 
         Raises:
-            QuantizationError: nothing in the model can be quantised.
+            QuantizationError: nothing in the model can be quantised, or, without `operators`, the
+                file gets neither smaller nor faster by it.
             ParityError: the quantised model is too far from the FP32 one.
             InvalidModelError, InvalidInputError, OutputFileError: see their messages.
         """
@@ -157,17 +156,14 @@ class ONNXOptimizer:
             check_target(target, source)
             content = read_onnx(source)
             original = OnnxModel(content, self.num_threads, source)
-            judged = windows_to_judge_by(original, windows)
-            if kind is QuantizationType.STATIC and calibration_data is None:
-                raise InvalidInputError(
-                    "calibration_data", "windows for static quantisation", "none"
-                )
+            calibration, judged = windows_for(kind, original, calibration_data, windows)
+            if kind is QuantizationType.ROWWISE:
+                refuse_mixing(original, judged)
 
             def quantize(chosen: Collection[str]) -> bytes:
                 if kind is QuantizationType.STATIC:
-                    assert calibration_data is not None
                     return quantize_statically(
-                        content, source, chosen, calibration_data, per_channel, symmetric
+                        content, source, chosen, calibration, per_channel, symmetric
                     )
                 quantized = quantize_dynamically(content, source, chosen, per_channel)
                 return rowwise(quantized, source) if kind is QuantizationType.ROWWISE else quantized
@@ -178,7 +174,9 @@ class ONNXOptimizer:
                 result = quantize(check_operators(operators, offered))
             else:
                 sample = judged[: original.input_shape[0] or 1]
-                result = self._quantize_what_pays(content, source, offered, quantize, sample)
+                result = quantize_what_pays(
+                    content, source, offered, quantize, sample, self.num_threads
+                )
             report("comparing with FP32", 0.7)
             quantized = OnnxModel(result, self.num_threads, target)
             judge(original, quantized, judged, tolerance or self.tolerance)
@@ -300,6 +298,7 @@ class ONNXOptimizer:
         def work(report: Report, stopped: Callable[[], bool]) -> dict[str, Any]:
             check_count("num_iterations", num_iterations, least=1)
             check_count("warmup_iterations", warmup_iterations, least=0)
+            check_network(pytorch_model)
             exported = OnnxModel(Path(onnx_path), self.num_threads)
             shape = (1, *declared_shape(exported)) if input_shape is None else input_shape
             sample, batch = sample_shape(shape), int(shape[0])
@@ -385,6 +384,9 @@ class ONNXOptimizer:
                 )
             except OptimizationError as error:
                 errors["quantize"] = str(error)
+        if exported and not quantized and quantized_path.exists():
+            stale = f"{quantized_path} is of an earlier export, not of the one beside it"
+            errors["quantize"] = "; ".join([*filter(None, [errors.get("quantize")]), stale])
         files = {
             **({"onnx_fp32": onnx_path} if exported else {}),
             **({"onnx_int8": quantized_path} if quantized else {}),
@@ -427,36 +429,6 @@ class ONNXOptimizer:
             )
 
         return await self._run("benchmark", verbose, work)
-
-    def _quantize_what_pays(
-        self,
-        content: bytes,
-        source: Path,
-        offered: Collection[str],
-        quantize: Callable[[Collection[str]], bytes],
-        windows: Windows,
-    ) -> bytes:
-        """Quantise recurrent layers and matrix products; convolutions where that is faster."""
-        present = operators_in(content, source) & set(offered)
-        first = sorted(present - {"Conv"})
-        if "Conv" not in present:
-            return quantize(first or sorted(offered))
-        with_convolutions = quantize(sorted(present))
-        try:
-            without = quantize(first) if first else content
-        except QuantizationError:
-            # Only products of two activations, say, which have no weights to quantise.
-            without = content
-        files = {"with": with_convolutions, "without": without}
-        models = {name: OnnxModel(each, self.num_threads, source) for name, each in files.items()}
-        timings = measure(
-            calls_of(models, windows), len(windows), _CONVOLUTION_RUNS, warm_up_runs=5
-        )
-        gain = timings["without"].median_ms / timings["with"].median_ms
-        logger.info("%s: INT8 convolutions make it %.2f times as fast", source, gain)
-        if gain > _CONVOLUTION_GAIN or without is content:
-            return with_convolutions
-        return without
 
     async def _run(
         self,

@@ -21,9 +21,14 @@ def name_outputs(value: object) -> dict[str, Tensor]:
     it, such as `heads_direction`; None is left out.
 
     Raises:
-        TypeError: something is no tensor, or nothing is one.
+        TypeError: something is no tensor, nothing is one, or two have the same name.
     """
-    found = dict(_walk(value, ""))
+    walked = list(_walk(value, ""))
+    found = dict(walked)
+    if len(found) < len(walked):
+        names = [name for name, _ in walked]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TypeError(f"two outputs of the network get the name {twice}; rename one of them")
     if not found:
         raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
     if type(value) in (tuple, list) and _are_ours(value):
@@ -52,7 +57,7 @@ def _walk(value: object, path: str) -> Iterator[tuple[str, Tensor]]:
         return
     for key, part in _parts(value).items():
         named = str(key) if not path else f"{path}_{key}"
-        yield from _walk(part, f"output_{named}" if named[0].isdigit() else named)
+        yield from _walk(part, f"output_{named}" if named[:1].isdigit() else named)
 
 
 def _parts(value: object) -> Mapping[Any, object]:

@@ -20,6 +20,9 @@ Model = Callable[[Windows], Outputs]
 _LEAST_SPREAD = 1e-3
 """Of an output that hardly varies, as a share of its largest element."""
 
+_CLASSES = 3
+"""Down, flat and up; an output of another width is no direction unless it is named as one."""
+
 DIRECTION_OUTPUTS = ("direction_logits", "direction_probabilities")
 
 
@@ -178,9 +181,26 @@ def require_parity(
 
 
 def run_all(model: Model, windows: Windows, batch: int) -> dict[str, NDArray[np.float32]]:
-    """Return a model's outputs for all windows, given `batch` of them at a time."""
-    parts = [model(windows[start : start + batch]) for start in range(0, len(windows), batch)]
+    """Return a model's outputs for all windows, given `batch` of them at a time.
+
+    Raises:
+        ParityError: an output has not the batch first, so that the answers cannot be told apart.
+    """
+    starts = range(0, len(windows), batch)
+    parts = [_answers(model, windows[start : start + batch]) for start in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _answers(model: Model, windows: Windows) -> Outputs:
+    outputs = model(windows)
+    for name, values in outputs.items():
+        if values.shape[:1] != (len(windows),):
+            problem = (
+                f"expected the batch first, but for a batch of {len(windows)} its shape is "
+                f"{values.shape}; keep that dimension, such as with squeeze(-1)"
+            )
+            raise ParityError(name, problem)
+    return outputs
 
 
 def run_network(network: nn.Module, windows: Windows) -> dict[str, NDArray[np.float32]]:
@@ -192,20 +212,37 @@ def run_network(network: nn.Module, windows: Windows) -> dict[str, NDArray[np.fl
 
 
 def torch_model(network: nn.Module) -> Model:
-    """Return `network`, which must be in eval mode and on the CPU, as a Model."""
-    return lambda windows: run_network(network, windows)
+    """Return `network`, which must be in eval mode and on the CPU, as a Model.
+
+    The model raises InvalidInputError where the network fails on its windows.
+    """
+
+    def run(windows: Windows) -> Outputs:
+        try:
+            return run_network(network, windows)
+        # Whatever the network's own code raises.
+        except Exception as error:
+            raise InvalidInputError(
+                "input of the network",
+                "windows that it runs on",
+                f"float32 of shape {windows.shape}: {type(error).__name__}: {error}",
+            ) from error
+
+    return run
 
 
 def direction_scores(outputs: Outputs, direction: str | None = None) -> NDArray[np.float32] | None:
     """Return the scores by whose largest a class is chosen, None where there are none.
 
-    That is the output `direction`, else the one named as the direction is among ours, else the
-    first of shape (batch, at least 2).
+    That is the output `direction`, else the one named as the direction is among ours, else one of
+    shape (batch, 3), the first named for logits or probabilities if there is one.
     """
     for name in (direction or "", *DIRECTION_OUTPUTS):
         if name in outputs and outputs[name].ndim == 2:
             return outputs[name]
-    return next((each for each in outputs.values() if each.ndim == 2 and each.shape[1] > 1), None)
+    wide = [name for name, each in outputs.items() if each.ndim == 2 and each.shape[1] == _CLASSES]
+    named = [name for name in wide if "logit" in name.lower() or "prob" in name.lower()]
+    return next((outputs[name] for name in (*named, *wide)), None)
 
 
 def _agreement(expected: Outputs, actual: Outputs, direction: str | None) -> float | None:

@@ -30,6 +30,10 @@ STATIC_OPERATORS = ("MatMul", "Gemm", "Conv")
 """What can be quantised with scales fixed by calibration; LSTM stays as it is."""
 
 MIN_OPSET = 11
+MIN_PER_CHANNEL_OPSET = 13
+"""Of static quantisation: QuantizeLinear takes a scale a channel from there on."""
+
+_PRODUCTS = ("MatMul", "Gemm")
 
 _LEAST_WEIGHTS = 4096
 """Of a matrix product, below which quantising it is no gain."""
@@ -70,13 +74,12 @@ def quantize_dynamically(
             source,
             target,
             nodes_to_exclude=left_out,
-            # ONNX Runtime turns every Gemm into a MatMul first.
-            op_types_to_quantize=[*operators, *(["MatMul"] if "Gemm" in operators else [])],
+            op_types_to_quantize=with_products(operators),
             per_channel=per_channel,
             weight_type=QuantType.QInt8,
         )
 
-    return _quantized(content, name, operators, quantize)
+    return _quantized(content, name, with_products(operators), quantize)
 
 
 def quantize_statically(
@@ -99,6 +102,13 @@ def quantize_statically(
     """
     check_windows("calibration_data", calibration)
     input_name = OnnxModel(content, name=name).input_name
+    opset = _opset(load_graph(content, name))
+    if per_channel and MIN_OPSET <= opset < MIN_PER_CHANNEL_OPSET:
+        problem = (
+            f"a scale a channel needs operator set {MIN_PER_CHANNEL_OPSET} in static quantisation, "
+            f"it has {opset}; export anew with a newer one or pass per_channel=False"
+        )
+        raise QuantizationError(name, problem)
 
     def quantize(source: Path, target: Path, left_out: list[str]) -> None:
         quantize_static(
@@ -107,7 +117,7 @@ def quantize_statically(
             _Rows(input_name, calibration),
             nodes_to_exclude=left_out,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(operators),
+            op_types_to_quantize=with_products(operators),
             per_channel=per_channel,
             activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -120,7 +130,16 @@ def quantize_statically(
             },
         )
 
-    return _quantized(content, name, operators, quantize)
+    return _quantized(content, name, with_products(operators), quantize)
+
+
+def with_products(operators: Collection[str]) -> list[str]:
+    """Return the operators with both kinds of matrix product where one of them is among them.
+
+    ONNX Runtime turns a MatMul with a bias into a Gemm, and a Gemm into a MatMul.
+    """
+    both = _PRODUCTS if set(_PRODUCTS) & set(operators) else ()
+    return list(dict.fromkeys([*operators, *both]))
 
 
 def check_windows(what: str, windows: object) -> Windows:
@@ -163,7 +182,7 @@ def _quantized(
     # Weights that the graph computes from others, as those of weight_norm, become constants.
     folded = optimize_graph(content, name, GraphLevel.BASIC)
     model = load_graph(folded, name)
-    opset = {each.domain: each.version for each in model.opset_import}.get("", 0)
+    opset = _opset(model)
     if opset < MIN_OPSET:
         problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export anew"
         raise QuantizationError(name, problem)
@@ -190,6 +209,10 @@ def _quantized(
     return quantized
 
 
+def _opset(model: onnx.ModelProto) -> int:
+    return {each.domain: int(each.version) for each in model.opset_import}.get("", 0)
+
+
 def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
     """Return the names of matrix products that are too small to gain; none where nothing is left.
 
@@ -201,7 +224,7 @@ def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[
     small = [
         each.name
         for each in wanted
-        if each.op_type in ("MatMul", "Gemm")
+        if each.op_type in _PRODUCTS
         and sum(sizes.get(name, 0) for name in each.input[:2]) < _LEAST_WEIGHTS
     ]
     if len(small) == len(wanted):

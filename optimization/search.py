@@ -17,11 +17,14 @@ from optimization.progress import Report, silent
 from optimization.runtime import OnnxModel, load_graph
 from optimization.timing import Timing, check_count, measure
 from optimization.variants import ORIGINAL, Variant, list_variants
-from optimization.windows import Evaluation
+from optimization.windows import Evaluation, fitted
 
 _LEAST_RUNS, _WARM_UP_RUNS = 5, 3
 _LEAST_WINDOWS = 200
 """One wrong direction is then just within the usual tolerance."""
+
+_NO_SPREAD = 1e-5
+"""Of an output's largest element, below which it does not vary."""
 
 _JUDGING_SHARE = 0.02
 """Of the budget, for the judged windows to run through the model once."""
@@ -121,8 +124,9 @@ def search(
     settings = settings or SearchSettings()
     began = clock()
     load_graph(content, path)
-    evaluation = _affordable(OnnxModel(content, name=path), evaluation, settings.budget_s, clock)
-    reference = run_all(OnnxModel(content, name=path), evaluation.judged, batch=1)
+    original = OnnxModel(content, name=path)
+    evaluation = _affordable(original, _fitted(evaluation, original), settings.budget_s, clock)
+    reference = run_all(original, evaluation.judged, batch=1)
     judged: dict[str, Judged] = {}
     skipped: dict[str, str] = dict(_UNSUPPORTED)
     variants = list(list_variants(content, path, evaluation.calibration))
@@ -133,7 +137,14 @@ def search(
             continue
         report(f"making {variant.name}", _TIMING_SHARE * number / len(variants))
         try:
-            judged[variant.name] = _judge(variant, path, reference, evaluation, settings.tolerance)
+            made = variant.make()
+            same = next((name for name, each in judged.items() if each.content == made), None)
+            if same is not None:
+                skipped[variant.name] = f"the same file as {same}"
+                continue
+            judged[variant.name] = _judge(
+                variant, made, path, reference, evaluation, settings.tolerance
+            )
         except OptimizationError as error:
             if variant.name == ORIGINAL:
                 raise
@@ -162,6 +173,16 @@ _UNSUPPORTED = {
 }
 
 
+def _fitted(evaluation: Evaluation, model: OnnxModel) -> Evaluation:
+    """Return windows as flat rows where the model takes them so."""
+    shape = model.input_shape[1:]
+    return replace(
+        evaluation,
+        calibration=fitted(evaluation.calibration, shape),
+        judged=fitted(evaluation.judged, shape),
+    )
+
+
 def _affordable(
     model: OnnxModel, evaluation: Evaluation, budget_s: float, clock: Callable[[], float]
 ) -> Evaluation:
@@ -181,12 +202,12 @@ def _affordable(
 
 def _judge(
     variant: Variant,
+    content: bytes,
     path: Path,
     reference: Outputs,
     evaluation: Evaluation,
     tolerance: Tolerance,
 ) -> Judged:
-    content = variant.make()
     model = OnnxModel(content, name=f"{path} as {variant.name}")
     parity = {
         "alone": compare_outputs(
@@ -269,10 +290,11 @@ def _choose(
         for each in candidates
         if settings.allow_batch_dependence or not right[each.name].batch_mates.depends
     ]
+    weakness = _weakness(judged[ORIGINAL], evaluation)
     eligible = [
         each
         for each in independent
-        if evaluation.is_real or not right[each.name].variant.is_quantized
+        if weakness is None or not right[each.name].variant.is_quantized
     ]
     # FP32 is what all are judged by, so that one is right by definition.
     eligible = eligible or [each for each in candidates if each.name == ORIGINAL]
@@ -280,9 +302,24 @@ def _choose(
     why = f"best for {settings.goal} among those that are right"
     if len(independent) < len(candidates):
         why += " whatever their batch-mates"
+    if weakness is not None:
+        why += f"; {weakness} no quantised file is recommended"
+    front = pareto_front(candidates)
+    # Within TIE of the best on all counts it may have lost its place on the front to another.
+    return [*front, *([] if recommended in front else [recommended])], recommended, why
+
+
+def _weakness(original: Judged, evaluation: Evaluation) -> str | None:
+    """Return why the windows say too little of a quantised file; None where they say enough."""
     if not evaluation.is_real:
-        why += "; without real windows no quantised file is recommended"
-    return pareto_front(candidates), recommended, why
+        return "without real windows"
+    different = len({each.tobytes() for each in evaluation.judged})
+    if different < _LEAST_WINDOWS:
+        return f"with {different} different windows to judge by, fewer than {_LEAST_WINDOWS},"
+    parity = original.parity["alone"]
+    if all(each <= _NO_SPREAD * parity.largest[name] for name, each in parity.spread.items()):
+        return "since the outputs do not vary between the windows"
+    return None
 
 
 def _candidate(judged: Judged, threads: int) -> Candidate:

@@ -130,7 +130,13 @@ class ServingWriter(RegistryWriter):
             published = info.metadata.artifacts.get(artifact)
             if published is None:
                 stranger = info.artifact_path(artifact)
-                if stranger.exists() or stranger.is_symlink():
+                # The same content is left of an addition that was cut short: it is replaced.
+                if stranger.is_symlink() or (
+                    stranger.exists()
+                    and not (
+                        stranger.is_file() and store.sha256_of(stranger) == store.sha256_of(source)
+                    )
+                ):
                     problem = (
                         f"{stranger} is in the way, a file that the registry does not know; "
                         f"move it out of the registry"

@@ -48,6 +48,10 @@ class BatchSettings(_Settings):
     batch_wait_timeout_s: NonNegativeFloat = 0.0
     """What a lone request pays so that others can join it; keep far below the latency budget."""
 
+    crowded_wait_timeout_s: NonNegativeFloat = 0.005
+    """What a request pays instead while eight others are under way in its router. Such a crowd
+    reaches the replicas one by one, and a fuller batch gives back more than the wait takes."""
+
 
 class AutoscalingSettings(_Settings):
     """How many replicas a version has, by how much there is to do."""

@@ -18,6 +18,10 @@ from serve_app.settings import BatchSettings, VersionSettings
 logger = logging.getLogger(__name__)
 
 
+CROWD = 8
+"""Others under way from which on a request waits for batch-mates."""
+
+
 class BatchedModel:
     """Answers windows of one version; requests that are there together run as one batch."""
 
@@ -29,12 +33,22 @@ class BatchedModel:
         self._max_batch_size = batching.max_batch_size
         # The decorator's own arguments are fixed when the module is imported.
         self._run_batch.set_max_batch_size(batching.max_batch_size)  # type: ignore[attr-defined]
-        self._run_batch.set_batch_wait_timeout_s(  # type: ignore[attr-defined]
-            batching.batch_wait_timeout_s
-        )
+        self._wait_s = batching.batch_wait_timeout_s
+        self._crowded_wait_s = max(self._wait_s, batching.crowded_wait_timeout_s)
+        self._present_wait_s = self._wait_s
+        self._run_batch.set_batch_wait_timeout_s(self._wait_s)  # type: ignore[attr-defined]
 
-    async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features) that was checked by `as_window`."""
+    async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
+        """Answer one window (timesteps, features) that was checked by `as_window`.
+
+        Args:
+            window: what to answer.
+            company: how many other requests its router has under way for this version.
+        """
+        wait_s = self._crowded_wait_s if company >= CROWD else self._wait_s
+        if wait_s != self._present_wait_s:
+            self._run_batch.set_batch_wait_timeout_s(wait_s)  # type: ignore[attr-defined]
+            self._present_wait_s = wait_s
         return await self._run_batch(window)
 
     async def predict_many(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:

@@ -33,9 +33,12 @@ class ModelServer:
         self._shape = metadata.input_shape
         self._model: BatchedModel = await load_model(metadata, settings, registry_root)
 
-    async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features); InvalidFeaturesError for any other."""
-        return await self._model.predict(as_window(window, self._shape))
+    async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
+        """Answer one window (timesteps, features); InvalidFeaturesError for any other.
+
+        `company` is how many other requests the caller has under way.
+        """
+        return await self._model.predict(as_window(window, self._shape), company)
 
     async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
         """Answer windows (batch, timesteps, features) in their order."""

@@ -69,6 +69,7 @@ class ReplicaBackend:
     ) -> None:
         self._metadata = metadata
         self._watch: asyncio.Task[None] | None = None
+        self._ongoing = 0
         self._predict = handle.predict
         self._predict_many = handle.predict_many
         self._ping = handle.ping
@@ -108,7 +109,12 @@ class ReplicaBackend:
 
     async def predict(self, window: Windows) -> Prediction | Failure:
         """Answer one window (timesteps, features)."""
-        return await self._call(lambda: self._predict.remote(window))
+        company = self._ongoing
+        self._ongoing += 1
+        try:
+            return await self._call(lambda: self._predict.remote(window, company))
+        finally:
+            self._ongoing -= 1
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
         """Answer windows (batch, timesteps, features), in order."""

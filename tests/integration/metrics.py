@@ -11,13 +11,18 @@ from tests.integration.cluster import Cluster
 EXPORT_PERIOD_S = 10.0
 """How old the exported figures may be."""
 
+# Not the sum and count of ray_serve_actual_batch_size: Ray exports histograms by the middle of each
+# bucket, so that a batch of one adds 0.5 to the sum.
+REQUESTS = "ray_serve_deployment_request_counter_total"
+RUNS = "ray_serve_batches_processed_total"
+
 
 @dataclass(frozen=True)
 class Batches:
     """Runs of a version's model."""
 
     requests: float = 0.0
-    """In all runs together."""
+    """Predictions asked for over HTTP, in all runs together."""
     runs: float = 0.0
 
     @property
@@ -33,10 +38,11 @@ def batches(cluster: Cluster, application: str) -> dict[str, Batches]:
     found: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
-            figure = name.removeprefix("ray_serve_actual_batch_size_")
-            if figure in ("sum", "count") and labels.get("application") == application:
-                found.setdefault(labels["replica"], {})[figure] = value
-    return {replica: Batches(each["sum"], each["count"]) for replica, each in found.items()}
+            is_run = name == RUNS
+            is_request = name == REQUESTS and labels["route"] == "/api/ml/predict"
+            if (is_run or is_request) and labels.get("application") == application:
+                found.setdefault(labels["replica"], {REQUESTS: 0.0, RUNS: 0.0})[name] += value
+    return {replica: Batches(each[REQUESTS], each[RUNS]) for replica, each in found.items()}
 
 
 def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from optimization.errors import ExportError, OutputFileError, ParityError
-from optimization.export import INPUT_NAME, PROOF_BATCHES, export_onnx
+from optimization.errors import ExportError, InvalidInputError, OutputFileError, ParityError
+from optimization.export import INPUT_NAME, export_onnx
 from optimization.parity import require_parity, torch_model
+from optimization.proof import PROOF_BATCHES, value_reads
 from optimization.runtime import OnnxModel
 from registry.architectures import OUTPUT_NAMES, HybridCNNLSTM, NetworkOutput
 
@@ -145,7 +146,7 @@ class Chosen(nn.Module):
 
 
 def test_an_output_without_the_batch_first_is_refused_by_name(target):
-    with pytest.raises(ExportError, match=r"for 3 windows output has the shape \(12, 6\)"):
+    with pytest.raises(ExportError, match=r"for a batch of 3 output has the shape \(12, 6\)"):
         export_onnx(OverTheBatch(), target, SHAPE)
 
 
@@ -168,3 +169,79 @@ class OneIsSpecial(nn.Module):
 def test_a_network_that_treats_a_lone_window_otherwise_is_traced_with_two(target):
     export_onnx(OneIsSpecial(), target, SHAPE)
     assert OnnxModel(target)(torch.zeros(4, *SHAPE).numpy())["output"].shape == (4, 6)
+
+
+class Clipped(nn.Module):
+    """Decides by the size of its input."""
+
+    def forward(self, windows):
+        if windows.abs().max() > 100:
+            windows = windows / 100
+        return windows.mean(1)
+
+
+class Guarded(nn.Module):
+    """Looks at its input, and gives the same whatever it sees; looks at its weights too."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_on = nn.Parameter(torch.ones(1))
+
+    def forward(self, windows):
+        if self.is_on > 0 and windows.shape[0] < 100 and windows.isnan().any():
+            raise ValueError("NaN")
+        return windows.mean(1)
+
+
+def test_a_branch_on_the_size_of_a_feature_is_refused(target):
+    with pytest.raises(ParityError, match=r"noise of 1000 times .* use torch\.where"):
+        export_onnx(Clipped(), target, SHAPE)
+    assert not target.exists()
+
+
+def test_reading_values_of_the_input_is_told_and_sizes_and_weights_are_not(target, caplog):
+    export_onnx(Guarded(), target, SHAPE)
+    (record,) = caplog.records
+    assert "reads values of its input at test_export.py:" in record.getMessage()
+    assert len(value_reads(Guarded(), torch.randn(2, *SHAPE))) == 1
+    caplog.clear()
+    export_onnx(OneIsSpecial(), target, SHAPE)
+    assert not caplog.records
+
+
+class ThreeByChance(nn.Module):
+    """Gives the covariance of features; three of them look like three windows."""
+
+    def forward(self, windows):
+        return windows[:, 0, :3].T @ windows[:, 0, :3]
+
+
+class Squeezed(nn.Module):
+    def forward(self, windows):
+        return windows.mean((1, 2), keepdim=True).squeeze()
+
+
+@pytest.mark.parametrize(("network", "batch"), [(ThreeByChance(), 5), (Squeezed(), 1)])
+def test_the_batch_is_first_whatever_its_size(network, batch, target):
+    with pytest.raises(ExportError, match=f"for a batch of {batch} output has the shape"):
+        export_onnx(network, target, SHAPE)
+
+
+class Twice(nn.Module):
+    def forward(self, windows):
+        means = windows.mean(1)
+        return {"a_b": means, "a": {"b": means + 1}}
+
+
+def test_two_outputs_of_one_name_are_refused(target):
+    with pytest.raises(ExportError, match="two outputs of the network get the name a_b"):
+        export_onnx(Twice(), target, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("network", "problem"),
+    [(None, "received None"), (nn.Sequential(nn.LazyLinear(3)), r"0\.weight, 0\.bias without")],
+)
+def test_what_is_no_network_with_weights_is_refused(network, problem, target):
+    with pytest.raises(InvalidInputError, match=f"model: expected .*{problem}"):
+        export_onnx(network, target, SHAPE)

@@ -52,7 +52,7 @@ def test_what_the_search_recommends_is_right_on_windows_it_has_not_seen(named, t
     settings = SearchSettings(
         budget_s=30, runs=5, batches=(1,), threads=(), tolerance=Tolerance(direction_agreement=0.9)
     )
-    found = search(content, path, split_windows(windows(90, seed=3), "test"), settings)
+    found = search(content, path, split_windows(windows(320, seed=3), "test"), settings)
     hidden = windows(40, seed=11)
     parity = compare_outputs(
         run_network(network, hidden), run_all(OnnxModel(found.chosen.content), hidden, 1)

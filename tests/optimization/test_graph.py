@@ -75,6 +75,15 @@ def test_rows_one_at_a_time_give_the_same_under_the_same_names(exported, windows
     assert_same(exported, by_row, windows)
 
 
+def test_an_output_may_be_called_row(tmp_path):
+    model = onnx.load_model_from_string(linear(1))
+    model.graph.node[0].output[0] = model.graph.output[0].name = "row"
+    model.opset_import[0].version = 13
+    by_row = rowwise(model.SerializeToString(), tmp_path / "m.onnx")
+    windows = np.ones((3, 16), dtype=np.float32)
+    np.testing.assert_array_equal(OnnxModel(by_row)(windows)["row"], np.full((3, 16), 16))
+
+
 @pytest.mark.parametrize("kept", [0, 20, 1000, -1])
 def test_a_damaged_file_is_refused_with_its_name(exported, tmp_path, kept):
     damaged = tmp_path / "damaged.onnx"

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from optimization import ONNXOptimizer, get_onnx_optimizer
 from optimization.errors import (
@@ -16,6 +17,7 @@ from optimization.errors import (
     OpsetError,
     OutputFileError,
     ParityError,
+    QuantizationError,
     WeightsError,
 )
 from optimization.parity import Tolerance, require_parity, torch_model
@@ -126,6 +128,8 @@ async def test_every_quantisation_writes_one_file_that_is_near(
         quantization_type=how,
         calibration_data=windows,
         windows=windows,
+        # Static quantisation of this network does not pay, so it is asked for.
+        operators=["MatMul", "Conv"] if how == "static" else None,
         tolerance=Tolerance(direction_agreement=0.9, relative=0.5),
     )
     # Static quantisation leaves the LSTM, which most of this network is.
@@ -156,6 +160,20 @@ async def test_the_optimisers_own_tolerance_counts(exported, tmp_path):
         ({"quantization_type": "static"}, "calibration_data: expected windows"),
         ({"operators": ["GRU"]}, r"some of LSTM, MatMul, Gemm, Conv, received \['GRU'\]"),
         ({"operators": []}, "some of LSTM"),
+        (
+            {
+                "quantization_type": "static",
+                "calibration_data": np.eye(2, 72, dtype=np.float32).reshape(2, 12, 6),
+            },
+            "at least three windows, a third of which is held out",
+        ),
+        (
+            {
+                "quantization_type": "static",
+                "calibration_data": np.zeros((90, 12, 6), dtype=np.float32),
+            },
+            "windows that differ, received the same window 90 times",
+        ),
         ({"windows": np.zeros((0, 12, 6), dtype=np.float32)}, "at least one window"),
         ({"windows": np.zeros((4, 12, 7), dtype=np.float32)}, r"shape \(1, 12, 7\)"),
     ],
@@ -336,3 +354,98 @@ async def test_who_cancels_gets_no_file(optimizer, tmp_path):
 async def test_a_network_that_fails_says_what_it_said(optimizer, tmp_path):
     with pytest.raises(ExportError, match="InputShapeError: wrong input shape"):
         await optimizer.export_to_onnx(fresh(), None, tmp_path / "m.onnx", (1, 12, 5))
+
+
+class Convolutions(nn.Module):
+    """One small convolution: INT8 takes more than it gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(6, 4, 3)
+
+    def forward(self, windows):
+        return self.layer(windows.transpose(1, 2)).mean(2)
+
+
+async def test_what_does_not_pay_is_refused_with_the_gain_unless_it_is_asked_for(
+    optimizer, tmp_path
+):
+    source, target = tmp_path / "m.onnx", tmp_path / "q.onnx"
+    await optimizer.export_to_onnx(Convolutions(), None, source, SHAPE)
+    with pytest.raises(
+        QuantizationError, match=r"convolutions alone, which make it 0\.\d\d times .* operators="
+    ):
+        await optimizer.quantize_model(source, target)
+    assert not target.exists()
+    assert await optimizer.quantize_model(source, target, operators=["Conv"])
+
+
+class Prices(nn.Module):
+    """Takes prices as they are, near 100."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(72, 128), nn.ReLU(), nn.Linear(128, 4))
+
+    def forward(self, windows):
+        return self.layers(windows.flatten(1))
+
+
+async def test_static_quantisation_is_judged_on_what_it_is_calibrated_for(optimizer, tmp_path):
+    """Noise around zero would say that scales for prices are wrong."""
+    torch.manual_seed(1)
+    source = tmp_path / "m.onnx"
+    await optimizer.export_to_onnx(Prices(), None, source, SHAPE)
+    prices = 100 + 5 * np.random.default_rng(2).standard_normal((96, 12, 6), dtype=np.float32)
+    options = {"calibration_data": prices, "operators": ["MatMul"]}
+    assert await optimizer.quantize_model(source, tmp_path / "q.onnx", "static", **options)
+    with pytest.raises(ParityError, match=r"q2\.onnx was not written; try another"):
+        await optimizer.quantize_model(
+            source, tmp_path / "q2.onnx", "static", **options, windows=prices - 100
+        )
+
+
+class BatchMean(nn.Module):
+    """Looks at its batch-mates itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(72, 128), nn.Linear(128, 64))
+
+    def forward(self, windows):
+        return self.layers(windows - windows.mean(0, keepdim=True))
+
+
+async def test_rows_of_a_network_that_mixes_its_batch_are_refused(optimizer, tmp_path):
+    source = tmp_path / "m.onnx"
+    await optimizer.export_to_onnx(BatchMean(), None, source, SHAPE)
+    with pytest.raises(QuantizationError, match="FP32 answers depend on what else is in the"):
+        await optimizer.quantize_model(source, tmp_path / "q.onnx", "rowwise")
+
+
+async def test_a_quantised_file_of_an_earlier_export_is_told(optimizer, tmp_path):
+    (tmp_path / "model_quantized.onnx").write_bytes(b"former")
+    results = await optimizer.export_and_optimize(
+        fresh(), None, tmp_path, SHAPE, quantize=False, benchmark_iterations=2
+    )
+    assert "is of an earlier export" in results["errors"]["quantize"]
+
+
+async def test_arguments_that_are_no_network_or_of_no_fitting_shape_are_told(
+    optimizer, exported, tmp_path
+):
+    with pytest.raises(
+        InvalidInputError, match=r"model: expected an instance of torch\.nn\.Module"
+    ):
+        await optimizer.export_to_onnx(None, tmp_path / "w.pt", tmp_path / "m.onnx", SHAPE)
+    with pytest.raises(InvalidInputError, match="input of the network"):
+        await optimizer.compare_pytorch_onnx(fresh(), exported, (1, 12, 7))
+
+
+async def test_comparisons_at_once_leave_torch_as_it_was(optimizer, exported):
+    state = torch.backends.mha.get_fastpath_enabled(), torch.get_num_threads()
+    counts = (1, 9, 3)
+    await asyncio.gather(
+        *(optimizer.compare_pytorch_onnx(fresh(), exported, SHAPE, each) for each in counts)
+    )
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.get_num_threads()) == state

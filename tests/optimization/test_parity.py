@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimization.errors import InvalidInputError, ParityError
-from optimization.parity import Tolerance, measure_parity, require_parity
+from optimization.parity import Tolerance, direction_scores, measure_parity, require_parity
 
 WINDOWS = np.zeros((2, 3, 4), dtype=np.float32)
 
@@ -63,7 +63,9 @@ def test_a_nan_is_never_within_the_tolerance():
 def test_outputs_of_other_names_or_shapes_do_not_agree():
     with pytest.raises(ParityError, match="names"):
         measure_parity(REFERENCE, lambda _: {"logits": np.zeros((2, 3))}, WINDOWS)
-    with pytest.raises(ParityError, match=r"expected the shape \(2, 3\), received \(1, 3\)"):
+    with pytest.raises(ParityError, match=r"expected the shape \(2, 3\), received \(2, 2\)"):
+        measure_parity(REFERENCE, model([[1, 0], [0, 1]]), WINDOWS)
+    with pytest.raises(ParityError, match=r"batch of 2 its shape is \(1, 3\)"):
         measure_parity(REFERENCE, model([[1, 0, 0]]), WINDOWS)
 
 
@@ -104,3 +106,12 @@ def test_nan_is_refused_by_every_tolerance():
     parity = measure_parity(REFERENCE, model([[1, 0, np.nan], [0, 1, 0]]), WINDOWS)
     with pytest.raises(ParityError, match="nan away"):
         Tolerance(direction_agreement=0, relative=1e9).check(parity)
+
+
+def test_a_direction_is_a_choice_of_three_and_named_if_there_are_several():
+    width = {
+        name: np.zeros((2, size)) for name, size in {"hidden": 3, "logits": 3, "all": 64}.items()
+    }
+    assert direction_scores(width) is width["logits"]
+    assert direction_scores({"hidden": width["hidden"]}) is width["hidden"]
+    assert direction_scores({"all": width["all"]}) is None

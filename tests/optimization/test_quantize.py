@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
 from optimization.batch_mates import measure_batch_mates
 from optimization.errors import InvalidInputError, QuantizationError
@@ -74,6 +75,14 @@ def test_only_what_does_not_look_at_the_batch_answers_the_same_in_it(exported, w
     assert max(depends["by row"].max_abs_difference_loud.values()) == 0
 
 
+def test_a_loud_mate_is_loud_whatever_the_first_window(exported, windows):
+    dynamic = OnnxModel(quantize_dynamically(exported.read_bytes(), exported, ALL))
+    quiet = np.concatenate([np.zeros_like(windows[:1]), windows])
+    loud = measure_batch_mates(dynamic, quiet).max_abs_difference_loud["direction_logits"]
+    assert loud > measure_batch_mates(dynamic, windows).max_abs_difference["direction_logits"]
+    assert measure_batch_mates(dynamic, np.zeros_like(windows)).depends
+
+
 def test_a_row_alone_is_what_dynamic_quantisation_gives_it_alone(exported, windows):
     dynamic = quantize_dynamically(exported.read_bytes(), exported, ALL)
     whole, by_row = OnnxModel(dynamic), OnnxModel(rowwise(dynamic, exported))
@@ -132,6 +141,31 @@ def test_calibration_of_another_shape_is_refused(exported):
         quantize_statically(
             exported.read_bytes(), exported, ("Gemm",), np.zeros((4, 12, 5), dtype=np.float32)
         )
+
+
+def perceptron(path, opset_version=18):
+    """Two products, which ONNX Runtime makes Gemm of, whatever they were."""
+    layers = (nn.Flatten(), nn.Linear(72, 128), nn.ReLU(), nn.Linear(128, 64))
+    export_onnx(nn.Sequential(*layers), path, (12, 6), opset_version=opset_version)
+    return path.read_bytes()
+
+
+def test_matmul_and_gemm_are_one(tmp_path):
+    path = tmp_path / "model.onnx"
+    content = perceptron(path)
+    sizes = {len(quantize_dynamically(content, path, (each,))) for each in ("MatMul", "Gemm")}
+    assert len(sizes) == 1
+    assert sizes.pop() < 0.5 * len(content)
+
+
+def test_static_scales_a_channel_need_a_newer_operator_set(tmp_path, windows):
+    path = tmp_path / "model.onnx"
+    content = perceptron(path, opset_version=12)
+    with pytest.raises(QuantizationError, match=r"needs operator set 13 .* per_channel=False"):
+        quantize_statically(content, path, ("MatMul",), windows)
+    assert "QuantizeLinear" in kinds(
+        quantize_statically(content, path, ("MatMul",), windows, per_channel=False)
+    )
 
 
 def test_good_windows_come_back(windows):

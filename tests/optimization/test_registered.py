@@ -61,7 +61,7 @@ def register(registry, tmp_path):
 @pytest.mark.parametrize("model_type", NETWORKS)
 async def test_what_serves_after_it_gives_what_the_checkpoint_gives(registry, register, model_type):
     """Real windows by the artifact windows.npz, the answers on others."""
-    network = await register(model_type, windows=noise(SHAPE, 90))
+    network = await register(model_type, windows=noise(SHAPE, 320))
     source = await read_source(registry, "m", "1.0.0")
     evaluation = evaluation_of(source)
     assert evaluation.is_real
@@ -78,7 +78,7 @@ async def test_what_serves_after_it_gives_what_the_checkpoint_gives(registry, re
 
 
 async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registry, register):
-    await register("HybridCNNLSTM", windows=noise(SHAPE, 90))
+    await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
     source = await read_source(registry, "m", "1.0.0")
     info = await publish(registry, source, search_source(source, evaluation_of(source), SETTINGS))
     evidence = info.metadata.optimization
@@ -93,7 +93,7 @@ async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registr
 
 
 async def test_it_can_be_done_again_and_nothing_published_changes(registry, register):
-    await register("HybridCNNLSTM", windows=noise(SHAPE, 90))
+    await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
     first, second = [], []
     for seen in (first, second):
         source = await read_source(registry, "m", "1.0.0")

@@ -7,12 +7,16 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from torch import nn
 
 from optimization.errors import InvalidInputError, InvalidModelError, ParityError
 from optimization.evidence import artifact_name, published, samples_document, summary
+from optimization.export import export_onnx
+from optimization.graph import optimize_graph
 from optimization.machine import this_machine
 from optimization.pareto import Goal
 from optimization.parity import Tolerance
+from optimization.runtime import GraphLevel
 from optimization.search import SearchSettings, search
 from optimization.windows import noise, split_windows
 
@@ -36,9 +40,15 @@ def evaluation(windows, **fields):
     return split_windows(windows, "test", **fields)
 
 
+@pytest.fixture
+def windows():
+    """Two thirds of them judge."""
+    return noise((12, 6), 320)
+
+
 @pytest.fixture(scope="module")
 def found(exported):
-    windows = np.random.default_rng(5).standard_normal((90, 12, 6), dtype=np.float32)
+    windows = noise((12, 6), 320)
     return search(exported.read_bytes(), exported, evaluation(windows), settings())
 
 
@@ -71,6 +81,62 @@ def test_on_noise_no_quantised_file_is_recommended(exported):
     found = search(exported.read_bytes(), exported, noisy, settings(goal=Goal.SIZE))
     assert found.recommended.name == "fp16-weights"
     assert "without real windows" in found.why
+
+
+@pytest.mark.parametrize(
+    ("few", "said"),
+    [
+        (noise((12, 6), 6), "with 4 different windows to judge by, fewer than 200,"),
+        (np.tile(noise((12, 6), 6), (60, 1, 1)), "with 6 different windows"),
+        (noise((12, 6), 320) * np.float32(1e-12), "the outputs do not vary"),
+    ],
+    ids=["few", "the same", "all zero as it were"],
+)
+def test_windows_that_say_little_recommend_nothing_quantised(exported, few, said):
+    found = search(exported.read_bytes(), exported, evaluation(few), settings(goal=Goal.SIZE))
+    assert not found.chosen.variant.is_quantized
+    assert said in found.why
+    assert found.recommended in found.front
+
+
+def flat(path):
+    layers = (nn.Linear(72, 128), nn.ReLU(), nn.Linear(128, 64))
+    export_onnx(nn.Sequential(*layers), path, (72,))
+    return path.read_bytes()
+
+
+def test_a_model_of_flat_rows_is_searched_with_its_windows(tmp_path, windows):
+    path = tmp_path / "m.onnx"
+    found = search(flat(path), path, evaluation(windows), settings(runs=5, batches=(1,)))
+    assert found.evaluation.judged.shape[1:] == (72,)
+    assert any(name.startswith("int8") for name in found.judged)
+
+
+def test_a_file_that_was_made_before_is_neither_judged_nor_published_twice(tmp_path, windows):
+    """Rewritten already, it is not rewritten again."""
+    path = tmp_path / "m.onnx"
+    rewritten = optimize_graph(flat(path), path, GraphLevel.EXTENDED)
+    found = search(rewritten, path, evaluation(windows), settings(runs=5, batches=(1,)))
+    assert found.skipped["fp32-graph"] == "the same file as fp32"
+    assert len({each.content for each in found.judged.values()}) == len(found.judged)
+
+
+class Centred(nn.Module):
+    """Looks at its batch-mates itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(72, 128), nn.Linear(128, 64))
+
+    def forward(self, windows):
+        return self.layers(windows - windows.mean(0, keepdim=True))
+
+
+def test_a_network_that_mixes_its_batch_is_not_searched(tmp_path, windows):
+    path = tmp_path / "m.onnx"
+    export_onnx(Centred(), path, (12, 6))
+    with pytest.raises(ParityError, match="FP32 model beside itself"):
+        search(path.read_bytes(), path, evaluation(windows), settings(runs=5, batches=(1,)))
 
 
 def test_what_is_not_right_is_refused_with_the_reason_and_not_timed(exported, windows):

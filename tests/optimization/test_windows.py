@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimization.errors import InvalidInputError
-from optimization.windows import noise, read_windows, split_windows
+from optimization.windows import fitted, noise, read_windows, split_windows
 
 SHAPE = (3, 2)
 
@@ -69,3 +69,10 @@ def test_a_pickle_among_the_windows_is_not_unpickled(tmp_path):
 def test_two_windows_are_too_few():
     with pytest.raises(InvalidInputError, match="at least three, received 2"):
         split_windows(noise(SHAPE, 2), "test")
+
+
+def test_windows_take_the_shape_of_flat_rows_and_no_other():
+    windows = noise(SHAPE, 5)
+    np.testing.assert_array_equal(fitted(windows, (6,)), windows.reshape(5, 6))
+    for shape in (SHAPE, (None, 2), (7,)):
+        assert fitted(windows, shape) is windows

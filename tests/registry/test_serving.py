@@ -128,6 +128,15 @@ async def test_a_file_that_the_registry_does_not_know_is_not_replaced(
     assert stranger.read_bytes() == b"somebody's"
 
 
+async def test_the_same_file_left_of_an_addition_that_was_cut_short_is_adopted(
+    registry, published, tmp_path
+):
+    (published.path / FAST).write_bytes(linear_onnx_file(tmp_path, 2.0).read_bytes())
+    info = await add(registry, tmp_path)
+    assert logits(info) == 2
+    assert await registry.verify() == []
+
+
 async def test_registering_the_original_files_again_is_still_nothing_to_do(
     registry, published, tmp_path
 ):

@@ -28,7 +28,7 @@ def modelctl(tmp_path):
 @pytest.fixture
 def windows(tmp_path):
     path = tmp_path / "windows.npy"
-    np.save(path, np.random.default_rng(1).standard_normal((60, 12, 6), dtype=np.float32))
+    np.save(path, np.random.default_rng(1).standard_normal((320, 12, 6), dtype=np.float32))
     return path
 
 

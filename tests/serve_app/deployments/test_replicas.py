@@ -139,3 +139,25 @@ async def test_a_version_without_requests_is_loaded_while_it_answers_pings():
                 await asyncio.sleep(0.01)
     finally:
         watch.cancel()
+
+
+async def test_a_replica_is_told_how_many_others_are_under_way():
+    class Noting(Method):
+        def __init__(self):
+            super().__init__()
+            self.company, self.gate = [], asyncio.Event()
+
+        async def remote(self, _window, company):
+            self.company.append(company)
+            await self.gate.wait()
+            return ANSWER
+
+    handle = Handle()
+    handle.predict = noting = Noting()
+    under_test = ReplicaBackend(metadata(), handle, 10.0)
+    asked = [asyncio.create_task(under_test.predict(WINDOW)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    noting.gate.set()
+    assert await asyncio.gather(*asked) == [ANSWER] * 3
+    await under_test.predict(WINDOW)
+    assert noting.company == [0, 1, 2, 0]
