@@ -1,6 +1,6 @@
 """What the router does about experiments besides routing: their commands, analyses and outcomes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -61,21 +61,16 @@ class Reads(Protocol):
 
 
 class ExperimentService:
-    """Answers what HTTP asks of experiments; raises the leaves of ServingError.
-
-    `flush` returns when this router's predictions so far are with the book.
-    """
+    """Answers what HTTP asks of experiments; raises the leaves of ServingError."""
 
     def __init__(
         self,
         conductor: Conducts,
         book: Reads,
-        flush: Callable[[], Awaitable[None]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._conductor = conductor
         self._book = book
-        self._flush = flush
         self._now = now
 
     async def create(self, document: object) -> dict[str, Any]:
@@ -116,14 +111,8 @@ class ExperimentService:
             UnknownPredictionError, OutcomeConflictError: of a single outcome.
         """
         outcomes, is_list = parse_outcomes(document, self._now())
-        recorded = list(await self._book.record_outcomes(outcomes))
-        unknown = [at for at, each in enumerate(recorded) if each.result is OutcomeResult.UNKNOWN]
-        if unknown:
-            # A quick outcome may have overtaken its prediction, which still waits here.
-            await self._flush()
-            again = await self._book.record_outcomes([outcomes[at] for at in unknown])
-            for at, each in zip(unknown, again, strict=True):
-                recorded[at] = each
+        # A quick outcome may have overtaken its prediction: the book waits for that, once.
+        recorded = await self._book.record_outcomes(outcomes)
         if not is_list:
             _raise_for_single(recorded[0])
         return {
@@ -190,7 +179,14 @@ def _outcome(item: object, now: datetime, where: str) -> Outcome:
     if not isinstance(market_return, int | float) or isinstance(market_return, bool):
         expected = "a finite number, 0.01 for one per cent"
         raise InvalidRequestError(f"{where}market_return", expected, repr(market_return)[:80])
-    return Outcome(prediction_id=prediction_id, market_return=float(market_return), time=now)
+    try:
+        return Outcome(prediction_id=prediction_id, market_return=float(market_return), time=now)
+    except OverflowError:
+        expected = "a finite number, 0.01 for one per cent"
+        received = "an integer beyond every float"
+        raise InvalidRequestError(f"{where}market_return", expected, received) from None
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{where}{error.field}", error.expected, error.received) from None
 
 
 def _raise_for_single(recorded: RecordedOutcome) -> None:

@@ -85,7 +85,13 @@ class PredictionService:
         self._recorder = recorder
         self._max_batch_requests = settings.max_batch_requests
         self._breakers = Breakers(settings.breaker)
-        self._trials = Trials(self._run, recorder, self._breakers, settings.treatment_timeout_s)
+        self._trials = Trials(
+            self._run,
+            recorder,
+            self._breakers,
+            settings.treatment_timeout_s,
+            settings.request_timeout_s,
+        )
         self._now = now
         self._started_s = time.monotonic()
 
@@ -129,12 +135,18 @@ class PredictionService:
             else:
                 groups[version_key(work.metadata)][index] = work
             await asyncio.sleep(0)  # a long list must not hold up the other requests
+        # An arm's time begins when an item is sent, not while it waits behind the rest of the body;
+        # at twice the size either arm can fill its runs.
+        sent = asyncio.Semaphore(2 * batch.max_batch_size)
         for answered in await asyncio.gather(
             *(
                 self._predict_group(group, batch.max_batch_size, received_s)
                 for group in groups.values()
             ),
-            *(self._predict_single(index, single, received_s) for index, single in singles.items()),
+            *(
+                self._predict_single(index, single, received_s, sent)
+                for index, single in singles.items()
+            ),
         ):
             answers |= answered
         failed = sum("error" in answer for answer in answers.values())
@@ -237,7 +249,6 @@ class PredictionService:
             unit_id=request.unit_id,
             features=request.features,
             time=self._now(),
-            received_s=received_s,
         )
         answered = await self._trials.answer(self._table, running, asked)
         document = self._document(
@@ -258,10 +269,11 @@ class PredictionService:
         return result
 
     async def _predict_single(
-        self, index: int, request: PredictRequest, received_s: float
+        self, index: int, request: PredictRequest, received_s: float, sent: asyncio.Semaphore
     ) -> dict[int, dict[str, Any]]:
         try:
-            return {index: await self.predict(request, received_s)}
+            async with sent:
+                return {index: await self.predict(request, received_s)}
         except ServingError as error:
             return {index: _failed(request.symbol, error)}
 

@@ -1,22 +1,26 @@
 """A request within an experiment: which arm answers it, what is recorded, and who stands in.
 
-split    one arm answers; where treatment fails, control does, and treatment's error is recorded
+split    one arm answers; where treatment fails or takes too long, control does
 mirror   both arms run, the bot gets control's answer, both are recorded
+
+What an arm does is recorded as it was, alike for both: a run goes on to its own end when control
+has stood in for it or the bot has given up, and counts as an error only where it failed.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from registry.records import ModelMetadata
 from serve_app.errors import (
     InvalidFeaturesError,
     NotServedError,
     OverloadedError,
+    PredictionFailedError,
     ServingError,
 )
 from serve_app.experiments.breaker import (
@@ -27,7 +31,7 @@ from serve_app.experiments.breaker import (
     on_failure,
     on_success,
 )
-from serve_app.experiments.records import PredictionRecord, Variant
+from serve_app.experiments.records import CIRCUIT_OPEN, PredictionRecord, Variant
 from serve_app.experiments.running import RunningExperiment
 from serve_app.http_errors import code_of
 from serve_app.inference.prediction import Prediction
@@ -38,8 +42,7 @@ logger = logging.getLogger(__name__)
 Run = Callable[[ModelMetadata, object], Awaitable[Prediction]]
 """Checks features against a version's input and has it answer; raises ServingError."""
 
-CIRCUIT_OPEN = "circuit_open"
-"""The error of a request that treatment would have answered, had it not been taken out."""
+T = TypeVar("T")
 
 NOT_SERVED = "not_served"
 """The error of a request that treatment would have answered, were it there."""
@@ -61,8 +64,6 @@ class Asked:
     unit_id: str | None
     features: object
     time: datetime
-    received_s: float
-    """By time.perf_counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class TrialAnswer:
     metadata: ModelMetadata
     variant: Variant
     fallback: bool = False
-    """Whether control stood in for treatment, whose error is recorded."""
+    """Whether control stood in for treatment."""
 
 
 class Breakers:
@@ -121,16 +122,23 @@ class Trials:
         recorder: notes what the arms answered.
         breakers: take treatment out when it fails.
         treatment_timeout_s: how long treatment may take before control answers in its place.
+        request_timeout_s: how long an arm may take before that is an error of its own.
     """
 
     def __init__(
-        self, run: Run, recorder: Recorder, breakers: Breakers, treatment_timeout_s: float
+        self,
+        run: Run,
+        recorder: Recorder,
+        breakers: Breakers,
+        treatment_timeout_s: float,
+        request_timeout_s: float,
     ) -> None:
         self._run = run
         self._recorder = recorder
         self._breakers = breakers
         self._treatment_timeout_s = treatment_timeout_s
-        self._shadows: set[asyncio.Task[None]] = set()
+        self._request_timeout_s = request_timeout_s
+        self._going_on: set[asyncio.Task[Any]] = set()
 
     async def answer(
         self, table: RoutingTable, running: RunningExperiment, asked: Asked
@@ -146,16 +154,14 @@ class Trials:
         except NotServedError:
             treatment = None
         if running.mirrors:
-            shadow = asyncio.get_running_loop().create_task(self._shadow(running, treatment, asked))
-            self._shadows.add(shadow)
-            shadow.add_done_callback(self._shadows.discard)
-            prediction = await self._measured(running, Variant.CONTROL, control, asked)
-            return TrialAnswer(prediction, control, Variant.CONTROL)
+            answering = self._begin(self._measured(running, Variant.CONTROL, control, asked))
+            self._begin(self._treated(running, treatment, asked))
+            return TrialAnswer(await asyncio.shield(answering), control, Variant.CONTROL)
         variant = running.variant_of(asked.prediction_id, asked.unit_id, asked.symbol, asked.time)
         if variant is Variant.CONTROL:
-            prediction = await self._measured(running, variant, control, asked)
-            return TrialAnswer(prediction, control, variant)
-        answered = await self._treated(running, treatment, asked)
+            answering = self._begin(self._measured(running, variant, control, asked))
+            return TrialAnswer(await asyncio.shield(answering), control, variant)
+        answered = await asyncio.shield(self._begin(self._treated(running, treatment, asked)))
         if answered is not None and treatment is not None:
             return TrialAnswer(answered, treatment, variant)
         # Not recorded as control's: it was not assigned to it, and would bias its sample.
@@ -165,31 +171,47 @@ class Trials:
     async def _treated(
         self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
     ) -> Prediction | None:
-        """Return treatment's answer; None where it gave none in time, which is recorded."""
+        """Return treatment's answer; None where it failed or gave none in time.
+
+        One that comes later is recorded like any other: control's slow answers are no errors
+        either. The breaker counts it as a failure.
+        """
         if metadata is None:
             self._record(running, Variant.TREATMENT, asked, error=NOT_SERVED)
             return None
         if not self._breakers.allows(running.experiment_id):
             self._record(running, Variant.TREATMENT, asked, error=CIRCUIT_OPEN)
             return None
+        run = self._begin(self._measured(running, Variant.TREATMENT, metadata, asked))
+        done, _ = await asyncio.wait({run}, timeout=self._treatment_timeout_s)
+        if not done:
+            self._breakers.note(running.experiment_id, succeeded=False)
+            return None
         try:
-            return await self._measured(
-                running, Variant.TREATMENT, metadata, asked, self._treatment_timeout_s
-            )
+            prediction = run.result()
         except InvalidFeaturesError:
-            raise
+            raise  # the request's fault, not treatment's
         except ServingError as error:
             logger.info("%s: treatment failed: %s", running.experiment_id, error)
+            self._breakers.note(running.experiment_id, succeeded=False)
             return None
+        self._breakers.note(running.experiment_id, succeeded=True)
+        return prediction
 
-    async def _shadow(
-        self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
-    ) -> None:
-        """Have treatment answer a request that control answers; nobody waits for it."""
-        try:
-            await self._treated(running, metadata, asked)
-        except InvalidFeaturesError:
-            return  # control has told the bot
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Return a task that goes on to its end, whoever stops waiting for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._finish)
+        return task
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        self._going_on.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, ServingError):
+            logger.error("a request within an experiment failed", exc_info=error)
 
     async def _measured(
         self,
@@ -197,40 +219,42 @@ class Trials:
         variant: Variant,
         metadata: ModelMetadata,
         asked: Asked,
-        timeout_s: float | None = None,
     ) -> Prediction:
-        """Return an arm's answer and record it, or its error."""
-        treats = variant is Variant.TREATMENT
+        """Return an arm's answer and record it with its own time, or its error."""
+        began_s = time.perf_counter()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._request_timeout_s):
                 prediction = await self._run(metadata, asked.features)
         except InvalidFeaturesError:
             raise  # the request's fault, not the arm's
-        except (ServingError, TimeoutError) as error:
-            failure = (
-                error
-                if isinstance(error, ServingError)
-                else OverloadedError(
-                    metadata.name, metadata.version, f"no answer within {timeout_s} s"
-                )
-            )
-            if treats:
-                self._breakers.note(running.experiment_id, succeeded=False)
-            self._record(running, variant, asked, error=code_of(failure))
-            raise failure from None
-        if treats:
-            self._breakers.note(running.experiment_id, succeeded=True)
-        self._record(running, variant, asked, prediction)
+        except Exception as error:
+            failure = self._failure(metadata, error)
+            self._record(running, variant, asked, began_s, error=code_of(failure))
+            raise failure from error
+        self._record(running, variant, asked, began_s, prediction)
         return prediction
+
+    def _failure(self, metadata: ModelMetadata, error: Exception) -> ServingError:
+        """Return what an arm failed with as an error of serving."""
+        if isinstance(error, ServingError):
+            return error
+        if isinstance(error, TimeoutError):
+            problem = f"no answer within {self._request_timeout_s} s"
+            return OverloadedError(metadata.name, metadata.version, problem)
+        # What nobody foresaw: control stands in, and the log has the whole story.
+        logger.error("%s:%s failed", metadata.name, metadata.version, exc_info=error)
+        return PredictionFailedError(metadata.name, metadata.version, repr(error)[:200])
 
     def _record(
         self,
         running: RunningExperiment,
         variant: Variant,
         asked: Asked,
+        began_s: float | None = None,
         prediction: Prediction | None = None,
         error: str | None = None,
     ) -> None:
+        """Note what an arm answered, or its error; it was not asked where it never began."""
         definition = running.definition
         model, version = (
             (definition.control_model_name, definition.control_model_version)
@@ -253,7 +277,7 @@ class Trials:
                 model=model,
                 version=version,
                 symbol=asked.symbol,
-                latency_ms=(time.perf_counter() - asked.received_s) * 1e3,
+                latency_ms=0.0 if began_s is None else (time.perf_counter() - began_s) * 1e3,
                 experiment_id=running.experiment_id,
                 variant=variant,
                 treatment_share=None if running.mirrors else running.treatment_share,

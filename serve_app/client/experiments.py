@@ -147,7 +147,7 @@ class ExperimentCalls(ABC):
         """
         with self._report_failure(f"record_outcome {prediction_id}"):
             fields = {"prediction_id": prediction_id, "market_return": _finite(market_return)}
-            answer = await self._command("/api/ml/outcomes", fields, self._timeout_s)
+            answer = await self._command("/api/ml/outcomes", fields)
             check_outcomes(self.server_url, answer)
             return True
         return False
@@ -183,7 +183,10 @@ def _finite(value: object) -> float:
     """Return a number that JSON can hold; it has no NaN and no infinity."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         raise InvalidRequestError("market_return", "a finite number", repr(value)[:40])
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise InvalidRequestError("market_return", "a finite number", repr(value)[:40])
     return number

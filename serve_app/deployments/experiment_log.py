@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ UNKNOWN_GRACE_S = 1.0
 """How long an outcome waits for its prediction, which another router may still hold."""
 
 
+OPENING_S = 2.0
+"""How long a start waits for the database, and how long until it is tried again."""
+
+
 class ExperimentLogActor:
     """Serves one database to the whole cluster; what has returned is committed.
 
@@ -59,10 +64,14 @@ class ExperimentLogActor:
     """
 
     async def __init__(self, url: str, keep_days: float) -> None:  # type: ignore[misc]  # Ray awaits it
-        self._store = await asyncio.to_thread(ExperimentStore, url)
-        self._log = ExperimentLog(self._store, LogLimits(unknown_grace_s=UNKNOWN_GRACE_S))
+        self._opened: tuple[ExperimentStore, ExperimentLog] | None = None
+        self._problem = "the database is being opened"
         self._keep = timedelta(days=keep_days)
-        self._forgetting = asyncio.get_running_loop().create_task(self._forget_old())
+        # In the background: an actor whose start fails is dead for good, and a database comes back.
+        self._tried = asyncio.Event()
+        self._working = asyncio.get_running_loop().create_task(self._work(url))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._tried.wait(), OPENING_S)
 
     async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
         """Return when they are committed."""
@@ -73,9 +82,11 @@ class ExperimentLogActor:
         return await self._log.record_outcomes(outcomes)
 
     @ray.method(max_task_retries=0)
-    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
+    async def create(
+        self, definition: ExperimentDefinition, started_at: datetime, application: str
+    ) -> None:
         """Write down a new, running experiment."""
-        await asyncio.to_thread(self._store.create_experiment, definition, started_at)
+        await asyncio.to_thread(self._store.create_experiment, definition, started_at, application)
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
@@ -90,13 +101,17 @@ class ExperimentLogActor:
         """Add to an experiment's history."""
         await asyncio.to_thread(self._store.add_history, experiment_id, entry)
 
-    async def experiment(self, experiment_id: str) -> StoredExperiment:
-        """Return an experiment."""
-        return await asyncio.to_thread(self._store.experiment, experiment_id)
+    async def experiment(self, experiment_id: str, application: str) -> StoredExperiment:
+        """Return an experiment of an application."""
+        return await asyncio.to_thread(self._store.experiment, experiment_id, application)
 
-    async def experiments(self) -> list[StoredExperiment]:
-        """Return all experiments, the oldest first."""
-        return await asyncio.to_thread(self._store.experiments)
+    async def experiments(self, application: str) -> list[StoredExperiment]:
+        """Return an application's experiments, the oldest first."""
+        return await asyncio.to_thread(self._store.experiments, application)
+
+    async def running(self, application: str) -> list[StoredExperiment]:
+        """Return those that run."""
+        return await asyncio.to_thread(self._store.running, application)
 
     async def history(self, experiment_id: str) -> list[HistoryEntry]:
         """Return what happened to an experiment."""
@@ -118,7 +133,32 @@ class ExperimentLogActor:
         blocks = await self.blocks(experiment.definition.experiment_id)
         return await asyncio.to_thread(_look, experiment, blocks, since, status, at_planned_end)
 
-    async def _forget_old(self) -> None:
+    @property
+    def _store(self) -> ExperimentStore:
+        return self._parts()[0]
+
+    @property
+    def _log(self) -> ExperimentLog:
+        return self._parts()[1]
+
+    def _parts(self) -> tuple[ExperimentStore, ExperimentLog]:
+        if self._opened is None:
+            raise StorageUnavailableError(self._problem)
+        return self._opened
+
+    async def _work(self, url: str) -> None:
+        while self._opened is None:
+            try:
+                store = await asyncio.to_thread(ExperimentStore, url)
+            except StoreError as error:
+                self._problem = str(error)
+                logger.error("the store of experiments is tried again: %s", error)  # noqa: TRY400
+                self._tried.set()
+                await asyncio.sleep(OPENING_S)
+            else:
+                limits = LogLimits(unknown_grace_s=UNKNOWN_GRACE_S)
+                self._opened = store, ExperimentLog(store, limits)
+                self._tried.set()
         while True:
             try:
                 now = datetime.now(UTC)
@@ -151,14 +191,15 @@ def experiment_log(settings: AppSettings, application: str) -> ActorHandle[Any]:
 
 
 class ActorBook:
-    """The experiments behind the log's actor; its errors come out as ours."""
+    """An application's experiments behind the log's actor; its errors come out as ours."""
 
-    def __init__(self, actor: ActorHandle[Any]) -> None:
+    def __init__(self, actor: ActorHandle[Any], application: str) -> None:
         self._actor = actor
+        self._application = application
 
     async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
         """Write down a new, running experiment."""
-        await self._ask("create", definition, started_at)
+        await self._ask("create", definition, started_at, self._application)
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
@@ -173,17 +214,18 @@ class ActorBook:
 
     async def experiment(self, experiment_id: str) -> StoredExperiment:
         """Return an experiment."""
-        found: StoredExperiment = await self._ask("experiment", experiment_id)
+        found: StoredExperiment = await self._ask("experiment", experiment_id, self._application)
         return found
 
     async def experiments(self) -> Sequence[StoredExperiment]:
         """Return all experiments, the oldest first."""
-        found: list[StoredExperiment] = await self._ask("experiments")
+        found: list[StoredExperiment] = await self._ask("experiments", self._application)
         return found
 
     async def running(self) -> Sequence[StoredExperiment]:
         """Return those that run."""
-        return [each for each in await self.experiments() if each.ended_at is None]
+        found: list[StoredExperiment] = await self._ask("running", self._application)
+        return found
 
     async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
         """Return what happened to an experiment."""

@@ -56,7 +56,8 @@ class FleetServer:
             ServeLauncher(application, registry_root),
             BroadcastRouters(application),
         )
-        self._conductor = Conductor(self._fleet, ActorBook(log), ActorRegistry(registry).promote)
+        book = ActorBook(log, application)
+        self._conductor = Conductor(self._fleet, book, ActorRegistry(registry).promote)
         await self._fleet.start(settings)
         self._commands: set[asyncio.Task[Any]] = set()
         loop = asyncio.get_running_loop()

@@ -87,7 +87,7 @@ class Router:
             self._outbox,
             settings.router,
         )
-        self._experiments = ExperimentService(client, ActorBook(log), self._outbox.send)
+        self._experiments = ExperimentService(client, ActorBook(log, self._application))
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
         self._loops = [

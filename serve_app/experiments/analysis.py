@@ -152,7 +152,7 @@ def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
         horizon = "No outcome has arrived yet."
     elif definition.horizon_s is None:
         horizon = (
-            f"horizon_s was not stated; the shortest delay of an outcome, {table.horizon_s:.3g} s, "
+            f"horizon_s was not stated; the mean delay of an outcome, {table.horizon_s:.3g} s, "
             f"stands for it. If positions are held longer the interval is too narrow."
         )
     else:

@@ -8,10 +8,16 @@ all of its conditions at once, which needs no correction (intersection-union, Be
 from dataclasses import dataclass
 from enum import StrEnum
 
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.definition import (
+    UNIT_ASSIGNMENTS,
+    Assignment,
+    ExperimentDefinition,
+)
 from serve_app.experiments.guardrails import Guardrail, holm
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
+
+_SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
 
 
 class Action(StrEnum):
@@ -50,7 +56,11 @@ def one_sided_alpha(definition: ExperimentDefinition) -> float:
 def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, float]:
     """Return the p-values of the three harms by name, corrected for their number (Holm)."""
     accuracy = evidence.accuracy
-    judged = _enough(definition, evidence) and accuracy.difference < 0
+    judged = (
+        definition.assignment not in UNIT_ASSIGNMENTS
+        and _enough(definition, evidence)
+        and accuracy.difference < 0
+    )
     return holm(
         {
             "accuracy": accuracy.p_value / 2 if judged else 1.0,
@@ -62,12 +72,21 @@ def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict
 
 def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendation:
     """Return what to do with treatment."""
-    if not evidence.sample_ratio.healthy:
+    if evidence.sample_ratio.healthy is False:
         reason = _mismatch(evidence.sample_ratio)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     harms = _harms(definition, evidence)
     if harms:
         return Recommendation(action=Action.ROLLBACK, reasons=tuple(harms))
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        served = _SERVED[definition.assignment]
+        reason = (
+            f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve "
+            f"different {served}, and how these differ cannot be told from how the versions do. "
+            f"Only latency and errors are watched; assign by request or switchback, or mirror, "
+            f"for a verdict."
+        )
+        return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     if not _enough(definition, evidence):
         reason = (
             f"Not enough labelled predictions: control has {evidence.control_labelled:,} and "

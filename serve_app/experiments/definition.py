@@ -60,6 +60,8 @@ class EndReason(StrEnum):
     """At the planned end: the fixed-horizon test holds as well."""
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
+    SUPERSEDED = "superseded"
+    """To be promoted, when another version than control held production."""
 
 
 class Assignment(StrEnum):
@@ -73,6 +75,10 @@ class Assignment(StrEnum):
     """A symbol stays in its arm; the arms then trade different markets."""
     SWITCHBACK = "switchback"
     """A symbol during one block of time: for models whose trades disturb each other."""
+
+
+UNIT_ASSIGNMENTS = frozenset({Assignment.UNIT_ID, Assignment.SYMBOL})
+"""Those under which the arms serve different bots or symbols all along."""
 
 
 class Mode(StrEnum):
@@ -123,7 +129,7 @@ class ExperimentDefinition(BaseModel):
     """Length of a switchback's block, at least the horizon; needed there and only there."""
     horizon_s: Positive | None = None
     """How long a position is held. Outcomes closer in time than this share market moves, so blocks
-    are at least this long. None: taken from the shortest delay between prediction and outcome."""
+    are at least this long. None: taken from the mean delay between prediction and outcome."""
     periods_per_year: Positive | None = None
     """Horizons in a year of trading, what the Sharpe ratio is annualised by. None: a year of 365.25
     days over `horizon_s`; without that either the ratio is per prediction."""

@@ -76,18 +76,16 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
     Broken when its error rate is shown to be more than `max_error_rate_ratio` times control's;
     held when it is shown to be less than `max_error_rate_increase` above control's. Errors are rare
     and come in bursts, so each is shown in two ways and the weaker counts: exactly, as if errors
-    were independent, and by blocks of time, where a burst is one event.
+    were independent, and by blocks of time, where a burst is one event. Requests that an open
+    circuit breaker withheld are no events of their own.
     """
     control, treatment = table.control.total, table.treatment.total
-    rates = [
-        each.errors / each.predictions if each.predictions else None
-        for each in (control, treatment)
-    ]
+    rates = [each.errors / each.asked if each.asked else None for each in (control, treatment)]
     effect = error_effect(definition, table)
     worst_by_block = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
     # A one-sided bound for each arm at half the level makes one for the difference.
     highest, lowest = (
-        sequential.bernoulli_interval(each.errors, each.predictions, alpha, PLANNED_REQUESTS)
+        sequential.bernoulli_interval(each.errors, each.asked, alpha, PLANNED_REQUESTS)
         for each in (treatment, control)
     )
     worst = max(worst_by_block, highest[1] - lowest[0])
@@ -100,8 +98,8 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
         harm_p_value=max(
             _harm(error_effect(definition, table, ratio), alpha),
             error_ratio_p_value(
-                (control.errors, control.predictions),
-                (treatment.errors, treatment.predictions),
+                (control.errors, control.asked),
+                (treatment.errors, treatment.asked),
                 ratio,
             ),
         ),

@@ -13,10 +13,10 @@ from serve_app.experiments.summary import CLASSES, ArmSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmMetrics:
-    """Figures of one arm. Rates are over `predictions`, quality is over `labelled`."""
+    """Figures of one arm. The error rate is over what it was asked for, quality over `labelled`."""
 
     samples: int
-    """Predictions, answered and failed."""
+    """Predictions: answered, failed, and withheld by an open circuit breaker."""
     labelled: int
     """Answered predictions with an outcome."""
     accuracy: float
@@ -70,7 +70,7 @@ def arm_metrics(summary: ArmSummary, annual_periods: float | None = None) -> Arm
         sharpe_standard_error=None if ratio is None else standard_error(ratio, labelled) * yearly,
         avg_latency_ms=summary.latency_sum / summary.answered if summary.answered else None,
         p95_latency_ms=quantile_ms(summary.latency_bins, 0.95),
-        error_rate=_share(summary.errors, summary.predictions),
+        error_rate=_share(summary.errors, summary.asked),
         throughput=_share(summary.predictions - 1, elapsed_s) if summary.predictions else 0.0,
     )
 

@@ -27,6 +27,12 @@ class Variant(StrEnum):
     TREATMENT = "treatment"
 
 
+CIRCUIT_OPEN = "circuit_open"
+"""The error of a request that treatment would have answered, had its circuit breaker not been open.
+
+It says nothing of treatment beyond the failures that opened the breaker, which were recorded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord:
     """One prediction of one version, answered or failed.

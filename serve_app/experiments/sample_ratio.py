@@ -55,7 +55,8 @@ class SampleRatio:
     """Treatment's, averaged over the predictions when it changed under way."""
     p_value: float | None
     """None where the counts of requests cannot tell, see `explanation`."""
-    healthy: bool
+    healthy: bool | None
+    """None where it is not checked: the arms were assigned by unit, and no units were counted."""
     explanation: str
 
     @property
@@ -96,10 +97,13 @@ def check_sample_ratio(
             explanation = f"fewer than {FEWEST_BLOCKS} blocks of time: too few to test"
     elif definition.assignment is not Assignment.REQUEST:
         if units is None or not sum(units) or not 0 < share < 1:
-            p_value, explanation = None, "assigned by unit: the requests need not split alike"
-        else:
-            p_value = pearson(units, (1 - share, share))[1]
-            explanation = f"{units[0]} and {units[1]} units, Pearson's chi²"
+            explanation = (
+                f"not checked: assigned by {definition.assignment}, so that the requests need not "
+                f"split as intended, and units are not counted"
+            )
+            return _result(counts, share, None, None, explanation)
+        p_value = pearson(units, (1 - share, share))[1]
+        explanation = f"{units[0]} and {units[1]} units, Pearson's chi²"
     else:
         p_value, explanation = _by_request(counts, expected, variance)
     healthy = p_value is None or p_value >= ALARM
@@ -117,7 +121,7 @@ def _by_request(counts: tuple[int, int], expected: float, variance: float) -> tu
 
 
 def _by_block(table: Table, share: float) -> float | None:
-    control, treatment = table.control.errors.n, table.treatment.errors.n
+    control, treatment = table.control.predictions, table.treatment.predictions
     surplus = (treatment - share * (control + treatment))[control + treatment > 0]
     blocks = len(surplus)
     spread = math.sqrt(float(np.square(surplus).sum()))
@@ -127,7 +131,11 @@ def _by_block(table: Table, share: float) -> float | None:
 
 
 def _result(
-    counts: tuple[int, int], share: float, p_value: float | None, healthy: bool, explanation: str
+    counts: tuple[int, int],
+    share: float,
+    p_value: float | None,
+    healthy: bool | None,
+    explanation: str,
 ) -> SampleRatio:
     return SampleRatio(
         control=counts[0],

@@ -11,7 +11,14 @@ from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from serve_app.experiments import histogram
-from serve_app.experiments.records import HOLD, POSITION, Outcome, PredictionRecord, market_class
+from serve_app.experiments.records import (
+    CIRCUIT_OPEN,
+    HOLD,
+    POSITION,
+    Outcome,
+    PredictionRecord,
+    market_class,
+)
 
 CLASSES = len(POSITION)
 
@@ -89,8 +96,10 @@ class ArmSummary(_Summary):
     """One arm's predictions during one block."""
 
     predictions: int = 0
-    """Answered and failed."""
+    """Answered, failed and withheld."""
     errors: int = 0
+    withheld: int = 0
+    """Those the arm was not asked for, its circuit breaker being open: no events of their own."""
     assigned: int = 0
     """Those that came with the chance of treatment they were assigned with."""
     share_sum: float = 0.0
@@ -118,7 +127,9 @@ class ArmSummary(_Summary):
     return_square_sum: float = 0.0
     """Of the returns signed by the position, over the labelled predictions."""
     least_delay_s: float | None = field(default=None, metadata={"merge": _least})
-    """Shortest time from a prediction to its outcome: no horizon is longer."""
+    """Shortest time from a prediction to its outcome."""
+    delay_sum_s: float = 0.0
+    """Of the times from the labelled predictions to their outcomes."""
 
     def add_prediction(self, record: PredictionRecord) -> None:
         """Count a prediction of this arm."""
@@ -130,6 +141,9 @@ class ArmSummary(_Summary):
         time_s = record.time.timestamp()
         self.first_s = _least((self.first_s, time_s))
         self.last_s = _greatest((self.last_s, time_s))
+        if record.error == CIRCUIT_OPEN:
+            self.withheld += 1
+            return
         if record.error is not None:
             self.errors += 1
             return
@@ -151,12 +165,19 @@ class ArmSummary(_Summary):
         self.wins += earned > 0
         self.return_sum += earned
         self.return_square_sum += earned**2
-        self.least_delay_s = _least((self.least_delay_s, delay_s(record.time, outcome.time)))
+        delay = delay_s(record.time, outcome.time)
+        self.least_delay_s = _least((self.least_delay_s, delay))
+        self.delay_sum_s += delay
+
+    @property
+    def asked(self) -> int:
+        """Predictions that the arm was asked for."""
+        return self.predictions - self.withheld
 
     @property
     def answered(self) -> int:
         """Predictions that did not fail."""
-        return self.predictions - self.errors
+        return self.asked - self.errors
 
     @property
     def labelled(self) -> int:

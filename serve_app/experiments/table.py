@@ -32,7 +32,9 @@ class ArmTable:
     latency: ArmBlocks
     """In ms, of the answered predictions."""
     errors: ArmBlocks
-    """Whether a prediction failed."""
+    """Whether a prediction failed, of those that the arm was asked for."""
+    predictions: Floats
+    """How many there were by block of traffic, withheld ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Table:
     blocks: int
     """Blocks of quality in which there was a prediction."""
     horizon_s: float | None
-    """Stated, or the shortest delay of an outcome; None while there is no outcome."""
+    """Stated, or the mean delay of an outcome; None while there is no outcome."""
     neighbours: bool
     """Whether neighbouring blocks of quality overlap so much that their covariance counts."""
 
@@ -85,8 +87,7 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
     pairs = PairSummary().merge(*(each.pairs for each in blocks))
     horizon_s = definition.horizon_s
     if horizon_s is None:
-        delays = [each.least_delay_s for each in (control, treatment)]
-        horizon_s = min((each for each in delays if each is not None), default=None)
+        horizon_s = _usual_delay_s(control, treatment)
     keys = [each.block for each in blocks]
     within = definition.mode is Mode.SPLIT and definition.assignment is not Assignment.SWITCHBACK
     fewest = PREDICTIONS_PER_BLOCK if within else 0
@@ -112,6 +113,19 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
         horizon_s=horizon_s,
         neighbours=block_s < LONG_BLOCK_HORIZONS * (horizon_s or 0.0),
     )
+
+
+def _usual_delay_s(*arms: ArmSummary) -> float | None:
+    """Return how long outcomes take to come, on average; None without any.
+
+    The shortest delay would be undone by a single early outcome, and blocks that are too short make
+    the error too small; the mean errs on the other side.
+    """
+    labelled = sum(each.labelled for each in arms)
+    least = [each.least_delay_s for each in arms if each.least_delay_s is not None]
+    if not labelled or not least:
+        return None
+    return max(*least, sum(each.delay_sum_s for each in arms) / labelled)
 
 
 def _length_with(count: int, keys: Sequence[int], total: int) -> float:
@@ -149,9 +163,8 @@ def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> Arm
             _by_block([each.latency_sum for each in parts], places.traffic),
             _by_block([each.latency_square_sum for each in parts], places.traffic),
         ),
-        errors=ArmBlocks(
-            _by_block([each.predictions for each in parts], places.traffic), errors, errors
-        ),
+        errors=ArmBlocks(_by_block([each.asked for each in parts], places.traffic), errors, errors),
+        predictions=_by_block([each.predictions for each in parts], places.traffic),
     )
 
 

@@ -6,14 +6,14 @@ follows it, so that whoever dies in between, the next look puts it right.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from registry.records import ModelMetadata
-from serve_app.errors import ExperimentConflictError, InvalidRequestError, ServingError
+from serve_app.errors import ExperimentConflictError, NotRegisteredError, ServingError
 from serve_app.experiments.analysis import Analysis
+from serve_app.experiments.creation import check_arms, check_new, with_dead_band
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import (
     EndReason,
@@ -61,6 +61,9 @@ class Book(Protocol):
     async def running(self) -> Sequence[StoredExperiment]:
         """Return those that run."""
 
+    async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
+        """Return what happened to an experiment, the oldest first."""
+
     async def exposure(self, experiment: StoredExperiment) -> RunningExperiment:
         """Return a running experiment with the share that its history gives treatment."""
 
@@ -104,6 +107,8 @@ class Conductor:
         self._sleep = sleep
         self._tending = asyncio.Lock()
         self._ended: set[str] = set()
+        self._promotions: dict[str, Mapping[str, Any] | None] = {}
+        """By experiment the analysis that its promotion was begun with, once that was looked up."""
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
         """Load both arms, then write the experiment down and divide the traffic.
@@ -112,16 +117,18 @@ class Conductor:
             The definition, with the dead band that the control declares where none was given.
 
         Raises:
-            ServingError: an arm is not registered, does not load or takes other windows than the
-                other one, the id is taken, or the model is in another experiment.
+            ServingError: the definition is refused, an arm is not registered, does not load or
+                takes other windows than the other one, the id is taken, or the model is in another
+                experiment.
         """
+        check_new(definition)
         control = await self._fleet.find(
             definition.control_model_name, definition.control_model_version
         )
         treatment = await self._fleet.find(
             definition.treatment_model_name, definition.treatment_model_version
         )
-        _check_arms(definition, control, treatment)
+        check_arms(definition, control, treatment)
         for running in self._fleet.state.experiments:
             if running.definition.control_model_name == definition.control_model_name:
                 problem = (
@@ -130,7 +137,7 @@ class Conductor:
                     f"time; stop that one first"
                 )
                 raise ExperimentConflictError(definition.experiment_id, problem)
-        definition = _with_dead_band(definition, control)
+        definition = with_dead_band(definition, control, treatment)
         with self._fleet.holding(version_key(control), version_key(treatment)):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
@@ -179,8 +186,8 @@ class Conductor:
         for each in experiments:
             name = each.definition.experiment_id
             present = known.get(name)
-            if name in self._ended:
-                continue
+            if name in self._ended or self._age_s(each) >= each.definition.duration_s:
+                continue  # of the latter the last outcomes are awaited
             if present is not None and present.keys <= self._fleet.state.keys:
                 running.append(present)
                 continue
@@ -193,7 +200,18 @@ class Conductor:
             running.append(present or await self._book.exposure(each))
         await self._fleet.divide(running)
         divided = {each.experiment_id for each in running}
-        return [each for each in experiments if each.definition.experiment_id in divided]
+        return [
+            each
+            for each in experiments
+            if each.definition.experiment_id in divided
+            or (
+                each.definition.experiment_id not in self._ended
+                and self._age_s(each) >= each.definition.duration_s
+            )
+        ]
+
+    def _age_s(self, experiment: StoredExperiment) -> float:
+        return (self._now() - experiment.started_at).total_seconds()
 
     async def _load_arms(self, definition: ExperimentDefinition) -> None:
         for model, version in (
@@ -204,14 +222,20 @@ class Conductor:
 
     async def _judge(self, experiment: StoredExperiment) -> None:
         definition = experiment.definition
-        running = self._running(definition.experiment_id)
-        if self._now() >= experiment.started_at + timedelta(seconds=definition.duration_s):
-            look = await self._book.look(experiment, running.exposed_at, at_planned_end=True)
-            if not await self._apply(experiment, look.analysis):
-                await self._end(experiment, EndReason.DURATION, "ended", look.analysis)
+        if definition.auto_apply and (begun := await self._begun_promotion(experiment)):
+            await self._promote_treatment(experiment, begun)
+            return
+        age_s = self._age_s(experiment)
+        if age_s >= definition.duration_s:
+            # The last predictions' outcomes come one horizon after the traffic ended.
+            if age_s >= definition.duration_s + (definition.horizon_s or 0.0):
+                look = await self._book.look(experiment, self._now(), at_planned_end=True)
+                if not await self._apply(experiment, look.analysis):
+                    await self._end(experiment, EndReason.DURATION, "ended", look.analysis.document)
             return
         if not definition.auto_apply and not definition.exposure_stages:
             return
+        running = self._running(definition.experiment_id)
         look = await self._book.look(experiment, running.exposed_at)
         if not await self._apply(experiment, look.analysis):
             await self._expose(experiment, running, look)
@@ -223,14 +247,67 @@ class Conductor:
         if not definition.auto_apply or action is Action.CONTINUE:
             return False
         if action is Action.ROLLBACK:
-            await self._end(experiment, EndReason.ROLLED_BACK, "rolled_back", analysis)
+            await self._end(experiment, EndReason.ROLLED_BACK, "rolled_back", analysis.document)
             return True
-        reasons = " ".join(analysis.recommendation.reasons)
-        model, version = definition.treatment_model_name, definition.treatment_model_version
-        await self._promote(model, version, f"experiment {definition.experiment_id}", reasons)
-        await self._fleet.reload(model, version)
-        await self._end(experiment, EndReason.PROMOTED, "promoted", analysis)
+        # Written down first: whoever carries it on takes no second look to come to another verdict.
+        verdict = {
+            **analysis.document,
+            "recommendation": {
+                "action": action.value,
+                "reasons": list(analysis.recommendation.reasons),
+            },
+        }
+        name = definition.experiment_id
+        entry = HistoryEntry(time=self._now(), action="promoting", details={"analysis": verdict})
+        await self._book.note(name, entry)
+        self._promotions[name] = verdict
+        await self._promote_treatment(experiment, verdict)
         return True
+
+    async def _begun_promotion(self, experiment: StoredExperiment) -> Mapping[str, Any] | None:
+        """Return the analysis that a promotion was begun with, by this fleet or one before it."""
+        name = experiment.definition.experiment_id
+        if name not in self._promotions:
+            self._promotions[name] = next(
+                (
+                    entry.details["analysis"]
+                    for entry in await self._book.history(name)
+                    if entry.action == "promoting"
+                ),
+                None,
+            )
+        return self._promotions[name]
+
+    async def _promote_treatment(
+        self, experiment: StoredExperiment, verdict: Mapping[str, Any]
+    ) -> None:
+        """Promote, reload and end; may be repeated. Nobody's later promotion is undone."""
+        definition = experiment.definition
+        model, version = definition.treatment_model_name, definition.treatment_model_version
+        holder = await self._production(model)
+        if holder not in (definition.control_model_version, version):
+            reason = (
+                f"Not promoted: {definition.control} was compared with, and production of {model} "
+                f"is {holder or 'nothing'} now."
+            )
+            said = verdict["recommendation"]
+            verdict = {
+                **verdict,
+                "recommendation": {**said, "reasons": [*said["reasons"], reason]},
+            }
+            await self._end(experiment, EndReason.SUPERSEDED, "superseded", verdict)
+            return
+        if holder != version:
+            reasons = " ".join(verdict["recommendation"]["reasons"])
+            await self._promote(model, version, f"experiment {definition.experiment_id}", reasons)
+        await self._fleet.reload(model, version)
+        await self._end(experiment, EndReason.PROMOTED, "promoted", verdict)
+
+    async def _production(self, model: str) -> str | None:
+        try:
+            return (await self._fleet.find(model, "production")).version
+        except NotRegisteredError:
+            return None
 
     async def _expose(
         self, experiment: StoredExperiment, running: RunningExperiment, look: Look
@@ -267,7 +344,7 @@ class Conductor:
         experiment: StoredExperiment,
         reason: EndReason,
         action: str,
-        analysis: Analysis | None = None,
+        document: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Stop treatment's traffic first, then write the end down; return the final analysis."""
         experiment_id = experiment.definition.experiment_id
@@ -278,13 +355,13 @@ class Conductor:
         await self._fleet.divide(
             [each for each in self._fleet.state.experiments if each.experiment_id != experiment_id]
         )
-        if analysis is None:
-            look = await self._book.look(experiment, self._now())
-            analysis = look.analysis
-        report = {**analysis.document, "status": ExperimentStatus.COMPLETED.value}
+        if document is None:
+            document = (await self._book.look(experiment, self._now())).analysis.document
+        report = {**document, "status": ExperimentStatus.COMPLETED.value}
         entry = HistoryEntry(time=self._now(), action=action, details={"analysis": report})
         ended = await self._book.end(experiment_id, reason, report, entry)
         self._ended.discard(experiment_id)
+        self._promotions.pop(experiment_id, None)
         logger.info("experiment %s has ended: %s", experiment_id, action)
         return ended.final_report or report
 
@@ -292,32 +369,3 @@ class Conductor:
         return next(
             each for each in self._fleet.state.experiments if each.experiment_id == experiment_id
         )
-
-
-def _check_arms(
-    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
-) -> None:
-    if control.input_shape != treatment.input_shape:
-        raise InvalidRequestError(
-            "treatment_model_version",
-            f"a version that takes windows of {control.input_shape} as control does",
-            f"one of {treatment.input_shape}",
-        )
-    names = {definition.control_model_name, definition.treatment_model_name}
-    if definition.auto_apply and len(names) > 1:
-        raise InvalidRequestError(
-            "auto_apply",
-            "control and treatment of one model, whose production version it can change",
-            f"{definition.control} and {definition.treatment}",
-        )
-
-
-def _with_dead_band(
-    definition: ExperimentDefinition, control: ModelMetadata
-) -> ExperimentDefinition:
-    """Return the definition with the model's own dead band, if none is given."""
-    declared = control.dataset_info.get("dead_band")
-    if "dead_band" in definition.model_fields_set or not isinstance(declared, int | float):
-        return definition
-    values = {**definition.model_dump(), "dead_band": float(declared)}
-    return ExperimentDefinition.model_validate(values)

@@ -233,8 +233,9 @@ class Fleet:
         await self._change(lambda state: experiment(state, running))
 
     async def is_tripped(self, experiment_id: str) -> bool:
-        """Return whether a router has taken the experiment's treatment out."""
-        return any(experiment_id in each.tripped for each in await self._routers.reports())
+        """Return whether a router has taken the experiment's treatment out, or none can tell."""
+        reports = await self._routers.reports()
+        return not reports or any(experiment_id in each.tripped for each in reports)
 
     async def tend(self) -> Sight:
         """Take every step towards what is to be that can be taken now; return what was seen.

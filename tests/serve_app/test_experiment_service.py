@@ -51,6 +51,7 @@ class Book:
 
     def __init__(self):
         self.outcomes = {"p1": None, "p2": 0.1}
+        self.asked = 0
         self.stored = StoredExperiment(
             definition=parse_definition(CREATE),
             status=ExperimentStatus.RUNNING,
@@ -79,6 +80,7 @@ class Book:
         return Look(analyse(experiment.definition, clock, []), 0)
 
     async def record_outcomes(self, outcomes):
+        self.asked += 1
         return [self._record(each) for each in outcomes]
 
     def _record(self, outcome):
@@ -94,26 +96,16 @@ class Book:
         return RecordedOutcome(outcome, result, known)
 
 
-async def nothing_waits():
-    """Flush a router that has sent all its predictions."""
+def experiments(book=None, conductor=None):
+    return ExperimentService(conductor or Conductor(), book or Book(), now=lambda: NOW)
 
 
-def experiments(book=None, conductor=None, flush=nothing_waits):
-    return ExperimentService(conductor or Conductor(), book or Book(), flush, now=lambda: NOW)
-
-
-async def test_an_outcome_that_overtook_its_prediction_is_not_called_unknown():
-    """The prediction still waits in this router, and is sent before the outcome is tried again."""
+async def test_the_book_is_asked_once_whatever_is_unknown():
+    """It waits for predictions on their way itself; a second wait would outlast the client's."""
     book = Book()
-
-    async def flush():
-        book.outcomes["quick"] = None
-
-    under_test = experiments(book, flush=flush)
-    outcomes = [("p1", 0.1), ("quick", 0.2), ("p9", 0.3)]
-    items = [{"prediction_id": name, "market_return": value} for name, value in outcomes]
-    answer = await under_test.record({"outcomes": items})
-    assert (answer["accepted"], answer["unknown"]) == (2, ["p9"])
+    with pytest.raises(UnknownPredictionError):
+        await experiments(book).record({"prediction_id": "p9", "market_return": 0.1})
+    assert book.asked == 1
 
 
 async def test_creating_answers_with_the_id_and_takes_the_contracts_defaults():
@@ -232,6 +224,16 @@ async def test_in_a_list_each_outcome_is_judged_on_its_own():
         ({"prediction_id": "p1", "market_return": math.inf}, "market_return"),
         ({"outcomes": []}, "a list of at least one outcome"),
         ({"outcomes": [{"prediction_id": "p1", "market_return": None}]}, r"outcomes\.0\.market"),
+        ({"prediction_id": "p1", "market_return": 10**400}, "market_return: .* beyond every float"),
+        (
+            {
+                "outcomes": [
+                    {"prediction_id": "p1", "market_return": 0.1},
+                    {"prediction_id": "p2", "market_return": 5000},
+                ]
+            },
+            r"outcomes\.1\.market_return: expected a finite number from -1000 to 1000",
+        ),
     ],
 )
 async def test_what_is_no_outcome_is_refused_with_what_was_expected(document, expected):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from time import perf_counter
 
 import pytest
 
@@ -10,6 +11,7 @@ from serve_app.errors import InvalidFeaturesError, OverloadedError, PredictionFa
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Variant
 from serve_app.experiments.running import RunningExperiment
+from serve_app.parsing import BatchRequest, parse_predict
 from serve_app.schemas import PredictAnswer
 from tests.serve_app.test_service import (
     GOOD,
@@ -42,11 +44,29 @@ def running(share=0.5, **fields):
 
 
 class Slow(Backend):
-    """Answers only when it is too late."""
+    """Answers late."""
+
+    def __init__(self, direction, takes_s=5.0):
+        super().__init__(direction)
+        self.takes_s = takes_s
 
     async def predict(self, window):
-        await asyncio.sleep(5)
+        await asyncio.sleep(self.takes_s)
         return await super().predict(window)
+
+
+class Defective(Backend):
+    """Fails with what nobody foresaw."""
+
+    async def predict(self, window):
+        raise KeyError("bug")
+
+
+async def recorded(notes, count):
+    """Wait until so many predictions are recorded."""
+    async with asyncio.timeout(5):
+        while len(notes.records) < count:  # noqa: ASYNC110  records tell nobody
+            await asyncio.sleep(0.005)
 
 
 async def test_requests_that_name_no_version_are_split_and_the_answer_says_by_which_arm():
@@ -92,7 +112,6 @@ async def test_a_unit_stays_in_its_arm():
         (Backend(2, error=PredictionFailedError("toy", "1.1.0", "it died")), "prediction_failed"),
         (Backend(2, error=OverloadedError("toy", "1.1.0", "queue full")), "overloaded"),
         (Backend(2, loaded=False), "loading"),
-        (Slow(2), "overloaded"),
     ],
 )
 async def test_where_treatment_fails_control_answers_and_the_error_is_treatments(backend, code):
@@ -183,11 +202,15 @@ async def test_mirrored_requests_are_answered_by_control_and_recorded_of_both():
 async def test_a_mirrored_treatment_costs_the_bot_nothing_when_it_hangs_or_fails():
     notes = Notes()
     under_test = service(
-        new=Slow(2), notes=notes, experiments=[running(mode="mirror")], treatment_timeout_s=0.02
+        new=Slow(2),
+        notes=notes,
+        experiments=[running(mode="mirror")],
+        treatment_timeout_s=0.02,
+        request_timeout_s=0.05,
     )
     answer = await asyncio.wait_for(predict(under_test, request()), 0.5)
     assert answer["variant"] == "control"
-    await asyncio.sleep(0.1)
+    await recorded(notes, 2)
     assert {each.variant: each.error for each in notes.records} == {
         "control": None,
         "treatment": "overloaded",
@@ -232,3 +255,138 @@ async def test_a_treatment_that_is_not_served_any_more_costs_the_bot_nothing():
     assert (answer["variant"], answer["fallback"]) == ("control", True)
     (record,) = notes.records
     assert (record.variant, record.version, record.error) == ("treatment", "9.9.9", "not_served")
+
+
+async def test_a_late_answer_of_treatment_is_recorded_as_what_it_is():
+    """Control stands in; what treatment then answers, and when, counts as control's would."""
+    notes = Notes()
+    under_test = service(
+        new=Slow(2, 0.1), notes=notes, experiments=[running(TREATED)], treatment_timeout_s=0.02
+    )
+    answer = await predict(under_test, request())
+    assert (answer["variant"], answer["fallback"]) == ("control", True)
+    await recorded(notes, 1)
+    (record,) = notes.records
+    assert (record.variant, record.error, record.direction) == ("treatment", None, 2)
+    assert record.prediction_id == answer["prediction_id"]
+    assert record.latency_ms > 90
+
+
+async def test_an_answer_beyond_the_request_timeout_is_an_error_of_either_arm():
+    for share, variant in ((TREATED, "treatment"), (UNTREATED, "control")):
+        notes = Notes()
+        under_test = service(
+            old=Slow(1),
+            new=Slow(2),
+            notes=notes,
+            experiments=[running(share)],
+            treatment_timeout_s=0.02,
+            request_timeout_s=0.05,
+        )
+        waiting = asyncio.create_task(predict(under_test, request()))
+        await recorded(notes, 1)
+        assert [(each.variant, each.error) for each in notes.records] == [(variant, "overloaded")]
+        waiting.cancel()
+
+
+async def test_slow_answers_of_two_alike_versions_are_recorded_alike():
+    """A/A, where one answer in five takes longer than treatment may."""
+
+    class Sometimes(Backend):
+        asked = 0
+
+        async def predict(self, window):
+            self.asked += 1
+            await asyncio.sleep(0.4 if self.asked % 5 == 0 else 0)
+            return await super().predict(window)
+
+    notes = Notes()
+    under_test = service(
+        old=Sometimes(1),
+        new=Sometimes(2),
+        notes=notes,
+        experiments=[running()],
+        treatment_timeout_s=0.2,
+        breaker={"failures_in_a_row": 1000, "window_calls": 1000},
+    )
+    await asyncio.gather(*(predict(under_test, request()) for _ in range(400)))
+    await recorded(notes, 400)
+    assert {each.error for each in notes.records} == {None}
+    for variant in Variant:
+        ours = [each for each in notes.records if each.variant is variant]
+        # A busy machine makes more of them late, and never fewer.
+        assert sum(each.latency_ms > 390 for each in ours) >= len(ours) / 5 - 2
+
+
+@pytest.mark.parametrize("share", [TREATED, UNTREATED])
+async def test_a_bot_that_gives_up_leaves_its_record(share):
+    notes = Notes()
+    under_test = service(
+        old=Slow(1, 0.05), new=Slow(2, 0.05), notes=notes, experiments=[running(share)]
+    )
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(predict(under_test, request()), 0.01)
+    await recorded(notes, 1)
+    assert notes.records[0].error is None
+
+
+async def test_a_treatment_that_hangs_is_taken_out_though_every_bot_gives_up_before():
+    under_test = service(
+        new=Slow(2),
+        experiments=[running(TREATED)],
+        treatment_timeout_s=0.03,
+        request_timeout_s=0.1,
+        breaker={"failures_in_a_row": 3},
+    )
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(predict(under_test, request()), 0.01)
+    await asyncio.sleep(0.1)
+    assert under_test.tripped() == {"old_vs_new"}
+
+
+async def test_an_unforeseen_failure_of_treatment_is_answered_by_control(caplog):
+    notes = Notes()
+    under_test = service(new=Defective(2), notes=notes, experiments=[running(TREATED)])
+    answer = await predict(under_test, request())
+    assert (answer["variant"], answer["fallback"]) == ("control", True)
+    assert [each.error for each in notes.records] == ["prediction_failed"]
+    assert "KeyError: 'bug'" in caplog.text
+
+
+async def test_in_a_large_batch_treatments_time_begins_when_an_item_is_sent():
+    """All at once they would wait for 150 runs one after the other, longer than treatment may."""
+
+    class OneAfterTheOther(Backend):
+        turn = None
+
+        async def predict(self, window):
+            self.turn = self.turn or asyncio.Lock()
+            async with self.turn:
+                await asyncio.sleep(0.004)
+            return await super().predict(window)
+
+    notes = Notes()
+    under_test = service(
+        old=OneAfterTheOther(1),
+        new=OneAfterTheOther(2),
+        notes=notes,
+        experiments=[running()],
+        treatment_timeout_s=0.3,
+        max_batch_requests=300,
+    )
+    body = BatchRequest(items=[request() for _ in range(300)], max_batch_size=8)
+    answer = await under_test.predict_batch(body, perf_counter())
+    assert answer["succeeded"] == 300
+    assert not any(each.get("fallback") for each in answer["predictions"])
+
+
+async def test_mirrored_arms_are_timed_each_around_its_own_run():
+    notes = Notes()
+    under_test = service(
+        old=Slow(1, 0.02), new=Slow(2, 0.02), notes=notes, experiments=[running(mode="mirror")]
+    )
+    received_s = perf_counter() - 1.0  # the body took a second to come in
+    await under_test.predict(parse_predict(request()), received_s)
+    await recorded(notes, 2)
+    assert all(15 < each.latency_ms < 500 for each in notes.records)

@@ -69,7 +69,7 @@ def verdict(experiment: StoredExperiment, document: Mapping[str, Any], now: date
 def _judged(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[Tone, str, str]:
     control, treatment = experiment.definition.control, experiment.definition.treatment
     ended = experiment.ended_at is not None
-    if not document["sample_ratio"]["healthy"]:
+    if document["sample_ratio"]["healthy"] is False:
         return (
             Tone.BROKEN,
             "No verdict: the traffic was not split as intended",
@@ -123,6 +123,7 @@ def _outcome(experiment: StoredExperiment, now: datetime) -> str:
         EndReason.DURATION: "It ended as planned",
         EndReason.PROMOTED: f"It ended when {definition.treatment} was promoted",
         EndReason.ROLLED_BACK: f"It ended when {definition.treatment} was rolled back",
+        EndReason.SUPERSEDED: "It ended when another version had come into production",
         None: "It ended",
     }[experiment.end_reason]
     return f"{how} on {wording.moment(experiment.ended_at)}, after {length}."

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
 
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
@@ -49,22 +49,27 @@ class StoredExperiment:
         return BlockClock.of(self.definition, self.started_at)
 
 
-def create(connection: Connection, definition: ExperimentDefinition, started_at: datetime) -> None:
+def create(
+    connection: Connection,
+    definition: ExperimentDefinition,
+    started_at: datetime,
+    application: str | None,
+) -> None:
     """Store a new, running experiment, with `created` as the first entry of its history."""
     known = find(connection, definition.experiment_id)
     if known is not None:
         raise ExperimentExistsError(definition.experiment_id, known.status)
-    running = EXPERIMENTS.c.status == ExperimentStatus.RUNNING
-    for other in connection.execute(select(EXPERIMENTS).where(running)):
-        model = _experiment_of_row(other).definition.control_model_name
+    for other in running(connection, application):
+        model = other.definition.control_model_name
         if model == definition.control_model_name:
-            raise ModelInExperimentError(model, other.experiment_id)
+            raise ModelInExperimentError(model, other.definition.experiment_id)
     connection.execute(
         insert(EXPERIMENTS).values(
             experiment_id=definition.experiment_id,
             definition=definition.model_dump_json(),
             status=ExperimentStatus.RUNNING.value,
             started_s=started_at.timestamp(),
+            application=application,
         )
     )
     entry = HistoryEntry(time=started_at, action="created", details={})
@@ -124,33 +129,62 @@ def history(connection: Connection, experiment_id: str) -> list[HistoryEntry]:
     ]
 
 
-def find(connection: Connection, experiment_id: str) -> StoredExperiment | None:
+def find(
+    connection: Connection, experiment_id: str, application: str | None = None
+) -> StoredExperiment | None:
     """Return the experiment, None when there is none."""
     if not is_storable(experiment_id):
         return None
-    wanted = select(EXPERIMENTS).where(EXPERIMENTS.c.experiment_id == experiment_id)
+    wanted = select(EXPERIMENTS).where(
+        EXPERIMENTS.c.experiment_id == experiment_id, _of(application)
+    )
     row = connection.execute(wanted).one_or_none()
     return None if row is None else _experiment_of_row(row)
 
 
-def get(connection: Connection, experiment_id: str) -> StoredExperiment:
-    """Return the experiment.
+def get(
+    connection: Connection, experiment_id: str, application: str | None = None
+) -> StoredExperiment:
+    """Return the experiment, of any application where none is named.
 
     Raises:
         UnknownExperimentError: there is none of that id.
     """
-    experiment = find(connection, experiment_id)
+    experiment = find(connection, experiment_id, application)
     if experiment is None:
-        ids = select(EXPERIMENTS.c.experiment_id).order_by(EXPERIMENTS.c.started_s.desc())
+        ids = select(EXPERIMENTS.c.experiment_id).where(_of(application))
+        ids = ids.order_by(EXPERIMENTS.c.started_s.desc())
         known = connection.scalars(ids.limit(_NAMED_IN_ERRORS)).all()
         raise UnknownExperimentError(experiment_id, known)
     return experiment
 
 
-def list_all(connection: Connection) -> list[StoredExperiment]:
-    """Return all experiments, the oldest first."""
-    in_order = select(EXPERIMENTS).order_by(EXPERIMENTS.c.started_s, EXPERIMENTS.c.experiment_id)
+def list_all(connection: Connection, application: str | None = None) -> list[StoredExperiment]:
+    """Return an application's experiments, or everybody's, the oldest first."""
+    return _listed(connection, _of(application))
+
+
+def running(connection: Connection, application: str | None = None) -> list[StoredExperiment]:
+    """Return those that run, the oldest first."""
+    return _listed(
+        connection, _of(application) & (EXPERIMENTS.c.status == ExperimentStatus.RUNNING.value)
+    )
+
+
+def _listed(connection: Connection, where: ColumnElement[bool]) -> list[StoredExperiment]:
+    in_order = (
+        select(EXPERIMENTS)
+        .where(where)
+        .order_by(EXPERIMENTS.c.started_s, EXPERIMENTS.c.experiment_id)
+    )
     return [_experiment_of_row(row) for row in connection.execute(in_order)]
+
+
+def _of(application: str | None) -> ColumnElement[bool]:
+    """Return the condition that an experiment is this application's, or nobody's in particular."""
+    if application is None:
+        return true()
+    return EXPERIMENTS.c.application.is_(None) | (EXPERIMENTS.c.application == application)
 
 
 def _experiment_of_row(row: Row[Any]) -> StoredExperiment:

@@ -35,8 +35,10 @@ EXPERIMENTS = Table(
     Column("ended_s", Double),
     Column("end_reason", Text),
     Column("final_report", Text),
+    Column("application", Text),
 )
-"""`definition` and `final_report` are JSON."""
+"""`application` is the one that carries it through; null in rows from before there was the column,
+which every application carries through. `definition` and `final_report` are JSON."""
 
 HISTORY = Table(
     "experiment_history",

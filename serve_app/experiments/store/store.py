@@ -67,15 +67,26 @@ class ExperimentStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def create_experiment(self, definition: ExperimentDefinition, started_at: datetime) -> None:
+    def create_experiment(
+        self,
+        definition: ExperimentDefinition,
+        started_at: datetime,
+        application: str | None = None,
+    ) -> None:
         """Store a new, running experiment; `created` is the first entry of its history.
+
+        Args:
+            definition: what it is; its id is unique in the database.
+            started_at: when.
+            application: which one carries it through; without one, every application does.
 
         Raises:
             ExperimentExistsError: an experiment of that id exists.
-            ModelInExperimentError: another experiment is running on control's model.
+            ModelInExperimentError: another experiment of the application is running on control's
+                model.
         """
         with self._database.writing() as connection:
-            experiments.create(connection, definition, started_at)
+            experiments.create(connection, definition, started_at, application)
 
     def end_experiment(
         self,
@@ -101,19 +112,24 @@ class ExperimentStore:
         with self._database.writing() as connection:
             experiments.add_history(connection, experiment_id, entry)
 
-    def experiment(self, experiment_id: str) -> StoredExperiment:
-        """Return an experiment.
+    def experiment(self, experiment_id: str, application: str | None = None) -> StoredExperiment:
+        """Return an experiment, of any application where none is named.
 
         Raises:
             UnknownExperimentError: there is none of that id.
         """
         with self._database.reading() as connection:
-            return experiments.get(connection, experiment_id)
+            return experiments.get(connection, experiment_id, application)
 
-    def experiments(self) -> list[StoredExperiment]:
-        """Return all experiments, the oldest first."""
+    def experiments(self, application: str | None = None) -> list[StoredExperiment]:
+        """Return an application's experiments, or everybody's, the oldest first."""
         with self._database.reading() as connection:
-            return experiments.list_all(connection)
+            return experiments.list_all(connection, application)
+
+    def running(self, application: str | None = None) -> list[StoredExperiment]:
+        """Return those that run, the oldest first."""
+        with self._database.reading() as connection:
+            return experiments.running(connection, application)
 
     def history(self, experiment_id: str) -> list[HistoryEntry]:
         """Return what happened to an experiment, the oldest first.

@@ -179,3 +179,26 @@ def test_the_next_stage_begins_while_the_guardrails_hold():
 )
 def test_a_stage_lasts_while_anything_speaks_against_the_next(changes):
     assert advance(**changes) == 0.05
+
+
+@pytest.mark.parametrize("assignment", ["unit_id", "symbol"])
+@pytest.mark.parametrize("difference", [0.2, -0.2])
+def test_by_unit_no_verdict_rests_on_accuracy_and_harm_to_traffic_still_counts(
+    assignment, difference
+):
+    """The units are randomised and the predictions analysed: units that differ look like proof."""
+    made = definition(assignment=assignment)
+    accuracy = replace(BETTER, difference=difference, p_value=1e-9)
+    evidence = Evidence(
+        control_labelled=9000,
+        treatment_labelled=1000,
+        sample_ratio=replace(RATIO, healthy=None, p_value=None),
+        accuracy=accuracy,
+        latency=FAST,
+        errors=SOUND,
+    )
+    told = decide(made, evidence)
+    assert told.action is Action.CONTINUE
+    assert "No verdict on accuracy" in told.reasons[0]
+    failing = replace(evidence, errors=replace(SOUND, harm_p_value=1e-9, held=False))
+    assert decide(made, failing).action is Action.ROLLBACK

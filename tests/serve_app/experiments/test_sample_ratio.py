@@ -71,6 +71,9 @@ def test_assigned_by_unit_the_units_are_counted_not_the_requests():
     skewed = [(arm(9000, 0.5), arm(1000, 0.5))]
     assert check(skewed, made).p_value is None
     assert check(skewed, made, units=(48, 52)).healthy
+    unchecked = check(skewed, made)
+    assert (unchecked.healthy, unchecked.p_value) == (None, None)
+    assert unchecked.explanation.startswith("not checked: assigned by unit_id")
     assert not check(skewed, made, units=(900, 100)).healthy
 
 

@@ -122,3 +122,12 @@ def one_latency(latency_ms):
     summary = ArmSummary()
     summary.add_prediction(prediction(latency_ms=latency_ms))
     return summary
+
+
+def test_what_an_open_breaker_withheld_is_no_error_and_no_answer():
+    arm = ArmSummary()
+    arm.add_prediction(prediction(1.0))
+    arm.add_prediction(prediction(2.0, error="overloaded"))
+    arm.add_prediction(prediction(3.0, error="circuit_open"))
+    assert (arm.predictions, arm.errors, arm.asked, arm.answered) == (3, 1, 2, 1)
+    assert arm.assigned == 3, "the sample ratio counts them"

@@ -1,6 +1,7 @@
 """Experiments from their creation to their verdict, in a world in memory."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,9 @@ class Book:
 
     async def running(self):
         return [each for each in self.stored.values() if each.ended_at is None]
+
+    async def history(self, experiment_id):
+        return self.entries[experiment_id]
 
     async def exposure(self, experiment):
         share, since = experiment.definition.first_share, experiment.started_at
@@ -255,7 +259,7 @@ async def test_a_verdict_is_only_told_where_it_is_not_to_be_applied(
 
 
 async def test_a_rollback_stops_the_treatments_traffic(world, conductor, book, promoted):
-    await conductor.create(definition(auto_apply=True))
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
     book.recommends = Action.ROLLBACK
     await conductor.tend()
     assert (dividing(world), world.serving(), promoted) == ({}, "1.0.0", [])
@@ -264,18 +268,100 @@ async def test_a_rollback_stops_the_treatments_traffic(world, conductor, book, p
 
 
 async def test_a_promotion_promotes_reloads_and_ends(world, conductor, book, promoted):
-    await conductor.create(definition(auto_apply=True))
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
     book.recommends = Action.PROMOTE
     await conductor.tend()
     assert promoted == [(NAME, "1.1.0", "experiment a_b", "so it is")]
     assert (world.serving(), dividing(world)) == ("1.1.0", {})
     assert book.stored["a_b"].end_reason is EndReason.PROMOTED
-    assert book.actions() == ["created", "promoted"]
+    assert book.actions() == ["created", "promoting", "promoted"]
+
+
+async def test_a_promotion_is_carried_on_by_the_next_fleet_without_a_new_look(
+    world, conductor, book, clock, promoted
+):
+    """It died after the registry had the promotion; by now the numbers say something else."""
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
+    details = {"analysis": {"recommendation": {"action": "promote", "reasons": ["as it was"]}}}
+    await book.note("a_b", HistoryEntry(time=BEGINNING, action="promoting", details=details))
+    world.hold(production="1.1.0")
+    book.recommends, book.looks = Action.ROLLBACK, []
+    successor = await conduct(world, book, clock, promoted)
+    await successor.tend()
+    assert (promoted, book.looks, world.serving()) == ([], [], "1.1.0")
+    assert book.actions() == ["created", "promoting", "promoted"]
+    assert book.stored["a_b"].final_report["recommendation"]["reasons"] == ["as it was"]
+
+
+async def test_a_promotion_does_not_undo_a_later_one_by_hand(world, conductor, book, promoted):
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
+    world.hold(production="1.2.0")
+    book.recommends = Action.PROMOTE
+    await conductor.tend()
+    assert (promoted, dividing(world)) == ([], {})
+    stored = book.stored["a_b"]
+    assert stored.end_reason is EndReason.SUPERSEDED
+    assert "production of toy is 1.2.0 now" in stored.final_report["recommendation"]["reasons"][-1]
+
+
+async def test_the_last_look_waits_for_the_outcomes_of_the_last_predictions(
+    world, conductor, book, clock
+):
+    await conductor.create(definition(duration_hours=2, horizon_s=3600))
+    clock.pass_hours(2.1)
+    await conductor.tend()
+    assert (dividing(world), book.looks) == ({}, [])
+    assert book.stored["a_b"].status is ExperimentStatus.RUNNING
+    clock.pass_hours(1)
+    await conductor.tend()
+    assert (book.looks, book.stored["a_b"].end_reason) == ([True], EndReason.DURATION)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"auto_apply": True}, "horizon_s: expected how long a position is held"),
+        ({"duration_hours": 1, "horizon_s": 3600}, "horizon_s: expected less than"),
+        ({"duration_hours": 1e300}, "duration_hours: expected at most 87,840 hours"),
+        ({"auto_apply": True, "horizon_s": 1, "assignment": "symbol"}, "auto_apply: expected fa"),
+        ({"auto_apply": True, "horizon_s": 1, "assignment": "unit_id"}, "auto_apply: expected fa"),
+    ],
+)
+async def test_what_cannot_end_in_a_verdict_to_act_on_is_refused(conductor, book, fields, words):
+    with pytest.raises(InvalidRequestError, match=words):
+        await conductor.create(definition(**fields))
+    assert book.stored == {}
+
+
+@pytest.mark.parametrize("declared", [(0.001, 0.002), (math.nan, math.nan), (True, True), (-1, -1)])
+async def test_dead_bands_that_disagree_or_are_none_are_refused(world, conductor, declared):
+    for version, value in zip(("1.0.0", "1.1.0"), declared, strict=True):
+        world.versions[version] = world.versions[version].model_copy(
+            update={"dataset_info": {"dead_band": value}}
+        )
+    with pytest.raises(InvalidRequestError, match="dead_band: expected to be given, or"):
+        await conductor.create(definition())
+    assert (await conductor.create(definition(dead_band=0.5))).dead_band == 0.5
+
+
+async def test_no_exposure_grows_while_no_router_reports(world, conductor, book, clock):
+    await conductor.create(definition(exposure_stages=(0.01, 0.1), min_samples=10))
+    clock.pass_hours(1.1)
+    book.treated = 10
+    world.reports = nobody_reports
+    await conductor.tend()
+    assert book.actions() == ["created"]
+
+
+async def nobody_reports():
+    return []
 
 
 async def test_an_automatic_promotion_across_models_is_refused_at_once(world, conductor):
     with pytest.raises(InvalidRequestError, match="control and treatment of one model"):
-        await conductor.create(definition(auto_apply=True, treatment_model_name="other"))
+        await conductor.create(
+            definition(auto_apply=True, horizon_s=60, treatment_model_name="other")
+        )
 
 
 async def test_exposure_grows_stage_by_stage_and_survives_the_fleet(

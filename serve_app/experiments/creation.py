@@ -1,0 +1,98 @@
+"""What is refused of a new experiment; one that is stored already goes on as it was agreed."""
+
+from collections.abc import Mapping
+
+from registry.records import ModelMetadata
+from serve_app.errors import InvalidRequestError
+from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
+
+LONGEST_HOURS = 10 * 366 * 24
+"""Ten years; whatever is beyond is a slip."""
+
+
+def check_new(definition: ExperimentDefinition) -> None:
+    """Refuse what cannot end in a verdict to act on.
+
+    Raises:
+        InvalidRequestError: of the field that is at fault.
+    """
+    if definition.duration_hours > LONGEST_HOURS:
+        expected = f"at most {LONGEST_HOURS:,} hours, ten years"
+        raise InvalidRequestError("duration_hours", expected, f"{definition.duration_hours:g}")
+    horizon_s = definition.horizon_s
+    if horizon_s is not None and horizon_s >= definition.duration_s:
+        raise InvalidRequestError(
+            "horizon_s",
+            f"less than the experiment's duration, {definition.duration_s:g} s",
+            f"{horizon_s:g}; raise duration_hours",
+        )
+    if not definition.auto_apply:
+        return
+    if horizon_s is None:
+        raise InvalidRequestError(
+            "horizon_s",
+            "how long a position is held, in seconds, since auto_apply acts on an interval whose "
+            "width depends on it",
+            "none",
+        )
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        raise InvalidRequestError(
+            "auto_apply",
+            "false with assignment unit_id or symbol, whose arms serve different bots or symbols: "
+            "a difference between these would be taken for one between the versions",
+            f"true with assignment {definition.assignment}",
+        )
+
+
+def check_arms(
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
+) -> None:
+    """Refuse arms that cannot answer the same requests, or whose verdict cannot be carried out.
+
+    Raises:
+        InvalidRequestError: of the field that is at fault.
+    """
+    if control.input_shape != treatment.input_shape:
+        raise InvalidRequestError(
+            "treatment_model_version",
+            f"a version that takes windows of {control.input_shape} as control does",
+            f"one of {treatment.input_shape}",
+        )
+    names = {definition.control_model_name, definition.treatment_model_name}
+    if definition.auto_apply and len(names) > 1:
+        raise InvalidRequestError(
+            "auto_apply",
+            "control and treatment of one model, whose production version it can change",
+            f"{definition.control} and {definition.treatment}",
+        )
+
+
+def with_dead_band(
+    definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
+) -> ExperimentDefinition:
+    """Return the definition with the models' own dead band, if none is given.
+
+    Raises:
+        InvalidRequestError: they declare different ones, or something that is none.
+    """
+    if "dead_band" in definition.model_fields_set:
+        return definition
+    declared: dict[str, float] = {}
+    for name, metadata in ((definition.control, control), (definition.treatment, treatment)):
+        value = metadata.dataset_info.get("dead_band")
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            raise _unclear_dead_band("a number from 0 to 1", {name: value})
+        declared[name] = float(value)
+    if len(set(declared.values())) > 1:
+        raise _unclear_dead_band("the same for both arms", declared)
+    if definition.control not in declared:
+        return definition
+    values = {**definition.model_dump(), "dead_band": declared[definition.control]}
+    return ExperimentDefinition.model_validate(values)
+
+
+def _unclear_dead_band(expected: str, declared: Mapping[str, object]) -> InvalidRequestError:
+    received = ", ".join(f"{each} declares {value!r}" for each, value in declared.items())
+    return InvalidRequestError("dead_band", f"to be given, or {expected}", received[:200])
