@@ -111,7 +111,7 @@ class PredictionService:
         if running is not None:
             return await self._predict_in(running, request, received_s)
         work = await self._prepare(request)
-        result = await _ready(work).predict(work.window)
+        result = await _ready(work.metadata, work.backend).predict(work.window)
         return self._answer(work, result, received_s)
 
     async def predict_batch(self, batch: BatchRequest, received_s: float) -> dict[str, Any]:
@@ -262,8 +262,7 @@ class PredictionService:
     async def _run(self, metadata: ModelMetadata, features: object) -> Prediction:
         """Have a version answer."""
         window = as_window(features, metadata.input_shape)
-        work = _Work("", window, metadata, self._backend(metadata))
-        result = await _ready(work).predict(window)
+        result = await _ready(metadata, self._backend(metadata)).predict(window)
         if isinstance(result, Failure):
             raise ModelOutputError(metadata.name, metadata.version, result.problem)
         return result
@@ -288,7 +287,7 @@ class PredictionService:
             works = [group[index] for index in chunk]
             try:
                 windows = np.stack([work.window for work in works])
-                results = await _ready(works[0]).predict_many(windows)
+                results = await _ready(works[0].metadata, works[0].backend).predict_many(windows)
             except ServingError as error:
                 answers |= {i: _failed(group[i].symbol, error) for i in chunk}
                 continue
@@ -346,12 +345,11 @@ class PredictionService:
         }
 
 
-def _ready(work: _Work) -> Backend:
+def _ready(metadata: ModelMetadata, backend: Backend) -> Backend:
     """Return what answers; VersionLoadingError while it cannot."""
-    if not work.backend.loaded():
-        metadata = work.metadata
-        raise VersionLoadingError(metadata.name, metadata.version, work.backend.problem())
-    return work.backend
+    if not backend.loaded():
+        raise VersionLoadingError(metadata.name, metadata.version, backend.problem())
+    return backend
 
 
 def _elapsed_ms(since_s: float) -> float:
