@@ -195,6 +195,7 @@ def _sample_ratio(ratio: SampleRatio) -> dict[str, Any]:
         },
         "counts": {"control": ratio.control, "treatment": ratio.treatment},
         "p_value": ratio.p_value,
+        "always_valid_p_value": ratio.always_valid_p_value,
         "healthy": ratio.healthy,
         "explanation": ratio.explanation,
     }

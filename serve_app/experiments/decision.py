@@ -115,7 +115,8 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
 
 def _mismatch(ratio: SampleRatio) -> str:
     observed = ratio.observed_share or 0.0
-    chance = "" if ratio.p_value is None else f" (p = {ratio.p_value:.2g})"
+    p_value = ratio.always_valid_p_value
+    chance = "" if p_value is None else f" (p = {p_value:.2g})"
     return (
         f"No verdict: treatment has {ratio.treatment:,} of {ratio.control + ratio.treatment:,} "
         f"predictions, {observed:.2%}, where {ratio.expected_share:.2%} were intended{chance}. "

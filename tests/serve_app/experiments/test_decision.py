@@ -16,6 +16,7 @@ RATIO = SampleRatio(
     treatment=1000,
     expected_share=0.1,
     p_value=1.0,
+    always_valid_p_value=1.0,
     healthy=True,
     explanation="by request",
 )
@@ -131,7 +132,7 @@ def test_a_harm_is_judged_after_correction_for_three():
 
 
 def test_a_sample_ratio_mismatch_blocks_every_verdict_and_says_why():
-    broken = replace(RATIO, treatment=2000, p_value=1e-9, healthy=False)
+    broken = replace(RATIO, treatment=2000, always_valid_p_value=1e-9, healthy=False)
     for evidence in (GOOD, replace(GOOD, accuracy=WORSE)):
         recommendation = decide(definition(), replace(evidence, sample_ratio=broken))
         assert recommendation.action is Action.CONTINUE
