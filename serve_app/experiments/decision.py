@@ -13,7 +13,7 @@ from serve_app.experiments.definition import (
     Assignment,
     ExperimentDefinition,
 )
-from serve_app.experiments.guardrails import Guardrail, holm
+from serve_app.experiments.guardrails import Comparison, Guardrail, holm
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 
@@ -130,16 +130,18 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
     latency, errors, accuracy = evidence.latency, evidence.errors, evidence.accuracy
     reasons = []
     if "latency_ms" in shown:
+        seen = latency.shown_by
         reasons.append(
-            f"Treatment is too slow: {latency.treatment:.2f} ms on average against "
-            f"{latency.control:.2f} ms, shown to be more than {latency.limit:.2f} ms slower "
-            f"(p = {adjusted['latency_ms']:.2g})."
+            f"Treatment is too slow{_when(seen)}: {seen.treatment:.2f} ms on average against "
+            f"{seen.control:.2f} ms, and {seen.difference:.2f} ms more at the same times; shown to "
+            f"be more than {latency.limit:.2f} ms slower (p = {adjusted['latency_ms']:.2g})."
         )
     if "error_rate" in shown:
+        seen = errors.shown_by
         reasons.append(
-            f"Treatment fails too often: {errors.treatment:.2%} of its predictions against "
-            f"{errors.control:.2%}, shown to be more than {errors.limit:g} times as often "
-            f"(p = {adjusted['error_rate']:.2g})."
+            f"Treatment fails too often{_when(seen)}: {seen.treatment:.2%} of its predictions "
+            f"against {seen.control:.2%}, and {seen.difference:.2%} more at the same times; shown "
+            f"to be more than {errors.limit:g} times as often (p = {adjusted['error_rate']:.2g})."
         )
     if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
         reasons.append(
@@ -148,6 +150,10 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
             f"(p = {adjusted['accuracy']:.2g})."
         )
     return reasons
+
+
+def _when(seen: Comparison) -> str:
+    return " during the last minute" if seen.recent else ""
 
 
 def _improves(definition: ExperimentDefinition, accuracy: Significance) -> tuple[bool, str]:

@@ -144,7 +144,8 @@ def _by_share(table: Table) -> tuple[Floats, Floats, Floats]:
     chance = (table.control.chance_sum + table.treatment.chance_sum)[total > 0]
     treated, total = table.treatment.predictions[total > 0], total[total > 0]
     shares, place = np.unique((chance / total).round(9), return_inverse=True)
-    return np.bincount(place, treated), np.bincount(place, total), shares
+    by_share = [np.bincount(place, each).astype(float) for each in (treated, total)]
+    return by_share[0], by_share[1], shares
 
 
 def _always_valid(treated: Floats | int, total: Floats | int, share: Floats | float) -> float:

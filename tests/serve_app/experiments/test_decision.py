@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.experiments.decision import Action, Evidence, decide
 from serve_app.experiments.exposure import Stage, next_share
-from serve_app.experiments.guardrails import Guardrail
+from serve_app.experiments.guardrails import Comparison, Guardrail
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from tests.serve_app.experiments.factories import definition
@@ -35,6 +35,7 @@ FAST = Guardrail(
     treatment=2.5,
     limit=2.0,
     harm_p_value=1.0,
+    shown_by=Comparison(control=2.0, treatment=2.5, difference=0.4),
     worst_case=0.9,
     held=True,
     looks_fine=True,
@@ -45,6 +46,7 @@ SOUND = Guardrail(
     treatment=0.001,
     limit=1.5,
     harm_p_value=1.0,
+    shown_by=Comparison(control=0.001, treatment=0.001, difference=0.0),
     worst_case=0.004,
     held=True,
     looks_fine=True,
@@ -103,12 +105,30 @@ def test_without_one_of_its_conditions_the_experiment_goes_on(changes, reason):
     ("changes", "reason"),
     [
         (
-            {"latency": replace(FAST, treatment=9.0, harm_p_value=1e-4, held=False)},
-            "too slow: 9.00 ms on average against 2.00 ms, shown to be more than 2.00 ms slower",
+            {
+                "latency": replace(
+                    FAST,
+                    harm_p_value=1e-4,
+                    held=False,
+                    shown_by=Comparison(control=2.0, treatment=9.0, difference=6.5),
+                )
+            },
+            "too slow: 9.00 ms on average against 2.00 ms, and 6.50 ms more at the same times; "
+            "shown to be more than 2.00 ms slower",
         ),
         (
-            {"errors": replace(SOUND, treatment=0.05, harm_p_value=1e-4, held=False)},
-            "fails too often: 5.00% of its predictions against 0.10%, shown to be more than 1.5",
+            {
+                "errors": replace(
+                    SOUND,
+                    harm_p_value=1e-4,
+                    held=False,
+                    shown_by=Comparison(
+                        control=0.001, treatment=0.05, difference=0.04, recent=True
+                    ),
+                )
+            },
+            "fails too often during the last minute: 5.00% of its predictions against 0.10%, and "
+            "4.00% more at the same times; shown to be more than 1.5",
         ),
         ({"accuracy": WORSE}, "accuracy is lower by 8.00%, more than the allowed 5.00%"),
     ],

@@ -20,6 +20,7 @@ from serve_app.experiments.breaker import (
     on_success,
     turn,
 )
+from serve_app.experiments.recent import RecentTraffic
 from serve_app.experiments.records import CIRCUIT_OPEN, Variant
 from serve_app.experiments.summary import ArmSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
@@ -41,6 +42,7 @@ class Traffic:
         self.rate, self.fails = rate, fails
         self.breakers = [Breaker(), Breaker()]
         self.blocks: dict[int, Block] = {}
+        self.recent = RecentTraffic()
         self.time_s, self.asked = 0.0, 0
 
     def run_until(self, end_s: float) -> None:
@@ -53,7 +55,14 @@ class Traffic:
             self._answer(treated=self.random.random() < SHARE)
 
     def look(self, *, at_planned_end: bool = False) -> Analysis:
-        return analyse(MADE, CLOCK, list(self.blocks.values()), at_planned_end=at_planned_end)
+        now_s = START.timestamp() + self.time_s
+        return analyse(
+            MADE,
+            CLOCK,
+            list(self.blocks.values()),
+            at_planned_end=at_planned_end,
+            recent=self.recent.windows(now_s),
+        )
 
     def _answer(self, *, treated: bool) -> None:
         error = self._ask() if treated else self._failure(treated=False)
@@ -65,6 +74,7 @@ class Traffic:
             latency_ms=self.random.gamma(4.0, 0.5),
             **({"error": error} if error else {}),
         )
+        self.recent.add(record)
         arm = self._arm(record.time, treated=treated)
         arm.add_prediction(record)
         market = 0.001 if self.random.random() < 0.5 else -0.001
@@ -106,6 +116,21 @@ def test_a_treatment_that_always_fails_is_rolled_back_within_seconds(rate, at_mo
         assert analysis.recommendation.action == "rollback"
         assert "fails too often" in analysis.recommendation.reasons[0]
         assert second <= at_most_s
+
+
+@pytest.mark.parametrize(("rate", "begins_s"), [(50, 600), (20, 3600)])
+def test_a_treatment_that_begins_to_fail_late_is_rolled_back_within_a_minute(rate, begins_s):
+    """Its blocks are long by then, and most of them went well."""
+    traffic = Traffic(1, rate, lambda second, treated: treated and second >= begins_s)
+    traffic.run_until(begins_s)
+    assert traffic.look().recommendation.action == "continue"
+    for second in range(begins_s + 1, begins_s + 61):
+        traffic.run_until(second)
+        analysis = traffic.look()
+        if analysis.recommendation.action == "rollback":
+            break
+    assert analysis.recommendation.action == "rollback"
+    assert "fails too often during the last minute" in analysis.recommendation.reasons[0]
 
 
 def test_one_error_in_a_thousand_is_no_reason():
