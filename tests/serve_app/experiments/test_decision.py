@@ -158,8 +158,8 @@ def test_a_sample_ratio_mismatch_blocks_every_verdict_and_says_why():
         assert recommendation.action is Action.CONTINUE
         assert recommendation.reasons == (
             "No verdict: treatment has 2,000 of 11,000 predictions, 18.18%, where 10.00% were "
-            "intended (p = 1e-09). Requests are lost or misdirected; no number here can be trusted "
-            "until that is found.",
+            "intended (p below 0.0001). Requests are lost or misdirected; no number here can be "
+            "trusted until that is found.",
         )
 
 
