@@ -253,7 +253,9 @@ def _check(
     unknown: str,
 ) -> Check:
     if guardrail["adjusted_harm_p_value"] <= definition.alpha / 2:
-        state, finding = "broken", broken
+        seen = guardrail.get("shown_by")  # reports from before it have none
+        late = seen is not None and seen["recent"]
+        state, finding = "broken", f"During the last minute: {broken}" if late else broken
     elif guardrail["held"]:
         state, finding = "fine", held
     else:

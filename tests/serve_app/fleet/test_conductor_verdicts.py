@@ -51,6 +51,21 @@ async def test_a_promotion_promotes_reloads_and_ends(world, conductor, book, pro
     assert book.actions() == ["created", "promoting", "promoted"]
 
 
+async def test_what_fails_at_present_is_not_promoted_until_it_answers_again(
+    world, conductor, book, promoted
+):
+    await conductor.create(definition(auto_apply=True, horizon_s=60))
+    book.recommends = Action.PROMOTE
+    for router in world.routers:
+        router.tripped = frozenset({"a_b"})
+    await conductor.tend()
+    assert (promoted, dividing(world)) == ([], {"a_b": 0.1})
+    for router in world.routers:
+        router.tripped = frozenset()
+    await conductor.tend()
+    assert book.actions() == ["created", "promoting", "promoted"]
+
+
 async def test_a_promotion_is_carried_on_by_the_next_fleet_without_a_new_look(
     world, conductor, book, clock, promoted
 ):
