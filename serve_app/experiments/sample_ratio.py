@@ -158,7 +158,13 @@ def _always_valid(treated: Floats | int, total: Floats | int, share: Floats | fl
 
 
 def _by_block(table: Table, share: float) -> tuple[float, float] | None:
-    """Return the p-values of a single look and of any; None with too few blocks."""
+    """Return the p-values of a single look and of any; None with too few blocks.
+
+    For any look a block counts once, with the share of it that was treatment's: it is all or
+    nothing for one symbol, and something between for many. By the inequality of the weighted means
+    that is at most the evidence of a bet on it, whose mean is 1 whatever its distribution
+    (Waudby-Smith and Ramdas, arXiv 2010.09686).
+    """
     control, treatment = table.control.predictions, table.treatment.predictions
     surplus = (treatment - share * (control + treatment))[control + treatment > 0]
     blocks = len(surplus)
@@ -166,9 +172,10 @@ def _by_block(table: Table, share: float) -> tuple[float, float] | None:
     if blocks < FEWEST_BLOCKS or spread == 0:
         return None
     t = abs(float(surplus.sum())) / spread
-    information = sequential.tuning(ALARM) * blocks / PLANNED_BLOCKS
-    always = float(sequential.p_value(t, blocks - 1, information))
-    return float(2 * stats.t.sf(t, blocks - 1)), always
+    once = float(2 * stats.t.sf(t, blocks - 1))
+    shares = (treatment / np.maximum(control + treatment, 1))[control + treatment > 0]
+    evidence = sequential.log_bernoulli_e_value(shares.sum(), blocks, share, PLANNED_BLOCKS, ALARM)
+    return once, math.exp(-max(float(evidence), 0.0))
 
 
 def _tested(

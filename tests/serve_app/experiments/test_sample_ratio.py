@@ -85,6 +85,28 @@ def test_over_stages_of_exposure_it_sounds_for_nothing_as_seldom_too():
     assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_too(share):
+    """Few blocks are treatment's at 10 %: a test that takes them for normal sounds at once."""
+    made = definition(
+        assignment="switchback",
+        switchback_block_s=60,
+        control_traffic=1 - share,
+        treatment_traffic=share,
+    )
+    generator = np.random.default_rng(8)
+    sounded = 0
+    for _ in range(60):
+        blocks, low = [], 1.0
+        for count in generator.integers(50, 150, size=60):
+            treated = generator.random() < share
+            arms = (arm(0), arm(int(count), share)) if treated else (arm(int(count), share), arm(0))
+            blocks.append(arms)
+            low = min(low, check(blocks, made).always_valid_p_value or 1.0)
+        sounded += low < 0.05
+    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+
+
 @pytest.mark.parametrize(("share", "lost"), [(0.5, 0.1), (0.1, 0.2), (0.01, 0.5)])
 def test_a_treatment_that_loses_requests_is_found_within_ten_thousand(share, lost):
     treated = round(10_000 * share * (1 - lost))
