@@ -157,9 +157,13 @@ def timed_calls(
 ) -> dict[str, Timing]:
     """Time calls on `windows` in turn, telling how far it is; ends early when nobody waits."""
 
+    steps = {0}
+
     def goes_on(done: int) -> bool:
-        if done % max(1, runs // 20) == 0:
-            report(f"{done} of {runs} rounds", done / runs)
+        step = done * 20 // runs
+        if step not in steps:
+            steps.add(step)
+            report(f"{done} of {runs} calls of each", done / runs)
         return not stopped()
 
     return measure(calls, len(windows), runs, warm_up_runs, goes_on)
