@@ -1,13 +1,16 @@
 """Export, quantise, time: a step that fails leaves what was done before it, and says why."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from optimization.answers import figures_or, gains, sizes
+from optimization.answers import figures_or, gains, sizes, slower
 from optimization.errors import OptimizationError
 from optimization.files import make_folder
 from optimization.timing import Timing
+
+logger = logging.getLogger(__name__)
 
 ONNX_FILE, QUANTIZED_FILE = "model.onnx", "model_quantized.onnx"
 
@@ -54,6 +57,9 @@ async def run_steps(
             timings = await time_files(files)
         except OptimizationError as error:
             errors["benchmark"] = str(error)
+    warning = slower(timings)
+    if warning is not None:
+        logger.warning("%s: %s", quantized_path, warning)
     return {
         "export_success": exported,
         "quantize_success": quantized,
@@ -67,5 +73,11 @@ async def run_steps(
             ),
         },
         "comparison": gains(timings, sizes(files), errors),
+        "recommended": "onnx_int8"
+        if "onnx_int8" in timings and warning is None
+        else "onnx_fp32"
+        if exported
+        else None,
+        "warnings": {} if warning is None else {"quantize": warning},
         "errors": errors,
     }

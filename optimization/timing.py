@@ -22,6 +22,10 @@ LONGEST_BLOCK_MS = 50.0
 """Of one block, so that a busy moment of the machine still meets all."""
 
 
+LEAST_GAIN = 1.03
+"""Between medians; below it a difference may be chance."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Latencies of one thing, in the order in which they were measured; none was left out."""
