@@ -2,9 +2,11 @@
 
 The network is trained as the example trains it. The search judges by the validation part; how
 often the directions are the same is then counted on the test part, which it has not seen. At batch
-1 all peers take turns, call by call, so that a busy moment of the machine meets all: compare the
-ratios, not the milliseconds. OpenVINO runs in a process and an environment of its own and times
-itself.
+1 all peers take turns, so that a busy moment of the machine meets all: compare the ratios, not the
+milliseconds. In blocks of calls a model finds its own data in the caches, as in a server that runs
+one model; call by call it finds the other peers', as beside busy neighbours. Both are told, and
+every call counts, a block's first ones too. OpenVINO runs in a process and an environment of its
+own and times itself.
 """
 
 import contextlib
@@ -25,7 +27,7 @@ from optimization.pareto import Goal
 from optimization.parity import compare_outputs, run_all
 from optimization.runtime import OnnxModel
 from optimization.search import Search, SearchSettings, search
-from optimization.timing import Timing
+from optimization.timing import BLOCK, Timer, Timing, measure_timers
 from optimization.windows import split_windows
 
 WARM_UP_CALLS = 50
@@ -73,14 +75,14 @@ def _peers(
     onnx, recommended = OnnxModel(content), OnnxModel(found.chosen.content)
     tensor = torch.from_numpy(window)
 
-    def in_torch(module: Callable[[torch.Tensor], object]) -> Callable[[], int]:
+    def in_torch(module: Callable[[torch.Tensor], object]) -> Timer:
         def call() -> None:
             with torch.inference_mode():
                 module(tensor)
 
         return _timed(call)
 
-    calls: dict[str, Callable[[], int]] = {
+    calls: dict[str, Timer] = {
         "PyTorch eager": in_torch(network),
         "torch.compile": in_torch(compiled),
         "ONNX Runtime FP32": _timed(lambda: onnx(window)),
@@ -94,13 +96,18 @@ def _peers(
             calls[OPENVINO] = stack.enter_context(openvino(model_path, windows_path)).run_ns
         except PeerUnavailableError as error:
             print(f"without OpenVINO: {error}")  # noqa: T201
-        timings = _in_turn(calls, runs)
-    ours = timings["recommended"]
-    # Peers that take turns also take each other's caches; a server runs one model.
-    for name in ("ONNX Runtime FP32", "recommended"):
-        timings[f"{name}, alone"] = _in_turn({name: calls[name]}, runs)[name]
+        blocks = measure_timers(calls, 1, runs, WARM_UP_CALLS, block=BLOCK)
+        call_by_call = measure_timers(calls, 1, runs, WARM_UP_CALLS, block=1)
     return {
-        f"batch 1, {name}": {
+        **_figures(blocks, f"batch 1, in blocks of {BLOCK}"),
+        **_figures(call_by_call, "batch 1, call by call"),
+    }
+
+
+def _figures(timings: Mapping[str, Timing], how: str) -> Figures:
+    ours = timings["recommended"]
+    return {
+        f"{how}, {name}": {
             "p50_ms": timing.median_ms,
             "p50_low_ms": timing.median_interval_ms()[0],
             "p50_high_ms": timing.median_interval_ms()[1],
@@ -140,22 +147,10 @@ def _goal(found: Search, content: bytes, split: Split) -> dict[str, float]:
     }
 
 
-def _timed(call: Callable[[], object]) -> Callable[[], int]:
+def _timed(call: Callable[[], object]) -> Timer:
     def run_ns() -> int:
         began = time.perf_counter_ns()
         call()
         return time.perf_counter_ns() - began
 
     return run_ns
-
-
-def _in_turn(calls: Mapping[str, Callable[[], int]], runs: int) -> dict[str, Timing]:
-    samples_ms: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    for number in range(WARM_UP_CALLS + runs):
-        for name in order:
-            took_ns = calls[name]()
-            if number >= WARM_UP_CALLS:
-                samples_ms[name].append(took_ns / 1e6)
-        order = [*order[1:], order[0]]
-    return {name: Timing(batch=1, samples_ms=tuple(each)) for name, each in samples_ms.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from optimization.checks import elements
 from optimization.parity import Outputs, compare_outputs
-from optimization.timing import Timing
+from optimization.timing import LEAST_GAIN, Timing
 
 _FIGURES = (
     *("latency_ms", "latency_std_ms", "p50_ms", "p50_low_ms", "p50_high_ms"),
@@ -54,6 +54,19 @@ def gains(
         "latency_reduction_pct": 100 * (1 - int8_ms / fp32_ms),
         "size_reduction_pct": 100 * (1 - sizes_bytes["onnx_int8"] / sizes_bytes["onnx_fp32"]),
     }
+
+
+def slower(timings: Mapping[str, Timing]) -> str | None:
+    """Return a warning where the INT8 file is not the faster one; None where it is."""
+    if not {"onnx_fp32", "onnx_int8"} <= timings.keys():
+        return None
+    gain = timings["onnx_fp32"].median_ms / timings["onnx_int8"].median_ms
+    if gain > LEAST_GAIN:
+        return None
+    return (
+        f"the INT8 file is {gain:.2f} times as fast as the FP32 one on this machine: take it for "
+        f"its size alone"
+    )
 
 
 def comparison(

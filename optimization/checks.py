@@ -1,5 +1,7 @@
 """What ONNXOptimizer asks of its arguments, and of what it made of them."""
 
+import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,9 +17,17 @@ from optimization.progress import Report
 from optimization.quantize import QuantizationType, check_windows
 from optimization.runtime import OnnxModel, Windows
 from optimization.timing import Timing, measure
-from optimization.windows import fitted, noise
+from optimization.windows import NOISE_WINDOWS, fitted, noise
+
+logger = logging.getLogger(__name__)
 
 PROOF_WINDOWS = 64
+
+LEAST_WINDOWS = 200
+"""One wrong direction is then just within the usual tolerance."""
+
+_JUDGING_S = 10.0
+"""For noise to run through a model once; to judge takes that three times at most."""
 
 _MIXING = 1e-2
 """In spreads of an output: more than the order of sums, which a batch changes too."""
@@ -46,8 +56,31 @@ def declared_shape(model: OnnxModel) -> tuple[int, ...]:
 def windows_to_judge_by(model: OnnxModel, windows: Windows | None) -> Windows:
     """Return the given windows if they can be worked with, else noise of the declared shape."""
     if windows is None:
-        return noise(declared_shape(model))
+        made = noise(declared_shape(model), NOISE_WINDOWS)
+        count = affordable(model, made, _JUDGING_S, LEAST_WINDOWS)
+        logger.info("%s: judged by %d windows of noise", model.path, count)
+        return made[:count]
     return fitted(check_windows("windows", windows), model.input_shape[1:])
+
+
+def affordable(
+    model: OnnxModel,
+    windows: Windows,
+    budget_s: float,
+    least: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Return how many of the windows the model runs through once in `budget_s`, one by one.
+
+    `least` where that is fewer, and all where there are no more than that.
+    """
+    batch = model.input_shape[0] or 1
+    run_all(model, windows[:batch], batch)
+    began = clock()
+    tried = max(1, min(8, len(windows)) // batch) * batch
+    run_all(model, windows[:tried], batch)
+    took_s = max((clock() - began) / tried, 1e-9)
+    return min(len(windows), max(least, int(budget_s / took_s)))
 
 
 def windows_for(
@@ -157,9 +190,13 @@ def timed_calls(
 ) -> dict[str, Timing]:
     """Time calls on `windows` in turn, telling how far it is; ends early when nobody waits."""
 
+    steps = {0}
+
     def goes_on(done: int) -> bool:
-        if done % max(1, runs // 20) == 0:
-            report(f"{done} of {runs} rounds", done / runs)
+        step = done * 20 // runs
+        if step not in steps:
+            steps.add(step)
+            report(f"{done} of {runs} calls of each", done / runs)
         return not stopped()
 
     return measure(calls, len(windows), runs, warm_up_runs, goes_on)

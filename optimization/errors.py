@@ -65,16 +65,23 @@ class UnsupportedOperatorError(ExportError):
     """A module of the network does what no ONNX operator of that set does."""
 
     def __init__(
-        self, output_path: Path, operator: str, modules: tuple[str, ...], opset_version: int
+        self,
+        output_path: Path,
+        operator: str,
+        modules: tuple[str, ...],
+        opset_version: int,
+        detail: str = "",
     ) -> None:
         where = " and ".join(modules) or "the network's own forward"
+        how = f" ({detail})" if detail else ""
         super().__init__(
             output_path,
-            f"ONNX operator set {opset_version} has nothing for {operator}, used by {where}; "
+            f"ONNX operator set {opset_version} has nothing for {operator}{how}, used by {where}; "
             f"write that module with other operations, or try another opset_version",
         )
-        self.args = (output_path, operator, modules, opset_version)
+        self.args = (output_path, operator, modules, opset_version, detail)
         self.operator, self.modules, self.opset_version = operator, modules, opset_version
+        self.detail = detail
 
 
 class InvalidModelError(OptimizationError):

@@ -26,6 +26,7 @@ from optimization.errors import (
     UnsupportedOperatorError,
 )
 from optimization.files import check_target, put
+from optimization.formulas import Formulas
 from optimization.outputs import NamedOutputs
 from optimization.parity import Parity, run_network
 from optimization.proof import prove, value_reads
@@ -45,6 +46,12 @@ _PREPARED = threading.Lock()
 """The exporter keeps global state, and so do PyTorch's threads and fast path: one at a time."""
 
 _CHECKED_BATCHES = (3, 5, 1)
+
+_REFUSED = re.compile(
+    r"(?:ONNX export of operator|conversion of) (?P<operator>\w+),? "
+    r"(?:not implemented )?(?P<detail>.+?)(?:\. Please feel free| *$)"
+)
+"""How the exporter says that it writes an operator, but not with these arguments."""
 
 _TRACED_BATCHES = (1, 2)
 """A network that squeezes holds on to a batch of 1, another one to the 2; one of them will do."""
@@ -171,6 +178,7 @@ def _to_onnx(
             tempfile.TemporaryDirectory() as folder,
             _quiet(),
             _without_fast_path(),
+            Formulas(),
         ):
             file = Path(folder, "model.onnx")
             torch.onnx.export(
@@ -190,7 +198,15 @@ def _to_onnx(
         raise UnsupportedOperatorError(output_path, operator, modules, opset_version) from error
     # Whatever the network's own code raises while it is traced comes through here.
     except Exception as error:
-        raise ExportError(output_path, f"{type(error).__name__}: {error}") from error
+        if found := _REFUSED.search(str(error)):
+            operator = f"aten::{found['operator'].lower()}"
+            modules = _users_of(operator, network, example)
+            raise UnsupportedOperatorError(
+                output_path, operator, modules, opset_version, found["detail"]
+            ) from error
+        # The exporter appends the whole graph to some of its messages.
+        problem = str(error).partition("[Caused by")[0].strip()
+        raise ExportError(output_path, f"{type(error).__name__}: {problem}") from error
     written = {
         each.domain: each.version for each in onnx.load_model_from_string(content).opset_import
     }
@@ -265,11 +281,15 @@ def _without_fast_path() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # The exporter prints a graph that fails whatever it is told; not among a program's answers.
-    torch._C._jit_set_onnx_log_output_stream("stderr")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    # The exporter prints a graph that fails whatever it is told; the error says what failed.
+    printed = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._jit_onnx_log = printed
 
 
 def _operator(error: Exception) -> str:
@@ -279,7 +299,7 @@ def _operator(error: Exception) -> str:
 
 def _users_of(operator: str, network: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
     """Return the modules that use an operator, as `name (class)`, from a trace of the network."""
-    with _quiet(), _without_fast_path():
+    with _quiet(), _without_fast_path(), Formulas():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, example, check_trace=False, strict=False
         )

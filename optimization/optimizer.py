@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from optimization.answers import comparison, figures, figures_or, gains, sizes
+from optimization.answers import comparison, figures
 from optimization.checks import (
     PROOF_WINDOWS,
     calls_of,
@@ -25,12 +25,12 @@ from optimization.checks import (
     windows_for,
     windows_to_judge_by,
 )
-from optimization.errors import OptimizationError
 from optimization.export import check_network, export_onnx, prepared
-from optimization.files import check_target, make_folder, put
+from optimization.files import check_target, put
 from optimization.graph import optimize_graph, rowwise
 from optimization.parity import Tolerance, require_parity, run_all, torch_model
 from optimization.paying import quantize_what_pays
+from optimization.pipeline import run_steps
 from optimization.progress import Report, shown
 from optimization.quantize import (
     DYNAMIC_OPERATORS,
@@ -46,8 +46,6 @@ from optimization.weights import load_weights
 from optimization.windows import noise
 
 T = TypeVar("T")
-
-ONNX_FILE, QUANTIZED_FILE = "model.onnx", "model_quantized.onnx"
 
 
 class ONNXOptimizer:
@@ -129,6 +127,9 @@ class ONNXOptimizer:
     ) -> bool:
         """Write an INT8 model that gives what the FP32 one gives, within the tolerance.
 
+        Without `operators` it is smaller or faster; one that is smaller alone is logged as a
+        warning with what was measured.
+
         Args:
             onnx_path: the FP32 model.
             output_path: the file to write.
@@ -139,7 +140,8 @@ class ONNXOptimizer:
             operators: what to quantise; MatMul and Gemm are one. None: LSTM, MatMul and Gemm, and
                 convolutions where that is measured to be faster on this machine.
             windows: held-out windows to judge by; without them the last third of
-                calibration_data, which then does not calibrate, else seeded noise.
+                calibration_data, which then does not calibrate, else seeded noise: 2048 windows,
+                fewer of a slow model.
             tolerance: how far from FP32 it may be; the optimiser's if None.
             verbose: tell of every step.
 
@@ -354,64 +356,35 @@ class ONNXOptimizer:
 
         Returns:
             export_success, quantize_success, benchmarks {onnx_fp32, onnx_int8} with the keys of
-            `benchmark`, comparison {speedup, latency_reduction_pct, size_reduction_pct}, and
-            errors by step. Every key is there also when a step fails: its figures are NaN then,
-            beside its `error`.
+            `benchmark`, comparison {speedup, latency_reduction_pct, size_reduction_pct},
+            recommended (the key of the faster file in benchmarks, None without an export), and
+            warnings and errors by step. A file that is smaller but not faster counts as quantised,
+            and is not recommended. Every key is there also when a step fails: its figures are NaN
+            then, beside its `error`.
         """
-        folder = Path(output_dir)
-        onnx_path, quantized_path = folder / ONNX_FILE, folder / QUANTIZED_FILE
-        errors: dict[str, str] = {}
-        try:
+
+        async def export(target: Path) -> bool:
             check_count("benchmark_iterations", benchmark_iterations, least=1)
-            make_folder(folder)
-            exported = await self.export_to_onnx(
-                model, model_path, onnx_path, input_shape, opset_version, verbose
+            return await self.export_to_onnx(
+                model, model_path, target, input_shape, opset_version, verbose
             )
-        except OptimizationError as error:
-            exported, errors["export"] = False, str(error)
-        quantized = False
-        if quantize and not exported:
-            errors["quantize"] = "there is no export to quantise"
-        elif quantize:
-            try:
-                quantized = await self.quantize_model(
-                    onnx_path,
-                    quantized_path,
-                    quantization_type,
-                    calibration_data,
-                    windows=windows,
-                    verbose=verbose,
-                )
-            except OptimizationError as error:
-                errors["quantize"] = str(error)
-        if exported and not quantized and quantized_path.exists():
-            stale = f"{quantized_path} is of an earlier export, not of the one beside it"
-            errors["quantize"] = "; ".join([*filter(None, [errors.get("quantize")]), stale])
-        files = {
-            **({"onnx_fp32": onnx_path} if exported else {}),
-            **({"onnx_int8": quantized_path} if quantized else {}),
-        }
-        timings: dict[str, Timing] = {}
-        if files:
-            try:
-                timings = await self._time_files(files, input_shape, benchmark_iterations, verbose)
-            except OptimizationError as error:
-                errors["benchmark"] = str(error)
-        return {
-            "export_success": exported,
-            "quantize_success": quantized,
-            "benchmarks": {
-                "onnx_fp32": figures_or(
-                    timings.get("onnx_fp32"), errors.get("export", errors.get("benchmark", ""))
-                ),
-                "onnx_int8": figures_or(
-                    timings.get("onnx_int8"),
-                    errors.get("quantize", errors.get("benchmark", "it was not asked for")),
-                ),
-            },
-            "comparison": gains(timings, sizes(files), errors),
-            "errors": errors,
-        }
+
+        async def quantize_file(source: Path, target: Path) -> bool:
+            return await self.quantize_model(
+                source,
+                target,
+                quantization_type,
+                calibration_data,
+                windows=windows,
+                verbose=verbose,
+            )
+
+        async def time_files(files: Mapping[str, Path]) -> dict[str, Timing]:
+            return await self._time_files(files, input_shape, benchmark_iterations, verbose)
+
+        return await run_steps(
+            Path(output_dir), export, quantize_file if quantize else None, time_files
+        )
 
     async def _time_files(
         self,

@@ -203,7 +203,7 @@ def _quantized(
     if not kinds & _QUANTIZED:
         problem = (
             f"ONNX Runtime quantised none of its {', '.join(sorted(present & set(operators)))}, "
-            f"whose weights are no constants"
+            f"whose weights are no constant matrices"
         )
         raise QuantizationError(name, problem)
     return quantized
@@ -214,11 +214,13 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
-    """Return the names of matrix products that are too small to gain; none where nothing is left.
+    """Return the names of matrix products to leave as they are, since they are too small to gain.
 
     To scale their input costs as much as they save, and the heads, which are among them, pass an
-    error on to the answer undamped.
+    error on to the answer undamped. Where nothing else is left, only products with a vector are,
+    of which ONNX Runtime makes a file that does not load.
     """
+    vectors = {each.name for each in model.graph.initializer if len(each.dims) == 1}
     sizes = {each.name: math.prod(each.dims) for each in model.graph.initializer}
     wanted = [each for each in model.graph.node if each.op_type in operators]
     small = [
@@ -228,7 +230,9 @@ def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[
         and sum(sizes.get(name, 0) for name in each.input[:2]) < _LEAST_WEIGHTS
     ]
     if len(small) == len(wanted):
-        return []
+        small = [
+            each.name for each in wanted if each.op_type == "MatMul" and vectors & {*each.input[:2]}
+        ]
     # ONNX Runtime turns a Gemm into a MatMul of that name first, and then looks for the name.
     return [name for each in small for name in (each, f"{each}_MatMul")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from optimization.batch_mates import BATCH, BatchMates, measure_batch_mates
-from optimization.checks import calls_of
+from optimization.checks import LEAST_WINDOWS, affordable, calls_of
 from optimization.errors import InvalidInputError, OptimizationError, ParityError
 from optimization.machine import usable_cores
 from optimization.pareto import Candidate, Goal, pareto_front, recommend
@@ -20,8 +20,8 @@ from optimization.variants import ORIGINAL, Variant, list_variants
 from optimization.windows import Evaluation, fitted
 
 _LEAST_RUNS, _WARM_UP_RUNS = 5, 3
-_LEAST_WINDOWS = 200
-"""One wrong direction is then just within the usual tolerance."""
+_LEAST_NOISE = 32
+"""Windows of noise; no quantised file is recommended by them, however many."""
 
 _NO_SPREAD = 1e-5
 """Of an output's largest element, below which it does not vary."""
@@ -188,12 +188,8 @@ def _affordable(
 ) -> Evaluation:
     """Judge a slow model by fewer windows, evenly chosen, so that judging leaves time to time."""
     windows = evaluation.judged
-    run_all(model, windows[:1], batch=1)
-    began = clock()
-    tried = min(8, len(windows))
-    run_all(model, windows[:tried], batch=1)
-    took_s = max((clock() - began) / tried, 1e-9)
-    count = max(_LEAST_WINDOWS, int(budget_s * _JUDGING_SHARE / took_s))
+    least = LEAST_WINDOWS if evaluation.is_real else _LEAST_NOISE
+    count = affordable(model, windows, budget_s * _JUDGING_SHARE, least, clock)
     if count >= len(windows):
         return evaluation
     chosen = np.linspace(0, len(windows) - 1, count).astype(int)
@@ -314,8 +310,8 @@ def _weakness(original: Judged, evaluation: Evaluation) -> str | None:
     if not evaluation.is_real:
         return "without real windows"
     different = len({each.tobytes() for each in evaluation.judged})
-    if different < _LEAST_WINDOWS:
-        return f"with {different} different windows to judge by, fewer than {_LEAST_WINDOWS},"
+    if different < LEAST_WINDOWS:
+        return f"with {different} different windows to judge by, fewer than {LEAST_WINDOWS},"
     parity = original.parity["alone"]
     if all(each <= _NO_SPREAD * parity.largest[name] for name, each in parity.spread.items()):
         return "since the outputs do not vary between the windows"

@@ -12,7 +12,18 @@ from optimization.errors import InvalidInputError
 Clock = Callable[[], int]
 """Nanoseconds of a clock that never goes back."""
 
-CONFIDENCE = 0.95
+Timer = Callable[[], int]
+"""Runs something once and tells how many nanoseconds it took."""
+
+BLOCK = 30
+"""Calls on end of what takes turns; the first of them finds the caches cold, as one call in 30."""
+
+LONGEST_BLOCK_MS = 50.0
+"""Of one block, so that a busy moment of the machine still meets all."""
+
+
+LEAST_GAIN = 1.03
+"""Between medians; below it a difference may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,35 +97,64 @@ def measure(
     warm_up_runs: int,
     goes_on: Callable[[int], bool] = lambda _: True,
     clock: Clock = time.perf_counter_ns,
+    block: int = BLOCK,
 ) -> dict[str, Timing]:
-    """Time the calls in turn, round by round, so that a busy moment of the machine meets all.
+    """Time calls of this process in turn, block by block; see measure_timers for the arguments."""
 
-    Every round begins with another call, so that none always runs in the wake of the same one.
+    def timer(call: Callable[[], object]) -> Timer:
+        def took_ns() -> int:
+            began = clock()
+            call()
+            return clock() - began
+
+        return took_ns
+
+    timers = {name: timer(call) for name, call in calls.items()}
+    return measure_timers(timers, batch, runs, warm_up_runs, goes_on, block)
+
+
+def measure_timers(
+    timers: Mapping[str, Timer],
+    batch: int,
+    runs: int,
+    warm_up_runs: int,
+    goes_on: Callable[[int], bool] = lambda _: True,
+    block: int = BLOCK,
+) -> dict[str, Timing]:
+    """Let timers take turns, block by block, so that a busy moment of the machine meets all.
+
+    In a block one of them runs several times on end and finds its own data in the caches, as in a
+    server that runs one model; call by call it would find the others'. No call of a block is left
+    out, not its first one either. Every round begins with another timer, so that none always runs
+    in the wake of the same one. A block ends at LONGEST_BLOCK_MS, judged by the quickest run of the
+    slowest: long calls take turns one by one.
 
     Args:
-        calls: what to time, by name.
+        timers: what to time, by name.
         batch: samples that one call works on.
-        runs: rounds that count.
-        warm_up_runs: rounds before them that do not.
-        goes_on: given the number of rounds so far, tells whether another may begin; at least one
-            round counts.
-        clock: the time.
+        runs: calls of each that count.
+        warm_up_runs: calls of each before them that do not.
+        goes_on: given the number of calls of each so far, tells whether another round of blocks
+            may begin; at least one round counts.
+        block: calls of one timer on end, at most; 1 is call by call.
     """
     check_count("runs", runs, least=1)
     check_count("warm_up_runs", warm_up_runs, least=0)
-    warm: dict[str, list[float]] = {name: [] for name in calls}
-    counted: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(warm_up_runs):
-        _round(calls, list(calls), warm, clock)
-    order = list(calls)
-    for number in range(runs):
-        if number and not goes_on(number):
-            break
-        _round(calls, order, counted, clock)
-        order = [*order[1:], order[0]]
+    check_count("block", block, least=1)
+    warm: dict[str, list[float]] = {name: [] for name in timers}
+    counted: dict[str, list[float]] = {name: [] for name in timers}
+    order = list(timers)
+    _round(timers, order, warm, warm_up_runs)
+    done = 0
+    while done < runs and (not done or goes_on(done)):
+        quickest = (min([*warm[name], *counted[name]], default=math.inf) for name in timers)
+        size = _block_size(max(quickest, default=math.inf), min(block, runs - done))
+        _round(timers, order, counted, size)
+        order = [*order[1:], *order[:1]]
+        done += size
     return {
         name: Timing(batch=batch, samples_ms=tuple(counted[name]), warm_up_ms=tuple(warm[name]))
-        for name in calls
+        for name in timers
     }
 
 
@@ -125,14 +165,14 @@ def check_count(what: str, value: object, least: int) -> int:
     return value
 
 
+def _block_size(slowest_ms: float, most: int) -> int:
+    """Return how many calls on end the slowest makes in a block; one while nothing is known."""
+    return max(1, math.floor(min(most, LONGEST_BLOCK_MS / max(slowest_ms, 1e-6))))
+
+
 def _round(
-    calls: Mapping[str, Callable[[], object]],
-    order: Sequence[str],
-    samples: Mapping[str, list[float]],
-    clock: Clock,
+    timers: Mapping[str, Timer], order: Sequence[str], samples: Mapping[str, list[float]], size: int
 ) -> None:
     for name in order:
-        call = calls[name]
-        began = clock()
-        call()
-        samples[name].append((clock() - began) / 1e6)
+        for _ in range(size):
+            samples[name].append(timers[name]() / 1e6)

@@ -46,6 +46,8 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "RAY_AUTH_MODE": "disabled",
         # Nothing is reported to Ray's makers.
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Nor to ONNX Runtime's, which else keeps a database for it below ~/.cache.
+        "ORT_DISABLE_TELEMETRY": "1",
     }
 )
 

@@ -27,9 +27,10 @@ from serve_app.experiments.breaker import (
     Breaker,
     BreakerMode,
     BreakerSettings,
-    allow,
+    Turn,
     on_failure,
     on_success,
+    turn,
 )
 from serve_app.experiments.records import CIRCUIT_OPEN, PredictionRecord, Variant
 from serve_app.experiments.running import RunningExperiment
@@ -91,11 +92,11 @@ class Breakers:
         """Forget the breakers of experiments that run no more."""
         self._states = {key: each for key, each in self._states.items() if key in experiments}
 
-    def allows(self, experiment: str) -> bool:
-        """Return whether treatment may answer now."""
-        allowed, after = allow(self._of(experiment), self._clock(), self._settings)
+    def turn(self, experiment: str) -> Turn:
+        """Return what becomes of a request that is treatment's."""
+        due, after = turn(self._of(experiment), self._clock(), self._settings)
         self._states[experiment] = after
-        return allowed
+        return due
 
     def note(self, experiment: str, succeeded: bool) -> None:
         """Note how treatment answered."""
@@ -171,17 +172,28 @@ class Trials:
     async def _treated(
         self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
     ) -> Prediction | None:
+        """Return treatment's answer; None where it failed, gave none in time, or was on trial."""
+        if metadata is None:
+            self._record(running, Variant.TREATMENT, asked, error=NOT_SERVED)
+            return None
+        match self._breakers.turn(running.experiment_id):
+            case Turn.WITHHELD:
+                self._record(running, Variant.TREATMENT, asked, error=CIRCUIT_OPEN)
+                return None
+            case Turn.TRIAL:
+                self._begin(self._timely(running, metadata, asked))
+                return None
+            case Turn.ANSWER:
+                return await self._timely(running, metadata, asked)
+
+    async def _timely(
+        self, running: RunningExperiment, metadata: ModelMetadata, asked: Asked
+    ) -> Prediction | None:
         """Return treatment's answer; None where it failed or gave none in time.
 
         One that comes later is recorded like any other: control's slow answers are no errors
         either. The breaker counts it as a failure.
         """
-        if metadata is None:
-            self._record(running, Variant.TREATMENT, asked, error=NOT_SERVED)
-            return None
-        if not self._breakers.allows(running.experiment_id):
-            self._record(running, Variant.TREATMENT, asked, error=CIRCUIT_OPEN)
-            return None
         run = self._begin(self._measured(running, Variant.TREATMENT, metadata, asked))
         done, _ = await asyncio.wait({run}, timeout=self._treatment_timeout_s)
         if not done:

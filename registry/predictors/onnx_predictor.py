@@ -88,6 +88,8 @@ class OnnxPredictor:
 def _start_session(
     content: bytes, path: str, num_threads: int, on_gpu: bool
 ) -> "onnxruntime.InferenceSession":
+    # Read when it is imported; without it ONNX Runtime keeps a database below ~/.cache.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

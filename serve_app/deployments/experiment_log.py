@@ -24,6 +24,7 @@ from serve_app.errors import (
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.recent import RecentTraffic, Window
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.running import RunningExperiment
 from serve_app.experiments.store import (
@@ -67,6 +68,7 @@ class ExperimentLogActor:
         self._opened: tuple[ExperimentStore, ExperimentLog] | None = None
         self._problem = "the database is being opened"
         self._keep = timedelta(days=keep_days)
+        self._recent: dict[str, RecentTraffic] = {}
         # In the background: an actor whose start fails is dead for good, and a database comes back.
         self._tried = asyncio.Event()
         self._working = asyncio.get_running_loop().create_task(self._work(url))
@@ -76,6 +78,9 @@ class ExperimentLogActor:
     async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
         """Return when they are committed."""
         await self._log.record_predictions(records)
+        for record in records:
+            if record.experiment_id is not None:
+                self._recent.setdefault(record.experiment_id, RecentTraffic()).add(record)
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
         """Return what became of each, once it is committed."""
@@ -92,6 +97,7 @@ class ExperimentLogActor:
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
     ) -> StoredExperiment:
         """End an experiment; the first end stands."""
+        self._recent.pop(experiment_id, None)
         return await asyncio.to_thread(
             self._store.end_experiment, experiment_id, reason, report, entry
         )
@@ -130,8 +136,13 @@ class ExperimentLogActor:
         at_planned_end: bool,
     ) -> Look:
         """Analyse an experiment where its summaries are."""
-        blocks = await self.blocks(experiment.definition.experiment_id)
-        return await asyncio.to_thread(_look, experiment, blocks, since, status, at_planned_end)
+        name = experiment.definition.experiment_id
+        blocks = await self.blocks(name)
+        now_s = datetime.now(UTC).timestamp()
+        recent = self._recent.get(name, RecentTraffic()).windows(now_s)
+        return await asyncio.to_thread(
+            _look, experiment, blocks, recent, since, status, at_planned_end
+        )
 
     @property
     def _store(self) -> ExperimentStore:
@@ -326,13 +337,19 @@ class Outbox:
 def _look(
     experiment: StoredExperiment,
     blocks: Sequence[Block],
+    recent: Sequence[Window],
     since: datetime,
     status: ExperimentStatus,
     at_planned_end: bool,
 ) -> Look:
     clock = BlockClock.of(experiment.definition, experiment.started_at)
     analysis = analyse(
-        experiment.definition, clock, blocks, status=status, at_planned_end=at_planned_end
+        experiment.definition,
+        clock,
+        blocks,
+        status=status,
+        at_planned_end=at_planned_end,
+        recent=recent,
     )
     # Blocks that had begun by then are left out: they hold predictions of the stage before.
     treated = sum(

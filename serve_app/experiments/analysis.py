@@ -28,6 +28,7 @@ from serve_app.experiments.fixed_horizon import FixedTest
 from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
 from serve_app.experiments.metrics import ArmMetrics, arm_metrics, return_moments
 from serve_app.experiments.power import planned_samples, planned_weight
+from serve_app.experiments.recent import Window, with_recent
 from serve_app.experiments.sample_ratio import SampleRatio, check_sample_ratio
 from serve_app.experiments.significance import Significance, accuracy_significance
 from serve_app.experiments.table import Table, tabulate
@@ -51,6 +52,7 @@ def analyse(
     status: ExperimentStatus = ExperimentStatus.RUNNING,
     at_planned_end: bool = False,
     units: tuple[int, int] | None = None,
+    recent: Sequence[Window] | None = None,
 ) -> Analysis:
     """Analyse an experiment; at any time and as often as you like.
 
@@ -62,9 +64,16 @@ def analyse(
         at_planned_end: true in one analysis only, made and kept when the planned duration is over:
             only there the fixed-horizon test counts.
         units: distinct units in control and treatment, for an assignment by unit_id or symbol.
+        recent: the last minute, where harm that began late is to be seen as well.
     """
     table = tabulate(definition, clock, blocks)
     alpha = one_sided_alpha(definition)
+    guardrails = (
+        latency_guardrail(definition, table, alpha),
+        error_guardrail(definition, table, alpha),
+    )
+    if recent is not None:
+        guardrails = with_recent(definition, guardrails, recent, alpha)
     evidence = Evidence(
         control_labelled=table.control.total.labelled,
         treatment_labelled=table.treatment.total.labelled,
@@ -72,8 +81,8 @@ def analyse(
         accuracy=accuracy_significance(
             definition, accuracy_effect(definition, table), at_planned_end=at_planned_end
         ),
-        latency=latency_guardrail(definition, table, alpha),
-        errors=error_guardrail(definition, table, alpha),
+        latency=guardrails[0],
+        errors=guardrails[1],
     )
     recommendation = decide(definition, evidence)
     control = arm_metrics(table.control.total, definition.annual_periods)
@@ -195,6 +204,7 @@ def _sample_ratio(ratio: SampleRatio) -> dict[str, Any]:
         },
         "counts": {"control": ratio.control, "treatment": ratio.treatment},
         "p_value": ratio.p_value,
+        "always_valid_p_value": ratio.always_valid_p_value,
         "healthy": ratio.healthy,
         "explanation": ratio.explanation,
     }
@@ -213,6 +223,7 @@ def _guardrail(guardrail: Guardrail, adjusted_p_value: float) -> dict[str, Any]:
         "treatment": guardrail.treatment,
         "limit": guardrail.limit,
         "harm_p_value": guardrail.harm_p_value,
+        "shown_by": asdict(guardrail.shown_by),
         "adjusted_harm_p_value": adjusted_p_value,
         "worst_case_difference": guardrail.worst_case if known else None,
         "held": guardrail.held,

@@ -1,7 +1,9 @@
-"""The circuit breaker: takes an arm out at once when it fails, and tries it again later.
+"""The circuit breaker: takes an arm out at once when it fails, and tries it again meanwhile.
 
 A pure state machine: each function returns the next state. It protects the bots, within seconds and
-without proof; whether treatment is worse is for `guardrails` to show.
+without proof; whether treatment is worse is for `guardrails` to show. Trials go on beside the
+answers, so that no bot waits for one, and are evidence like any other request: of a treatment that
+goes on failing, and of one that failed together with control and is well again.
 
     CLOSED ── failures in a row, or a share of failures ──► OPEN ── retry_after_s ──► HALF_OPEN
        ▲                                                      ▲                          │
@@ -10,7 +12,7 @@ without proof; whether treatment is worse is for `guardrails` to show.
 """
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -25,10 +27,22 @@ class BreakerSettings(BaseModel):
     """Share of failures during the window that opens the breaker, from `window_calls` on."""
     window_s: PositiveFloat = 10.0
     window_calls: PositiveInt = 20
-    retry_after_s: PositiveFloat = 30.0
-    """How long the arm stays out before a trial."""
+    retry_after_s: PositiveFloat = 0.25
+    """How long after a failure the next trial waits. Long pauses leave the guardrails without
+    evidence: at 30 s an arm that always fails is not rolled back for many minutes."""
     trial_successes: PositiveInt = 3
     """Answers in a row that bring it back."""
+
+
+class Turn(Enum):
+    """What becomes of a request that is the arm's."""
+
+    ANSWER = "answer"
+    """The arm answers it."""
+    TRIAL = "trial"
+    """The arm is tried with it; somebody else answers."""
+    WITHHELD = "withheld"
+    """The arm does not see it."""
 
 
 class BreakerMode(StrEnum):
@@ -57,22 +71,22 @@ class Breaker:
 WINDOW_SLICES = 10
 
 
-def allow(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[bool, Breaker]:
-    """Return whether the arm may answer a request now, and the next state.
+def turn(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[Turn, Breaker]:
+    """Return what becomes of a request now, and the next state.
 
-    While half open one request at a time is let through; one that never reported back is given up
-    after `retry_after_s`.
+    One request at a time is a trial; one that never reported back is given up after
+    `retry_after_s`.
     """
     if breaker.mode is BreakerMode.CLOSED:
-        return True, breaker
+        return Turn.ANSWER, breaker
     if breaker.mode is BreakerMode.OPEN:
         if now_s - breaker.since_s < settings.retry_after_s:
-            return False, breaker
-        return True, Breaker(mode=BreakerMode.HALF_OPEN, since_s=now_s, trial_began_s=now_s)
+            return Turn.WITHHELD, breaker
+        return Turn.TRIAL, Breaker(mode=BreakerMode.HALF_OPEN, since_s=now_s, trial_began_s=now_s)
     began = breaker.trial_began_s
     if began is not None and now_s - began < settings.retry_after_s:
-        return False, breaker
-    return True, replace(breaker, trial_began_s=now_s)
+        return Turn.WITHHELD, breaker
+    return Turn.TRIAL, replace(breaker, trial_began_s=now_s)
 
 
 def on_success(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Breaker:

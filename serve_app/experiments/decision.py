@@ -13,11 +13,16 @@ from serve_app.experiments.definition import (
     Assignment,
     ExperimentDefinition,
 )
-from serve_app.experiments.guardrails import Guardrail, holm
+from serve_app.experiments.guardrails import Comparison, Guardrail, holm
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 
-_SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
+SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
+"""What the arms serve different ones of, under UNIT_ASSIGNMENTS."""
+
+
+SMALLEST_SHOWN = 1e-4
+"""Nobody who knows no statistics reads 4e-07."""
 
 
 class Action(StrEnum):
@@ -79,7 +84,7 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
     if harms:
         return Recommendation(action=Action.ROLLBACK, reasons=tuple(harms))
     if definition.assignment in UNIT_ASSIGNMENTS:
-        served = _SERVED[definition.assignment]
+        served = SERVED[definition.assignment]
         reason = (
             f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve "
             f"different {served}, and how these differ cannot be told from how the versions do. "
@@ -115,7 +120,8 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
 
 def _mismatch(ratio: SampleRatio) -> str:
     observed = ratio.observed_share or 0.0
-    chance = "" if ratio.p_value is None else f" (p = {ratio.p_value:.2g})"
+    p_value = ratio.always_valid_p_value
+    chance = "" if p_value is None else f" ({_chance(p_value)})"
     return (
         f"No verdict: treatment has {ratio.treatment:,} of {ratio.control + ratio.treatment:,} "
         f"predictions, {observed:.2%}, where {ratio.expected_share:.2%} were intended{chance}. "
@@ -129,24 +135,34 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
     latency, errors, accuracy = evidence.latency, evidence.errors, evidence.accuracy
     reasons = []
     if "latency_ms" in shown:
+        seen = latency.shown_by
         reasons.append(
-            f"Treatment is too slow: {latency.treatment:.2f} ms on average against "
-            f"{latency.control:.2f} ms, shown to be more than {latency.limit:.2f} ms slower "
-            f"(p = {adjusted['latency_ms']:.2g})."
+            f"Treatment is too slow{_when(seen)}: {seen.treatment:.2f} ms on average against "
+            f"{seen.control:.2f} ms, and {seen.difference:.2f} ms more at the same times; shown to "
+            f"be more than {latency.limit:.2f} ms slower ({_chance(adjusted['latency_ms'])})."
         )
     if "error_rate" in shown:
+        seen = errors.shown_by
         reasons.append(
-            f"Treatment fails too often: {errors.treatment:.2%} of its predictions against "
-            f"{errors.control:.2%}, shown to be more than {errors.limit:g} times as often "
-            f"(p = {adjusted['error_rate']:.2g})."
+            f"Treatment fails too often{_when(seen)}: {seen.treatment:.2%} of its predictions "
+            f"against {seen.control:.2%}, and {seen.difference:.2%} more at the same times; shown "
+            f"to be more than {errors.limit:g} times as often ({_chance(adjusted['error_rate'])})."
         )
     if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
         reasons.append(
             f"Treatment's accuracy is lower by {-accuracy.difference:.2%}, more than the allowed "
             f"{definition.max_accuracy_drop:.2%}, and that is more than chance "
-            f"(p = {adjusted['accuracy']:.2g})."
+            f"({_chance(adjusted['accuracy'])})."
         )
     return reasons
+
+
+def _chance(p_value: float) -> str:
+    return f"p = {p_value:.2g}" if p_value >= SMALLEST_SHOWN else f"p below {SMALLEST_SHOWN:.4f}"
+
+
+def _when(seen: Comparison) -> str:
+    return " during the last minute" if seen.recent else ""
 
 
 def _improves(definition: ExperimentDefinition, accuracy: Significance) -> tuple[bool, str]:
@@ -167,7 +183,7 @@ def _is_no_chance(accuracy: Significance) -> tuple[bool, str]:
         )
     low, high = accuracy.interval
     facts = (
-        f"the true difference lies between {low:+.2%} and {high:+.2%}, p = {accuracy.p_value:.2g}"
+        f"the true difference lies between {low:+.2%} and {high:+.2%}, {_chance(accuracy.p_value)}"
     )
     if accuracy.significant and accuracy.difference > 0:
         return True, f"That is more than chance: {facts}."

@@ -23,6 +23,18 @@ PLANNED_REQUESTS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the evidence of harm is: the arms' values and how they differ at the same times."""
+
+    control: float | None
+    treatment: float | None
+    difference: float
+    """Treatment minus control as the test has it: within blocks of time, averaged over them."""
+    recent: bool = False
+    """Whether this is the last minute alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
     """One guardrail's state."""
 
@@ -34,6 +46,8 @@ class Guardrail:
     harm_p_value: float
     """Always-valid, one-sided, against "treatment is within the limit"; 1 while nothing is known.
     Not yet corrected for the number of guardrails."""
+    shown_by: Comparison
+    """What `harm_p_value` rests on."""
     worst_case: float
     """Upper bound of treatment minus control, one-sided, always valid; infinite while unknown."""
     held: bool
@@ -64,6 +78,7 @@ def latency_guardrail(definition: ExperimentDefinition, table: Table, alpha: flo
         treatment=means[1],
         limit=limit,
         harm_p_value=_harm(effect.above(limit), alpha),
+        shown_by=Comparison(control=means[0], treatment=means[1], difference=effect.value),
         worst_case=worst,
         held=worst < limit,
         looks_fine=effect.value <= limit,
@@ -103,6 +118,7 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
                 ratio,
             ),
         ),
+        shown_by=Comparison(control=rates[0], treatment=rates[1], difference=effect.value),
         worst_case=worst,
         held=worst < definition.max_error_rate_increase,
         looks_fine=effect.value <= definition.max_error_rate_increase,

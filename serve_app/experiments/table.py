@@ -35,6 +35,8 @@ class ArmTable:
     """Whether a prediction failed, of those that the arm was asked for."""
     predictions: Floats
     """How many there were by block of traffic, withheld ones included."""
+    chance_sum: Floats
+    """Sum of the chances of treatment they were assigned with, by block of traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
     places = _Places(_place(keys, size), _place(keys, traffic_size))
     block_s = size * clock.base_s
     return Table(
-        control=_arm([each.control for each in blocks], places, control),
-        treatment=_arm([each.treatment for each in blocks], places, treatment),
+        control=_arm([each.control for each in blocks], places, control, definition),
+        treatment=_arm([each.treatment for each in blocks], places, treatment, definition),
         pairs=_pairs([each.pairs for each in blocks], places, pairs),
         block_s=block_s,
         blocks=len(np.unique(places.quality)),
@@ -146,7 +148,14 @@ def _by_block(values: Sequence[float], place: NDArray[np.int64]) -> Floats:
     return np.bincount(place, weights=np.array(values, float), minlength=1).astype(float)
 
 
-def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> ArmTable:
+def _arm(
+    parts: Sequence[ArmSummary],
+    places: _Places,
+    total: ArmSummary,
+    definition: ExperimentDefinition,
+) -> ArmTable:
+    usual = definition.treatment_traffic  # of those that came without their chance
+    chances = [each.share_sum + (each.predictions - each.assigned) * usual for each in parts]
     labelled = _by_block([each.labelled for each in parts], places.quality)
     correct = _by_block([each.correct for each in parts], places.quality)
     errors = _by_block([each.errors for each in parts], places.traffic)
@@ -165,6 +174,7 @@ def _arm(parts: Sequence[ArmSummary], places: _Places, total: ArmSummary) -> Arm
         ),
         errors=ArmBlocks(_by_block([each.asked for each in parts], places.traffic), errors, errors),
         predictions=_by_block([each.predictions for each in parts], places.traffic),
+        chance_sum=_by_block(chances, places.traffic),
     )
 
 

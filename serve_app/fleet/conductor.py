@@ -237,6 +237,9 @@ class Conductor:
             return
         running = self._running(definition.experiment_id)
         look = await self._book.look(experiment, running.exposed_at)
+        promotes = look.analysis.recommendation.action is Action.PROMOTE
+        if promotes and await self._fleet.is_tripped(definition.experiment_id):
+            return  # it earned it, and fails at present: nobody would stand in for it any more
         if not await self._apply(experiment, look.analysis):
             await self._expose(experiment, running, look)
 

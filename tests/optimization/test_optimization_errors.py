@@ -14,6 +14,7 @@ ERRORS = [
     errors.ExportError(PATH, "no operator"),
     errors.OpsetError(PATH, 99, (9, 20)),
     errors.UnsupportedOperatorError(PATH, "aten::fft_rfft", ("features (Spectrum)",), 18),
+    errors.UnsupportedOperatorError(PATH, "aten::lstm", ("rnn (LSTM)",), 18, "projections"),
     errors.InvalidModelError(PATH, "an ONNX file", "there is none"),
     errors.InvalidInputError("runs", "at least 1", "0"),
     errors.QuantizationError(PATH, "no operators"),

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch import nn
 
 from optimization.batch_mates import measure_batch_mates
@@ -170,3 +171,24 @@ def test_static_scales_a_channel_need_a_newer_operator_set(tmp_path, windows):
 
 def test_good_windows_come_back(windows):
     assert check_windows("windows", windows) is windows
+
+
+class Pooled(nn.Module):
+    """Weighs its timesteps by their product with a vector, as attention pooling does."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.head = nn.Parameter(torch.randn(6)), nn.Linear(6, 3)
+
+    def forward(self, windows):
+        weights = torch.softmax(windows @ self.query, dim=1)
+        return self.head((weights[..., None] * windows).sum(1))
+
+
+def test_a_product_with_a_vector_stays_as_it_is(tmp_path):
+    """ONNX Runtime's scales a channel would not fit it, and the file would not load."""
+    path = tmp_path / "pooled.onnx"
+    export_onnx(Pooled(), path, (12, 6))
+    quantized = quantize_dynamically(path.read_bytes(), path, ["MatMul", "Gemm"])
+    windows = np.random.default_rng(0).standard_normal((3, 12, 6), dtype=np.float32)
+    assert 0 < distance(OnnxModel(path), OnnxModel(quantized), windows) < 0.1

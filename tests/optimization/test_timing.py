@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimization.errors import InvalidInputError
-from optimization.timing import Timing, measure
+from optimization.timing import Timing, measure, measure_timers
 
 
 class Clock:
@@ -38,18 +38,39 @@ def test_throughput_counts_every_sample_of_a_batch():
     assert Timing(batch=8, samples_ms=(2.0, 2.0)).throughput == pytest.approx(4000)
 
 
-def test_calls_take_turns_and_another_one_begins_every_round():
+def named(seen, names, took_ns=1000):
+    """Return timers that note their turn."""
+    return {name: (lambda name=name: seen.append(name) or took_ns) for name in names}
+
+
+def test_calls_take_turns_by_blocks_and_another_one_begins_every_round():
+    """The last round is as short as is needed; whatever a block holds counts."""
     seen = []
-    calls = {name: (lambda name=name: seen.append(name)) for name in "abc"}
-    measure(calls, batch=1, runs=3, warm_up_runs=1)
-    assert "".join(seen) == "abc" + "abc" + "bca" + "cab"
+    timings = measure_timers(named(seen, "abc"), batch=1, runs=5, warm_up_runs=1, block=2)
+    assert "".join(seen) == "abc" + "aabbcc" + "bbccaa" + "cab"
+    assert {len(each.samples_ms) for each in timings.values()} == {5}
+
+
+def test_a_block_of_one_is_call_by_call():
+    seen = []
+    measure_timers(named(seen, "abc"), batch=1, runs=3, warm_up_runs=0, block=1)
+    assert "".join(seen) == "abc" + "bca" + "cab"
+
+
+def test_long_calls_take_turns_one_by_one():
+    """The slowest decides, by its quickest call: 30 ms leave no time for a second one."""
+    seen = []
+    timers = {**named(seen, "a"), **named(seen, "b", took_ns=30_000_000)}
+    measure_timers(timers, batch=1, runs=2, warm_up_runs=1)
+    assert "".join(seen) == "ab" + "ab" + "ba"
 
 
 def test_it_ends_when_told_to_but_not_before_one_round():
     seen = []
-    measure({"a": lambda: seen.append(1)}, 1, 100, 0, goes_on=lambda done: done < 3)
+    calls = {"a": lambda: seen.append(1)}
+    measure(calls, 1, 100, 0, goes_on=lambda done: done < 3, block=1)
     assert len(seen) == 3
-    measure({"a": lambda: seen.append(1)}, 1, 100, 0, goes_on=lambda _: False)
+    measure(calls, 1, 100, 0, goes_on=lambda _: False)
     assert len(seen) == 4
 
 
@@ -76,3 +97,8 @@ def test_the_interval_of_the_median_covers_it_as_often_as_it_says():
 def test_senseless_counts_are_refused(runs, warm_up):
     with pytest.raises(InvalidInputError, match="a whole number of at least"):
         measure({"a": lambda: None}, 1, runs, warm_up)
+
+
+def test_a_senseless_block_is_refused():
+    with pytest.raises(InvalidInputError, match="block: expected a whole number of at least 1"):
+        measure({"a": lambda: None}, 1, 1, 0, block=0)

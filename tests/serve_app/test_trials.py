@@ -169,6 +169,45 @@ async def test_a_treatment_that_keeps_failing_is_asked_no_more():
     assert under_test.tripped() == {"old_vs_new"}
 
 
+async def test_a_trial_keeps_no_bot_waiting_and_is_recorded_as_what_it_comes_to():
+    class Ailing(Backend):
+        """Fails once, and then answers when it may."""
+
+        def __init__(self):
+            super().__init__(2)
+            self.failed, self.may = False, asyncio.Event()
+
+        async def predict(self, window):
+            if not self.failed:
+                self.failed = True
+                raise PredictionFailedError("toy", "1.1.0", "it died")
+            await self.may.wait()
+            return await super().predict(window)
+
+    ailing, notes = Ailing(), Notes()
+    under_test = service(
+        new=ailing,
+        notes=notes,
+        experiments=[running(TREATED)],
+        treatment_timeout_s=30.0,
+        request_timeout_s=60.0,
+        breaker={"failures_in_a_row": 1, "retry_after_s": 0.001},
+    )
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            assert (await predict(under_test, request()))["fallback"]
+            await asyncio.sleep(0.01)
+    assert [each.error for each in notes.records] == ["prediction_failed"]
+    ailing.may.set()
+    await recorded(notes, 2)
+    assert (notes.records[1].variant, notes.records[1].error) == ("treatment", None)
+    for _ in range(2):
+        assert (await predict(under_test, request()))["variant"] == "control"
+        await asyncio.sleep(0.01)
+    assert not under_test.tripped()
+    assert (await predict(under_test, request()))["variant"] == "treatment"
+
+
 async def test_a_failing_control_is_the_answer_and_is_recorded():
     notes = Notes()
     failing = Backend(1, error=PredictionFailedError("toy", "1.0.0", "it died"))

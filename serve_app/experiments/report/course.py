@@ -3,19 +3,23 @@
 A moment is what an analysis of the predictions made until then says, with the outcomes known today.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
 from serve_app.experiments.effects import accuracy_effect
-from serve_app.experiments.sample_ratio import ALARM, LOST_SHARE, check_sample_ratio
+from serve_app.experiments.sample_ratio import (
+    ALARM,
+    LOST_SHARE,
+    PLANNED_COUNT,
+    check_sample_ratio,
+)
+from serve_app.experiments.sequential import normal_mixture_boundary
 from serve_app.experiments.significance import accuracy_significance
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import Table, tabulate
@@ -110,7 +114,7 @@ def _moment(definition: ExperimentDefinition, table: Table) -> Moment:
 
 
 def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None:
-    """Return how far chance lets treatment's share stray, at the level of the alarm."""
+    """Return how far treatment's share may stray before the alarm sounds (nearly, for few)."""
     arms = table.control.total, table.treatment.total
     count = sum(arm.predictions for arm in arms)
     if definition.mode is Mode.MIRROR:
@@ -120,7 +124,8 @@ def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None
     without = sum(arm.predictions - arm.assigned for arm in arms)
     share = definition.treatment_traffic
     variance = sum(arm.share_variance_sum for arm in arms) + without * share * (1 - share)
-    return float(stats.norm.isf(ALARM / 2)) * math.sqrt(variance) / count
+    planned = PLANNED_COUNT * variance / count
+    return normal_mixture_boundary(variance, ALARM, planned) / count if variance else None
 
 
 def _in_order(blocks: Sequence[Block]) -> list[Block]:

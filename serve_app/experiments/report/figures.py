@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
 from serve_app.experiments.report import wording
 
 Write = Callable[[Any], str]
@@ -188,7 +188,9 @@ def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
         Tile(
             "Accuracy",
             wording.signed_percent(accuracy["difference"]) if measured else wording.NOTHING,
-            _range(accuracy["interval"], 2)
+            "may be the bots' or symbols' own difference: not judged"
+            if definition.assignment in UNIT_ASSIGNMENTS
+            else _range(accuracy["interval"], 2)
             + f"; asked for: {wording.signed_percent(definition.min_accuracy_improvement)}",
         ),
         Tile(
@@ -251,7 +253,9 @@ def _check(
     unknown: str,
 ) -> Check:
     if guardrail["adjusted_harm_p_value"] <= definition.alpha / 2:
-        state, finding = "broken", broken
+        seen = guardrail.get("shown_by")  # reports from before it have none
+        late = seen is not None and seen["recent"]
+        state, finding = "broken", f"During the last minute: {broken}" if late else broken
     elif guardrail["held"]:
         state, finding = "fine", held
     else:

@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.decision import Action
+from serve_app.experiments.definition import UNIT_ASSIGNMENTS
 from serve_app.experiments.report import plots, wording
 from serve_app.experiments.report.course import moments, profits
 from serve_app.experiments.report.figures import checks, figures, tiles
@@ -74,6 +76,7 @@ def render_page(
         tiles=tiles(definition, document),
         progress=_progress(experiment, document, now),
         how_split=wording.how_split(definition),
+        by_unit=definition.assignment in UNIT_ASSIGNMENTS,
         figures=figures(definition, document),
         checks=checks(definition, document),
         arrived_later=_labelled(present) - _labelled(document),
@@ -100,24 +103,21 @@ def _progress(
     age_s = ((experiment.ended_at or now) - experiment.started_at).total_seconds()
     fewest = min(document["control"]["labelled"], document["treatment"]["labelled"])
     planned = document["statistical_significance"]["planned_samples"]
-    steps = (
+    steps = [
         (
             "Time",
             f"{wording.duration(age_s)} of {wording.duration(definition.duration_s)} planned",
             age_s / definition.duration_s,
-        ),
-        (
-            "Outcomes for each version",
-            f"{fewest:,} so far, {definition.min_samples:,} needed for any verdict on quality",
-            fewest / definition.min_samples,
-        ),
-        (
-            "Outcomes to be conclusive",
-            f"{fewest:,} so far, some {planned:,} usually needed to prove the improvement asked "
-            f"for",
-            fewest / planned,
-        ),
-    )
+        )
+    ]
+    if definition.assignment not in UNIT_ASSIGNMENTS:
+        needed = f"{definition.min_samples:,} needed for any verdict on quality"
+        share = fewest / definition.min_samples
+        steps.append(("Outcomes for each version", f"{fewest:,} so far, {needed}", share))
+        if document["recommendation"]["action"] == Action.CONTINUE:
+            needed = f"some {planned:,} usually needed to prove the improvement asked for"
+            share = fewest / planned
+            steps.append(("Outcomes to be conclusive", f"{fewest:,} so far, {needed}", share))
     return [(name, text, min(1.0, max(0.0, share))) for name, text, share in steps]
 
 

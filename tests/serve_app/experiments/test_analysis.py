@@ -290,3 +290,12 @@ def test_asking_for_next_to_nothing_does_not_blind_the_test():
             control_traffic=0.5, treatment_traffic=0.5, min_accuracy_improvement=improvement
         )
         assert analyse(made, CLOCK, blocks).recommendation.action == "promote"
+
+
+@pytest.mark.parametrize("assignment", ["unit_id", "symbol"])
+def test_by_unit_a_difference_in_accuracy_is_told_and_never_called_significant(assignment):
+    made = definition(assignment=assignment, control_traffic=0.5, treatment_traffic=0.5)
+    blocks = Experiments(9, 1, 4000, effect=0.3).summaries(0, 4000)
+    found = analyse(made, CLOCK, blocks).document["statistical_significance"]
+    assert found["difference"] > 0.2
+    assert (found["significant"], found["p_value"], found["interval"]) == (False, 1.0, None)

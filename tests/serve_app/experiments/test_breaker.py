@@ -6,9 +6,10 @@ from serve_app.experiments.breaker import (
     Breaker,
     BreakerMode,
     BreakerSettings,
-    allow,
+    Turn,
     on_failure,
     on_success,
+    turn,
 )
 
 SETTINGS = BreakerSettings()
@@ -51,23 +52,25 @@ def test_what_lies_before_the_window_is_forgotten():
 
 def test_open_it_lets_nothing_through_until_the_time_of_a_trial():
     state = fail(Breaker(), 5, now_s=10.0)
-    assert allow(state, 39.9, SETTINGS) == (False, state)
-    allowed, trial = allow(state, 40.0, SETTINGS)
-    assert allowed
+    assert turn(Breaker(), 10.0, SETTINGS) == (Turn.ANSWER, Breaker())
+    assert turn(state, 10.2, SETTINGS) == (Turn.WITHHELD, state)
+    due, trial = turn(state, 10.25, SETTINGS)
+    assert due is Turn.TRIAL
     assert trial.mode is BreakerMode.HALF_OPEN
 
 
-def test_half_open_one_request_at_a_time_is_tried():
-    _, trial = allow(fail(Breaker(), 5), 30.0, SETTINGS)
-    assert not allow(trial, 30.1, SETTINGS)[0]
-    allowed, again = allow(on_success(trial, 30.2, SETTINGS), 30.3, SETTINGS)
-    assert allowed
+def test_half_open_one_request_at_a_time_is_tried_and_none_answered():
+    _, trial = turn(fail(Breaker(), 5), 30.0, SETTINGS)
+    assert turn(trial, 30.1, SETTINGS)[0] is Turn.WITHHELD
+    due, again = turn(on_success(trial, 30.1, SETTINGS), 30.1, SETTINGS)
+    assert due is Turn.TRIAL
     assert again.successes_in_a_row == 1
-    assert allow(again, 60.4, SETTINGS)[0], "a trial that never reported back is given up"
+    given_up = turn(again, 30.4, SETTINGS)[0]
+    assert given_up is Turn.TRIAL, "a trial that never reported back is given up"
 
 
 def test_three_answers_close_it_and_one_failure_opens_it_again():
-    _, trial = allow(fail(Breaker(), 5), 30.0, SETTINGS)
+    _, trial = turn(fail(Breaker(), 5), 30.0, SETTINGS)
     assert succeed(trial, 3, now_s=31.0) == Breaker(since_s=31.0)
     failed = fail(succeed(trial, 2, now_s=31.0), 1, now_s=31.0)
     assert failed == Breaker(mode=BreakerMode.OPEN, since_s=31.0)

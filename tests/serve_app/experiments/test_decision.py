@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.experiments.decision import Action, Evidence, decide
 from serve_app.experiments.exposure import Stage, next_share
-from serve_app.experiments.guardrails import Guardrail
+from serve_app.experiments.guardrails import Comparison, Guardrail
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from tests.serve_app.experiments.factories import definition
@@ -16,6 +16,7 @@ RATIO = SampleRatio(
     treatment=1000,
     expected_share=0.1,
     p_value=1.0,
+    always_valid_p_value=1.0,
     healthy=True,
     explanation="by request",
 )
@@ -34,6 +35,7 @@ FAST = Guardrail(
     treatment=2.5,
     limit=2.0,
     harm_p_value=1.0,
+    shown_by=Comparison(control=2.0, treatment=2.5, difference=0.4),
     worst_case=0.9,
     held=True,
     looks_fine=True,
@@ -44,6 +46,7 @@ SOUND = Guardrail(
     treatment=0.001,
     limit=1.5,
     harm_p_value=1.0,
+    shown_by=Comparison(control=0.001, treatment=0.001, difference=0.0),
     worst_case=0.004,
     held=True,
     looks_fine=True,
@@ -102,12 +105,30 @@ def test_without_one_of_its_conditions_the_experiment_goes_on(changes, reason):
     ("changes", "reason"),
     [
         (
-            {"latency": replace(FAST, treatment=9.0, harm_p_value=1e-4, held=False)},
-            "too slow: 9.00 ms on average against 2.00 ms, shown to be more than 2.00 ms slower",
+            {
+                "latency": replace(
+                    FAST,
+                    harm_p_value=1e-4,
+                    held=False,
+                    shown_by=Comparison(control=2.0, treatment=9.0, difference=6.5),
+                )
+            },
+            "too slow: 9.00 ms on average against 2.00 ms, and 6.50 ms more at the same times; "
+            "shown to be more than 2.00 ms slower",
         ),
         (
-            {"errors": replace(SOUND, treatment=0.05, harm_p_value=1e-4, held=False)},
-            "fails too often: 5.00% of its predictions against 0.10%, shown to be more than 1.5",
+            {
+                "errors": replace(
+                    SOUND,
+                    harm_p_value=1e-4,
+                    held=False,
+                    shown_by=Comparison(
+                        control=0.001, treatment=0.05, difference=0.04, recent=True
+                    ),
+                )
+            },
+            "fails too often during the last minute: 5.00% of its predictions against 0.10%, and "
+            "4.00% more at the same times; shown to be more than 1.5",
         ),
         ({"accuracy": WORSE}, "accuracy is lower by 8.00%, more than the allowed 5.00%"),
     ],
@@ -131,14 +152,14 @@ def test_a_harm_is_judged_after_correction_for_three():
 
 
 def test_a_sample_ratio_mismatch_blocks_every_verdict_and_says_why():
-    broken = replace(RATIO, treatment=2000, p_value=1e-9, healthy=False)
+    broken = replace(RATIO, treatment=2000, always_valid_p_value=1e-9, healthy=False)
     for evidence in (GOOD, replace(GOOD, accuracy=WORSE)):
         recommendation = decide(definition(), replace(evidence, sample_ratio=broken))
         assert recommendation.action is Action.CONTINUE
         assert recommendation.reasons == (
             "No verdict: treatment has 2,000 of 11,000 predictions, 18.18%, where 10.00% were "
-            "intended (p = 1e-09). Requests are lost or misdirected; no number here can be trusted "
-            "until that is found.",
+            "intended (p below 0.0001). Requests are lost or misdirected; no number here can be "
+            "trusted until that is found.",
         )
 
 

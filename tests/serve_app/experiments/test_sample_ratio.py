@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.sample_ratio import check_sample_ratio, pearson
+from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio, pearson
+from serve_app.experiments.sequential import log_bernoulli_e_value
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import tabulate
 from tests.serve_app.experiments.factories import START, definition
@@ -43,6 +45,76 @@ def test_a_share_that_grew_is_expected_as_it_was():
     assert wrong.p_value < 0.1
 
 
+PATHS, REQUESTS, STEP = 300, 100_000, 100
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
+def test_looked_at_after_every_hundred_requests_it_sounds_for_nothing_as_seldom_as_promised(share):
+    """Pearson's test, looked at as often, does not keep that promise."""
+    generator = np.random.default_rng(6)
+    steps = REQUESTS // STEP
+    treated = generator.binomial(STEP, share, (PATHS, steps)).cumsum(axis=1)
+    total = np.arange(STEP, REQUESTS + 1, STEP)
+    evidence = log_bernoulli_e_value(treated, total, share, PLANNED_COUNT, ALARM)
+    always = np.exp(-np.maximum(evidence, 0))
+    for level in (0.05, ALARM):
+        rejected = (always < level).any(axis=1).sum()
+        assert rejected <= stats.binom.ppf(0.999, PATHS, level)
+    z = (treated - total * share) / np.sqrt(total * share * (1 - share))
+    assert (np.abs(z) > stats.norm.isf(0.025)).any(axis=1).sum() > PATHS / 4
+    # The check itself, at one point of one of these paths:
+    fair = definition(control_traffic=1 - share, treatment_traffic=share)
+    count = int(treated[0, -1])
+    ratio = check([(arm(REQUESTS - count, share), arm(count, share))], fair)
+    assert ratio.always_valid_p_value == pytest.approx(always[0, -1])
+
+
+def test_over_stages_of_exposure_it_sounds_for_nothing_as_seldom_too():
+    generator = np.random.default_rng(7)
+    made = definition(
+        control_traffic=0.5, treatment_traffic=0.5, exposure_stages=(0.01, 0.05, 0.25, 0.5)
+    )
+    sounded = 0
+    for _ in range(60):
+        blocks, low = [], 1.0
+        for share in np.repeat(made.exposure_stages, 10):
+            treated = int(generator.binomial(200, share))
+            blocks.append((arm(200 - treated, share), arm(treated, share)))
+            low = min(low, check(blocks, made).always_valid_p_value)
+        sounded += low < 0.05
+    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_too(share):
+    """Few blocks are treatment's at 10 %: a test that takes them for normal sounds at once."""
+    made = definition(
+        assignment="switchback",
+        switchback_block_s=60,
+        control_traffic=1 - share,
+        treatment_traffic=share,
+    )
+    generator = np.random.default_rng(8)
+    sounded = 0
+    for _ in range(60):
+        blocks, low = [], 1.0
+        for count in generator.integers(50, 150, size=60):
+            treated = generator.random() < share
+            arms = (arm(0), arm(int(count), share)) if treated else (arm(int(count), share), arm(0))
+            blocks.append(arms)
+            low = min(low, check(blocks, made).always_valid_p_value or 1.0)
+        sounded += low < 0.05
+    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+
+
+@pytest.mark.parametrize(("share", "lost"), [(0.5, 0.1), (0.1, 0.2), (0.01, 0.5)])
+def test_a_treatment_that_loses_requests_is_found_within_ten_thousand(share, lost):
+    treated = round(10_000 * share * (1 - lost))
+    made = definition(control_traffic=1 - share, treatment_traffic=share)
+    ratio = check([(arm(round(10_000 * (1 - share)), share), arm(treated, share))], made)
+    assert not ratio.healthy
+
+
 def test_a_few_requests_raise_no_alarm():
     """One treated request of three at 1 % has chi² 32, yet happens three times in a hundred."""
     ratio = check([(arm(2, 0.01), arm(1, 0.01))])
@@ -58,6 +130,7 @@ def test_no_share_means_no_request():
 def test_without_predictions_there_is_nothing_to_test():
     ratio = check([])
     assert (ratio.p_value, ratio.healthy, ratio.observed_share) == (None, True, None)
+    assert ratio.always_valid_p_value is None
 
 
 def test_mirrored_arms_must_have_seen_the_same():

@@ -26,6 +26,7 @@ class Router:
     state: object = None
     deaf: bool = False
     used_s: dict = field(default_factory=dict)
+    tripped: frozenset = frozenset()
 
     def report(self):
         reaches = {}
@@ -39,7 +40,7 @@ class Router:
                 problem="out of memory" if here and broken else None,
                 idle_s=self.world.now_s - self.used_s.setdefault(each.key, self.world.now_s),
             )
-        return RouterReport(self.state.revision if self.state else 0, reaches)
+        return RouterReport(self.state.revision if self.state else 0, reaches, self.tripped)
 
 
 class World:

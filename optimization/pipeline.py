@@ -1,0 +1,83 @@
+"""Export, quantise, time: a step that fails leaves what was done before it, and says why."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optimization.answers import figures_or, gains, sizes, slower
+from optimization.errors import OptimizationError
+from optimization.files import make_folder
+from optimization.timing import Timing
+
+logger = logging.getLogger(__name__)
+
+ONNX_FILE, QUANTIZED_FILE = "model.onnx", "model_quantized.onnx"
+
+
+async def run_steps(
+    folder: Path,
+    export: Callable[[Path], Awaitable[bool]],
+    quantize: Callable[[Path, Path], Awaitable[bool]] | None,
+    time_files: Callable[[Mapping[str, Path]], Awaitable[dict[str, Timing]]],
+) -> dict[str, Any]:
+    """Run the steps in `folder`; return what ONNXOptimizer.export_and_optimize does.
+
+    Args:
+        folder: for the files; made if it is missing.
+        export: writes the FP32 file to a path.
+        quantize: writes the INT8 file of the first path to the second; None to leave it out.
+        time_files: times files, by name, in turn.
+    """
+    onnx_path, quantized_path = folder / ONNX_FILE, folder / QUANTIZED_FILE
+    errors: dict[str, str] = {}
+    try:
+        make_folder(folder)
+        exported = await export(onnx_path)
+    except OptimizationError as error:
+        exported, errors["export"] = False, str(error)
+    quantized = False
+    if quantize is not None and not exported:
+        errors["quantize"] = "there is no export to quantise"
+    elif quantize is not None:
+        try:
+            quantized = await quantize(onnx_path, quantized_path)
+        except OptimizationError as error:
+            errors["quantize"] = str(error)
+    if exported and not quantized and quantized_path.exists():
+        stale = f"{quantized_path} is of an earlier export, not of the one beside it"
+        errors["quantize"] = "; ".join([*filter(None, [errors.get("quantize")]), stale])
+    files = {
+        **({"onnx_fp32": onnx_path} if exported else {}),
+        **({"onnx_int8": quantized_path} if quantized else {}),
+    }
+    timings: dict[str, Timing] = {}
+    if files:
+        try:
+            timings = await time_files(files)
+        except OptimizationError as error:
+            errors["benchmark"] = str(error)
+    warning = slower(timings)
+    if warning is not None:
+        logger.warning("%s: %s", quantized_path, warning)
+    return {
+        "export_success": exported,
+        "quantize_success": quantized,
+        "benchmarks": {
+            "onnx_fp32": figures_or(
+                timings.get("onnx_fp32"), errors.get("export", errors.get("benchmark", ""))
+            ),
+            "onnx_int8": figures_or(
+                timings.get("onnx_int8"),
+                errors.get("quantize", errors.get("benchmark", "it was not asked for")),
+            ),
+        },
+        "comparison": gains(timings, sizes(files), errors),
+        "recommended": "onnx_int8"
+        if "onnx_int8" in timings and warning is None
+        else "onnx_fp32"
+        if exported
+        else None,
+        "warnings": {} if warning is None else {"quantize": warning},
+        "errors": errors,
+    }

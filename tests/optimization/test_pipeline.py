@@ -1,0 +1,47 @@
+"""The steps of export_and_optimize: what is not faster is not recommended."""
+
+import pytest
+
+from optimization.errors import QuantizationError
+from optimization.pipeline import run_steps
+from optimization.timing import Timing
+
+
+def steps(tmp_path, int8_ms, fails=False):
+    async def export(target):
+        target.write_bytes(b"fp32")
+        return True
+
+    async def quantize(source, target):
+        if fails:
+            raise QuantizationError(source, "no")
+        target.write_bytes(b"int")
+        return True
+
+    async def time_files(files):
+        taken_ms = {"onnx_fp32": 1.0, "onnx_int8": int8_ms}
+        return {name: Timing(batch=1, samples_ms=(taken_ms[name],) * 3) for name in files}
+
+    return run_steps(tmp_path, export, quantize, time_files)
+
+
+async def test_the_faster_file_is_recommended(tmp_path):
+    results = await steps(tmp_path, int8_ms=0.5)
+    assert (results["recommended"], results["warnings"]) == ("onnx_int8", {})
+
+
+@pytest.mark.parametrize("int8_ms", [0.99, 1.6])
+async def test_a_smaller_file_that_is_not_faster_is_made_told_and_not_recommended(
+    tmp_path, int8_ms, caplog
+):
+    results = await steps(tmp_path, int8_ms)
+    assert results["quantize_success"]
+    assert results["recommended"] == "onnx_fp32"
+    assert results["comparison"]["speedup"] == pytest.approx(1 / int8_ms)
+    assert f"{1 / int8_ms:.2f} times as fast" in results["warnings"]["quantize"]
+    assert results["warnings"]["quantize"] in caplog.text
+
+
+async def test_without_a_quantised_file_the_export_is_recommended(tmp_path):
+    results = await steps(tmp_path, int8_ms=1, fails=True)
+    assert (results["recommended"], results["warnings"]) == ("onnx_fp32", {})

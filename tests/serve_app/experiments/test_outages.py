@@ -1,0 +1,170 @@
+"""What becomes of an experiment whose arms fail: one of them for good, or both for a while.
+
+Simulated traffic through two routers' circuit breakers into summaries, analysed once a second, as
+the server does.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from serve_app.experiments.analysis import Analysis, analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.breaker import (
+    Breaker,
+    BreakerSettings,
+    Turn,
+    on_failure,
+    on_success,
+    turn,
+)
+from serve_app.experiments.recent import RecentTraffic
+from serve_app.experiments.records import CIRCUIT_OPEN, Variant
+from serve_app.experiments.summary import ArmSummary
+from tests.serve_app.experiments.factories import START, definition, outcome, prediction
+
+SHARE = 0.1
+MADE = definition(control_traffic=1 - SHARE, treatment_traffic=SHARE, horizon_s=60.0)
+CLOCK = BlockClock.of(MADE, START)
+SETTINGS = BreakerSettings()
+
+Fails = Callable[[float, bool], bool]
+"""Whether a run fails, from the second it began at and whether it is treatment's."""
+
+
+class Traffic:
+    """Requests at random times, each answered by the arm it is assigned to."""
+
+    def __init__(self, seed: int, rate: float, fails: Fails) -> None:
+        self.random = np.random.default_rng(seed)
+        self.rate, self.fails = rate, fails
+        self.breakers = [Breaker(), Breaker()]
+        self.blocks: dict[int, Block] = {}
+        self.recent = RecentTraffic()
+        self.time_s, self.asked = 0.0, 0
+
+    def run_until(self, end_s: float) -> None:
+        while True:
+            self.time_s += self.random.exponential(1 / self.rate)
+            if self.time_s >= end_s:
+                self.time_s = end_s
+                return
+            self.asked += 1
+            self._answer(treated=self.random.random() < SHARE)
+
+    def look(self, *, at_planned_end: bool = False) -> Analysis:
+        now_s = START.timestamp() + self.time_s
+        return analyse(
+            MADE,
+            CLOCK,
+            list(self.blocks.values()),
+            at_planned_end=at_planned_end,
+            recent=self.recent.windows(now_s),
+        )
+
+    def _answer(self, *, treated: bool) -> None:
+        error = self._ask() if treated else self._failure(treated=False)
+        record = prediction(
+            self.time_s,
+            prediction_id=str(self.asked),
+            variant=Variant.TREATMENT if treated else Variant.CONTROL,
+            treatment_share=SHARE,
+            latency_ms=self.random.gamma(4.0, 0.5),
+            **({"error": error} if error else {}),
+        )
+        self.recent.add(record)
+        arm = self._arm(record.time, treated=treated)
+        arm.add_prediction(record)
+        market = 0.001 if self.random.random() < 0.5 else -0.001
+        arm.add_outcome(record, outcome(market, self.time_s + 60), MADE.dead_band)
+
+    def _ask(self) -> str | None:
+        router = self.random.integers(len(self.breakers))
+        due, self.breakers[router] = turn(self.breakers[router], self.time_s, SETTINGS)
+        if due is Turn.WITHHELD:
+            return CIRCUIT_OPEN
+        failure = self._failure(treated=True)
+        step = on_failure if failure else on_success
+        self.breakers[router] = step(self.breakers[router], self.time_s, SETTINGS)
+        return failure
+
+    def _failure(self, *, treated: bool) -> str | None:
+        return "prediction_failed" if self.fails(self.time_s, treated) else None
+
+    def _arm(self, time, *, treated: bool) -> ArmSummary:
+        key = CLOCK.block(time)
+        block = self.blocks.setdefault(key, Block(block=key))
+        return block.treatment if treated else block.control
+
+
+def first_verdict(traffic: Traffic, seconds: int) -> tuple[int, Analysis]:
+    """When and what it was; the last analysis when there was none."""
+    for second in range(1, seconds + 1):
+        traffic.run_until(second)
+        analysis = traffic.look()
+        if analysis.recommendation.action != "continue":
+            return second, analysis
+    return seconds, traffic.look(at_planned_end=True)
+
+
+@pytest.mark.parametrize(("rate", "at_most_s"), [(20, 30), (50, 20), (200, 15), (1000, 15)])
+def test_a_treatment_that_always_fails_is_rolled_back_within_seconds(rate, at_most_s):
+    for seed in range(3):
+        second, analysis = first_verdict(Traffic(seed, rate, lambda _, treated: treated), 60)
+        assert analysis.recommendation.action == "rollback"
+        assert "fails too often" in analysis.recommendation.reasons[0]
+        assert second <= at_most_s
+
+
+@pytest.mark.parametrize(("rate", "begins_s"), [(50, 600), (20, 3600)])
+def test_a_treatment_that_begins_to_fail_late_is_rolled_back_within_a_minute(rate, begins_s):
+    """Its blocks are long by then, and most of them went well."""
+    traffic = Traffic(1, rate, lambda second, treated: treated and second >= begins_s)
+    traffic.run_until(begins_s)
+    assert traffic.look().recommendation.action == "continue"
+    for second in range(begins_s + 1, begins_s + 61):
+        traffic.run_until(second)
+        analysis = traffic.look()
+        if analysis.recommendation.action == "rollback":
+            break
+    assert analysis.recommendation.action == "rollback"
+    assert "fails too often during the last minute" in analysis.recommendation.reasons[0]
+
+
+def test_one_error_in_a_thousand_is_no_reason():
+    _, analysis = first_verdict(
+        Traffic(1, 50, lambda second, treated: treated and 10 <= second < 10.2), 60
+    )
+    assert analysis.evidence.errors.harm_p_value > 0.025
+    assert analysis.recommendation.action == "continue"
+
+
+@pytest.mark.parametrize("lasts_s", [3, 30])
+def test_an_outage_of_both_arms_speaks_against_neither(lasts_s):
+    """Treatment's breaker must not keep the outage going for treatment alone."""
+    found = 0
+    for seed in range(8):
+        begins_s = np.random.default_rng(seed).uniform(5, 30, size=2)
+        traffic = Traffic(
+            seed,
+            20,
+            lambda second, _, begins=begins_s: any(
+                each <= second < each + lasts_s for each in begins
+            ),
+        )
+        _, analysis = first_verdict(traffic, 90)
+        found += analysis.recommendation.action != "continue"
+        assert traffic.breakers[0].mode == "closed", "it came back"
+        assert analysis.evidence.errors.control > 0.01
+    assert found <= stats.binom.ppf(0.999, 8, 0.05)
+
+
+def test_arms_that_fail_alike_are_not_told_apart():
+    random = np.random.default_rng(4)
+    found = 0
+    for seed in range(8):
+        traffic = Traffic(seed, 20, lambda *_: random.random() < 0.05)
+        found += first_verdict(traffic, 90)[1].recommendation.action != "continue"
+    assert found <= stats.binom.ppf(0.999, 8, 0.05)
