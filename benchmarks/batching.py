@@ -1,13 +1,13 @@
 """How full batches are when 32 callers ask at once, with the settings a version has by default.
 
-The mean is that of Serve's exported metrics; the goal is above 4. A maximum of 1 is the peer: the
+The mean is that of the exported metrics; the goal is above 4. A maximum of 1 is the peer: the
 same callers, served one by one. The others wait for batch-mates.
 """
 
 import asyncio
 
 from benchmarks.report import Report
-from benchmarks.serving import APPLICATION, NAME, Server, server, settings, until, window
+from benchmarks.serving import NAME, Server, server, settings, until, window
 from tests.integration.load import load
 from tests.integration.metrics import EXPORT_PERIOD_S, Batches, batches, since
 
@@ -62,4 +62,4 @@ async def _measure(running: Server, batching: dict[str, float], seconds: float) 
 
 
 def _exported(running: Server) -> dict[str, Batches]:
-    return batches(running.cluster, f"{APPLICATION}:{NAME}:{VERSION}")
+    return batches(running.cluster, f"{NAME}:{VERSION}")

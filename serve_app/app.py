@@ -17,6 +17,7 @@ from ray import serve
 from ray.serve import Application
 
 from serve_app.deployments.fleet_server import ROUTER, ActorRegistry, FleetServer
+from serve_app.deployments.logs import QUIET
 from serve_app.deployments.model_server import HEALTH_CHECK_PERIOD_S
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.router import Router
@@ -41,6 +42,7 @@ def build(args: AppSettings) -> Application:
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,
+        logging_config=QUIET,
     )(FleetServer)
     router = serve.deployment(
         name=ROUTER,
@@ -49,6 +51,7 @@ def build(args: AppSettings) -> Application:
         ray_actor_options={"num_cpus": args.router.num_cpus},
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,
+        logging_config=QUIET,
     )(Router)
     return router.bind(args, fleet.bind(args))
 

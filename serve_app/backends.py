@@ -65,7 +65,7 @@ class Backends:
             slot = self._slots.get(key)
             if slot is None:
                 self._slots[key] = _Slot(version, self._open(version), None, self._clock())
-            elif _needs_another_backend(slot.version, version):
+            elif slot.version.load != version.load:
                 if slot.next is not None:
                     slot.next.close()
                 slot.version, slot.next = version, self._open(version)
@@ -108,9 +108,3 @@ class Backends:
         slot.current.close()
         if slot.next is not None:
             slot.next.close()
-
-
-def _needs_another_backend(before: ServedVersion, after: ServedVersion) -> bool:
-    """Tell whether the way to the version changed: replicas are replaced behind the same way."""
-    places = {before.settings.placement, after.settings.placement}
-    return places != {"replicas"} and before.load != after.load

@@ -34,6 +34,12 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # a dead HAProxy is back after 4 s instead of 22 to 31. Costs one call a second and node.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+        # HAProxy's buffer holds a whole request, 136 KB as JSON: a router is woken once for it, not
+        # nine times. Costs HAProxy up to this much, twice, for each request under way.
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
+        # Routers and models compete for the cores as any other process does. Ray's default of 15
+        # lets whatever else runs on the machine go first.
+        "RAY_worker_niceness": "0",
         # No token between the parts of the cluster; unset, Ray invents one in the home folder, and
         # the next `serve deploy` may be refused. Costs protection: whoever reaches Ray's ports can
         # run code, so keep them behind a firewall, or set `token` on every node and client.

@@ -18,13 +18,14 @@ from registry.errors import InvalidNameError
 from registry.predictors import Windows
 from registry.records import check_model_name, check_reference
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
+from serve_app.json_arrays import parse_with_arrays
 
 MAX_TEXT = 128
 MAX_SHOWN = 40
 """How much of a mistaken value an error repeats."""
 
 DEFAULT_BATCH_SIZE = 32
-_PREDICT_FIELDS = ("symbol", "features", "model_name", "model_version", "unit_id")
+PREDICT_FIELDS = ("symbol", "features", "model_name", "model_version", "unit_id", "timings")
 _BATCH_FIELDS = ("requests", "max_batch_size")
 _RELOAD_FIELDS = ("model_name", "version")
 
@@ -38,6 +39,8 @@ class PredictRequest:
     model_name: str | None = None
     model_version: str | None = None
     unit_id: str | None = None
+    timings: bool = False
+    """Whether the answer is to say where its time went."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +62,14 @@ class BatchRequest:
 def parse_json(body: bytes) -> object:
     """Parse a body, also with the literals NaN and Infinity, which a later check names.
 
+    The `features` of requests become arrays where they are nothing but numbers.
+
     Raises:
         MalformedJsonError: the body is not JSON.
     """
+    document = parse_with_arrays(body)
+    if document is not None:
+        return document
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -78,7 +86,7 @@ def parse_predict(document: object) -> PredictRequest:
     Raises:
         InvalidRequestError: a field is missing, unknown or of the wrong kind.
     """
-    fields = _object("request", document, _PREDICT_FIELDS)
+    fields = _object("request", document, PREDICT_FIELDS)
     if "features" not in fields:
         raise InvalidRequestError("features", "a list of numbers", "nothing")
     symbol = _text(fields, "symbol")
@@ -90,6 +98,7 @@ def parse_predict(document: object) -> PredictRequest:
         model_name=_text(fields, "model_name"),
         model_version=_text(fields, "model_version"),
         unit_id=_text(fields, "unit_id"),
+        timings=_truth(fields, "timings"),
     )
 
 
@@ -240,6 +249,13 @@ def _text(fields: Mapping[str, Any], field: str) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not _is_unicode(value):
         raise InvalidRequestError(field, f"a text of 1 to {MAX_TEXT} characters", _describe(value))
     return value
+
+
+def _truth(fields: Mapping[str, Any], field: str) -> bool:
+    value = fields.get(field)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequestError(field, "true or false", _describe(value))
+    return bool(value)
 
 
 def _is_unicode(value: str) -> bool:

@@ -30,6 +30,8 @@ class PredictBody(_Schema):
     """A version, `production` or `staging`; by default what is in production."""
     unit_id: Text | None = None
     """Keeps a bot in one arm of an experiment."""
+    timings: bool = False
+    """Whether the answer is to say where its time went; not in a batch."""
 
 
 class PredictionValue(_Schema):
@@ -41,6 +43,25 @@ class PredictionValue(_Schema):
     """Between 0 and 1; of a model that gives none, the probability of the class it chose."""
     expected_return: float | None
     """The market's return over the model's horizon; null where the model gives none."""
+
+
+class Timings(_Schema):
+    """Where the time went, in milliseconds, in this order."""
+
+    read_ms: float
+    """Until the body was there."""
+    parse_ms: float
+    """From the body to checked fields."""
+    route_ms: float
+    """Which version answers; the numbers are checked."""
+    queue_ms: float
+    """The way to the model and back."""
+    batch_wait_ms: float | None = None
+    """For batch-mates and for the run before."""
+    model_ms: float | None = None
+    """The run of the model."""
+    serialise_ms: float
+    """From the answer to its bytes."""
 
 
 class PredictAnswer(_Schema):
@@ -58,6 +79,8 @@ class PredictAnswer(_Schema):
     latency_ms: float
     """The server's own time for this request."""
     timestamp: datetime
+    timings: Timings | None = None
+    """Present where the request asked for it."""
 
 
 class ErrorValue(BaseModel):
@@ -204,6 +227,27 @@ def body_of(schema: type[BaseModel]) -> dict[str, Any]:
     reference = {"$ref": _REF.format(model=schema.__name__)}
     content = {"application/json": {"schema": reference}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def forms_of_predict() -> dict[str, Any]:
+    """Return the OpenAPI description of all forms in which a window may come."""
+    described = body_of(PredictBody)
+    numbers = {"schema": {"type": "string", "format": "binary"}}
+    content = described["requestBody"]["content"]
+    content |= {"application/octet-stream": numbers, "application/x-npy": numbers}
+    fields = {**PredictBody.model_json_schema()["properties"], "shape": {"type": "string"}}
+    del fields["features"]
+    described["parameters"] = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": "Beside a body of numbers; with JSON the fields are in the body.",
+            "schema": {"type": "boolean" if name == "timings" else "string"},
+        }
+        for name in fields
+    ]
+    return described
 
 
 def body_schemas() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from registry.records import ModelMetadata
 from serve_app.backends import Backend, Backends
 from serve_app.errors import (
     BodyTooLargeError,
+    InvalidRequestError,
     ModelOutputError,
     NotRegisteredError,
     NotServedError,
@@ -39,6 +40,7 @@ from serve_app.parsing import (
 )
 from serve_app.routing import RoutingTable, version_key
 from serve_app.settings import RouterSettings
+from serve_app.stages import Stage, Stopwatch
 from serve_app.trials import Asked, Breakers, Recorder, Trials
 
 
@@ -105,16 +107,18 @@ class PredictionService:
         self._table = table
         self._breakers.keep([each.experiment_id for each in table.experiments.values()])
 
-    async def predict(self, request: PredictRequest, received_s: float) -> dict[str, Any]:
-        """Answer one request that came in at `received_s` (time.perf_counter)."""
+    async def predict(self, request: PredictRequest, watch: Stopwatch) -> dict[str, Any]:
+        """Answer one request, whose body has been read and parsed in the time on `watch`."""
         running = self._table.experiment(request.model_name, request.model_version)
         if running is not None:
-            return await self._predict_in(running, request, received_s)
+            return await self._predict_in(running, request, watch)
         work = await self._prepare(request)
+        watch.lap(Stage.ROUTE)
         result = await _ready(work.metadata, work.backend).predict(work.window)
-        return self._answer(work, result, received_s)
+        watch.lap_of_run(result.run if isinstance(result, Prediction) else None)
+        return self._answer(work, result, watch)
 
-    async def predict_batch(self, batch: BatchRequest, received_s: float) -> dict[str, Any]:
+    async def predict_batch(self, batch: BatchRequest, watch: Stopwatch) -> dict[str, Any]:
         """Answer a list of requests in their order; a failed one has its error in its place."""
         if len(batch.items) > self._max_batch_requests:
             raise BodyTooLargeError("requests", self._max_batch_requests, len(batch.items))
@@ -123,7 +127,7 @@ class PredictionService:
         singles: dict[int, PredictRequest] = {}
         for index, item in enumerate(batch.items):
             try:
-                request = parse_predict(item)
+                request = _parse_item(item)
                 if self._table.experiment(request.model_name, request.model_version) is not None:
                     # Each has an arm, a record and perhaps a stand-in of its own; the versions
                     # batch what comes at once anyway.
@@ -139,20 +143,14 @@ class PredictionService:
         # at twice the size either arm can fill its runs.
         sent = asyncio.Semaphore(2 * batch.max_batch_size)
         for answered in await asyncio.gather(
-            *(
-                self._predict_group(group, batch.max_batch_size, received_s)
-                for group in groups.values()
-            ),
-            *(
-                self._predict_single(index, single, received_s, sent)
-                for index, single in singles.items()
-            ),
+            *(self._predict_group(group, batch.max_batch_size, watch) for group in groups.values()),
+            *(self._predict_single(index, single, sent) for index, single in singles.items()),
         ):
             answers |= answered
         failed = sum("error" in answer for answer in answers.values())
         return {
             "predictions": [answers[index] for index in range(len(batch.items))],
-            "total_latency_ms": _elapsed_ms(received_s),
+            "total_latency_ms": watch.since_read_ms(),
             "succeeded": len(answers) - failed,
             "failed": failed,
         }
@@ -240,7 +238,7 @@ class PredictionService:
         return backend
 
     async def _predict_in(
-        self, running: RunningExperiment, request: PredictRequest, received_s: float
+        self, running: RunningExperiment, request: PredictRequest, watch: Stopwatch
     ) -> dict[str, Any]:
         """Answer a request within an experiment."""
         asked = Asked(
@@ -250,9 +248,11 @@ class PredictionService:
             features=request.features,
             time=self._now(),
         )
+        watch.lap(Stage.ROUTE)
         answered = await self._trials.answer(self._table, running, asked)
+        watch.lap_of_run(answered.prediction.run)
         document = self._document(
-            asked.prediction_id, asked.symbol, answered.metadata, answered.prediction, received_s
+            asked.prediction_id, asked.symbol, answered.metadata, answered.prediction, watch
         )
         document["variant"] = answered.variant.value
         if answered.fallback:
@@ -268,16 +268,16 @@ class PredictionService:
         return result
 
     async def _predict_single(
-        self, index: int, request: PredictRequest, received_s: float, sent: asyncio.Semaphore
+        self, index: int, request: PredictRequest, sent: asyncio.Semaphore
     ) -> dict[int, dict[str, Any]]:
         try:
             async with sent:
-                return {index: await self.predict(request, received_s)}
+                return {index: await self.predict(request, Stopwatch())}
         except ServingError as error:
             return {index: _failed(request.symbol, error)}
 
     async def _predict_group(
-        self, group: Mapping[int, _Work], max_batch_size: int, received_s: float
+        self, group: Mapping[int, _Work], max_batch_size: int, watch: Stopwatch
     ) -> dict[int, dict[str, Any]]:
         """Answer requests for one version, at most `max_batch_size` in a run of the model."""
         answers: dict[int, dict[str, Any]] = {}
@@ -293,19 +293,19 @@ class PredictionService:
                 continue
             for index, work, result in zip(chunk, works, results, strict=True):
                 try:
-                    answers[index] = self._answer(work, result, received_s)
+                    answers[index] = self._answer(work, result, watch)
                 except ModelOutputError as error:
                     answers[index] = _failed(work.symbol, error)
         return answers
 
     def _answer(
-        self, work: _Work, result: Prediction | Failure, received_s: float
+        self, work: _Work, result: Prediction | Failure, watch: Stopwatch
     ) -> dict[str, Any]:
         metadata = work.metadata
         if isinstance(result, Failure):
             raise ModelOutputError(metadata.name, metadata.version, result.problem)
         prediction_id = uuid.uuid4().hex
-        document = self._document(prediction_id, work.symbol, metadata, result, received_s)
+        document = self._document(prediction_id, work.symbol, metadata, result, watch)
         self._recorder.record(
             PredictionRecord(
                 prediction_id=prediction_id,
@@ -327,7 +327,7 @@ class PredictionService:
         symbol: str,
         metadata: ModelMetadata,
         result: Prediction,
-        received_s: float,
+        watch: Stopwatch,
     ) -> dict[str, Any]:
         return {
             "symbol": symbol,
@@ -340,7 +340,7 @@ class PredictionService:
             "model_version": metadata.version,
             "variant": None,
             "prediction_id": prediction_id,
-            "latency_ms": _elapsed_ms(received_s),
+            "latency_ms": watch.since_read_ms(),
             "timestamp": self._now(),
         }
 
@@ -352,8 +352,11 @@ def _ready(metadata: ModelMetadata, backend: Backend) -> Backend:
     return backend
 
 
-def _elapsed_ms(since_s: float) -> float:
-    return (time.perf_counter() - since_s) * 1e3
+def _parse_item(item: object) -> PredictRequest:
+    request = parse_predict(item)
+    if request.timings:
+        raise InvalidRequestError("timings", "only in a request of its own", "true in a batch")
+    return request
 
 
 def _failed(symbol: str | None, error: ServingError) -> dict[str, Any]:

@@ -6,13 +6,17 @@ here, as float32, which is also what the models take.
 
 import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError
+
+JSON = "application/json"
+RAW = "application/octet-stream"
 
 _EXPECTED = "an array or (nested) list of finite numbers within float32"
 
@@ -37,6 +41,39 @@ def encode_request(request: object) -> bytes:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise InvalidRequestError("request", "fields that JSON can hold", str(error)) from None
+
+
+class Body(NamedTuple):
+    """What is sent."""
+
+    content: bytes
+    content_type: str = JSON
+    query: str = ""
+
+
+def encode_raw(request: Mapping[str, object]) -> Body | None:
+    """Return a request's features as bytes and its other fields as a query.
+
+    The fastest form for both sides. None where a field is no text: JSON then shows the server what
+    it is.
+
+    Raises:
+        InvalidFeaturesError: the features are no numbers, ragged, not finite or beyond float32.
+        InvalidRequestError: a field cannot be written.
+    """
+    features = as_float32(request.get("features"))
+    fields = {
+        name: value for name, value in request.items() if value is not None and name != "features"
+    }
+    if "symbol" not in fields or not all(isinstance(each, str) for each in fields.values()):
+        return None
+    if features.ndim != 1:
+        fields["shape"] = ",".join(map(str, features.shape))
+    try:
+        query = urlencode(fields, quote_via=quote)
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError("request", "fields that UTF-8 can hold", str(error)) from None
+    return Body(features.astype("<f4", copy=False).tobytes(), RAW, query)
 
 
 def encode_batch(requests: Iterable[bytes], max_batch_size: int) -> bytes:

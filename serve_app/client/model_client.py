@@ -20,12 +20,19 @@ from serve_app.client.answers import (
     failed_entry,
     is_failed,
 )
-from serve_app.client.encoding import encode_batch, encode_command, encode_request
+from serve_app.client.encoding import (
+    Body,
+    encode_batch,
+    encode_command,
+    encode_raw,
+    encode_request,
+)
 from serve_app.client.experiments import ExperimentCalls
 from serve_app.client.transport import Deadline, Transport
 from serve_app.errors import (
     ClientError,
     RequestError,
+    ServerRejectedError,
     ServingError,
     UnexpectedAnswerError,
 )
@@ -33,6 +40,8 @@ from serve_app.errors import (
 logger = logging.getLogger(__name__)
 
 DEFAULT_SERVER_URL = "http://localhost:8001"
+PREDICT = "/api/ml/predict"
+UNSUPPORTED_MEDIA_TYPE = 415
 
 
 class ModelClient(ExperimentCalls):
@@ -75,6 +84,7 @@ class ModelClient(ExperimentCalls):
         connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
         self._transport = Transport(_check_url(server_url), connect_timeout_s)
         self._raise_errors = raise_errors
+        self._sends_raw = True
 
     @property
     def server_url(self) -> str:
@@ -132,8 +142,7 @@ class ModelClient(ExperimentCalls):
             "unit_id": unit_id,
         }
         with self._report_failure(f"predict {symbol if isinstance(symbol, str) else ''}"):
-            body = encode_request(request)
-            answer = await self._transport.call("POST", "/api/ml/predict", body, deadline)
+            answer = await self._predict(request, deadline)
             return check_prediction(self.server_url, answer)
         return None
 
@@ -228,11 +237,23 @@ class ModelClient(ExperimentCalls):
             return check_success(self.server_url, answer)
         return None
 
+    async def _predict(self, request: Mapping[str, object], deadline: Deadline) -> object:
+        """Send the numbers as they are; as JSON to a server that does not take them so."""
+        if self._sends_raw and (body := encode_raw(request)) is not None:
+            try:
+                return await self._transport.call("POST", PREDICT, body, deadline)
+            except ServerRejectedError as error:
+                if error.code != "malformed_json" and error.status != UNSUPPORTED_MEDIA_TYPE:
+                    raise
+            logger.info("%s takes no raw bodies: JSON from now on", self.server_url)
+            self._sends_raw = False
+        return await self._transport.call("POST", PREDICT, Body(encode_request(request)), deadline)
+
     async def _command(
         self, path: str, fields: Mapping[str, object], timeout_s: float | None = None
     ) -> object:
         deadline = Deadline.after(timeout_s or self._command_timeout_s)
-        return await self._transport.call("POST", path, encode_command(fields), deadline)
+        return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
     async def _get(self, path: str) -> object:
         deadline = Deadline.after(self._command_timeout_s)
@@ -250,7 +271,7 @@ class ModelClient(ExperimentCalls):
             except RequestError as error:
                 entries[index] = failed_entry(item, error)
         if encoded:
-            body = encode_batch(encoded.values(), max_batch_size)
+            body = Body(encode_batch(encoded.values(), max_batch_size))
             try:
                 answer = await self._transport.call("POST", "/api/ml/predict/batch", body, deadline)
                 answers = check_batch(self.server_url, answer, len(encoded))

@@ -2,41 +2,43 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
-from ray import serve
 
 from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
 from registry.records import ModelMetadata
 from serve_app.deployments.artifacts import fetch, node_cache
+from serve_app.deployments.metrics import run_counter
 from serve_app.deployments.registry_actor import registry_actor
-from serve_app.inference.prediction import Failure, Prediction, decode
+from serve_app.inference.batching import Batcher, wait_for_mates_s
+from serve_app.inference.prediction import Failure, Prediction, Run, decode
 from serve_app.routing import version_key
 from serve_app.settings import BatchSettings, VersionSettings
 
 logger = logging.getLogger(__name__)
 
 
-CROWD = 8
-"""Others under way from which on a request waits for batch-mates."""
-
-
 class BatchedModel:
-    """Answers windows of one version; requests that are there together run as one batch."""
+    """Answers windows of one version; requests that are there together run as one batch.
+
+    `count` is told the windows of each run.
+    """
 
     def __init__(
-        self, predictor: Predictor, metadata: ModelMetadata, batching: BatchSettings
+        self,
+        predictor: Predictor,
+        metadata: ModelMetadata,
+        batching: BatchSettings,
+        count: Callable[[int], None],
     ) -> None:
         self._predictor = predictor
         self._metadata = metadata
-        self._max_batch_size = batching.max_batch_size
-        # The decorator's own arguments are fixed when the module is imported.
-        self._run_batch.set_max_batch_size(batching.max_batch_size)  # type: ignore[attr-defined]
-        self._wait_s = batching.batch_wait_timeout_s
-        self._crowded_wait_s = max(self._wait_s, batching.crowded_wait_timeout_s)
-        self._present_wait_s = self._wait_s
-        self._run_batch.set_batch_wait_timeout_s(self._wait_s)  # type: ignore[attr-defined]
+        self._batching = batching
+        self._batcher = Batcher(self._run_waiting, batching.max_batch_size, at_once=1)
+        self._count = count
 
     async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
         """Answer one window (timesteps, features) that was checked by `as_window`.
@@ -45,23 +47,34 @@ class BatchedModel:
             window: what to answer.
             company: how many other requests its router has under way for this version.
         """
-        wait_s = self._crowded_wait_s if company >= CROWD else self._wait_s
-        if wait_s != self._present_wait_s:
-            self._run_batch.set_batch_wait_timeout_s(wait_s)  # type: ignore[attr-defined]
-            self._present_wait_s = wait_s
-        return await self._run_batch(window)
+        wait_s = wait_for_mates_s(self._batching, company)
+        return await self._batcher.submit((window, perf_counter()), wait_s)
 
     async def predict_many(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
         """Answer checked windows in their order, a full batch at a time."""
         answers: list[Prediction | Failure] = []
-        for start in range(0, len(windows), self._max_batch_size):
-            answers += self._run(windows[start : start + self._max_batch_size])
+        step = self._batching.max_batch_size
+        for start in range(0, len(windows), step):
+            now_s = perf_counter()
+            batch = [(window, now_s) for window in windows[start : start + step]]
+            answers += await self._run_waiting(batch)
             await asyncio.sleep(0)  # lets lone requests in between
         return answers
 
-    @serve.batch
-    async def _run_batch(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
-        return self._run(windows)
+    async def _run_waiting(
+        self, waiting: Sequence[tuple[Windows, float]]
+    ) -> list[Prediction | Failure]:
+        """Answer windows, each with the time since when it waits."""
+        began_s = perf_counter()
+        results = self._run([window for window, _ in waiting])
+        took_s = perf_counter() - began_s
+        self._count(len(waiting))
+        return [
+            replace(result, run=Run(began_s - since_s, took_s))
+            if isinstance(result, Prediction)
+            else result
+            for result, (_, since_s) in zip(results, waiting, strict=True)
+        ]
 
     def _run(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
         """Answer windows in one run; where that raises, one by one, so that a bad one is alone."""
@@ -89,4 +102,5 @@ async def load_model(
     predictor = await asyncio.to_thread(
         load_predictor, content, metadata, settings.num_threads, settings.num_gpus > 0
     )
-    return BatchedModel(predictor, metadata, settings.batching)
+    count = run_counter(version_key(metadata))
+    return BatchedModel(predictor, metadata, settings.batching, count)

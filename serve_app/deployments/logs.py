@@ -2,6 +2,10 @@
 
 import logging
 
+QUIET = {"enable_access_log": False}
+"""Serve's logging settings of our deployments: no line a request, which would be gigabytes a day.
+Metrics count what is answered; errors and predictions have places of their own."""
+
 SERVE_LOGGER = "ray.serve"
 """The logger to which Serve attaches a replica's log file."""
 

@@ -6,7 +6,7 @@ from ray.serve import Application
 from registry.predictors import Windows
 from registry.records import ModelMetadata
 from serve_app.deployments.batched_model import BatchedModel, load_model
-from serve_app.deployments.logs import log_through_serve
+from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.fleet.state import ServedVersion
 from serve_app.inference.prediction import Failure, Prediction
 from serve_app.parsing import as_window
@@ -63,6 +63,7 @@ def model_server(version: ServedVersion, registry_root: str) -> Application:
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
         max_surge_percent=100,
+        logging_config=QUIET,
     )(ModelServer)
     if settings.autoscaling is None:
         deployment = deployment.options(num_replicas=settings.min_replicas)

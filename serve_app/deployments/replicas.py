@@ -5,9 +5,11 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import (
     BackPressureError,
@@ -17,14 +19,15 @@ from ray.serve.exceptions import (
 from ray.serve.handle import DeploymentHandle
 
 from registry.predictors import Windows
-from registry.records import ModelMetadata
 from serve_app.errors import (
     OverloadedError,
     PredictionFailedError,
     ServingError,
     VersionLoadingError,
 )
-from serve_app.inference.prediction import Failure, Prediction
+from serve_app.fleet.state import ServedVersion
+from serve_app.inference.batching import Batcher, wait_for_mates_s
+from serve_app.inference.prediction import Failure, Prediction, Run
 from serve_app.routing import version_key
 
 logger = logging.getLogger(__name__)
@@ -62,12 +65,13 @@ class ReplicaBackend:
 
     def __init__(
         self,
-        metadata: ModelMetadata,
+        version: ServedVersion,
         handle: DeploymentHandle[Any],
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._metadata = metadata
+        self._metadata = version.metadata
+        self._settings = settings = version.settings
         self._watch: asyncio.Task[None] | None = None
         self._ongoing = 0
         self._predict = handle.predict
@@ -76,6 +80,14 @@ class ReplicaBackend:
         self._timeout_s = timeout_s
         self._clock = clock
         self._answered_s = -math.inf
+        window_bytes = 4 * math.prod(self._metadata.input_shape)
+        self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
+        # One call computes, one is on its way.
+        self._batcher = Batcher(
+            self._send_waiting,
+            min(settings.batching.max_batch_size, self._windows_in_message),
+            at_once=2 * settings.min_replicas,
+        )
 
     def loaded(self) -> bool:
         """Return whether a replica answered within SILENCE_S."""
@@ -112,16 +124,52 @@ class ReplicaBackend:
         company = self._ongoing
         self._ongoing += 1
         try:
-            return await self._call(lambda: self._predict.remote(window, company))
+            if self._settings.autoscaling is not None:
+                # Serve scales by the calls that are under way: each request is one of its own.
+                return await self._call(lambda: self._predict.remote(window, company))
+            return await self._gather(window, company)
         finally:
             self._ongoing -= 1
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
         """Answer windows (batch, timesteps, features), in order."""
-        step = max(1, MAX_MESSAGE_BYTES // windows[0].nbytes)
+        step = self._windows_in_message
         parts = [windows[start : start + step] for start in range(0, len(windows), step)]
         answered = [await self._call(partial(self._predict_many.remote, part)) for part in parts]
         return [result for part in answered for result in part]
+
+    async def _gather(self, window: Windows, company: int) -> Prediction | Failure:
+        """Answer one window, in one call with others that are there."""
+        settings = self._settings
+        limit = settings.max_ongoing_requests * settings.min_replicas + settings.max_queued_requests
+        if company >= limit:
+            problem = f"{company} requests in work in this router, at most {limit}"
+            raise OverloadedError(self._metadata.name, self._metadata.version, problem)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._batcher.submit(
+                    (window, time.perf_counter()), wait_for_mates_s(settings.batching, company)
+                )
+        except TimeoutError:
+            raise self._late() from None
+
+    async def _send_waiting(
+        self, waiting: Sequence[tuple[Windows, float]]
+    ) -> Sequence[Prediction | Failure]:
+        """Answer windows, each with the time since when it waits, in one call."""
+        sent_s = time.perf_counter()
+        windows = np.stack([window for window, _ in waiting])
+        results = await self._call(lambda: self._predict_many.remote(windows))
+        return [
+            replace(result, run=Run(sent_s - since_s + result.run.waited_s, result.run.took_s))
+            if isinstance(result, Prediction) and result.run is not None
+            else result
+            for result, (_, since_s) in zip(results, waiting, strict=True)
+        ]
+
+    def _late(self) -> OverloadedError:
+        problem = f"no answer within {self._timeout_s} s"
+        return OverloadedError(self._metadata.name, self._metadata.version, problem)
 
     async def _call(self, send: Callable[[], Awaitable[T]]) -> T:
         name, version = self._metadata.name, self._metadata.version
@@ -129,8 +177,7 @@ class ReplicaBackend:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._send_until_answered(send)
         except TimeoutError:
-            problem = f"no answer within {self._timeout_s} s"
-            raise OverloadedError(name, version, problem) from None
+            raise self._late() from None
         except BackPressureError as error:
             raise OverloadedError(name, version, error.message) from None
         except DeploymentUnavailableError:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from time import perf_counter
 from typing import Any, TypeVar
 
 from ray import serve
@@ -18,6 +17,7 @@ from serve_app.deployments.batched_model import BatchedModel, load_model
 from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
 from serve_app.deployments.local import LocalBackend
 from serve_app.deployments.logs import log_through_serve
+from serve_app.deployments.metrics import stage_histogram
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.replicas import ReplicaBackend, cause_of
@@ -37,6 +37,7 @@ from serve_app.parsing import parse_predict
 from serve_app.routing import RoutingTable
 from serve_app.service import PredictionService
 from serve_app.settings import AppSettings
+from serve_app.stages import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ class Router:
         ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return build_http(self._service, self._experiments, self._settings.router.max_body_bytes)
+        limit = self._settings.router.max_body_bytes
+        return build_http(self._service, self._experiments, limit, stage_histogram())
 
     async def predict(
         self,
@@ -114,7 +116,7 @@ class Router:
             "model_version": model_version,
             "unit_id": unit_id,
         }
-        return await self._service.predict(parse_predict(document), perf_counter())
+        return await self._service.predict(parse_predict(document), Stopwatch())
 
     async def adopt(self, state: ServingState) -> None:
         """Go by `state` from the next request on; one that is no newer changes nothing."""
@@ -181,7 +183,7 @@ class Router:
         handle = serve.get_deployment_handle(
             NAME, application_name(self._application, version.key), _check_exists=False
         )
-        backend = ReplicaBackend(version.metadata, handle, self._settings.router.request_timeout_s)
+        backend = ReplicaBackend(version, handle, self._settings.router.request_timeout_s)
         backend.start_watch()
         return backend
 

@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.predictors import Outputs, find_problems
 from registry.records import DIRECTIONS
+
+
+class Run(NamedTuple):
+    """How the run of the model went that a prediction came from."""
+
+    waited_s: float
+    """For batch-mates, and for the run before."""
+    took_s: float
+    """For the whole batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Prediction:
     """Between 0 and 1."""
     expected_return: float | None
     """Return of the market over the model's horizon, as a fraction; None where it gives none."""
+    run: Run | None = None
+    """None for one that no model has computed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,8 @@ from tests.integration.cluster import Cluster
 EXPORT_PERIOD_S = 10.0
 """How old the exported figures may be."""
 
-# Not the sum and count of ray_serve_actual_batch_size: Ray exports histograms by the middle of each
-# bucket, so that a batch of one adds 0.5 to the sum.
-REQUESTS = "ray_serve_deployment_request_counter_total"
-RUNS = "ray_serve_batches_processed_total"
+WINDOWS = "ray_tradeserve_model_windows_total"
+RUNS = "ray_tradeserve_model_runs_total"
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Batches:
     """Runs of a version's model."""
 
     requests: float = 0.0
-    """Predictions asked for over HTTP, in all runs together."""
+    """Windows in all runs together."""
     runs: float = 0.0
 
     @property
@@ -31,18 +29,16 @@ class Batches:
         return self.requests / self.runs
 
 
-def batches(cluster: Cluster, application: str) -> dict[str, Batches]:
-    """Return the exported runs of one application, by replica; dead ones may be among them."""
+def batches(cluster: Cluster, model: str) -> dict[str, Batches]:
+    """Return the exported runs of `model:version`, by replica; dead ones may be among them."""
     with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
     found: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
-            is_run = name == RUNS
-            is_request = name == REQUESTS and labels["route"] == "/api/ml/predict"
-            if (is_run or is_request) and labels.get("application") == application:
-                found.setdefault(labels["replica"], {REQUESTS: 0.0, RUNS: 0.0})[name] += value
-    return {replica: Batches(each[REQUESTS], each[RUNS]) for replica, each in found.items()}
+            if name in (RUNS, WINDOWS) and labels["model"] == model:
+                found.setdefault(labels["replica"], {WINDOWS: 0.0, RUNS: 0.0})[name] += value
+    return {replica: Batches(each[WINDOWS], each[RUNS]) for replica, each in found.items()}
 
 
 def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:

@@ -14,7 +14,7 @@ from tests.integration.metrics import EXPORT_PERIOD_S, batches, since
 
 CALLERS = 32
 EACH = 20
-APPLICATION = f"trading-models:{NAME}:1.0.0"
+MODEL = f"{NAME}:1.0.0"
 TELLER = "teller"
 MARKED = 2000.0
 """First number of a window for which that model gives NaN."""
@@ -33,7 +33,7 @@ async def test_batched_answers_equal_those_one_by_one(client, cluster):
     windows = np.random.default_rng(1).standard_normal((CALLERS, 60, 110)).astype(np.float32)
     alone = [await client.predict("EURUSD", window) for window in windows]
     await asyncio.sleep(EXPORT_PERIOD_S + 1)
-    before = batches(cluster, APPLICATION)
+    before = batches(cluster, MODEL)
 
     async def ask(index):
         return [await client.predict("EURUSD", windows[index]) for _ in range(EACH)]
@@ -53,7 +53,7 @@ async def exported_since(cluster, before, requests):
     deadline_s = time.monotonic() + 3 * EXPORT_PERIOD_S
     seen = None
     while time.monotonic() < deadline_s:
-        seen = since(before, batches(cluster, APPLICATION))
+        seen = since(before, batches(cluster, MODEL))
         if seen.requests == requests:
             return seen
         await asyncio.sleep(1)

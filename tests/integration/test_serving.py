@@ -1,6 +1,7 @@
 """The whole graph over real HTTP: HAProxy, router, replicas, registry actor."""
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -111,6 +112,37 @@ async def test_a_batch_keeps_order_and_versions_and_fails_only_the_bad_item(
         version = ("1.0.0", "1.1.0")[i % 2]
         assert answers[i]["model_version"] == version
         assert answers[i]["prediction"] == expected(networks[version], windows[i])
+
+
+async def test_every_form_of_a_body_gets_the_same_answer_and_tells_its_stages(cluster, windows):
+    window = windows[0].astype("<f4")
+    file = io.BytesIO()
+    np.save(file, window)
+    forms = {
+        "application/json": json.dumps({"symbol": "EURUSD", "features": window.tolist()}).encode(),
+        "application/octet-stream": window.tobytes(),
+        "application/x-npy": file.getvalue(),
+    }
+    answers = []
+    async with aiohttp.ClientSession() as session:
+        for content_type, body in forms.items():
+            query = "" if content_type == "application/json" else "?symbol=EURUSD&timings=true"
+            async with session.post(
+                f"{cluster.url}/api/ml/predict{query}",
+                data=body,
+                headers={"Content-Type": content_type},
+            ) as answer:
+                answers.append(await answer.json())
+    plain, *timed = answers
+    assert [each["prediction"] for each in timed] == [plain["prediction"]] * 2
+    assert "timings" not in plain
+    for each in timed:
+        spent = each["timings"]
+        assert spent["model_ms"] > 0
+        assert spent["batch_wait_ms"] >= 0
+        assert spent["queue_ms"] > 0
+        inside = sum(spent.values()) - spent["read_ms"] - spent["serialise_ms"]
+        assert inside <= each["latency_ms"]
 
 
 async def test_models_and_health_tell_what_serves(client):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
 import orjson
 from aiohttp import web
 
@@ -45,6 +46,7 @@ class FakeServer:
 
     def __init__(self, port: int = 0) -> None:
         self.received: dict[str, list[Any]] = defaultdict(list)
+        self.content_types: list[str] = []
         self.asked = asyncio.Event()
         self._port = port
         self._replies: dict[str, list[Any]] = {}
@@ -71,9 +73,18 @@ class FakeServer:
         """Answer `path` with `replies`: values, or functions from the request's JSON to one."""
         self._replies[path] = list(replies)
 
+    def _document(self, request: web.Request, body: bytes) -> Any:
+        """Return a request as JSON would have it, also of a raw body."""
+        self.content_types.append(request.content_type)
+        if request.content_type != "application/octet-stream":
+            return orjson.loads(body) if body else None
+        fields = dict(request.query)
+        shape = [int(each) for each in fields.pop("shape", "-1").split(",")]
+        return {**fields, "features": np.frombuffer(body, "<f4").reshape(shape).tolist()}
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        document = orjson.loads(body) if body else None
+        document = self._document(request, body)
         self.received[request.path].append(document)
         self.asked.set()
         replies = self._replies[request.path]

@@ -64,17 +64,12 @@ def test_a_version_that_stays_keeps_its_backend_and_one_that_goes_is_closed(back
     assert all(each.is_closed for each in opened)
 
 
-def test_replicas_with_other_settings_are_reached_the_same_way(backends, opened):
-    backends.adopt([version()])
-    backends.adopt([version(num_replicas=2)])
-    assert len(opened) == 1
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         ({}, {"placement": "router"}),
         ({"placement": "router"}, {}),
+        ({}, {"num_replicas": 2}),
         ({"placement": "router"}, {"placement": "router", "num_threads": 2}),
     ],
 )

@@ -60,6 +60,25 @@ class TestPredict:
             },
         ]
 
+    async def test_an_older_server_that_takes_no_raw_bodies_gets_json_from_then_on(
+        self, server, client
+    ):
+        refusal = Reply(error("malformed_json", "no JSON"), status=400)
+        server.script(PREDICT, refusal, Reply(prediction()))
+        fields = {"symbol": "BTC+USDT ä", "features": [[0.5, -1.25], [3.0, 4.0]]}
+        for _ in range(2):
+            answer = await client.predict("BTC+USDT ä", np.array(fields["features"]))
+            assert answer == prediction()
+        assert server.received[PREDICT] == [fields] * 3
+        assert server.content_types == ["application/octet-stream", *["application/json"] * 2]
+
+    async def test_a_field_that_is_no_text_goes_as_json_so_that_the_server_sees_what_it_is(
+        self, server, client
+    ):
+        server.script(PREDICT, Reply(prediction()))
+        await client.predict("BTCUSDT", [1.0], model_version=1.0)
+        assert server.received[PREDICT][0]["model_version"] == 1.0
+
     @pytest.mark.parametrize(
         "as_given",
         [

@@ -3,16 +3,21 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from serve_app import schemas
+from serve_app.bodies import RAW
 from serve_app.http import build_http
+from serve_app.parsing import PREDICT_FIELDS
+from serve_app.stages import Stage
 from tests.serve_app.test_experiment_service import experiments
 from tests.serve_app.test_service import GOOD, Backend, request, service
 
 LIMIT_BYTES = 2000
+INVALID = "invalid_request"
 
 
 @pytest.fixture
@@ -21,8 +26,13 @@ def backend():
 
 
 @pytest.fixture
-def http(backend):
-    app = build_http(service(old=backend), experiments(), LIMIT_BYTES)
+def observed():
+    return []
+
+
+@pytest.fixture
+def http(backend, observed):
+    app = build_http(service(old=backend), experiments(), LIMIT_BYTES, observed.append)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -121,7 +131,7 @@ def test_one_document_describes_every_endpoint(http):
     assert {"PredictBody", "BatchBody", "PredictAnswer"} <= references
     assert references <= set(document["components"]["schemas"])
     fields = document["components"]["schemas"]["PredictBody"]["properties"]
-    assert set(fields) == {"symbol", "features", "model_name", "model_version", "unit_id"}
+    assert set(fields) == set(PREDICT_FIELDS)
 
 
 def test_a_reload_follows_its_schema(http):
@@ -144,3 +154,31 @@ def test_a_reload_follows_its_schema(http):
 def test_a_reload_of_something_that_cannot_be_named_is_refused(http, body, expected):
     error = check(http.post("/api/ml/models/reload", json=body), 422, "invalid_request")
     assert expected in error["message"]
+
+
+def test_a_body_of_numbers_is_answered_as_json_is(http):
+    raw = np.array(GOOD, dtype="<f4").tobytes()
+    answer = http.post(
+        "/api/ml/predict?symbol=BTCUSDT", content=raw, headers={"content-type": RAW}
+    ).json()
+    assert answer["prediction"] == http.post("/api/ml/predict", json=request()).json()["prediction"]
+    check(http.post("/api/ml/predict", content=raw, headers={"content-type": RAW}), 422, INVALID)
+
+
+def test_an_answer_tells_its_stages_when_asked_and_they_are_observed(http, observed):
+    assert "timings" not in http.post("/api/ml/predict", json=request()).json()
+    answer = http.post("/api/ml/predict", json={**request(), "timings": True})
+    timings = schemas.PredictAnswer.model_validate_json(answer.content).timings.model_dump()
+    assert all(each >= 0 for each in timings.values() if each is not None)
+    assert {"read", "parse", "route", "queue", "serialise"} == {each.value for each in observed[0]}
+    assert timings["read_ms"] == pytest.approx(observed[1][Stage.READ] * 1e3)
+    batch = {"requests": [{**request(), "timings": True}]}
+    (refused,) = http.post("/api/ml/predict/batch", json=batch).json()["predictions"]
+    assert "timings: expected only in a request of its own" in refused["error"]["message"]
+
+
+async def test_a_hot_endpoint_turns_what_nobody_foresaw_into_an_error_of_the_server(http, backend):
+    backend.error = RuntimeError("secret")
+    error = check(http.post("/api/ml/predict", json=request()), 500, "internal_error")
+    assert "secret" not in error["message"]
+    check(http.get("/api/ml/predict"), 405, "method_not_allowed")

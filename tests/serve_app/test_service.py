@@ -1,7 +1,6 @@
 """The router's work, with backends that answer in process."""
 
 from datetime import UTC, datetime
-from time import perf_counter
 
 import pytest
 
@@ -24,6 +23,7 @@ from serve_app.routing import RoutingTable
 from serve_app.schemas import PredictAnswer, ReloadAnswer
 from serve_app.service import PredictionService
 from serve_app.settings import RouterSettings, VersionSettings
+from serve_app.stages import Stopwatch
 from tests.factories import metadata
 
 OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
@@ -130,12 +130,12 @@ def request(features=GOOD, **fields):
 
 
 async def predict(of, document):
-    return await of.predict(parse_predict(document), perf_counter())
+    return await of.predict(parse_predict(document), Stopwatch())
 
 
 async def predict_batch(of, items, max_batch_size=32):
     batch = BatchRequest(items=items, max_batch_size=max_batch_size)
-    return await of.predict_batch(batch, perf_counter())
+    return await of.predict_batch(batch, Stopwatch())
 
 
 async def test_an_expected_return_that_the_model_does_not_give_is_null():

@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from time import perf_counter
 
 import pytest
 
@@ -13,6 +12,7 @@ from serve_app.experiments.records import Variant
 from serve_app.experiments.running import RunningExperiment
 from serve_app.parsing import BatchRequest, parse_predict
 from serve_app.schemas import PredictAnswer
+from serve_app.stages import Stage, Stopwatch
 from tests.serve_app.test_service import (
     GOOD,
     NOW,
@@ -415,7 +415,7 @@ async def test_in_a_large_batch_treatments_time_begins_when_an_item_is_sent():
         max_batch_requests=300,
     )
     body = BatchRequest(items=[request() for _ in range(300)], max_batch_size=8)
-    answer = await under_test.predict_batch(body, perf_counter())
+    answer = await under_test.predict_batch(body, Stopwatch())
     assert answer["succeeded"] == 300
     assert not any(each.get("fallback") for each in answer["predictions"])
 
@@ -425,7 +425,8 @@ async def test_mirrored_arms_are_timed_each_around_its_own_run():
     under_test = service(
         old=Slow(1, 0.02), new=Slow(2, 0.02), notes=notes, experiments=[running(mode="mirror")]
     )
-    received_s = perf_counter() - 1.0  # the body took a second to come in
-    await under_test.predict(parse_predict(request()), received_s)
+    watch = Stopwatch()
+    watch.spent[Stage.READ] = 1.0  # the body took a second to come in
+    await under_test.predict(parse_predict(request()), watch)
     await recorded(notes, 2)
     assert all(15 < each.latency_ms < 500 for each in notes.records)

@@ -1,8 +1,10 @@
 """Opens the database: URL to engine, transactions, and what its errors mean."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +126,7 @@ def _check(url: str) -> URL:
 def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": lock_timeout_s})
-        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "connect", partial(_set_up_sqlite, lock_timeout_s))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     arguments: dict[str, Any] = {
@@ -151,12 +153,29 @@ def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     return engine
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _set_up_sqlite(lock_timeout_s: float, connection: sqlite3.Connection, _record: object) -> None:
     # Transactions begin where the engine says, not where sqlite3 guesses.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection, time.monotonic() + lock_timeout_s)
     # NORMAL would lose the last commits in a power failure.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _use_wal(connection: sqlite3.Connection, until_s: float) -> None:
+    """Switch to WAL; of several that switch a new database at once SQLite refuses some unasked.
+
+    It does not wait there, whatever `timeout` says.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorname.startswith("SQLITE_BUSY")
+            if not is_busy or time.monotonic() >= until_s:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

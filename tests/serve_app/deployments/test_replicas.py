@@ -16,7 +16,9 @@ from serve_app.errors import (
     PredictionFailedError,
     VersionLoadingError,
 )
-from serve_app.inference.prediction import Prediction
+from serve_app.fleet.state import ServedVersion
+from serve_app.inference.prediction import Failure, Prediction, Run
+from serve_app.settings import VersionSettings
 from tests.factories import metadata
 
 ANSWER = Prediction(1, 0.5, 0.01)
@@ -51,8 +53,18 @@ class Clock:
         return self.now_s
 
 
+SCALED = {"autoscaling": {"max_replicas": 2}}
+"""Where Serve counts calls, each request is a call of its own."""
+
+
+def version(**settings):
+    return ServedVersion(
+        metadata=metadata(), settings=VersionSettings(model="toy", version="1.0.0", **settings)
+    )
+
+
 def backend(*results, timeout_s=10.0, clock=time.monotonic):
-    return ReplicaBackend(metadata(), Handle(*results), timeout_s, clock)
+    return ReplicaBackend(version(**SCALED), Handle(*results), timeout_s, clock)
 
 
 async def test_a_call_gives_the_replicas_answer():
@@ -105,9 +117,8 @@ async def test_what_the_replica_refuses_is_refused_in_its_own_words(wrapped):
 
 async def test_many_windows_travel_in_messages_that_grpc_takes():
     """Twice as many bytes as one message holds, and one window more."""
-    window = np.zeros((1000, 1000), dtype=np.float32)[:75]
-    fits = MAX_MESSAGE_BYTES // window.nbytes
-    windows = np.broadcast_to(window, (2 * fits + 1, *window.shape))
+    fits = MAX_MESSAGE_BYTES // WINDOW.nbytes
+    windows = np.broadcast_to(WINDOW, (2 * fits + 1, *WINDOW.shape))
     answers = [[ANSWER] * fits, [ANSWER] * fits, [ANSWER]]
     assert await backend(*answers).predict_many(windows) == [ANSWER] * len(windows)
 
@@ -154,10 +165,83 @@ async def test_a_replica_is_told_how_many_others_are_under_way():
 
     handle = Handle()
     handle.predict = noting = Noting()
-    under_test = ReplicaBackend(metadata(), handle, 10.0)
+    under_test = ReplicaBackend(version(**SCALED), handle, 10.0)
     asked = [asyncio.create_task(under_test.predict(WINDOW)) for _ in range(3)]
     await asyncio.sleep(0.01)
     noting.gate.set()
     assert await asyncio.gather(*asked) == [ANSWER] * 3
     await under_test.predict(WINDOW)
     assert noting.company == [0, 1, 2, 0]
+
+
+class Gathering(Method):
+    """Notes the windows of each call, and answers when it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.may = [], asyncio.Event()
+
+    async def remote(self, windows):
+        self.calls.append(windows[:, 0, 0].tolist())
+        await self.may.wait()
+        return [
+            Failure("NaN") if first == 3 else Prediction(1, 0.5, float(first), run=Run(0.25, 0.5))
+            for first in windows[:, 0, 0]
+        ]
+
+
+async def ask(under_test, numbers):
+    asked = []
+    for number in numbers:
+        window = np.full((3, 2), number, dtype=np.float32)
+        asked.append(asyncio.create_task(under_test.predict(window)))
+        await asyncio.sleep(0.001)
+    return asked
+
+
+async def test_what_comes_while_calls_are_under_way_shares_the_next_and_a_bad_one_fails_alone():
+    handle = Handle()
+    handle.predict_many = calls = Gathering()
+    under_test = ReplicaBackend(version(num_replicas=1), handle, 10.0)
+    asked = await ask(under_test, range(6))
+    assert calls.calls == [[0], [1]]
+    calls.may.set()
+    answers = await asyncio.gather(*asked)
+    assert calls.calls == [[0], [1], [2, 3, 4, 5]]
+    assert answers[3] == Failure("NaN")
+    assert [each.expected_return for each in answers if isinstance(each, Prediction)] == [
+        0,
+        1,
+        2,
+        4,
+        5,
+    ]
+    # Both waits count: here for a place, there for the model.
+    assert answers[5].run.took_s == 0.5
+    assert 0.25 < answers[5].run.waited_s < 5
+
+
+async def test_more_than_the_limits_allow_is_refused_at_once():
+    handle = Handle()
+    handle.predict_many = calls = Gathering()
+    limits = {"max_ongoing_requests": 2, "max_queued_requests": 1}
+    settings = version(**limits, batching={"max_batch_size": 2})
+    under_test = ReplicaBackend(settings, handle, 10.0)
+    asked = await ask(under_test, range(3))
+    with pytest.raises(OverloadedError, match="3 requests in work in this router, at most 3"):
+        await under_test.predict(WINDOW)
+    calls.may.set()
+    await asyncio.gather(*asked)
+
+
+async def test_a_call_that_is_lost_fails_for_all_of_its_requests_and_late_ones_are_overload():
+    handle = Handle()
+    handle.predict_many = Method(ActorDiedError(), ActorDiedError())
+    under_test = ReplicaBackend(version(), handle, 10.0)
+    both = [asyncio.create_task(under_test.predict(WINDOW)) for _ in range(2)]
+    answers = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(each) for each in answers] == [PredictionFailedError] * 2
+    handle.predict_many = Gathering()
+    under_test = ReplicaBackend(version(), handle, 0.01)
+    with pytest.raises(OverloadedError, match=r"no answer within 0\.01 s"):
+        await under_test.predict(WINDOW)

@@ -1,0 +1,129 @@
+"""Dynamic batching: what waits together goes together. Plain asyncio, no Ray.
+
+Batches grow with the load by themselves: an item that finds a free place goes at once, and what
+comes while all places are taken goes with the next.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
+
+from serve_app.settings import BatchSettings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CROWD = 8
+"""Others under way from which on a request waits for batch-mates."""
+
+
+class _Waiting(NamedTuple, Generic[Item, Result]):
+    item: Item
+    answer: "asyncio.Future[Result]"
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items, which come one by one, into runs.
+
+    Args:
+        run: answers items, in their order.
+        max_batch_size: most items of one run.
+        at_once: most runs that are under way together.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        max_batch_size: int,
+        at_once: int,
+    ) -> None:
+        self._run = run
+        self._max_batch_size = max_batch_size
+        self._free = at_once
+        self._waiting: list[_Waiting[Item, Result]] = []
+        self._due_s = 0.0
+        """When what waits may go, in the loop's time; a full batch goes at once."""
+        self._timer: asyncio.Handle | None = None
+        self._armed_s = 0.0
+        """When the timer is to go off."""
+        self._runs: set[asyncio.Task[Sequence[Result]]] = set()
+
+    async def submit(self, item: Item, wait_s: float = 0.0) -> Result:
+        """Return the result for `item`, which for `wait_s` lets others join it even if it could go.
+
+        What a run raises, each of its items raises.
+        """
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + wait_s
+        if not self._waiting or due_s < self._due_s:
+            self._due_s = due_s
+        answer: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append(_Waiting(item, answer))
+        self._arm(loop)
+        return await answer
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that what waits goes when it may."""
+        if not self._waiting or not self._free:
+            return
+        due_s = 0.0 if len(self._waiting) >= self._max_batch_size else self._due_s
+        if self._timer is not None:
+            if self._armed_s <= due_s:
+                return
+            self._timer.cancel()
+        self._armed_s = due_s
+        # At the earliest in the loop's next turn: what it reads in this one comes along.
+        soon = due_s <= loop.time()
+        self._timer = (
+            loop.call_soon(self._go, loop) if soon else loop.call_at(due_s, self._go, loop)
+        )
+
+    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if not self._free:
+            return  # taken since it was armed; whoever frees a place arms it again
+        batch = [each for each in self._waiting[: self._max_batch_size] if not each.answer.done()]
+        del self._waiting[: self._max_batch_size]
+        if batch:
+            self._free -= 1
+            run = loop.create_task(self._answer(batch))
+            self._runs.add(run)
+            run.add_done_callback(partial(self._finish, batch))
+        # What is left is due: it has waited for a place, or is a batch of its own.
+        self._due_s = 0.0
+        self._arm(loop)
+
+    async def _answer(self, batch: Sequence[_Waiting[Item, Result]]) -> Sequence[Result]:
+        return await self._run([each.item for each in batch])
+
+    def _finish(
+        self, batch: Sequence[_Waiting[Item, Result]], run: "asyncio.Task[Sequence[Result]]"
+    ) -> None:
+        self._runs.discard(run)
+        self._free += 1
+        waiting = [each.answer for each in batch if not each.answer.done()]
+        if run.cancelled():
+            for answer in waiting:
+                answer.cancel()
+            return
+        error = run.exception()
+        if error is not None:
+            for answer in waiting:
+                answer.set_exception(error)
+        else:
+            for each, result in zip(batch, run.result(), strict=True):
+                if not each.answer.done():
+                    each.answer.set_result(result)
+        self._arm(asyncio.get_running_loop())
+
+
+def wait_for_mates_s(batching: BatchSettings, company: int) -> float:
+    """Return how long a request waits for batch-mates.
+
+    Args:
+        batching: the version's settings.
+        company: how many other requests its router has under way for the version.
+    """
+    lone_s = batching.batch_wait_timeout_s
+    return max(lone_s, batching.crowded_wait_timeout_s) if company >= CROWD else lone_s
