@@ -1,0 +1,1 @@
+"""Our server beside what a user would write or take instead, in one run on one machine."""

@@ -1,0 +1,111 @@
+"""Who is measured: our server in three ways, and its peers, each with one process and with two."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.serving import server, settings
+from benchmarks.serving_peers import peers
+from benchmarks.serving_peers.peers import Peer, running_peer
+from benchmarks.serving_peers.requests import Encode, as_json, as_list_of_one, as_raw
+from benchmarks.serving_peers.running import Running
+
+WORKERS = (1, 2)
+VERSION = "1.0.0"
+
+FASTAPI = "FastAPI"
+HAND_TUNED = "hand-tuned"
+LITSERVE = "LitServe"
+BENTOML = "BentoML"
+DEFAULT = "default graph"
+ROUTER = "placement: router"
+RAW = "placement: router, raw body"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One way to run and to ask a contestant; the best of its ways counts."""
+
+    contestant: str
+    server: str
+    """Entries of the same name are asked at the same server."""
+    workers: int
+    encode: Encode
+    start: Callable[[Path], AbstractContextManager[Running]]
+    """Starts the server with the model's ONNX file."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the results."""
+        raw = ", raw body" if self.encode is as_raw else ""
+        return f"{self.server}{raw}"
+
+
+def entries() -> list[Entry]:
+    """Return every way to run every contestant."""
+    return [
+        entry
+        for workers in WORKERS
+        for entry in (
+            _peer(FASTAPI, peers.FASTAPI, workers),
+            _peer(HAND_TUNED, peers.HAND_TUNED, workers),
+            _peer(LITSERVE, peers.LITSERVE, workers),
+            _peer(BENTOML, peers.BENTOML, workers),
+            _peer(BENTOML, peers.BENTOML_BATCHED, workers, "batching", as_list_of_one),
+            _ours(DEFAULT, "replicas", workers, as_json),
+            _ours(ROUTER, "router", workers, as_json),
+            _ours(RAW, "router", workers, as_raw),
+        )
+    ]
+
+
+def _peer(
+    contestant: str, peer: Peer, workers: int, variant: str = "", encode: Encode = as_json
+) -> Entry:
+    return Entry(
+        contestant=contestant,
+        server=", ".join(filter(None, [contestant, variant, f"{workers} workers"])),
+        workers=workers,
+        encode=encode,
+        start=lambda model: running_peer(peer, model, workers),
+    )
+
+
+def _ours(contestant: str, placement: str, workers: int, encode: Encode) -> Entry:
+    return Entry(
+        contestant=contestant,
+        server=f"ours, placement: {placement}, {workers} workers",
+        workers=workers,
+        encode=encode,
+        start=lambda model: _running_ours(model, placement, workers),
+    )
+
+
+@contextmanager
+def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running]:
+    """Run our server as `serve_config.yaml` has it; `workers` routers, and replicas beside them."""
+    replicas = {"num_replicas": workers} if placement == "replicas" else {}
+    args = settings(
+        [{"version": "production", "placement": placement, **replicas}],
+        router={"num_replicas": workers},
+    )
+    with server([VERSION], model, _own_ports()) as running:
+        asyncio.run(running.deploy(args))
+        yield Running(running.cluster.url, running.cluster.processes)
+
+
+_clusters = itertools.count()
+
+
+def _own_ports() -> dict[str, str]:
+    """Return where the routers of one more cluster listen: apart from those that are held still."""
+    first = 31000 + 100 * next(_clusters)
+    return {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 99),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 10_000),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 10_099),
+    }
