@@ -1,6 +1,7 @@
 """Whether a server answers, and whether all answer the same."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,9 +58,7 @@ def ask(url: str, request: Request) -> Answer:
     # BentoML's batches of one are lists of one.
     (single,) = document if isinstance(document, list) else [document]
     prediction = single["prediction"]
-    return Answer(
-        prediction["direction"], prediction["confidence"], prediction["expected_return"]
-    )
+    return Answer(prediction["direction"], prediction["confidence"], prediction["expected_return"])
 
 
 def require_equal(answers: Mapping[str, Sequence[Answer]]) -> None:
@@ -94,3 +93,12 @@ def is_answering(url: str) -> bool:
         return True
     except (URLError, ConnectionError, TimeoutError):
         return False
+
+
+def wait_until_answering(url: str, timeout_s: float = 60.0) -> None:
+    """Return as soon as anything answers there; TimeoutError when nothing does."""
+    deadline_s = time.monotonic() + timeout_s
+    while not is_answering(url):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"{url} did not answer within {timeout_s:g} s")
+        time.sleep(0.1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,8 @@ from benchmarks.serving import server, settings
 from benchmarks.serving_peers import peers
 from benchmarks.serving_peers.peers import Peer, running_peer
 from benchmarks.serving_peers.requests import Encode, as_json, as_list_of_one, as_raw
-from benchmarks.serving_peers.running import Running
+from benchmarks.serving_peers.running import Running, with_children
 
-WORKERS = (1, 2)
 VERSION = "1.0.0"
 
 FASTAPI = "FastAPI"
@@ -23,6 +22,8 @@ BENTOML = "BentoML"
 DEFAULT = "default graph"
 ROUTER = "placement: router"
 RAW = "placement: router, raw body"
+OURS = (DEFAULT, ROUTER, RAW)
+CONTESTANTS = (*OURS, FASTAPI, HAND_TUNED, LITSERVE, BENTOML)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +45,20 @@ class Entry:
         return f"{self.server}{raw}"
 
 
-def entries() -> list[Entry]:
-    """Return every way to run every contestant."""
+def entries(workers: Sequence[int]) -> list[Entry]:
+    """Return every way to run every contestant, with each of these numbers of processes."""
     return [
         entry
-        for workers in WORKERS
+        for count in workers
         for entry in (
-            _peer(FASTAPI, peers.FASTAPI, workers),
-            _peer(HAND_TUNED, peers.HAND_TUNED, workers),
-            _peer(LITSERVE, peers.LITSERVE, workers),
-            _peer(BENTOML, peers.BENTOML, workers),
-            _peer(BENTOML, peers.BENTOML_BATCHED, workers, "batching", as_list_of_one),
-            _ours(DEFAULT, "replicas", workers, as_json),
-            _ours(ROUTER, "router", workers, as_json),
-            _ours(RAW, "router", workers, as_raw),
+            _peer(FASTAPI, peers.FASTAPI, count),
+            _peer(HAND_TUNED, peers.HAND_TUNED, count),
+            _peer(LITSERVE, peers.LITSERVE, count),
+            _peer(BENTOML, peers.BENTOML, count),
+            _peer(BENTOML, peers.BENTOML_BATCHED, count, "batching", as_list_of_one),
+            _ours(DEFAULT, "replicas", count, as_json),
+            _ours(ROUTER, "router", count, as_json),
+            _ours(RAW, "router", count, as_raw),
         )
     ]
 
@@ -67,7 +68,7 @@ def _peer(
 ) -> Entry:
     return Entry(
         contestant=contestant,
-        server=", ".join(filter(None, [contestant, variant, f"{workers} workers"])),
+        server=", ".join(filter(None, [contestant, variant, _processes(workers)])),
         workers=workers,
         encode=encode,
         start=lambda model: running_peer(peer, model, workers),
@@ -77,7 +78,7 @@ def _peer(
 def _ours(contestant: str, placement: str, workers: int, encode: Encode) -> Entry:
     return Entry(
         contestant=contestant,
-        server=f"ours, placement: {placement}, {workers} workers",
+        server=f"ours, placement: {placement}, {_processes(workers)}",
         workers=workers,
         encode=encode,
         start=lambda model: _running_ours(model, placement, workers),
@@ -94,7 +95,7 @@ def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running
     )
     with server([VERSION], model, _own_ports()) as running:
         asyncio.run(running.deploy(args))
-        yield Running(running.cluster.url, running.cluster.processes)
+        yield Running(running.cluster.url, lambda: with_children(running.cluster.processes()))
 
 
 _clusters = itertools.count()
@@ -109,3 +110,7 @@ def _own_ports() -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 10_000),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + 10_099),
     }
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"

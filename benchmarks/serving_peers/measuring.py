@@ -8,7 +8,13 @@ from pathlib import Path
 
 import typer
 
-from benchmarks.serving_peers.checking import Answer, RefusedError, ask, require_equal
+from benchmarks.serving_peers.checking import (
+    Answer,
+    RefusedError,
+    ask,
+    require_equal,
+    wait_until_answering,
+)
 from benchmarks.serving_peers.contestants import RAW, Entry
 from benchmarks.serving_peers.requests import windows
 from benchmarks.serving_peers.running import Running
@@ -63,6 +69,7 @@ class Field:
         running.resume()
         try:
             time.sleep(SETTLE_S)
+            wait_until_answering(running.url)
             yield running
         finally:
             running.pause()
@@ -117,7 +124,7 @@ def loaded(
 
 
 @contextmanager
-def field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
+def running_field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
     """Start every server and hold it still; end all when the context closes.
 
     Raises:
@@ -130,6 +137,7 @@ def field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
             if entry.server not in servers:
                 running = stack.enter_context(entry.start(model))
                 stack.callback(running.resume)
+                time.sleep(SETTLE_S)  # what starts a server may still be at work in it
                 running.pause()
                 servers[entry.server] = running
                 typer.echo(f"  started {entry.server}")

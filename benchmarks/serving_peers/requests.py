@@ -49,6 +49,4 @@ def _fields(window: NDArray[np.float64]) -> dict[str, object]:
 
 
 def _json(path: str, document: object) -> Request:
-    return Request(
-        path=path, content_type="application/json", body=json.dumps(document).encode()
-    )
+    return Request(path=path, content_type="application/json", body=json.dumps(document).encode())

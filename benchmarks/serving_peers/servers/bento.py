@@ -55,9 +55,7 @@ class BatchedPredictions:
     def __init__(self) -> None:
         self.network = Network()
 
-    @bentoml.api(
-        route="/api/ml/predict", batchable=True, max_batch_size=32
-    )
+    @bentoml.api(route="/api/ml/predict", batchable=True, max_batch_size=32)
     async def predict(self, requests: list[Asked]) -> list[dict[str, Any]]:
         """Answer several windows of features."""
         began_s = time.perf_counter()
