@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from benchmarks.serving import server, settings
 from benchmarks.serving_peers import peers
 from benchmarks.serving_peers.peers import Peer, running_peer
@@ -54,6 +56,7 @@ def entries(workers: Sequence[int]) -> list[Entry]:
             _peer(FASTAPI, peers.FASTAPI, count),
             _peer(HAND_TUNED, peers.HAND_TUNED, count),
             _peer(LITSERVE, peers.LITSERVE, count),
+            _peer(LITSERVE, peers.LITSERVE_BATCHED, count, "batching"),
             _peer(BENTOML, peers.BENTOML, count),
             _peer(BENTOML, peers.BENTOML_BATCHED, count, "batching", as_list_of_one),
             _ours(DEFAULT, "replicas", count, as_json),
@@ -93,9 +96,19 @@ def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running
         [{"version": "production", "placement": placement, **replicas}],
         router={"num_replicas": workers},
     )
-    with server([VERSION], model, _own_ports()) as running:
-        asyncio.run(running.deploy(args))
-        yield Running(running.cluster.url, lambda: with_children(running.cluster.processes()))
+    left: list[psutil.Process] = []
+    try:
+        with server([VERSION], model, _own_ports()) as running:
+            cluster = running.cluster
+            asyncio.run(running.deploy(args))
+            yield Running(cluster.url, lambda: with_children(cluster.processes()))
+            left = with_children(cluster.processes())
+    finally:
+        # Ray's agents, which the cluster does not know for its own, would end minutes later.
+        for process in left:
+            if process.is_running():
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
 
 
 _clusters = itertools.count()

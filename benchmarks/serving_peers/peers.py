@@ -43,6 +43,13 @@ def _uvicorn(module: str) -> Peer:
     )
 
 
+def _litserve(max_batch_size: int) -> Peer:
+    return Peer(
+        requirements="litserve",
+        arguments=lambda port, workers: ["lit.py", str(port), str(workers), str(max_batch_size)],
+    )
+
+
 def _bentoml(service: str) -> Peer:
     return Peer(
         requirements="bentoml",
@@ -56,10 +63,8 @@ def _bentoml(service: str) -> Peer:
 
 FASTAPI = _uvicorn("plain_fastapi")
 HAND_TUNED = _uvicorn("hand_tuned")
-LITSERVE = Peer(
-    requirements="litserve",
-    arguments=lambda port, workers: ["lit.py", str(port), str(workers)],
-)
+LITSERVE = _litserve(max_batch_size=1)
+LITSERVE_BATCHED = _litserve(max_batch_size=8)
 BENTOML = _bentoml("Predictions")
 BENTOML_BATCHED = _bentoml("BatchedPredictions")
 

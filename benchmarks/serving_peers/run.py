@@ -31,7 +31,6 @@ from benchmarks.serving_peers.running import Running
 from benchmarks.serving_peers.verdicts import (
     CROWD,
     LONE,
-    Rounds,
     as_markdown,
     best,
     percentile_ms,
@@ -71,7 +70,7 @@ class Findings:
     """The model in this process, by round."""
     client: dict[int, ClientCost] = field(default_factory=dict)
     """By round."""
-    batch: dict[str, Rounds] = field(default_factory=dict)
+    batch: dict[str, dict[int, float]] = field(default_factory=dict)
     """Windows a second in batches over those in single requests, by contestant."""
     cold_start_s: list[float] = field(default_factory=list)
 

@@ -1,8 +1,8 @@
-"""A server that runs: where it is, what it costs, and how it is held still while others are measured.
+"""A server that runs: where it is, what it costs, and how it is held still meanwhile.
 
 All servers are up throughout, and all but the measured one are stopped (SIGSTOP): a cluster of Ray
-does a few percent of a core's work when nobody asks anything, which would count against its peers,
-and to start each server anew in each round would take most of the time.
+does a fifth of a core's work when nobody asks anything, which would count against its peers, and
+to start each server anew in each round would take most of the time.
 """
 
 import signal

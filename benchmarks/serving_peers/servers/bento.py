@@ -45,7 +45,8 @@ class Predictions:
         if problem := problem_of(features):
             raise UnprocessableEntity(problem)
         (prediction,) = self.network(features.reshape(1, *SHAPE))
-        return answer(symbol, prediction, began_s)
+        fields: dict[str, Any] = answer(symbol, prediction, began_s)
+        return fields
 
 
 @bentoml.service(**SETTINGS)
