@@ -12,7 +12,7 @@ from typing import Any
 
 import litserve
 import numpy as np
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from network import SHAPE, Network, answer, problem_of
 from numpy.typing import NDArray
 
@@ -29,8 +29,11 @@ class _Answering(litserve.LitAPI):
         """Load the model in a worker."""
         self.network = Network()
 
-    def decode_request(self, request: dict[str, Any]) -> Asked:
-        """Check one request."""
+    def decode_request(self, request: Request) -> Asked:
+        """Check one request, the document of it: with `Request` LitServe hands over its JSON.
+
+        With a dict here it would also print each one for its debug log, which takes 3 ms.
+        """
         began_s = time.perf_counter()
         features = np.array(request["features"], dtype=np.float32)
         if problem := problem_of(features):
