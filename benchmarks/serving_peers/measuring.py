@@ -25,7 +25,8 @@ SETTLE_S = 1.0
 """How long a server runs again before it is measured."""
 
 OPTIONAL = {RAW}
-"""Contestants that are left out where the server refuses their form of request."""
+"""Contestants that are left out, with a line that says so, where the server refuses their requests;
+for anyone else that is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

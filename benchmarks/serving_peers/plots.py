@@ -1,34 +1,29 @@
 """Latency of lone requests, and throughput by number of callers."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.serving_peers.contestants import OURS
 from benchmarks.serving_peers.measuring import Sample
-from benchmarks.serving_peers.verdicts import CROWD, LONE, best, requests_per_s
+from benchmarks.serving_peers.verdicts import LONE, best, requests_per_s
 
 SHOWN_PERCENT = 99.0
 
 
 def plot(samples: Sequence[Sample], contestants: Sequence[str]) -> Figure:
-    """Return both plots, each contestant at its best: for lone requests, and for 32 callers."""
+    """Return both plots, each contestant at its best."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for contestant in contestants:
         style = "-" if contestant in OURS else "--"
-        lone, crowd = best(samples, contestant, LONE), best(samples, contestant, CROWD)
-        if lone is None or crowd is None:
+        lone = best(samples, contestant, LONE)
+        if lone is None:
             continue
         _draw_latencies(left, contestant, style, lone.samples)
-        by_concurrency: dict[int, list[Sample]] = {}
-        for sample in samples:
-            if sample.entry.name == crowd.entry:
-                by_concurrency.setdefault(sample.concurrency, []).append(sample)
-        _draw_throughput(right, contestant, style, by_concurrency)
+        _draw_throughput(right, contestant, style, samples)
     left.set(
         title="latency, one caller",
         xlabel="ms",
@@ -61,9 +56,9 @@ def _draw_latencies(axes: Axes, name: str, style: str, samples: Sequence[Sample]
     axes.plot(medians_ms, percents, style, label=name)
 
 
-def _draw_throughput(
-    axes: Axes, name: str, style: str, by_concurrency: Mapping[int, Sequence[Sample]]
-) -> None:
-    concurrencies = sorted(by_concurrency)
-    medians = [np.median([requests_per_s(s) for s in by_concurrency[c]]) for c in concurrencies]
-    axes.plot(concurrencies, medians, style, marker="o", markersize=3, label=name)
+def _draw_throughput(axes: Axes, name: str, style: str, samples: Sequence[Sample]) -> None:
+    """Draw the best way at each number of callers."""
+    concurrencies = sorted({each.concurrency for each in samples})
+    found = [(each, best(samples, name, each)) for each in concurrencies]
+    points = [(each, way.median(requests_per_s)) for each, way in found if way is not None]
+    axes.plot(*zip(*points, strict=True), style, marker="o", markersize=3, label=name)

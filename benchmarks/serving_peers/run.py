@@ -58,7 +58,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(workers=(1,), rounds=1, seconds=1, others=(8,), cold_starts=1)
+QUICK = Plan(workers=(1,), rounds=1, seconds=1, others=(), cold_starts=1)
 
 
 @dataclass(slots=True)
@@ -100,8 +100,12 @@ def _measure(plan: Plan, servers: Field, model: Path, findings: Findings) -> Non
         for sample in servers.round(number, servers.entries, (LONE, CROWD), plan.seconds):
             _tell(sample)
             findings.samples.append(sample)
-    crowds = [_way(findings.samples, servers, each, CROWD) for each in CONTESTANTS]
-    swept = [entry for entry in crowds if entry is not None]
+    ways = [
+        _way(findings.samples, servers, contestant, concurrency)
+        for contestant in CONTESTANTS
+        for concurrency in (LONE, CROWD)
+    ]
+    swept = list({entry.name: entry for entry in ways if entry is not None}.values())
     for sample in servers.round(1, swept, plan.others, plan.seconds):
         _tell(sample)
         findings.samples.append(sample)

@@ -74,7 +74,7 @@ def percentile_ms(percent: float) -> Figure:
 
 
 def best(samples: Sequence[Sample], contestant: str, concurrency: int) -> Best | None:
-    """Return the way with the lowest median p50 for lone requests, else with most answers a second.
+    """Return the way of the lowest median p50 for one caller, of most answers a second for more.
 
     None where the contestant was not measured.
     """
