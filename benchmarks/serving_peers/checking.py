@@ -12,6 +12,9 @@ from benchmarks.serving_peers.wrk import Request
 
 TOLERANCE = 1e-4
 
+_NOT_YET = {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}
+"""What a proxy says before it knows its servers."""
+
 
 class RefusedError(Exception):
     """A server's answer to one request is not 200."""
@@ -95,10 +98,21 @@ def is_answering(url: str) -> bool:
         return False
 
 
-def wait_until_answering(url: str, timeout_s: float = 60.0) -> None:
-    """Return as soon as anything answers there; TimeoutError when nothing does."""
+def wait_until_ready(url: str, request: Request, timeout_s: float = 60.0) -> None:
+    """Return as soon as a request is answered 200, by a server that may not be all there yet.
+
+    Raises:
+        RefusedError: it is refused for what it is, or still after the timeout.
+        URLError: nothing can be reached after the timeout.
+    """
     deadline_s = time.monotonic() + timeout_s
-    while not is_answering(url):
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"{url} did not answer within {timeout_s:g} s")
-        time.sleep(0.1)
+    while True:
+        try:
+            ask(url, request)
+        except (RefusedError, URLError, ConnectionError) as error:
+            is_passing = not isinstance(error, RefusedError) or error.status in _NOT_YET
+            if not is_passing or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.1)
+        else:
+            return

@@ -98,7 +98,7 @@ def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running
     )
     left: list[psutil.Process] = []
     try:
-        with server([VERSION], model, _own_ports()) as running:
+        with server([VERSION], model, _beside_others()) as running:
             cluster = running.cluster
             asyncio.run(running.deploy(args))
             yield Running(cluster.url, lambda: with_children(cluster.processes()))
@@ -114,10 +114,15 @@ def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running
 _clusters = itertools.count()
 
 
-def _own_ports() -> dict[str, str]:
-    """Return where the routers of one more cluster listen: apart from those that are held still."""
+def _beside_others() -> dict[str, str]:
+    """Return the variables of one more cluster among several, all but one of them held still.
+
+    Its routers listen apart from the others', and its controller takes no time at which all stood
+    still for a failure of the proxy; neither is in a request's way.
+    """
     first = 31000 + 100 * next(_clusters)
     return {
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "3600",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 99),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 10_000),

@@ -13,7 +13,7 @@ from benchmarks.serving_peers.checking import (
     RefusedError,
     ask,
     require_equal,
-    wait_until_answering,
+    wait_until_ready,
 )
 from benchmarks.serving_peers.contestants import RAW, Entry
 from benchmarks.serving_peers.requests import windows
@@ -70,7 +70,7 @@ class Field:
         running.resume()
         try:
             time.sleep(SETTLE_S)
-            wait_until_answering(running.url)
+            wait_until_ready(running.url, entry.encode(windows(1)[0]))
             yield running
         finally:
             running.pause()
@@ -83,7 +83,6 @@ class Field:
         for entry in entries if number % 2 else reversed(entries):
             request = entry.encode(window)
             with self.going(entry) as running:
-                ask(running.url, request)
                 for concurrency in concurrencies:
                     load, cpu_ms = loaded(running, request, concurrency, seconds)
                     yield Sample(
@@ -99,17 +98,17 @@ class Field:
         answers: dict[str, list[Answer]] = {}
         taking: list[Entry] = []
         for entry in entries:
-            with self.going(entry) as running:
-                try:
+            try:
+                with self.going(entry) as running:
                     requests = map(entry.encode, windows(CHECKED_WINDOWS))
                     answers[entry.name] = [ask(running.url, request) for request in requests]
-                except RefusedError as error:
-                    if entry.contestant not in OPTIONAL:
-                        raise
-                    typer.echo(f"  {entry.name} is left out: {error}")
-                    continue
-                # Each of several workers has answered before it counts.
-                run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
+                    # Each of several workers has answered before it counts.
+                    run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
+            except RefusedError as error:
+                if entry.contestant not in OPTIONAL:
+                    raise
+                typer.echo(f"  {entry.name} is left out: {error}")
+                continue
             taking.append(entry)
         require_equal(answers)
         return taking
