@@ -33,7 +33,7 @@ check: setup ## check format, style, types and import rules
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: setup ## measure, about 20 minutes (QUICK=1: a short run)
+bench: setup ## measure, about 35 minutes; needs wrk (QUICK=1: a short run)
 	$(VENV)/bin/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
 
 lock: setup ## pin the newest allowed versions in requirements.lock

@@ -21,6 +21,7 @@ from benchmarks import (
     soak,
 )
 from benchmarks.report import Report, differences_from_kept, keep, show
+from benchmarks.serving_peers import run as peers
 
 USUAL: Mapping[str, Callable[[bool], Report]] = {
     "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
@@ -30,6 +31,7 @@ USUAL: Mapping[str, Callable[[bool], Report]] = {
     "registry": lambda quick: Report(registry.run(runs=5 if quick else 15)),
     "experiment_store": lambda quick: Report(experiment_store.run(runs=3 if quick else 15)),
     "operations": lambda quick: operations.run(rounds=1) if quick else operations.run(),
+    "peers": lambda quick: peers.run(peers.QUICK if quick else peers.FULL),
     "batching": lambda quick: batching.run(5.0, 1) if quick else batching.run(),
 }
 LONG: Mapping[str, Callable[[bool], Report]] = {

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.peers import OPENVINO, PeerUnavailableError, openvino
+from benchmarks.environments import PeerUnavailableError
+from benchmarks.openvino_peer import OPENVINO, openvino
 from examples.eurusd.data import load_bars
 from examples.eurusd.dataset import Split, make_samples, split_samples
 from examples.eurusd.train import PLANS, train_candidate

@@ -26,11 +26,12 @@ class Report:
 
 
 def show(report: Report) -> str:
-    """Return the figures as text."""
+    """Return the figures and the notes as text."""
     lines = []
     for what, figures in report.figures.items():
         values = "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
         lines.append(f"  {what:28} {values}")
+    lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import URLError
 
@@ -38,14 +39,14 @@ class Server:
         self.cluster = cluster
         self.registry = ModelRegistry(cluster.folder / "models")
 
-    def register(self, version: str, seed: int) -> None:
-        """Register a network with weights of its own."""
-        torch.manual_seed(seed)
-        network = HybridCNNLSTM()
+    def register(self, version: str, seed: int, onnx: Path | None = None) -> None:
+        """Register a network with weights of its own, and its ONNX file, made if none is given."""
+        network = make_network(seed)
         checkpoint = self.cluster.folder / f"{version}.pt"
-        onnx = self.cluster.folder / f"{version}.onnx"
         save_checkpoint(network, checkpoint)
-        export_onnx(network, onnx, SHAPE)
+        if onnx is None:
+            onnx = self.cluster.folder / f"{version}.onnx"
+            export_onnx(network, onnx, SHAPE)
         asyncio.run(
             self.registry.register_model(
                 NAME, version, checkpoint, "HybridCNNLSTM", artifacts={"model.onnx": onnx}
@@ -133,16 +134,33 @@ def settings(versions: Sequence[Mapping[str, object]], **others: object) -> dict
     return {"registry_root": "models", "versions": declared, **others}
 
 
+def make_network(seed: int) -> HybridCNNLSTM:
+    """Return a network with weights of its own."""
+    torch.manual_seed(seed)
+    return HybridCNNLSTM()
+
+
 @contextmanager
-def server(versions: Sequence[str]) -> Iterator[Server]:
-    """Run a cluster, with the first of these versions in production; nothing is deployed yet."""
+def server(
+    versions: Sequence[str],
+    onnx: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Server]:
+    """Run a cluster, with the first of these versions in production; nothing is deployed yet.
+
+    Args:
+        versions: each with weights of its own, by its place.
+        onnx: the ONNX file of all, instead of one made for each.
+        environment: further variables of the cluster.
+    """
     # Ray's sockets below it have at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="tb-"))
     cluster = Cluster(folder)
+    cluster.environment.update(environment)
     running = Server(cluster)
     try:
         for seed, version in enumerate(versions):
-            running.register(version, seed)
+            running.register(version, seed, onnx)
         asyncio.run(running.registry.promote_to_production(NAME, versions[0]))
         try:
             cluster.start()

@@ -1,16 +1,13 @@
-"""Peers that live in an environment of their own, run in turn with what is measured here."""
+"""OpenVINO in an environment of its own, run in turn with what is measured here."""
 
-import os
-import shutil
 import subprocess
-import sys
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.environments import PeerUnavailableError, environment
+
 OPENVINO = "openvino==2026.4.1"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tradeserve-benchmarks"
 
 _WORKER = """
 import sys, time
@@ -29,10 +26,6 @@ for line in sys.stdin:
     request.infer([windows])
     print(time.perf_counter_ns() - began, flush=True)
 """
-
-
-class PeerUnavailableError(Exception):
-    """A peer cannot be measured here; the results say why."""
 
 
 class OpenVino:
@@ -64,7 +57,7 @@ def openvino(model: Path, windows: Path) -> Iterator[OpenVino]:
     Raises:
         PeerUnavailableError: it cannot be installed, or does not run the model.
     """
-    python = _environment(OPENVINO)
+    python = environment("openvino", [OPENVINO])
     with subprocess.Popen(  # noqa: S603 - our own worker
         [python, "-c", _WORKER, str(model), str(windows)],
         stdin=subprocess.PIPE,
@@ -75,23 +68,3 @@ def openvino(model: Path, windows: Path) -> Iterator[OpenVino]:
             yield OpenVino(process)
         finally:
             process.terminate()
-
-
-def _environment(requirement: str) -> Path:
-    """Return the Python of an environment with that package, made once and kept."""
-    folder = (
-        CACHE / f"{requirement.replace('==', '-')}-py{sys.version_info[0]}{sys.version_info[1]}"
-    )
-    python = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        venv.create(folder, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "-qq", requirement]
-        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = getattr(error, "stderr", "") or str(error)
-        raise PeerUnavailableError(f"{requirement} does not install: {detail[-300:]}") from error
-    (folder / "complete").touch()
-    return python

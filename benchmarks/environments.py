@@ -1,0 +1,50 @@
+"""Environments for peers, each of its own: made once and kept in the user's cache."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tradeserve-benchmarks"
+
+
+class PeerUnavailableError(Exception):
+    """A peer cannot be measured here; the results say why."""
+
+
+def environment(name: str, requirements: Sequence[str]) -> Path:
+    """Return the Python of an environment with these packages.
+
+    Args:
+        name: begins the folder's name; other requirements have another folder.
+        requirements: with exact versions.
+
+    Raises:
+        PeerUnavailableError: they do not install.
+    """
+    digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
+    folder = CACHE / f"{name}-{digest}-py{sys.version_info[0]}{sys.version_info[1]}"
+    python = folder / "bin" / "python"
+    if (folder / "complete").exists():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        venv.create(folder, with_pip=True)
+        command = [str(python), "-m", "pip", "install", "-qq", *requirements]
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", "") or str(error)
+        raise PeerUnavailableError(
+            f"{name}: {', '.join(requirements)} do not install: {detail[-300:]}"
+        ) from error
+    (folder / "complete").touch()
+    return python
+
+
+def read_requirements(path: Path) -> list[str]:
+    """Return the lines of a requirements file."""
+    return path.read_text().split()

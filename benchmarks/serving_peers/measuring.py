@@ -1,0 +1,144 @@
+"""Rounds in which all take turns, so that a busy moment of the machine meets everyone."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from benchmarks.serving_peers.checking import (
+    Answer,
+    RefusedError,
+    ask,
+    require_equal,
+    wait_until_ready,
+)
+from benchmarks.serving_peers.contestants import RAW, Entry
+from benchmarks.serving_peers.requests import windows
+from benchmarks.serving_peers.running import Running
+from benchmarks.serving_peers.wrk import Load, Request, run_wrk
+
+CHECKED_WINDOWS = 4
+SETTLE_S = 1.0
+"""How long a server runs again before it is measured."""
+
+OPTIONAL = {RAW}
+"""Contestants that are left out, with a line that says so, where the server refuses their requests;
+for anyone else that is an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One load on one server."""
+
+    entry: Entry
+    round: int
+    concurrency: int
+    load: Load
+    cpu_ms: float
+    """Processor time of all its processes, per request."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for a file."""
+        return {
+            "contestant": self.entry.contestant,
+            "entry": self.entry.name,
+            "round": self.round,
+            "concurrency": self.concurrency,
+            "cpu_ms_per_request": self.cpu_ms,
+            **self.load.as_json(),
+        }
+
+
+class Field:
+    """The servers of all entries, started and held still.
+
+    Args:
+        servers: by `Entry.server`.
+    """
+
+    def __init__(self, entries: Sequence[Entry], servers: Mapping[str, Running]) -> None:
+        self._servers = servers
+        self.entries = self._checked(entries)
+
+    @contextmanager
+    def going(self, entry: Entry) -> Iterator[Running]:
+        """Let one server run, and no other, until the context closes."""
+        running = self._servers[entry.server]
+        running.resume()
+        try:
+            time.sleep(SETTLE_S)
+            wait_until_ready(running.url, entry.encode(windows(1)[0]))
+            yield running
+        finally:
+            running.pause()
+
+    def round(
+        self, number: int, entries: Sequence[Entry], concurrencies: Sequence[int], seconds: int
+    ) -> Iterator[Sample]:
+        """Measure every entry; every other round goes backwards."""
+        window = windows(1)[0]
+        for entry in entries if number % 2 else reversed(entries):
+            request = entry.encode(window)
+            with self.going(entry) as running:
+                for concurrency in concurrencies:
+                    load, cpu_ms = loaded(running, request, concurrency, seconds)
+                    yield Sample(
+                        entry=entry,
+                        round=number,
+                        concurrency=concurrency,
+                        load=load,
+                        cpu_ms=cpu_ms,
+                    )
+
+    def _checked(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries whose servers take their requests, all with the same answers."""
+        answers: dict[str, list[Answer]] = {}
+        taking: list[Entry] = []
+        for entry in entries:
+            try:
+                with self.going(entry) as running:
+                    requests = map(entry.encode, windows(CHECKED_WINDOWS))
+                    answers[entry.name] = [ask(running.url, request) for request in requests]
+                    # Each of several workers has answered before it counts.
+                    run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
+            except RefusedError as error:
+                if entry.contestant not in OPTIONAL:
+                    raise
+                typer.echo(f"  {entry.name} is left out: {error}")
+                continue
+            taking.append(entry)
+        require_equal(answers)
+        return taking
+
+
+def loaded(
+    running: Running, request: Request, concurrency: int, seconds: int
+) -> tuple[Load, float]:
+    """Load a server that goes; return what came of it, and its processor time in ms a request."""
+    before_s = running.cpu_s()
+    load = run_wrk(running.url, request, concurrency, seconds)
+    return load, (running.cpu_s() - before_s) * 1e3 / load.requests
+
+
+@contextmanager
+def running_field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
+    """Start every server and hold it still; end all when the context closes.
+
+    Raises:
+        UnequalAnswersError: they do not answer the same.
+        RefusedError: one does not take its requests.
+    """
+    with ExitStack() as stack:
+        servers: dict[str, Running] = {}
+        for entry in entries:
+            if entry.server not in servers:
+                running = stack.enter_context(entry.start(model))
+                stack.callback(running.resume)
+                time.sleep(SETTLE_S)  # what starts a server may still be at work in it
+                running.pause()
+                servers[entry.server] = running
+                typer.echo(f"  started {entry.server}")
+        yield Field(entries, servers)
