@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -211,8 +212,11 @@ class Trials:
         return prediction
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Return a task that goes on to its end, whoever stops waiting for it."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Return a task that goes on to its end, whoever stops waiting for it.
+
+        In a context of its own: Serve cancels what a request called whose client has left.
+        """
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         self._going_on.add(task)
         task.add_done_callback(self._finish)
         return task

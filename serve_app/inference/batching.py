@@ -6,6 +6,7 @@ comes while all places are taken goes with the next.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
@@ -48,6 +49,9 @@ class Batcher(Generic[Item, Result]):
         self._armed_s = 0.0
         """When the timer is to go off."""
         self._runs: set[asyncio.Task[Sequence[Result]]] = set()
+        # Of its own: a run belongs to none of its requests, and Serve cancels the calls that were
+        # made in the context of one whose client has left.
+        self._context = Context()
 
     async def submit(self, item: Item, wait_s: float = 0.0) -> Result:
         """Return the result for `item`, which for `wait_s` lets others join it even if it could go.
@@ -76,7 +80,9 @@ class Batcher(Generic[Item, Result]):
         # At the earliest in the loop's next turn: what it reads in this one comes along.
         soon = due_s <= loop.time()
         self._timer = (
-            loop.call_soon(self._go, loop) if soon else loop.call_at(due_s, self._go, loop)
+            loop.call_soon(self._go, loop, context=self._context)
+            if soon
+            else loop.call_at(due_s, self._go, loop, context=self._context)
         )
 
     def _go(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -102,20 +108,18 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._runs.discard(run)
         self._free += 1
+        self._arm(asyncio.get_running_loop())
         waiting = [each.answer for each in batch if not each.answer.done()]
         if run.cancelled():
             for answer in waiting:
                 answer.cancel()
-            return
-        error = run.exception()
-        if error is not None:
+        elif (error := run.exception()) is not None:
             for answer in waiting:
                 answer.set_exception(error)
         else:
             for each, result in zip(batch, run.result(), strict=True):
                 if not each.answer.done():
                     each.answer.set_result(result)
-        self._arm(asyncio.get_running_loop())
 
 
 def wait_for_mates_s(batching: BatchSettings, company: int) -> float:

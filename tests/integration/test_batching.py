@@ -84,7 +84,7 @@ async def teller(cluster, registry, folder):
         await registry.delete_model(TELLER, "1.0.0")
 
 
-async def test_a_bad_item_fails_alone(cluster, teller):
+async def test_a_bad_item_fails_alone_and_so_does_one_whose_client_leaves(cluster, teller):
     """Eight windows in one run: the one whose output is NaN is refused, the others are answered."""
     windows = [np.full(SHAPE, float(number)).ravel().tolist() for number in range(8)]
     windows[3][0] = MARKED
@@ -102,3 +102,11 @@ async def test_a_bad_item_fails_alone(cluster, teller):
     good = [answer for status, answer in answers if status == 200]
     assert {answer["prediction"]["expected_return"] for answer in good} == {8.0}
     assert "NaN" in answers[3][1]["error"]["message"]
+
+    async with aiohttp.ClientSession() as hasty, aiohttp.ClientSession() as patient:
+        first = asyncio.create_task(ask(hasty, windows[0]))
+        await asyncio.sleep(0.1)  # it is there first, and waits for the others
+        others = [asyncio.create_task(ask(patient, windows[each])) for each in (1, 2, 4, 5, 6, 7)]
+        await asyncio.sleep(0.1)
+        first.cancel()
+        assert [status for status, _ in await asyncio.gather(*others)] == [200] * 6

@@ -1,6 +1,7 @@
 """What waits together goes together, without a cluster."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -86,6 +87,34 @@ async def test_a_run_that_fails_fails_for_its_own_items_and_the_next_goes_on(run
     batcher = Batcher(runs, 2, at_once=1)
     answers = await asyncio.gather(*submit(batcher, 1, "bad", 3), return_exceptions=True)
     assert [str(answers[0]), str(answers[1]), answers[2]] == ["a bad batch", "a bad batch", 6]
+
+
+async def test_a_run_that_is_cancelled_is_so_for_its_own_items_and_the_next_goes_on(runs):
+    async def run(items):
+        if items == ["left"]:
+            raise asyncio.CancelledError
+        return await runs(items)
+
+    batcher = Batcher(run, 1, at_once=1)
+    left, stays = submit(batcher, "left", 1)
+    assert await stays == 2
+    assert left.cancelled()
+
+
+async def test_a_run_belongs_to_none_of_its_requests():
+    """Serve cancels the calls made in the context of a request whose client has left."""
+    whose = ContextVar("whose", default="nobody's")
+
+    async def run(items):
+        await asyncio.sleep(0)
+        return [whose.get()] * len(items)
+
+    batcher = Batcher(run, 1, at_once=1)
+    whose.set("the first's")
+    assert (
+        await asyncio.gather(*submit(batcher, 1, 2), *submit(batcher, 3, wait_s=0.001))
+        == ["nobody's"] * 3
+    )
 
 
 def test_only_a_crowd_waits_longer():
