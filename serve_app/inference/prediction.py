@@ -1,7 +1,7 @@
 """What a model answers for one window, whatever the order of its classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +30,8 @@ class Prediction:
     """Between 0 and 1."""
     expected_return: float | None
     """Return of the market over the model's horizon, as a fraction; None where it gives none."""
-    run: Run | None = None
-    """None for one that no model has computed."""
+    run: Run | None = field(default=None, compare=False)
+    """None for one that no model has computed. Equal answers stay equal however long they took."""
 
 
 @dataclass(frozen=True, slots=True)

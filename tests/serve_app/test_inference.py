@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serve_app.inference.prediction import Failure, Prediction, decode
+from serve_app.inference.prediction import Failure, Prediction, Run, decode
 from tests.factories import IDENTITY
 
 NOT_FINITE = Failure("an output is NaN or infinite")
@@ -91,3 +91,8 @@ def test_infinite_probabilities_are_called_infinite():
 def test_a_confidence_that_is_no_probability_fails(confidence):
     values = outputs([[9, 0, 0]], confidence=confidence)
     assert decode(values, IDENTITY) == [Failure("confidence is not between 0 and 1")]
+
+
+def test_answers_are_equal_however_long_they_took():
+    assert Prediction(1, 0.5, 0.01, run=Run(0.1, 0.2)) == Prediction(1, 0.5, 0.01)
+    assert Prediction(1, 0.5, 0.01) != Prediction(1, 0.5, 0.02)
