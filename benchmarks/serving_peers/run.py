@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import signal
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -77,6 +78,8 @@ class Findings:
 
 def run(plan: Plan) -> Report:
     """Measure everything of a plan; see the package's docstring."""
+    # Whoever ends this process ends the servers too: SIGTERM takes the way of Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     findings = Findings()
     chosen = [
         entry
