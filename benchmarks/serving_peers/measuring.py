@@ -10,12 +10,11 @@ import typer
 
 from benchmarks.serving_peers.checking import (
     Answer,
-    RefusedError,
     ask,
     require_equal,
     wait_until_ready,
 )
-from benchmarks.serving_peers.contestants import RAW, Entry
+from benchmarks.serving_peers.contestants import Entry
 from benchmarks.serving_peers.requests import windows
 from benchmarks.serving_peers.running import Running
 from benchmarks.serving_peers.wrk import Load, Request, run_wrk
@@ -23,10 +22,6 @@ from benchmarks.serving_peers.wrk import Load, Request, run_wrk
 CHECKED_WINDOWS = 4
 SETTLE_S = 1.0
 """How long a server runs again before it is measured."""
-
-OPTIONAL = {RAW}
-"""Contestants that are left out, with a line that says so, where the server refuses their requests;
-for anyone else that is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +56,8 @@ class Field:
 
     def __init__(self, entries: Sequence[Entry], servers: Mapping[str, Running]) -> None:
         self._servers = servers
-        self.entries = self._checked(entries)
+        self.entries = entries
+        self._check(entries)
 
     @contextmanager
     def going(self, entry: Entry) -> Iterator[Running]:
@@ -93,25 +89,16 @@ class Field:
                         cpu_ms=cpu_ms,
                     )
 
-    def _checked(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries whose servers take their requests, all with the same answers."""
+    def _check(self, entries: Sequence[Entry]) -> None:
+        """Raise where a server refuses its requests, or answers anything else than the others."""
         answers: dict[str, list[Answer]] = {}
-        taking: list[Entry] = []
         for entry in entries:
-            try:
-                with self.going(entry) as running:
-                    requests = map(entry.encode, windows(CHECKED_WINDOWS))
-                    answers[entry.name] = [ask(running.url, request) for request in requests]
-                    # Each of several workers has answered before it counts.
-                    run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
-            except RefusedError as error:
-                if entry.contestant not in OPTIONAL:
-                    raise
-                typer.echo(f"  {entry.name} is left out: {error}")
-                continue
-            taking.append(entry)
+            with self.going(entry) as running:
+                requests = map(entry.encode, windows(CHECKED_WINDOWS))
+                answers[entry.name] = [ask(running.url, request) for request in requests]
+                # Each of several workers has answered before it counts.
+                run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
         require_equal(answers)
-        return taking
 
 
 def loaded(
