@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError
 from serve_app.parsing import PREDICT_FIELDS, PredictRequest, parse_json, parse_predict
-
-RAW = "application/octet-stream"
-NPY = "application/x-npy"
+from serve_app.schemas import NPY, RAW
 
 _FLOAT32 = np.dtype("<f4")
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}

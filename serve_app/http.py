@@ -88,7 +88,8 @@ def build_http(
         body = await read_body(request, max_body_bytes)
         watch.lap(Stage.READ)
         content_type = request.headers.get("content-type", "")
-        asked = parse_body(content_type, request.url.query, body)
+        # Not request.url, which is put together anew for each request.
+        asked = parse_body(content_type, request.scope["query_string"].decode(), body)
         watch.lap(Stage.PARSE)
         document = await service.predict(asked, watch)
         response = answer(document)

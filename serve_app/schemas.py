@@ -12,6 +12,10 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from serve_app.experiments.definition import ExperimentDefinition
 
+RAW = "application/octet-stream"
+NPY = "application/x-npy"
+"""Content types of bodies of numbers, see `serve_app.bodies`."""
+
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -234,9 +238,8 @@ def forms_of_predict() -> dict[str, Any]:
     described = body_of(PredictBody)
     numbers = {"schema": {"type": "string", "format": "binary"}}
     content = described["requestBody"]["content"]
-    content |= {"application/octet-stream": numbers, "application/x-npy": numbers}
-    fields = {**PredictBody.model_json_schema()["properties"], "shape": {"type": "string"}}
-    del fields["features"]
+    content |= {RAW: numbers, NPY: numbers}
+    fields = [*(each for each in PredictBody.model_fields if each != "features"), "shape"]
     described["parameters"] = [
         {
             "name": name,

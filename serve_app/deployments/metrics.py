@@ -1,4 +1,4 @@
-"""What the routers export beside Serve's own metrics."""
+"""What routers and replicas export beside Serve's own metrics."""
 
 from collections.abc import Callable, Mapping
 

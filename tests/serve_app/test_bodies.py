@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from serve_app.bodies import NPY, RAW, parse_body
+from serve_app.bodies import parse_body
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
 from serve_app.parsing import as_window
+from serve_app.schemas import NPY, RAW
 
 SHAPE = (3, 2)
 WINDOW = np.array([[1, 2.5], [-3, 4e-3], [5, 6]], dtype=np.float32)

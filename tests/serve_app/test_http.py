@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from serve_app import schemas
-from serve_app.bodies import RAW
 from serve_app.http import build_http
 from serve_app.parsing import PREDICT_FIELDS
+from serve_app.schemas import RAW
 from serve_app.stages import Stage
 from tests.serve_app.test_experiment_service import experiments
 from tests.serve_app.test_service import GOOD, Backend, request, service
