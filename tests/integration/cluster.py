@@ -197,17 +197,20 @@ class Cluster:
 def _title(process: psutil.Process) -> str:
     """Return the name that a process gives itself; empty when it has just ended.
 
-    Ray rewrites it with every call, and who reads meanwhile may see nothing.
+    Ray rewrites it with every call, and who reads meanwhile may see nothing, or, of a replica whose
+    health is checked, the name of that call: `ray::0:ModelServer.check_health`.
     """
-    for _attempt in range(100):
+    for _attempt in range(1000):
         try:
             title = " ".join(process.cmdline())
+            if not process.name().startswith("ray::"):
+                return title
         except psutil.NoSuchProcess:
-            break
-        if title.startswith("ray::") or not process.name().startswith("ray::"):
+            return ""
+        if re.match(r"ray::(?!\d+:)", title):
             return title
         time.sleep(0.01)
-    return ""
+    raise AssertionError(f"{process} does not settle on a name: {title}")
 
 
 def operator_commands() -> list[str]:
