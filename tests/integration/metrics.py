@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from serve_app.deployments.metrics import PERIOD_S
 from tests.integration.cluster import Cluster
 
-EXPORT_PERIOD_S = 10.0
+EXPORT_PERIOD_S = 10.0 + PERIOD_S
 """How old the exported figures may be."""
 
 WINDOWS = "ray_tradeserve_model_windows_total"
