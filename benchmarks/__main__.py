@@ -2,7 +2,7 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, soak-router, soak-replicas.
+Without a name all run but the long ones: autoscaling, growth, soak-router, soak-replicas.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ from benchmarks import (
     registry,
     soak,
 )
+from benchmarks.growth import run as growth
 from benchmarks.report import Report, differences_from_kept, keep, show
 from benchmarks.serving_peers import run as peers
 
@@ -36,6 +37,7 @@ USUAL: Mapping[str, Callable[[bool], Report]] = {
 }
 LONG: Mapping[str, Callable[[bool], Report]] = {
     "autoscaling": lambda _: autoscaling.run(),
+    "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),
     "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
     "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),
 }

@@ -25,7 +25,7 @@ from registry.architectures import HybridCNNLSTM, save_checkpoint
 from registry.layout import Layout
 from serve_app.fleet.state import read_state
 from serve_app.settings import AppSettings
-from tests.integration.cluster import Cluster
+from tests.integration.cluster import Cluster, title_of
 
 NAME = "hybrid_cnn_lstm"
 SHAPE = (60, 110)
@@ -39,7 +39,7 @@ class Server:
         self.cluster = cluster
         self.registry = ModelRegistry(cluster.folder / "models")
 
-    def register(self, version: str, seed: int, onnx: Path | None = None) -> None:
+    def register(self, version: str, seed: int, onnx: Path | None = None, name: str = NAME) -> None:
         """Register a network with weights of its own, and its ONNX file, made if none is given."""
         network = make_network(seed)
         checkpoint = self.cluster.folder / f"{version}.pt"
@@ -49,7 +49,7 @@ class Server:
             export_onnx(network, onnx, SHAPE)
         asyncio.run(
             self.registry.register_model(
-                NAME, version, checkpoint, "HybridCNNLSTM", artifacts={"model.onnx": onnx}
+                name, version, checkpoint, "HybridCNNLSTM", artifacts={"model.onnx": onnx}
             )
         )
 
@@ -120,16 +120,13 @@ class Server:
         """Return the cluster's processes by what they are."""
         found: dict[str, list[psutil.Process]] = {}
         for process in self.cluster.processes():
-            try:
-                role = _role(process.cmdline())
-            except psutil.NoSuchProcess:
-                continue
-            found.setdefault(role, []).append(process)
+            if title := title_of(process):
+                found.setdefault(_role(title), []).append(process)
         return found
 
 
 def settings(versions: Sequence[Mapping[str, object]], **others: object) -> dict[str, Any]:
-    """Return the application's `args` for versions of the model."""
+    """Return the application's `args` for versions, of the usual model where they name none."""
     declared = [{"model": NAME, **each} for each in versions]
     return {"registry_root": "models", "versions": declared, **others}
 
@@ -196,9 +193,8 @@ def _is_up(application: Mapping[str, Any]) -> bool:
     )
 
 
-def _role(command: Sequence[str]) -> str:
+def _role(line: str) -> str:
     """Return what a process is, from its command line; Ray's actors set theirs to a title."""
-    line = " ".join(command)
     if replica := _VERSION_REPLICA.match(line):
         return replica[1]
     return next((role for part, role in _ROLES.items() if part in line), "others of Ray")
@@ -209,6 +205,7 @@ _ROLES = {
     f"ray::ServeReplica:{APPLICATION}:Router": "router",
     f"ray::ServeReplica:{APPLICATION}:Fleet": "fleet",
     "ray::RegistryActor": "registry actor",
+    "ray::ExperimentLogActor": "experiment log",
     "ray::ServeController": "controller",
     "ray::HAProxyManager": "proxy",
     "ray::ProxyActor": "proxy",

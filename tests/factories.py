@@ -110,7 +110,8 @@ def _onnx(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def linear_onnx_file(folder: Path, weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> Path:

@@ -4,6 +4,7 @@ JSON has no NaN: orjson writes `null` in its place without a word. So the number
 here, as float32, which is also what the models take.
 """
 
+import functools
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -70,10 +71,16 @@ def encode_raw(request: Mapping[str, object]) -> Body | None:
     if features.ndim != 1:
         fields["shape"] = ",".join(map(str, features.shape))
     try:
-        query = urlencode(fields, quote_via=quote)
+        query = _query_of(*fields.items())
     except UnicodeEncodeError as error:
         raise InvalidRequestError("request", "fields that UTF-8 can hold", str(error)) from None
     return Body(features.astype("<f4", copy=False).tobytes(), RAW, query)
+
+
+@functools.lru_cache(maxsize=1024)
+def _query_of(*fields: tuple[str, str]) -> str:
+    """Return fields as a query; a bot asks with the same ones again and again."""
+    return urlencode(fields, quote_via=quote)
 
 
 def encode_batch(requests: Iterable[bytes], max_batch_size: int) -> bytes:
@@ -111,8 +118,11 @@ def as_float32(features: object) -> NDArray[np.float32]:
         raise InvalidFeaturesError("features", _EXPECTED, _kind(features))
     if given.dtype.kind not in "fiu":
         raise InvalidFeaturesError("features", _EXPECTED, _first_no_number(features, given))
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(given, dtype=np.float32)
+    if given.dtype == np.float32:
+        converted = np.ascontiguousarray(given)
+    else:
+        with np.errstate(over="ignore"):
+            converted = given.astype(np.float32, order="C")
     finite = np.isfinite(converted)
     if not finite.all():
         raise InvalidFeaturesError("features", _EXPECTED, _first_not_finite(given, finite))

@@ -117,7 +117,7 @@ class Cluster:
 
     def find(self, title: str) -> list[psutil.Process]:
         """Return the processes whose title begins so."""
-        return [each for each in self.processes() if _title(each).startswith(title)]
+        return [each for each in self.processes() if title_of(each).startswith(title)]
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
@@ -194,7 +194,7 @@ class Cluster:
         return done.stdout
 
 
-def _title(process: psutil.Process) -> str:
+def title_of(process: psutil.Process) -> str:
     """Return the name that a process gives itself; empty when it has just ended.
 
     Ray rewrites it with every call, and who reads meanwhile may see nothing, or, of a replica whose

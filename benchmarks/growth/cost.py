@@ -1,0 +1,124 @@
+"""What one request costs a server in one of its states."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks.serving import Server
+from benchmarks.serving_peers.checking import wait_until_ready
+from benchmarks.serving_peers.running import with_children
+from benchmarks.serving_peers.wrk import Load, Request, run_wrk
+
+LONE, CROWD = 1, 32
+IDLE_S = 3.0
+SETTLE_S = 2.0
+"""How long a server is left alone after a change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of one kind of request, in one state of the server."""
+
+    dimension: str
+    variant: str
+    size: int
+    round: int
+    lone: Load
+    """Of one caller."""
+    crowd: Load
+    """Of 32 callers."""
+    cpu_ms: Mapping[str, float]
+    """Processor time per request of 32 callers, by what the process is."""
+    idle_cores: float
+    """Processor time per second while nobody asks."""
+    memory_mb: float
+    """PSS of all processes of the cluster."""
+
+    @property
+    def total_cpu_ms(self) -> float:
+        """Processor time of all processes per request of 32 callers."""
+        return sum(self.cpu_ms.values())
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for a file."""
+        return {
+            "dimension": self.dimension,
+            "variant": self.variant,
+            "size": self.size,
+            "round": self.round,
+            "lone": self.lone.as_json(),
+            "crowd": self.crowd.as_json(),
+            "cpu_ms": dict(self.cpu_ms),
+            "idle_cores": self.idle_cores,
+            "memory_mb": self.memory_mb,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a server was brought to."""
+
+    dimension: str
+    variant: str
+    size: int
+    request: Request
+    """What is asked of it."""
+
+
+def measure(running: Server, state: State, number: int, seconds: int) -> Cost:
+    """Return what a request costs; the server is in that state already.
+
+    Raises:
+        LoadError: not every request was answered.
+    """
+    url = running.cluster.url
+    wait_until_ready(url, state.request)
+    run_wrk(url, state.request, CROWD, 1)
+    time.sleep(SETTLE_S)
+    before_s = sum(_cpu_s(running).values())
+    time.sleep(IDLE_S)
+    idle_cores = (sum(_cpu_s(running).values()) - before_s) / IDLE_S
+    lone = run_wrk(url, state.request, LONE, seconds)
+    before = _cpu_s(running)
+    crowd = run_wrk(url, state.request, CROWD, seconds)
+    after = _cpu_s(running)
+    return Cost(
+        dimension=state.dimension,
+        variant=state.variant,
+        size=state.size,
+        round=number,
+        lone=lone,
+        crowd=crowd,
+        cpu_ms={
+            role: (used_s - before.get(role, 0.0)) * 1e3 / crowd.requests
+            for role, used_s in after.items()
+        },
+        idle_cores=idle_cores,
+        memory_mb=_memory_mb(with_children(running.cluster.processes())),
+    )
+
+
+def _cpu_s(running: Server) -> dict[str, float]:
+    """Return the processor time of the living processes by what they are, versions as one."""
+    used: dict[str, float] = {}
+    for name, processes in running.processes().items():
+        role = "model replicas" if ":" in name else name
+        for process in with_children(processes) if role == "dashboard and agents" else processes:
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue  # one of Ray's spare workers; they come and go
+            used[role] = used.get(role, 0.0) + times.user + times.system
+    return used
+
+
+def _memory_mb(processes: Sequence[psutil.Process]) -> float:
+    total_mb = 0.0
+    for process in processes:
+        try:
+            total_mb += process.memory_full_info().pss / 1e6
+        except psutil.NoSuchProcess:
+            continue  # the same
+    return total_mb

@@ -1,0 +1,263 @@
+"""How many routers and replicas a crowd of bots needs, from the committed results.
+
+python -m benchmarks.scaling [--write]
+
+Prints the tables of docs/scaling.md; `--write` puts them there.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.report import RESULTS
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "scaling.md"
+BEGIN, END = "<!-- python -m benchmarks.scaling --write -->", "<!-- end -->"
+
+BOTS = 1000
+REQUESTS_PER_BOT_S = 10.0
+BUSY = 0.6
+"""The share of its core that a process is planned for; above it queues grow fast."""
+
+NODE_CORES = 16
+SIMULATED_S = 20.0
+BURST_S = 0.010
+"""Within which all bots ask once, where they all wait for the same moment."""
+
+SERVICE_CV = 0.5
+"""Standard deviation of a request's time in a process as a share of its mean; an assumption."""
+
+GRAPHS = (
+    ("default graph, JSON", "versions", "placement: replicas", 1),
+    ("`placement: router`, JSON", "versions", "placement: router", 1),
+    ("`placement: router`, raw body", "experiments", "on other models", 0),
+)
+"""Name, and where its costs stand among those of the growth benchmark."""
+
+SCALES_OUT = ("router", "model replicas", "proxy")
+"""What there can be more of; everything else is one for the cluster, or one a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What a request costs each kind of process, in ms of processor time."""
+
+    name: str
+    cpu_ms: Mapping[str, float]
+
+
+def carried_per_s(cpu_ms: float, busy: float = BUSY) -> float:
+    """Return the requests a second of a process that uses its core for a share of the time."""
+    return busy * 1e3 / cpu_ms
+
+
+def needed(demand_per_s: float, cpu_ms: float, busy: float = BUSY) -> int:
+    """Return how many processes of one core each carry a demand."""
+    return math.ceil(demand_per_s / carried_per_s(cpu_ms, busy))
+
+
+def waits_ms(
+    arrivals_s: NDArray[np.float64], servers: int, mean_ms: float, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return how long each request waits for one of several servers that work one by one.
+
+    First come, first served; each goes to the server that is free first, which is what HAProxy's
+    least-connections comes to. Times of service are gamma-distributed.
+
+    Args:
+        arrivals_s: sorted, shape (requests,).
+        servers: how many there are.
+        mean_ms: mean time of service.
+        seed: of the times of service.
+
+    Returns:
+        Shape (requests,).
+    """
+    shape = 1 / SERVICE_CV**2
+    services_s = np.random.default_rng(seed).gamma(shape, mean_ms / 1e3 / shape, len(arrivals_s))
+    free_s = [0.0] * servers
+    waits = np.empty(len(arrivals_s))
+    for index, (arrival_s, service_s) in enumerate(zip(arrivals_s, services_s, strict=True)):
+        begins_s = max(arrival_s, heappop(free_s))
+        waits[index] = begins_s - arrival_s
+        heappush(free_s, begins_s + service_s)
+    return waits * 1e3
+
+
+def poisson_s(rate_per_s: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
+    """Return the arrivals of bots that know nothing of each other."""
+    count = int(rate_per_s * seconds)
+    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate_per_s, count))
+
+
+def bursts_s(bots: int, every_s: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
+    """Return the arrivals of bots that all ask within BURST_S, again and again."""
+    starts = np.arange(0, seconds, every_s)
+    offsets = np.random.default_rng(seed).uniform(0, BURST_S, (len(starts), bots))
+    return np.sort((starts[:, np.newaxis] + offsets).ravel())
+
+
+def read_graphs(growth: Mapping[str, Any]) -> list[Graph]:
+    """Return the costs by kind of process, medians over the rounds."""
+    return [
+        Graph(
+            name,
+            _medians(
+                [
+                    cost["cpu_ms"]
+                    for cost in growth["costs"]
+                    if (cost["dimension"], cost["variant"], cost["size"]) == tuple(where)
+                ]
+            ),
+        )
+        for name, *where in GRAPHS
+    ]
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    roles = sorted({role for each in rounds for role in each})
+    return {role: statistics.median(each.get(role, 0.0) for each in rounds) for role in roles}
+
+
+def tables(growth: Mapping[str, Any], store: Mapping[str, Any]) -> str:
+    """Return the computed part of the document.
+
+    Args:
+        growth: the results of the growth benchmark.
+        store: those of the experiments' store.
+    """
+    graphs = read_graphs(growth)
+    return "\n".join(
+        [
+            *_machine(growth),
+            "",
+            *_per_core(graphs),
+            "",
+            *_plan(graphs),
+            "",
+            *_waits(graphs),
+            "",
+            *_bottlenecks(graphs[0], growth, store),
+        ]
+    )
+
+
+def _machine(growth: Mapping[str, Any]) -> Iterator[str]:
+    machine = growth["machine"]
+    yield f"Measured on: {', '.join(f'{key} {value}' for key, value in machine.items())}."
+
+
+def _per_core(graphs: Sequence[Graph]) -> Iterator[str]:
+    yield f"Requests a second that one process carries with its core {BUSY:.0%} busy:"
+    yield ""
+    yield "| | router | model replica | HAProxy, per core | experiment log |"
+    yield "|---|---:|---:|---:|---:|"
+    for graph in graphs:
+        cells = [
+            f"{carried_per_s(graph.cpu_ms[role]):,.0f} ({graph.cpu_ms[role]:.2f} ms)"
+            if graph.cpu_ms.get(role)
+            else "none"
+            for role in (*SCALES_OUT, "experiment log")
+        ]
+        yield f"| {graph.name} | {' | '.join(cells)} |"
+
+
+def _plan(graphs: Sequence[Graph]) -> Iterator[str]:
+    demand = BOTS * REQUESTS_PER_BOT_S
+    yield f"For {BOTS:,} bots at {REQUESTS_PER_BOT_S:g} requests a second, {demand:,.0f} together:"
+    yield ""
+    yield f"| | routers | model replicas | cores of HAProxy | nodes of {NODE_CORES} cores |"
+    yield "|---|---:|---:|---:|---:|"
+    for graph in graphs:
+        routers, replicas, proxies = (_needed(graph, role, demand) for role in SCALES_OUT)
+        cores = demand * sum(graph.cpu_ms.values()) / 1e3 / BUSY
+        nodes = math.ceil(cores / NODE_CORES)
+        yield f"| {graph.name} | {routers} | {replicas or 'none'} | {proxies} | {nodes} |"
+
+
+def _needed(graph: Graph, role: str, demand_per_s: float) -> int:
+    cpu_ms = graph.cpu_ms.get(role, 0.0)
+    return needed(demand_per_s, cpu_ms) if cpu_ms else 0
+
+
+def _waits(graphs: Sequence[Graph]) -> Iterator[str]:
+    demand = BOTS * REQUESTS_PER_BOT_S
+    yield (
+        f"Simulated waits for a router, p50 and p99 in ms, {SIMULATED_S:g} s; "
+        f"bots that ask when they like, and bots that all ask within {BURST_S * 1e3:g} ms, "
+        f"{REQUESTS_PER_BOT_S:g} times a second:"
+    )
+    yield ""
+    yield "| | routers | when they like | all at once |"
+    yield "|---|---:|---:|---:|"
+    for graph in graphs:
+        router_ms = graph.cpu_ms["router"]
+        planned = needed(demand, router_ms)
+        fewest = needed(demand, router_ms, busy=0.95)
+        for routers in (fewest, planned, 2 * planned):
+            cells = [
+                "{:.2f}, {:.2f}".format(
+                    *np.percentile(waits_ms(each, routers, router_ms), (50, 99))
+                )
+                for each in (
+                    poisson_s(demand, SIMULATED_S),
+                    bursts_s(BOTS, 1 / REQUESTS_PER_BOT_S, SIMULATED_S),
+                )
+            ]
+            yield f"| {graph.name} | {routers} | {' | '.join(cells)} |"
+
+
+def _bottlenecks(
+    graph: Graph, growth: Mapping[str, Any], store: Mapping[str, Any]
+) -> Iterator[str]:
+    rows_per_s = store["figures"]["predictions, groups of 1000"]["rows_per_s"]
+    figures = growth["figures"]
+    few, many = (figures[f"versions {size}, placement: replicas"] for size in (1, 16))
+    idle_cores = (many["idle_cores"] - few["idle_cores"]) / 15
+    log_ms = graph.cpu_ms["experiment log"]
+    yield "What there is one of, and where it ends, default graph:"
+    yield ""
+    yield "| | cost | ends at |"
+    yield "|---|---|---:|"
+    yield (
+        f"| experiment log, the process | {log_ms:.3f} ms a request "
+        f"| {carried_per_s(log_ms, 1.0):,.0f} requests/s |"
+    )
+    yield (
+        f"| experiment log, SQLite | {1e3 / rows_per_s:.3f} ms a prediction in groups "
+        f"| {rows_per_s:,.0f} predictions/s |"
+    )
+    yield (
+        f"| controller, GCS and pings | {idle_cores * 1e3:.0f} ms of processor time a second "
+        f"for each replica, all processes together | no request passes there |"
+    )
+    yield "| registry actor, fleet | a change of what is served | no request passes there |"
+
+
+def main(
+    write: Annotated[bool, typer.Option("--write", help="Into docs/scaling.md.")] = False,
+) -> None:
+    """Compute the tables from benchmarks/results/."""
+    growth, store = (
+        json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("growth", "experiment_store")
+    )
+    computed = tables(growth, store)
+    typer.echo(computed)
+    if write:
+        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        DOCUMENT.write_text(f"{before}{BEGIN}\n{computed}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
