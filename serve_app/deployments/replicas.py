@@ -90,6 +90,7 @@ class ReplicaBackend:
         self._timeout_s = timeout_s
         self._clock = clock
         self._answered_s = -math.inf
+        # Half of the time is left to ask another replica.
         self._channels = Channels(version.key, min(SILENCE_S, timeout_s / 2))
         window_bytes = 4 * math.prod(self._metadata.input_shape)
         self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
