@@ -196,12 +196,14 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise BodyTooLargeError("bytes", limit_bytes, int(announced))
-    body = bytearray()
+    chunks, received = [], 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit_bytes:
-            raise BodyTooLargeError("bytes", limit_bytes, len(body))
-    return bytes(body)
+        received += len(chunk)
+        if received > limit_bytes:
+            raise BodyTooLargeError("bytes", limit_bytes, received)
+        if chunk:
+            chunks.append(chunk)
+    return b"".join(chunks)  # which copies nothing where all of it came at once
 
 
 def answer(

@@ -55,10 +55,11 @@ class BatchedModel:
         answers: list[Prediction | Failure] = []
         step = self._batching.max_batch_size
         for start in range(0, len(windows), step):
+            if start:
+                await asyncio.sleep(0)  # lets lone requests in between
             now_s = perf_counter()
             batch = [(window, now_s) for window in windows[start : start + step]]
             answers += await self._run_waiting(batch)
-            await asyncio.sleep(0)  # lets lone requests in between
         return answers
 
     async def _run_waiting(

@@ -1,16 +1,24 @@
 """The replicas of one version of one model, an application of their own beside the router's."""
 
+import logging
+
+import ray
 from ray import serve
 from ray.serve import Application
 
 from registry.predictors import Windows
 from registry.records import ModelMetadata
 from serve_app.deployments.batched_model import BatchedModel, load_model
+from serve_app.deployments.listener import Listener
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.fleet.state import ServedVersion
 from serve_app.inference.prediction import Failure, Prediction
+from serve_app.inference.wire import Address
 from serve_app.parsing import as_window
+from serve_app.routing import version_key
 from serve_app.settings import VersionSettings
+
+logger = logging.getLogger(__name__)
 
 HEALTH_CHECK_PERIOD_S = 2.0
 """A dead replica is noticed, and replaced, within this time."""
@@ -23,8 +31,11 @@ class ModelServer:
     """Answers windows of one version.
 
     The router has checked them already; a researcher's handle leads here directly, and a bad window
-    must fail alone, not the whole batch.
+    must fail alone, not the whole batch. Routers come by a channel, unless Serve counts the calls
+    to decide how many replicas there are.
     """
+
+    _listener: Listener | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, metadata: ModelMetadata, settings: VersionSettings, registry_root: str
@@ -32,6 +43,10 @@ class ModelServer:
         log_through_serve()
         self._shape = metadata.input_shape
         self._model: BatchedModel = await load_model(metadata, settings, registry_root)
+        self._address: Address | None = None
+        if settings.autoscaling is None:
+            self._listener = Listener(metadata, self.predict_many, settings.max_ongoing_requests)
+            self._address = await _listen(self._listener, version_key(metadata))
 
     async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
         """Answer one window (timesteps, features); InvalidFeaturesError for any other.
@@ -44,8 +59,25 @@ class ModelServer:
         """Answer windows (batch, timesteps, features) in their order."""
         return await self._model.predict_many([as_window(each, self._shape) for each in windows])
 
-    async def ping(self) -> None:
-        """Answer, to show that this replica can."""
+    async def address(self) -> Address | None:
+        """Answer, to show that this replica can, with where it listens; None where it does not."""
+        return self._address
+
+    async def __del__(self) -> None:
+        """Let go of the routers; Serve awaits this when it ends a replica in good order."""
+        if self._listener is not None:
+            await self._listener.close()
+
+
+async def _listen(listener: Listener, version: str) -> Address | None:
+    """Listen on this node's address; None where that cannot be."""
+    host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    try:
+        return await listener.open(serve.get_replica_context().replica_tag, host)
+    except OSError as error:
+        # As behind an address translation; the handle leads here all the same.
+        logger.warning("%s: no channel on this node's address %s: %s", version, host, error)
+        return None
 
 
 def application_name(application: str, key: str) -> str:

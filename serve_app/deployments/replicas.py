@@ -4,21 +4,23 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
+    RayServeException,
     ReplicaUnavailableError,
 )
 from ray.serve.handle import DeploymentHandle
 
 from registry.predictors import Windows
+from serve_app.deployments.channel import ChannelLostError, Channels
 from serve_app.errors import (
     OverloadedError,
     PredictionFailedError,
@@ -28,6 +30,7 @@ from serve_app.errors import (
 from serve_app.fleet.state import ServedVersion
 from serve_app.inference.batching import Batcher, wait_for_mates_s
 from serve_app.inference.prediction import Failure, Prediction, Run
+from serve_app.inference.wire import Address
 from serve_app.routing import version_key
 
 logger = logging.getLogger(__name__)
@@ -36,8 +39,12 @@ PING_PERIOD_S = 0.5
 SILENCE_S = 3.0
 """After this long without an answer a version is no longer loaded; longer than a slow model run."""
 
-ATTEMPTS = 2
-"""A prediction may be computed twice without harm, so one lost replica costs no answer."""
+FIND_TIMEOUT_S = 1.0
+"""How long all replicas together may take to say where they listen."""
+
+ATTEMPTS = 3
+"""A prediction may be computed twice without harm, so a lost replica costs no answer. The last
+attempt goes by Serve's handle, which waits for a replica where none is left."""
 
 MAX_MESSAGE_BYTES = 3_000_000
 """Of windows in one call; gRPC refuses messages of more than 4 MiB."""
@@ -59,6 +66,9 @@ def cause_of(error: Exception) -> BaseException:
 class ReplicaBackend:
     """Calls the replicas of one version; Ray's errors come out as ours.
 
+    What it gathered goes by a channel to the least busy replica, and by Serve's handle where there
+    is no channel. Serve's handle also tells where the replicas listen.
+
     The version counts as loaded while it answers: predictions, or the pings of `watch`. Serve's
     own status is no measure of that: it forgets running deployments when a later deploy fails.
     """
@@ -76,10 +86,12 @@ class ReplicaBackend:
         self._ongoing = 0
         self._predict = handle.predict
         self._predict_many = handle.predict_many
-        self._ping = handle.ping
+        self._handle = handle
         self._timeout_s = timeout_s
         self._clock = clock
         self._answered_s = -math.inf
+        # Half of the time is left to ask another replica.
+        self._channels = Channels(version.key, min(SILENCE_S, timeout_s / 2))
         window_bytes = 4 * math.prod(self._metadata.input_shape)
         self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
         # One call computes, one is on its way.
@@ -102,54 +114,85 @@ class ReplicaBackend:
         self._watch = asyncio.get_running_loop().create_task(self.watch())
 
     def close(self) -> None:
-        """End the pings; calls that are under way go on."""
+        """End the pings and let go of the replicas; calls that are under way go on."""
         if self._watch is not None:
             self._watch.cancel()
+        self._channels.close()
 
     async def watch(self) -> None:
         """Ping the replicas for ever; a ping waits a while for one to be there."""
         while True:
             try:
                 async with asyncio.timeout(SILENCE_S):
-                    await self._ping.remote()
+                    address = await self._handle.address.remote()
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, the watch goes on: without it the version would never be loaded.
                 logger.warning("%s does not answer: %r", version_key(self._metadata), error)
             else:
                 self._answered_s = self._clock()
+                if self._settings.autoscaling is None and address is not None:
+                    await self._find_replicas(address)
             await asyncio.sleep(PING_PERIOD_S)
+
+    async def _find_replicas(self, one: Address) -> None:
+        """Open channels to the one that answered the ping, whichever it was, and to the others."""
+        self._channels.learn(one)
+        if len(self._channels) >= self._settings.min_replicas:
+            return
+        try:
+            addresses = await self._handle.broadcast("address").results_async(
+                timeout_s=FIND_TIMEOUT_S, return_exceptions=True
+            )
+        except (TimeoutError, RayError, RayServeException) as error:
+            logger.warning("%s: a replica does not answer: %r", version_key(self._metadata), error)
+            return
+        for address in addresses:
+            if isinstance(address, Address):
+                self._channels.learn(address)
 
     async def predict(self, window: Windows) -> Prediction | Failure:
         """Answer one window (timesteps, features)."""
         company = self._ongoing
+        if self._settings.autoscaling is not None:
+            # Serve scales by the calls that are under way: each request is one of its own.
+            with self._counted():
+                return await self._call(lambda _: self._predict.remote(window, company))
+        self._refuse_beyond_limits()
+        with self._counted():
+            return await self._gather(window, company)
+
+    async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
+        """Answer windows (batch, timesteps, features), in order; they count as one request."""
+        if self._settings.autoscaling is None:
+            self._refuse_beyond_limits()
+        step = self._windows_in_message
+        with self._counted():
+            parts = [windows[start : start + step] for start in range(0, len(windows), step)]
+            answered = [await self._send(part) for part in parts]
+        return [result for part in answered for result in part]
+
+    def _refuse_beyond_limits(self) -> None:
+        """Raise OverloadedError where Serve would; it does not see what goes by a channel."""
+        settings = self._settings
+        limit = settings.max_ongoing_requests * settings.min_replicas + settings.max_queued_requests
+        if self._ongoing >= limit:
+            problem = f"{self._ongoing} requests in work in this router, at most {limit}"
+            raise OverloadedError(self._metadata.name, self._metadata.version, problem)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self._ongoing += 1
         try:
-            if self._settings.autoscaling is not None:
-                # Serve scales by the calls that are under way: each request is one of its own.
-                return await self._call(lambda: self._predict.remote(window, company))
-            return await self._gather(window, company)
+            yield
         finally:
             self._ongoing -= 1
 
-    async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order."""
-        step = self._windows_in_message
-        parts = [windows[start : start + step] for start in range(0, len(windows), step)]
-        answered = [await self._call(partial(self._predict_many.remote, part)) for part in parts]
-        return [result for part in answered for result in part]
-
     async def _gather(self, window: Windows, company: int) -> Prediction | Failure:
         """Answer one window, in one call with others that are there."""
-        settings = self._settings
-        limit = settings.max_ongoing_requests * settings.min_replicas + settings.max_queued_requests
-        if company >= limit:
-            problem = f"{company} requests in work in this router, at most {limit}"
-            raise OverloadedError(self._metadata.name, self._metadata.version, problem)
+        wait_s = wait_for_mates_s(self._settings.batching, company)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._batcher.submit(
-                    (window, time.perf_counter()), wait_for_mates_s(settings.batching, company)
-                )
+                return await self._batcher.submit((window, time.perf_counter()), wait_s)
         except TimeoutError:
             raise self._late() from None
 
@@ -159,7 +202,7 @@ class ReplicaBackend:
         """Answer windows, each with the time since when it waits, in one call."""
         sent_s = time.perf_counter()
         windows = np.stack([window for window, _ in waiting])
-        results = await self._call(lambda: self._predict_many.remote(windows))
+        results = await self._send(windows)
         return [
             replace(result, run=Run(sent_s - since_s + result.run.waited_s, result.run.took_s))
             if isinstance(result, Prediction) and result.run is not None
@@ -167,11 +210,23 @@ class ReplicaBackend:
             for result, (_, since_s) in zip(results, waiting, strict=True)
         ]
 
+    async def _send(self, windows: Windows) -> Sequence[Prediction | Failure]:
+        """Answer what fits into one call."""
+
+        def send(attempt: int) -> Awaitable[Sequence[Prediction | Failure]]:
+            channel = self._channels.least_busy() if attempt < ATTEMPTS else None
+            if channel is not None:
+                return channel.predict_many(windows)
+            return self._predict_many.remote(windows)
+
+        return await self._call(send)
+
     def _late(self) -> OverloadedError:
         problem = f"no answer within {self._timeout_s} s"
         return OverloadedError(self._metadata.name, self._metadata.version, problem)
 
-    async def _call(self, send: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, send: Callable[[int], Awaitable[T]]) -> T:
+        """Return the answer to what `send` sends, given the number of the attempt."""
         name, version = self._metadata.name, self._metadata.version
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -195,11 +250,11 @@ class ReplicaBackend:
         self._answered_s = self._clock()
         return answer
 
-    async def _send_until_answered(self, send: Callable[[], Awaitable[T]]) -> T:
+    async def _send_until_answered(self, send: Callable[[int], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await send()
-            except (RayActorError, ReplicaUnavailableError) as error:
+                return await send(attempt)
+            except (ChannelLostError, RayActorError, ReplicaUnavailableError) as error:
                 if attempt == ATTEMPTS:
                     raise
                 logger.warning("%s: sent again: %s", version_key(self._metadata), error)

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from serve_app.deployments.metrics import PERIOD_S
 from tests.integration.cluster import Cluster
 
-EXPORT_PERIOD_S = 10.0
+EXPORT_PERIOD_S = 10.0 + PERIOD_S
 """How old the exported figures may be."""
 
 WINDOWS = "ray_tradeserve_model_windows_total"
 RUNS = "ray_tradeserve_model_runs_total"
+CALLS = "ray_serve_deployment_request_counter_total"
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,27 @@ class Batches:
 
 def batches(cluster: Cluster, model: str) -> dict[str, Batches]:
     """Return the exported runs of `model:version`, by replica; dead ones may be among them."""
+    found: dict[str, dict[str, float]] = {}
+    for name, labels, value, *_ in samples(cluster):
+        if name in (RUNS, WINDOWS) and labels["model"] == model:
+            found.setdefault(labels["replica"], {WINDOWS: 0.0, RUNS: 0.0})[name] += value
+    return {replica: Batches(each[WINDOWS], each[RUNS]) for replica, each in found.items()}
+
+
+def calls_by_handle(cluster: Cluster, model: str) -> float:
+    """Return the exported number of calls by Serve's handle to the replicas of `model:version`."""
+    return sum(
+        value
+        for name, labels, value, *_ in samples(cluster)
+        if name == CALLS and labels["application"] == f"trading-models:{model}"
+    )
+
+
+def samples(cluster: Cluster) -> list[Sample]:
+    """Return everything that is exported."""
     with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
-    found: dict[str, dict[str, float]] = {}
-    for family in text_string_to_metric_families(text):
-        for name, labels, value, *_ in family.samples:
-            if name in (RUNS, WINDOWS) and labels["model"] == model:
-                found.setdefault(labels["replica"], {WINDOWS: 0.0, RUNS: 0.0})[name] += value
-    return {replica: Batches(each[WINDOWS], each[RUNS]) for replica, each in found.items()}
+    return [each for family in text_string_to_metric_families(text) for each in family.samples]
 
 
 def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:

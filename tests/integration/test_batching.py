@@ -10,10 +10,12 @@ import pytest
 from serve_app.client import ModelClient
 from tests.factories import SHAPE, batch_telling_onnx
 from tests.integration.conftest import NAME, serving_args
-from tests.integration.metrics import EXPORT_PERIOD_S, batches, since
+from tests.integration.metrics import EXPORT_PERIOD_S, batches, calls_by_handle, since
 
 CALLERS = 32
 EACH = 20
+ALONE = 500
+"""Requests one by one: more than twice the pings until they are exported."""
 MODEL = f"{NAME}:1.0.0"
 TELLER = "teller"
 MARKED = 2000.0
@@ -58,6 +60,17 @@ async def exported_since(cluster, before, requests):
             return seen
         await asyncio.sleep(1)
     raise AssertionError(f"{requests} requests expected in the metric, {seen}")
+
+
+async def test_requests_come_by_the_routers_channel_and_serves_handle_brings_pings(client, cluster):
+    window = np.zeros((60, 110), dtype=np.float32)
+    await asyncio.sleep(EXPORT_PERIOD_S + 1)
+    runs, calls = batches(cluster, MODEL), calls_by_handle(cluster, MODEL)
+    for _ in range(ALONE):
+        await client.predict("EURUSD", window)
+    assert (await exported_since(cluster, runs, ALONE)).runs == ALONE
+    await asyncio.sleep(EXPORT_PERIOD_S + 1)
+    assert 0 < calls_by_handle(cluster, MODEL) - calls < ALONE / 2
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from registry import ModelStage
 from serve_app.client import ModelClient
+from serve_app.deployments.replicas import SILENCE_S
 from serve_app.errors import ServerRejectedError
 from tests.integration.cluster import Cluster
 from tests.integration.conftest import NAME, serving_args
@@ -246,6 +247,28 @@ async def test_a_process_killed_under_load_comes_back_and_the_same_versions_serv
     wanted = {f"{each['name']}:{each['version']}" for each in listed}
     await asyncio.to_thread(cluster.wait_until_serving, wanted)
     assert await client.list_models() == listed
+
+
+@pytest.mark.usefixtures("edited")
+async def test_a_replica_that_stands_still_costs_no_request_and_takes_its_share_when_it_goes_on(
+    cluster,
+):
+    """Its port goes on accepting what the routers send; SIGSTOP is as a machine that swaps."""
+    await deploy(cluster, {**PRODUCTION, "num_replicas": 2}, STAGING)
+    await eventually(lambda: len(cluster.replicas(f"{NAME}:1.0.0")) == 2)
+    still, _ = cluster.replicas(f"{NAME}:1.0.0")
+    async with load(cluster.url, WINDOW, concurrency=4) as asked:
+        await eventually(lambda: works(still))
+        still.suspend()
+        await asyncio.sleep(SILENCE_S + SETTLE_S)
+        still.resume()
+        await eventually(lambda: works(still))
+    assert asked.failures == []
+
+
+def works(process):
+    """Return whether it computes for more than a tenth of a second."""
+    return process.cpu_percent(interval=1.0) > 10
 
 
 async def test_a_router_killed_under_load_comes_back_with_the_same_table(cluster, client):

@@ -1,7 +1,9 @@
 """What a caller learns when a call to a replica goes wrong; no cluster needed."""
 
 import asyncio
+import contextlib
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +11,13 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from serve_app.deployments.replicas import MAX_MESSAGE_BYTES, SILENCE_S, ReplicaBackend
+from serve_app.deployments.listener import Listener
+from serve_app.deployments.replicas import (
+    ATTEMPTS,
+    MAX_MESSAGE_BYTES,
+    SILENCE_S,
+    ReplicaBackend,
+)
 from serve_app.errors import (
     InvalidFeaturesError,
     OverloadedError,
@@ -42,7 +50,7 @@ class Method:
 
 class Handle:
     def __init__(self, *results):
-        self.predict = self.predict_many = self.ping = Method(*results)
+        self.predict = self.predict_many = self.address = Method(*results)
 
 
 class Clock:
@@ -72,13 +80,13 @@ async def test_a_call_gives_the_replicas_answer():
     assert await backend([ANSWER]).predict_many(WINDOW[None]) == [ANSWER]
 
 
-async def test_a_request_that_met_a_dying_replica_is_sent_once_more():
+async def test_a_request_that_met_a_dying_replica_is_sent_again():
     assert await backend(ActorDiedError(), ANSWER).predict(WINDOW) == ANSWER
 
 
-async def test_a_second_death_is_reported():
+async def test_a_death_at_every_attempt_is_reported():
     with pytest.raises(PredictionFailedError, match="its replica died"):
-        await backend(ActorDiedError(), ActorDiedError(), ANSWER).predict(WINDOW)
+        await backend(*[ActorDiedError()] * ATTEMPTS, ANSWER).predict(WINDOW)
 
 
 async def test_a_full_queue_is_an_overload():
@@ -236,7 +244,7 @@ async def test_more_than_the_limits_allow_is_refused_at_once():
 
 async def test_a_call_that_is_lost_fails_for_all_of_its_requests_and_late_ones_are_overload():
     handle = Handle()
-    handle.predict_many = Method(ActorDiedError(), ActorDiedError())
+    handle.predict_many = Method(*[ActorDiedError()] * ATTEMPTS)
     under_test = ReplicaBackend(version(), handle, 10.0)
     both = [asyncio.create_task(under_test.predict(WINDOW)) for _ in range(2)]
     answers = await asyncio.gather(*both, return_exceptions=True)
@@ -245,3 +253,153 @@ async def test_a_call_that_is_lost_fails_for_all_of_its_requests_and_late_ones_a
     under_test = ReplicaBackend(version(), handle, 0.01)
     with pytest.raises(OverloadedError, match=r"no answer within 0\.01 s"):
         await under_test.predict(WINDOW)
+
+
+class Replicas:
+    """Replicas that listen, and the handle of their deployment, which counts what it is asked."""
+
+    def __init__(self, listeners, addresses):
+        self.listeners, self.addresses = listeners, addresses
+        self.by_handle = 0
+        self.predict = self.predict_many = self
+        self.address = Method(*[addresses[0]] * 1000)
+
+    async def remote(self, windows):
+        self.by_handle += 1
+        return [ANSWER] * len(windows)
+
+    def broadcast(self, method):
+        assert method == "address"
+        return self
+
+    async def results_async(self, *, timeout_s, return_exceptions):
+        assert return_exceptions
+        return [*self.addresses, ActorDiedError()]
+
+
+@contextlib.asynccontextmanager
+async def replicas(count, answer):
+    """`answer` is what replica number `index` does with windows."""
+    listeners = [Listener(metadata(), partial(answer, index), 8) for index in range(count)]
+    addresses = [await each.open(str(index), "127.0.0.1") for index, each in enumerate(listeners)]
+    handle = Replicas(listeners, addresses)
+    try:
+        yield handle
+    finally:
+        for each in listeners:
+            await each.close()
+
+
+@contextlib.asynccontextmanager
+async def watching(handle, **settings):
+    """A backend that has found all replicas."""
+    under_test = ReplicaBackend(version(**settings), handle, 10.0)
+    under_test.start_watch()
+    try:
+        async with asyncio.timeout(10):
+            while not all(each._connections for each in handle.listeners):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            while under_test._channels.least_busy() is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        yield under_test
+    finally:
+        under_test.close()
+
+
+async def test_what_is_gathered_goes_by_the_channels_of_all_replicas_and_not_by_the_handle():
+    asked = []
+
+    async def answer(index, windows):
+        asked.append(index)
+        return [Prediction(1, 0.5, float(each[0, 0]), Run(0.25, 0.5)) for each in windows]
+
+    async with (
+        replicas(2, answer) as handle,
+        watching(handle, num_replicas=2) as under_test,
+    ):
+        asking = await ask(under_test, range(8))
+        answers = await asyncio.gather(*asking)
+        batch = await under_test.predict_many(np.stack([WINDOW] * 3))
+    assert [each.expected_return for each in answers] == list(range(8))
+    assert len(batch) == 3
+    assert handle.by_handle == 0
+    assert set(asked) == {0, 1}
+
+
+async def test_a_batch_whose_replica_dies_under_way_is_answered_by_another():
+    asked = []
+
+    async def answer(index, windows):
+        asked.append(index)
+        if len(asked) == 1:
+            for connection in list(handle.listeners[index]._connections):
+                connection.abort()
+            await asyncio.Event().wait()
+        return [ANSWER] * len(windows)
+
+    async with (
+        replicas(2, answer) as handle,
+        watching(handle, num_replicas=2) as under_test,
+    ):
+        assert await under_test.predict(WINDOW) == ANSWER
+    assert len(set(asked)) == 2
+    assert handle.by_handle == 0
+
+
+async def test_without_a_living_channel_serves_handle_answers():
+    async def die(index, _):
+        for connection in list(handle.listeners[index]._connections):
+            connection.abort()
+        await asyncio.Event().wait()
+
+    async with replicas(1, die) as handle, watching(handle) as under_test:
+        assert await under_test.predict(WINDOW) == ANSWER
+        assert handle.by_handle == 1
+
+
+async def test_the_last_attempt_goes_by_the_handle_though_channels_are_left():
+    asked = []
+
+    async def die(index, _):
+        asked.append(index)
+        for connection in list(handle.listeners[index]._connections):
+            connection.abort()
+        await asyncio.Event().wait()
+
+    async with (
+        replicas(4, die) as handle,
+        watching(handle, num_replicas=4) as under_test,
+    ):
+        assert await under_test.predict(WINDOW) == ANSWER
+        assert len(asked) == ATTEMPTS - 1
+        assert handle.by_handle == 1
+
+
+async def test_where_serve_scales_by_calls_each_goes_by_the_handle():
+    async def answer(_, windows):
+        return [Prediction(2, 0.5, None)] * len(windows)
+
+    async with replicas(1, answer) as handle:
+        handle.address = Method(*[None] * 1000)
+        handle.predict = Method(ANSWER)
+        under_test = ReplicaBackend(version(**SCALED), handle, 10.0)
+        under_test.start_watch()
+        await asyncio.sleep(0.02)
+        assert under_test.loaded()
+        assert await under_test.predict(WINDOW) == ANSWER
+        assert await under_test.predict_many(WINDOW[None]) == [ANSWER]
+        assert handle.by_handle == 1
+        under_test.close()
+
+
+async def test_more_batches_than_the_limits_allow_are_refused_too():
+    handle = Handle()
+    handle.predict_many = calls = Gathering()
+    limits = {"max_ongoing_requests": 2, "max_queued_requests": 1}
+    under_test = ReplicaBackend(version(**limits, batching={"max_batch_size": 2}), handle, 10.0)
+    asked = [asyncio.create_task(under_test.predict_many(WINDOW[None])) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(OverloadedError, match="3 requests in work in this router, at most 3"):
+        await under_test.predict_many(WINDOW[None])
+    calls.may.set()
+    await asyncio.gather(*asked)
