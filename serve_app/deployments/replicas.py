@@ -46,6 +46,9 @@ ATTEMPTS = 3
 """A prediction may be computed twice without harm, so a lost replica costs no answer. The last
 attempt goes by Serve's handle, which waits for a replica where none is left."""
 
+MIN_SHARE = 4
+"""Windows of a body that go to one replica at the least; fewer cost more to send than they gain."""
+
 MAX_MESSAGE_BYTES = 3_000_000
 """Of windows in one call; gRPC refuses messages of more than 4 MiB."""
 
@@ -162,13 +165,17 @@ class ReplicaBackend:
             return await self._gather(window, company)
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order; they count as one request."""
+        """Answer windows (batch, timesteps, features), in order; they count as one request.
+
+        All replicas share the work.
+        """
         if self._settings.autoscaling is None:
             self._refuse_beyond_limits()
-        step = self._windows_in_message
+        share = math.ceil(len(windows) / self._settings.min_replicas)
+        step = min(max(share, MIN_SHARE), self._windows_in_message)
+        parts = [windows[start : start + step] for start in range(0, len(windows), step)]
         with self._counted():
-            parts = [windows[start : start + step] for start in range(0, len(windows), step)]
-            answered = [await self._send(part) for part in parts]
+            answered = await asyncio.gather(*map(self._send, parts))
         return [result for part in answered for result in part]
 
     def _refuse_beyond_limits(self) -> None:

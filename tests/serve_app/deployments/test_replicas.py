@@ -229,6 +229,20 @@ async def test_what_comes_while_calls_are_under_way_shares_the_next_and_a_bad_on
     assert 0.25 < answers[5].run.waited_s < 5
 
 
+@pytest.mark.parametrize(("count", "shares"), [(10, [5, 5]), (6, [4, 2]), (3, [3])])
+async def test_replicas_share_the_windows_of_a_body_and_work_at_the_same_time(count, shares):
+    handle = Handle()
+    handle.predict_many = calls = Gathering()
+    under_test = ReplicaBackend(version(num_replicas=2), handle, 10.0)
+    numbers = range(10, 10 + count)
+    windows = np.array(numbers, dtype=np.float32).repeat(6).reshape(count, 3, 2)
+    asked = asyncio.create_task(under_test.predict_many(windows))
+    await asyncio.sleep(0.01)
+    assert [len(each) for each in calls.calls] == shares
+    calls.may.set()
+    assert [each.expected_return for each in await asked] == list(numbers)
+
+
 async def test_more_than_the_limits_allow_is_refused_at_once():
     handle = Handle()
     handle.predict_many = calls = Gathering()
