@@ -10,20 +10,23 @@ from typing import Any
 
 from serve_app.experiments import fixed_horizon, sharpe
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.by_unit import FEWEST_UNITS, UnitMoments, sharpe_by_unit
 from serve_app.experiments.decision import (
     Evidence,
     Recommendation,
+    UnitCount,
     adjusted_harms,
     decide,
     one_sided_alpha,
 )
 from serve_app.experiments.definition import (
-    Assignment,
+    SERVED,
+    UNIT_ASSIGNMENTS,
     ExperimentDefinition,
     ExperimentStatus,
     Mode,
 )
-from serve_app.experiments.effects import accuracy_effect, return_effect
+from serve_app.experiments.effects import Effect, accuracy_effect, return_effect
 from serve_app.experiments.fixed_horizon import FixedTest
 from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
 from serve_app.experiments.metrics import ArmMetrics, arm_metrics, return_moments
@@ -51,7 +54,6 @@ def analyse(
     *,
     status: ExperimentStatus = ExperimentStatus.RUNNING,
     at_planned_end: bool = False,
-    units: tuple[int, int] | None = None,
     recent: Sequence[Window] | None = None,
 ) -> Analysis:
     """Analyse an experiment; at any time and as often as you like.
@@ -63,7 +65,6 @@ def analyse(
         status: as it stands.
         at_planned_end: true in one analysis only, made and kept when the planned duration is over:
             only there the fixed-horizon test counts.
-        units: distinct units in control and treatment, for an assignment by unit_id or symbol.
         recent: the last minute, where harm that began late is to be seen as well.
     """
     table = tabulate(definition, clock, blocks)
@@ -77,12 +78,13 @@ def analyse(
     evidence = Evidence(
         control_labelled=table.control.total.labelled,
         treatment_labelled=table.treatment.total.labelled,
-        sample_ratio=check_sample_ratio(definition, table, units),
+        sample_ratio=check_sample_ratio(definition, table),
         accuracy=accuracy_significance(
             definition, accuracy_effect(definition, table), at_planned_end=at_planned_end
         ),
         latency=guardrails[0],
         errors=guardrails[1],
+        **_units(definition, table),
     )
     recommendation = decide(definition, evidence)
     control = arm_metrics(table.control.total, definition.annual_periods)
@@ -96,6 +98,7 @@ def analyse(
         "improvement": _improvement(control, treatment),
         "statistical_significance": _significance(definition, table, evidence.accuracy),
         "sample_ratio": _sample_ratio(evidence.sample_ratio),
+        "units": _unit_counts(definition, evidence),
         "recommendation": {
             "action": recommendation.action.value,
             "reasons": list(recommendation.reasons),
@@ -105,6 +108,31 @@ def analyse(
         "annualisation": _annualisation(definition),
     }
     return Analysis(document, evidence, recommendation)
+
+
+def _units(definition: ExperimentDefinition, table: Table) -> dict[str, UnitCount]:
+    """Return the evidence's counts of units, where these are assigned."""
+    if definition.assignment not in UNIT_ASSIGNMENTS:
+        return {}
+    totals = table.units
+    counts = zip(totals.seen, totals.labelled, UnitMoments.of(totals).effective, strict=True)
+    control, treatment = (
+        UnitCount(seen=seen, labelled=labelled, effective=float(effective))
+        for seen, labelled, effective in counts
+    )
+    return {"control_units": control, "treatment_units": treatment}
+
+
+def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, Any] | None:
+    control, treatment = evidence.control_units, evidence.treatment_units
+    if control is None or treatment is None:
+        return None
+    return {
+        "served": SERVED[definition.assignment],
+        "control": asdict(control),
+        "treatment": asdict(treatment),
+        "needed": FEWEST_UNITS,
+    }
 
 
 def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:
@@ -125,15 +153,11 @@ def _less(left: float | None, right: float | None) -> float | None:
 def _significance(
     definition: ExperimentDefinition, table: Table, accuracy: Significance
 ) -> dict[str, Any]:
-    control, treatment = table.control.total, table.treatment.total
-    two_proportion = fixed_horizon.two_proportion(
-        control.correct, control.labelled, treatment.correct, treatment.labelled, definition.alpha
-    )
-    welch = fixed_horizon.welch(
-        return_moments(control), return_moments(treatment), definition.alpha
-    )
+    over = "blocks of time"
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        over = f"{SERVED[definition.assignment]} and {over}"
     return {
-        "test": "always-valid mixture test of the difference in accuracy, over blocks of time",
+        "test": f"always-valid mixture test of the difference in accuracy, over {over}",
         "significant": accuracy.significant,
         "p_value": accuracy.p_value,
         "confidence_level": definition.confidence_level,
@@ -147,11 +171,40 @@ def _significance(
         "block_s": table.block_s,
         "horizon_s": table.horizon_s,
         "assumptions": _assumptions(definition, table),
-        "fixed_horizon": {
-            "valid": fixed_horizon.VALIDITY,
-            "accuracy_two_proportion": _fixed(two_proportion),
-            "avg_return_welch": _fixed(welch),
-        },
+        "fixed_horizon": _fixed_horizon(definition, table),
+    }
+
+
+def _fixed_horizon(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
+    """Return the ordinary tests: of predictions, or of units where these are assigned."""
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        return {
+            "valid": fixed_horizon.VALIDITY_BY_UNIT,
+            "accuracy_by_unit": _fixed_effect(definition, accuracy_effect(definition, table)),
+            "avg_return_by_unit": _fixed_effect(definition, return_effect(definition, table)),
+        }
+    control, treatment = table.control.total, table.treatment.total
+    two_proportion = fixed_horizon.two_proportion(
+        control.correct, control.labelled, treatment.correct, treatment.labelled, definition.alpha
+    )
+    welch = fixed_horizon.welch(
+        return_moments(control), return_moments(treatment), definition.alpha
+    )
+    return {
+        "valid": fixed_horizon.VALIDITY,
+        "accuracy_two_proportion": _fixed(two_proportion),
+        "avg_return_welch": _fixed(welch),
+    }
+
+
+def _fixed_effect(definition: ExperimentDefinition, effect: Effect) -> dict[str, Any] | None:
+    if not effect.known:
+        return None
+    half_width = effect.fixed_half_width(definition.alpha)
+    return {
+        "difference": effect.value,
+        "interval": [effect.value - half_width, effect.value + half_width],
+        "p_value": effect.fixed_p_value(),
     }
 
 
@@ -171,17 +224,13 @@ def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
         f" Predictions within {table.block_s:g} s may depend on each other: the error is computed "
         f"over blocks of that length{neighbours}."
     )
-    unit = {
-        Assignment.SYMBOL: (
-            " The arms trade different symbols, so a difference between the symbols counts as one "
-            "between the models."
-        ),
-        Assignment.UNIT_ID: (
-            " The arms serve different bots, so a difference between the bots' requests counts as "
-            "one between the models."
-        ),
-    }.get(definition.assignment, "")
-    return horizon + blocks + unit
+    if definition.assignment not in UNIT_ASSIGNMENTS:
+        return horizon + blocks
+    served = SERVED[definition.assignment]
+    return (
+        f"{horizon}{blocks} The arms serve different {served}: how these differ is in the error as "
+        f"well, which is computed over {served} too. Latency and errors are compared by time alone."
+    )
 
 
 def _fixed(test: FixedTest | None) -> dict[str, Any] | None:
@@ -203,6 +252,7 @@ def _sample_ratio(ratio: SampleRatio) -> dict[str, Any]:
             "treatment": observed,
         },
         "counts": {"control": ratio.control, "treatment": ratio.treatment},
+        "counted": ratio.counted,
         "p_value": ratio.p_value,
         "always_valid_p_value": ratio.always_valid_p_value,
         "healthy": ratio.healthy,
@@ -245,9 +295,15 @@ def _returns(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
 
 
 def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[str, Any] | None:
-    effect = sharpe.difference(
-        table.control.returns, table.treatment.returns, neighbours=table.neighbours
-    )
+    effect: Effect | None
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        effect = Effect.of(sharpe_by_unit(UnitMoments.of(table.units)))
+        over = SERVED[definition.assignment]
+    else:
+        effect = sharpe.difference(
+            table.control.returns, table.treatment.returns, neighbours=table.neighbours
+        )
+        over = "blocks of time"
     if effect is None or not effect.known:
         return None
     yearly = (definition.annual_periods or 1.0) ** 0.5
@@ -255,7 +311,7 @@ def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[s
         "difference": effect.value * yearly,
         "standard_error": effect.standard_error * yearly,
         "p_value": effect.fixed_p_value(),
-        "test": "Ledoit and Wolf (2008), error over blocks of time",
+        "test": f"Ledoit and Wolf (2008), error over {over}",
         "valid": "at the planned end only",
         "jobson_korkie_memmel": _paired_sharpe(definition, table),
     }
