@@ -130,17 +130,17 @@ def _apply(connection: Connection, experiment_id: str, changes: _Changes) -> Non
             totals.see(variant, share, first=not arms)
             arms[variant] = np.zeros(len(_COLUMNS))
     for unit, added in changes.labelled.items():
-        arms = units.get(unit)
-        if not arms:  # from before units were kept, see migration 0003
+        known = units.get(unit)
+        if not known:  # from before units were kept, see migration 0003
             continue
         before = np.zeros(SIZE)
-        for variant, sums in arms.items():
+        for variant, sums in known.items():
             before[arm_of(variant)] = sums
         totals.label(before, added.sums, added.squares)
         units[unit] = {
             variant: (before + added.sums)[arm_of(variant)]
             for variant in Variant
-            if variant in arms or added.sums[arm_of(variant)].any()
+            if variant in known or added.sums[arm_of(variant)].any()
         }
     for added in changes.alone:
         totals.label(np.zeros(SIZE), added.sums, added.squares)

@@ -1,11 +1,17 @@
 """Where bots are assigned the statistics keep their promises too, looked at after every batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from serve_app.experiments.analysis import analyse
 from serve_app.experiments.power import units_for_verdict
+from serve_app.experiments.records import Variant
+from serve_app.experiments.units import CORRECT, LABELLED, SIZE, UnitTotals, arm_of
 from tests.serve_app.experiments.factories import definition
+from tests.serve_app.experiments.simulation import CLOCK, Experiments
 from tests.serve_app.experiments.unit_simulation import (
     UnitExperiments,
     fixed_p_values,
@@ -67,6 +73,66 @@ def test_a_test_of_requests_fails_the_same_simulation(scenario):
     experiments = UnitExperiments(1, 200, **SCENARIOS[scenario])
     rejected = ever_rejected(experiments, p_values_by_request, 100, rate=2.0)
     assert rejected > 2 * most_false_alarms(200)
+
+
+def shared_market(seed, experiments, predictions, bots, **changes):
+    """Bots that trade one market at the same times by the views of two models, held for a while."""
+    found = Experiments(seed, experiments, predictions, horizon=20, view=60, **changes)
+    generator = np.random.default_rng(seed)
+    found.bots = generator.integers(0, bots, found.treated.shape)
+    treated = generator.permuted(np.arange(bots) % 2 == 1 + np.zeros((experiments, 1)), axis=1)
+    found.treated = np.take_along_axis(treated, found.bots, axis=1)
+    return found
+
+
+def with_units(experiments, row, now):
+    """Its blocks with what is known of the bots, in the last one."""
+    blocks = experiments.summaries(row, now)
+    bots, treated = experiments.bots[row, :now], experiments.treated[row, :now]
+    right = np.where(
+        treated, experiments.treatment_right[row, :now], experiments.control_right[row, :now]
+    )
+    units = UnitTotals()
+    for bot in np.unique(bots):
+        of_bot = bots == bot
+        variant = Variant.TREATMENT if treated[of_bot][0] else Variant.CONTROL
+        one = np.zeros((of_bot.sum(), SIZE))
+        one[:, arm_of(variant).start + LABELLED] = 1
+        one[:, arm_of(variant).start + CORRECT] = right[of_bot]
+        units.see(variant, 0.5, first=True)
+        units.label(np.zeros(SIZE), one.sum(axis=0), one.T @ one)
+    return [*blocks[:-1], replace(blocks[-1], units=units)]
+
+
+def first_verdicts(experiments, looks):
+    made = definition(
+        assignment="unit_id", control_traffic=0.5, treatment_traffic=0.5, horizon_s=20
+    )
+    found = []
+    for row in range(len(experiments.treated)):
+        actions = (
+            analyse(made, CLOCK, with_units(experiments, row, now)).recommendation.action
+            for now in looks
+        )
+        found.append(next((each for each in actions if each != "continue"), "continue"))
+    return found
+
+
+def test_without_effect_bots_that_share_a_market_lead_to_no_verdict():
+    """No bot differs from another here; all of an arm are right or wrong at once."""
+    found = first_verdicts(shared_market(6, 30, 1200, 40), range(200, 1201, 200))
+    assert len(found) - found.count("continue") <= most_false_alarms(30)
+
+
+@pytest.mark.nightly
+def test_without_effect_bots_that_share_a_market_long_form():
+    found = first_verdicts(shared_market(7, 100, 3000, 40), range(100, 3001, 100))
+    assert len(found) - found.count("continue") <= most_false_alarms(100)
+
+
+def test_with_an_effect_bots_that_share_a_market_lead_to_its_verdict():
+    found = first_verdicts(shared_market(8, 5, 6000, 40, effect=0.25), range(1000, 6001, 1000))
+    assert found == ["promote"] * 5
 
 
 @pytest.mark.parametrize(
