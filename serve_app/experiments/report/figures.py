@@ -77,19 +77,26 @@ def _units(document: Mapping[str, Any]) -> list[Figure]:
     units = document.get("units")  # reports from before it have none
     if not units:
         return []
-    arms, served = (units["control"], units["treatment"]), units["served"].capitalize()
-    seen, labelled = ([wording.count(arm[key]) for arm in arms] for key in ("seen", "labelled"))
-    busy = [f"{arm['effective']:.1f}" for arm in arms]
-    return [
-        Figure(served, seen[0], seen[1], "", "Those that the version answered at least once."),
-        Figure(
-            f"{served} with outcomes",
-            f"{labelled[0]} (worth {busy[0]})",
-            f"{labelled[1]} (worth {busy[1]})",
-            "",
-            "In brackets how many equally busy ones they are worth: where a few send most of the "
-            "requests, the others hardly count.",
+    arms, served = (units["control"], units["treatment"]), units["served"]
+    rows = (
+        ("seen", served.capitalize(), wording.count, "Those that the version answered."),
+        (
+            "labelled",
+            f"{served.capitalize()} with known outcome",
+            wording.count,
+            "Those of them whose move of the market is known at least once.",
         ),
+        (
+            "effective",
+            f"Equally busy {served}",
+            wording.tenths,
+            "How many equally busy ones these are worth. Where a few send most of the requests, "
+            "the others hardly count.",
+        ),
+    )
+    return [
+        Figure(name, write(arms[0][key]), write(arms[1][key]), "", explanation)
+        for key, name, write, explanation in rows
     ]
 
 

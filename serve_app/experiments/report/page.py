@@ -114,12 +114,12 @@ def _progress(
     steps.append(("Outcomes for each version", f"{fewest:,} so far, {needed}", share))
     units = document.get("units")  # reports from before it have none
     if units:
+        needed = f"{units['needed']:g} needed for any verdict on quality"
         worth = min(units[arm]["effective"] for arm in ("control", "treatment"))
         steps.append(
             (
                 f"{units['served'].capitalize()} with outcomes for each version",
-                f"worth {worth:.1f} equally busy ones so far, {units['needed']:g} needed for any "
-                f"verdict on quality",
+                f"worth {wording.tenths(worth)} equally busy ones so far, {needed}",
                 worth / units["needed"],
             )
         )

@@ -32,7 +32,8 @@ def test_by_unit_a_verdict_is_told_as_any_other():
     assert "toy:1.1.0 is better: promote it" in page.text
     seen = page.row("figures", "Bots")
     assert int(seen[1]) + int(seen[2]) == 60
-    assert "worth" in page.row("figures", "Bots with outcomes")[1]
+    assert page.row("figures", "Bots with known outcome")[1] == seen[1]
+    assert float(page.row("figures", "Equally busy bots")[1]) == pytest.approx(int(seen[1]), 0.1)
     assert page.row("tests", "Accuracy, t over bots")
     assert "Treatment's share of the bots over time" in str(page.tags)
 

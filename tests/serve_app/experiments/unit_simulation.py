@@ -6,8 +6,9 @@ from serve_app.experiments.by_unit import UnitMoments, accuracy_by_unit
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.estimates import Estimate
 from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sequential import p_value, tuning
-from serve_app.experiments.units import CORRECT, LABELLED, MEASURES, SIZE
+from serve_app.experiments.units import CORRECT, LABELLED, SIZE, arm_of, overlap_weight
 
 
 class UnitExperiments:
@@ -22,6 +23,8 @@ class UnitExperiments:
         joining: whether bots come one after the other, over nine tenths of the time.
         unequal: how much the logarithms of the bots' activity scatter.
         effect: added to the accuracy of treatment's bots.
+        first_share: treatment's during the first half of the batches.
+        first_shift: added to everybody's accuracy during these: the market is another one.
     """
 
     def __init__(
@@ -36,40 +39,44 @@ class UnitExperiments:
         joining=False,
         unequal=0.0,
         effect=0.0,
+        first_share=None,
+        first_shift=0.0,
     ):
         self._generator = generator = np.random.default_rng(seed)
         shape = (experiments, units)
-        self.treated = generator.random(shape) < share
+        self.lots = generator.random(shape)
+        self.shares = share if first_share is None else first_share, share
+        self.effect, self.first_shift = effect, first_shift
         own = 0.5 + deviation * generator.standard_normal(shape)
         own = np.where(generator.random(shape) < outliers, 0.9, own)
-        self.accuracy = np.clip(own + effect * self.treated, 0.01, 0.99)
+        self.accuracy = own
         activity = generator.lognormal(0.0, unequal, shape)
         self.activity = activity / activity.mean(axis=1, keepdims=True)
         self.comes = np.arange(units) / units * 0.9 if joining else np.zeros(units)
 
     def batches(self, count, rate=1.0):
         """Give the sums over bots after each of `count` batches, of `rate` outcomes a bot."""
-        n, right = np.zeros(self.treated.shape), np.zeros(self.treated.shape)
+        vectors = np.zeros((*self.lots.shape, SIZE))
+        independent = np.zeros((len(self.lots), SIZE, SIZE))
         for number in range(count):
+            early = number < count / 2
+            share, intended = self.shares[not early], self.shares[1]
+            treated = self.lots < share
             present = self.comes <= number / count
             fresh = self._generator.poisson(rate * self.activity * present)
-            n += fresh
-            right += self._generator.binomial(fresh, self.accuracy)
-            yield self._moments(n, right)
-
-    def _moments(self, n, right):
-        vectors = np.zeros((*self.treated.shape, SIZE))
-        for start, chosen in ((0, ~self.treated), (MEASURES, self.treated)):
-            vectors[..., start + LABELLED] = n * chosen
-            vectors[..., start + CORRECT] = right * chosen
-        sums = vectors.sum(axis=1)
-        independent = np.zeros((len(n), SIZE, SIZE))
-        for start in (0, MEASURES):
-            labelled, correct = start + LABELLED, start + CORRECT
-            independent[:, labelled, labelled] = sums[:, labelled]
-            for pair in ((labelled, correct), (correct, labelled), (correct, correct)):
-                independent[:, *pair] = sums[:, correct]
-        return UnitMoments(sums, np.swapaxes(vectors, 1, 2) @ vectors, independent)
+            accuracy = self.accuracy + self.effect * treated + self.first_shift * early
+            right = self._generator.binomial(fresh, np.clip(accuracy, 0.01, 0.99))
+            for variant, chosen in zip(Variant, (~treated, treated), strict=True):
+                weight = overlap_weight(variant, share, intended)
+                labelled, correct = (arm_of(variant).start + each for each in (LABELLED, CORRECT))
+                vectors[..., labelled] += weight * fresh * chosen
+                vectors[..., correct] += weight * right * chosen
+                independent[:, labelled, labelled] += weight**2 * (fresh * chosen).sum(axis=1)
+                both = weight**2 * (right * chosen).sum(axis=1)
+                for pair in ((labelled, correct), (correct, labelled), (correct, correct)):
+                    independent[:, *pair] += both
+            products = np.swapaxes(vectors, 1, 2) @ vectors
+            yield UnitMoments(vectors.sum(axis=1), products, independent.copy())
 
 
 def p_values(made, moments):
