@@ -9,6 +9,7 @@ import pytest
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.estimates import ArmBlocks, between_blocks
 from serve_app.experiments.records import Variant
 from serve_app.experiments.summary import ArmSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
@@ -282,6 +283,16 @@ def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
     assert found.recommendation.action == action
     assert found.document["statistical_significance"]["block_s"] == 60
     assert "by block of time" in found.document["sample_ratio"]["explanation"]
+
+
+def test_of_an_only_block_of_an_arm_nothing_is_known():
+    only, many = (
+        ArmBlocks(np.array(n), np.array(n) / 49, np.array(n) / 49)
+        for n in ([49.0, 0.0, 0.0], [0.0, 49.0, 30.0])
+    )
+    estimate = between_blocks(only, many, neighbours=False)
+    assert np.isfinite(estimate.standard_error)
+    assert estimate.degrees_of_freedom == 0
 
 
 def test_asking_for_next_to_nothing_does_not_blind_the_test():
