@@ -22,9 +22,11 @@ from serve_app.experiments.document import analysis_document
 from serve_app.experiments.effects import accuracy_effect
 from serve_app.experiments.guardrails import error_guardrail, latency_guardrail
 from serve_app.experiments.recent import Window, with_recent
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import check_sample_ratio
 from serve_app.experiments.significance import accuracy_significance
 from serve_app.experiments.table import Table, tabulate
+from serve_app.experiments.units import ARMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +76,20 @@ def analyse(
         ),
         latency=guardrails[0],
         errors=guardrails[1],
-        **_units(definition, table),
+        units=_units(definition, table),
     )
     recommendation = decide(definition, evidence)
     document = analysis_document(definition, status, table, evidence, recommendation)
     return Analysis(document, evidence, recommendation)
 
 
-def _units(definition: ExperimentDefinition, table: Table) -> dict[str, UnitCount]:
-    """Return the evidence's counts of units, where these are assigned."""
+def _units(definition: ExperimentDefinition, table: Table) -> dict[Variant, UnitCount]:
+    """Return the counts of units by arm, where these are assigned."""
     if definition.assignment not in UNIT_ASSIGNMENTS:
         return {}
     totals = table.units
     counts = zip(totals.seen, totals.labelled, UnitMoments.of(totals).effective, strict=True)
-    control, treatment = (
-        UnitCount(seen=seen, labelled=labelled, effective=float(effective))
-        for seen, labelled, effective in counts
-    )
-    return {"control_units": control, "treatment_units": treatment}
+    return {
+        variant: UnitCount(seen=seen, labelled=labelled, effective=float(effective))
+        for variant, (seen, labelled, effective) in zip(ARMS, counts, strict=True)
+    }

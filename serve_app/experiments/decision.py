@@ -5,12 +5,14 @@ looks. A rollback needs one of three harms shown (Holm's correction for three); 
 all of its conditions at once, which needs no correction (intersection-union, Berger 1982).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import SERVED, ExperimentDefinition
 from serve_app.experiments.guardrails import Comparison, Guardrail, holm
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 
@@ -47,9 +49,8 @@ class Evidence:
     accuracy: Significance
     latency: Guardrail
     errors: Guardrail
-    control_units: UnitCount | None = None
-    treatment_units: UnitCount | None = None
-    """Where bots or symbols are assigned."""
+    units: Mapping[Variant, UnitCount] = field(default_factory=dict)
+    """Of both arms; empty unless bots or symbols are assigned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,7 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
             f"treatment {evidence.treatment_labelled:,}; each needs {definition.min_samples:,}."
         )
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
-    units = evidence.control_units, evidence.treatment_units
-    if any(each is not None and each.effective < FEWEST_UNITS for each in units):
+    if any(each.effective < FEWEST_UNITS for each in evidence.units.values()):
         reason = _too_few_units(definition, evidence)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     conditions = [
@@ -118,18 +118,14 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
 
 def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:
     served = SERVED[definition.assignment]
-    arms = [
-        f"{name} has outcomes of {units.labelled:,}, which count for {units.effective:.1f} equally "
-        f"busy ones"
-        for name, units in (
-            ("control", evidence.control_units),
-            ("treatment", evidence.treatment_units),
-        )
-        if units is not None
-    ]
+    arms = ", ".join(
+        f"{arm} has {units.labelled:,} with an outcome, worth {units.effective:.1f} equally busy "
+        f"ones"
+        for arm, units in evidence.units.items()
+    )
     return (
-        f"Too few {served}: {arms[0]}; {arms[1]}; each needs {FEWEST_UNITS:g}. The arms serve "
-        f"different {served}, and how much these differ is seen by their number alone."
+        f"Too few {served}: {arms}; each needs {FEWEST_UNITS:g}. Whole {served} were "
+        f"assigned, and luck in which ones is only known from several."
     )
 
 

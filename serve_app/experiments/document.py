@@ -58,15 +58,10 @@ def analysis_document(
 
 
 def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, Any] | None:
-    control, treatment = evidence.control_units, evidence.treatment_units
-    if control is None or treatment is None:
+    if not evidence.units:
         return None
-    return {
-        "served": SERVED[definition.assignment],
-        "control": asdict(control),
-        "treatment": asdict(treatment),
-        "needed": FEWEST_UNITS,
-    }
+    arms = {variant.value: asdict(units) for variant, units in evidence.units.items()}
+    return {"served": SERVED[definition.assignment], **arms, "needed": FEWEST_UNITS}
 
 
 def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ import pytest
 from serve_app.experiments.decision import Action, Evidence, UnitCount, decide
 from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.guardrails import Comparison, Guardrail
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from tests.serve_app.experiments.factories import definition
@@ -208,17 +209,19 @@ FEW = UnitCount(seen=9, labelled=7, effective=3.24)
 
 @pytest.mark.parametrize(("assignment", "served"), [("unit_id", "bots"), ("symbol", "symbols")])
 def test_too_few_units_are_told_with_their_number_and_how_many_are_needed(assignment, served):
-    evidence = replace(GOOD, control_units=MANY, treatment_units=FEW)
+    evidence = replace(GOOD, units={Variant.CONTROL: MANY, Variant.TREATMENT: FEW})
     told = decide(definition(assignment=assignment), evidence)
     assert told.action is Action.CONTINUE
     (reason,) = told.reasons
-    assert reason.startswith(f"Too few {served}: control has outcomes of 38, which count for 20.5 ")
-    assert "treatment has outcomes of 7, which count for 3.2 equally busy ones" in reason
+    assert reason.startswith(
+        f"Too few {served}: control has 38 with an outcome, worth 20.5 equally "
+    )
+    assert "treatment has 7 with an outcome, worth 3.2 equally busy ones" in reason
     assert "each needs 5" in reason
 
 
 def test_with_units_enough_the_verdict_is_that_of_any_experiment():
-    evidence = replace(GOOD, control_units=MANY, treatment_units=MANY)
+    evidence = replace(GOOD, units=dict.fromkeys(Variant, MANY))
     assert decide(definition(assignment="unit_id"), evidence).action is Action.PROMOTE
     worse = replace(evidence, accuracy=replace(WORSE, difference=-0.2))
     assert decide(definition(assignment="unit_id"), worse).action is Action.ROLLBACK
@@ -227,8 +230,7 @@ def test_with_units_enough_the_verdict_is_that_of_any_experiment():
 def test_harm_to_traffic_is_shown_without_waiting_for_units():
     failing = replace(
         GOOD,
-        control_units=FEW,
-        treatment_units=FEW,
+        units=dict.fromkeys(Variant, FEW),
         errors=replace(SOUND, harm_p_value=1e-9, held=False),
     )
     assert decide(definition(assignment="unit_id"), failing).action is Action.ROLLBACK
