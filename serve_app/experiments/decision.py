@@ -159,6 +159,12 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
             f"against {seen.control:.2%}, and {seen.difference:.2%} more at the same times; shown "
             f"to be more than {errors.limit:g} times as often ({_chance(adjusted['error_rate'])})."
         )
+    served = SERVED.get(definition.assignment)
+    if reasons and served is not None:
+        reasons.append(
+            f"Latency and errors are compared by time, not between {served}: see whether a few of "
+            f"these are behind it."
+        )
     if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
         reasons.append(
             f"Treatment's accuracy is lower by {-accuracy.difference:.2%}, more than the allowed "

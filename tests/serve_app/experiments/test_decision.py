@@ -233,7 +233,10 @@ def test_harm_to_traffic_is_shown_without_waiting_for_units():
         units=dict.fromkeys(Variant, FEW),
         errors=replace(SOUND, harm_p_value=1e-9, held=False),
     )
-    assert decide(definition(assignment="unit_id"), failing).action is Action.ROLLBACK
+    told = decide(definition(assignment="unit_id"), failing)
+    assert told.action is Action.ROLLBACK
+    assert "not between bots: see whether a few of these are behind it" in told.reasons[1]
+    assert len(decide(definition(), failing).reasons) == 1
 
 
 def test_a_mismatch_of_units_says_what_was_counted():
