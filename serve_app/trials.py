@@ -298,6 +298,7 @@ class Trials:
                 variant=variant,
                 treatment_share=None if running.mirrors else running.treatment_share,
                 mirrored=running.mirrors,
+                unit_id=asked.unit_id,
                 error=error,
                 **answered,  # type: ignore[arg-type]
             )

@@ -175,6 +175,13 @@ FIGURES = {
 }
 """What a table shows of an arm, by its name in the analysis."""
 
+UNIT_FIGURES = {
+    "seen": "{}",
+    "labelled": "{} with an outcome",
+    "effective": "worth equally busy ones",
+}
+"""What it shows of an arm's bots or symbols, where these are assigned."""
+
 
 def experiments_table(listed: Sequence[Mapping[str, Any]]) -> Table:
     """Return experiments as they are listed."""
@@ -198,6 +205,11 @@ def analysis_table(analysis: Mapping[str, Any]) -> Table:
     table = Table("", *(Column(Text(each)) for each in arms))
     for name, label in FIGURES.items():
         table.add_row(label, *(_figure(arm.get(name)) for arm in (control, treatment)))
+    units = analysis.get("units")
+    if units:
+        for name, label in UNIT_FIGURES.items():
+            numbers = (_figure(units[arm][name]) for arm in ("control", "treatment"))
+            table.add_row(label.format(units["served"]), *numbers)
     return table
 
 

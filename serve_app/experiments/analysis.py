@@ -1,37 +1,32 @@
-"""The analysis of an experiment: one document, computed from summaries alone.
-
-Its fields are the contract's; those beyond are described in docs/experiments.md. All values are
-JSON: what cannot be said is null.
-"""
+"""The analysis of an experiment: what is known at one moment, computed from summaries alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from serve_app.experiments import fixed_horizon, sharpe
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.by_unit import UnitMoments
 from serve_app.experiments.decision import (
     Evidence,
     Recommendation,
-    adjusted_harms,
+    UnitCount,
     decide,
     one_sided_alpha,
 )
 from serve_app.experiments.definition import (
-    Assignment,
+    UNIT_ASSIGNMENTS,
     ExperimentDefinition,
     ExperimentStatus,
-    Mode,
 )
-from serve_app.experiments.effects import accuracy_effect, return_effect
-from serve_app.experiments.fixed_horizon import FixedTest
-from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
-from serve_app.experiments.metrics import ArmMetrics, arm_metrics, return_moments
-from serve_app.experiments.power import planned_samples, planned_weight
+from serve_app.experiments.document import analysis_document
+from serve_app.experiments.effects import accuracy_effect
+from serve_app.experiments.guardrails import error_guardrail, latency_guardrail
 from serve_app.experiments.recent import Window, with_recent
-from serve_app.experiments.sample_ratio import SampleRatio, check_sample_ratio
-from serve_app.experiments.significance import Significance, accuracy_significance
+from serve_app.experiments.records import Variant
+from serve_app.experiments.sample_ratio import check_sample_ratio
+from serve_app.experiments.significance import accuracy_significance
 from serve_app.experiments.table import Table, tabulate
+from serve_app.experiments.units import ARMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,6 @@ def analyse(
     *,
     status: ExperimentStatus = ExperimentStatus.RUNNING,
     at_planned_end: bool = False,
-    units: tuple[int, int] | None = None,
     recent: Sequence[Window] | None = None,
 ) -> Analysis:
     """Analyse an experiment; at any time and as often as you like.
@@ -63,7 +57,6 @@ def analyse(
         status: as it stands.
         at_planned_end: true in one analysis only, made and kept when the planned duration is over:
             only there the fixed-horizon test counts.
-        units: distinct units in control and treatment, for an assignment by unit_id or symbol.
         recent: the last minute, where harm that began late is to be seen as well.
     """
     table = tabulate(definition, clock, blocks)
@@ -77,208 +70,26 @@ def analyse(
     evidence = Evidence(
         control_labelled=table.control.total.labelled,
         treatment_labelled=table.treatment.total.labelled,
-        sample_ratio=check_sample_ratio(definition, table, units),
+        sample_ratio=check_sample_ratio(definition, table),
         accuracy=accuracy_significance(
             definition, accuracy_effect(definition, table), at_planned_end=at_planned_end
         ),
         latency=guardrails[0],
         errors=guardrails[1],
+        units=_units(definition, table),
     )
     recommendation = decide(definition, evidence)
-    control = arm_metrics(table.control.total, definition.annual_periods)
-    treatment = arm_metrics(table.treatment.total, definition.annual_periods)
-    document = {
-        "experiment_id": definition.experiment_id,
-        "status": status.value,
-        "duration_hours": definition.duration_hours,
-        "control": {"model": definition.control, **asdict(control)},
-        "treatment": {"model": definition.treatment, **asdict(treatment)},
-        "improvement": _improvement(control, treatment),
-        "statistical_significance": _significance(definition, table, evidence.accuracy),
-        "sample_ratio": _sample_ratio(evidence.sample_ratio),
-        "recommendation": {
-            "action": recommendation.action.value,
-            "reasons": list(recommendation.reasons),
-        },
-        "guardrails": _guardrails(definition, evidence),
-        "returns": _returns(definition, table),
-        "annualisation": _annualisation(definition),
-    }
+    document = analysis_document(definition, status, table, evidence, recommendation)
     return Analysis(document, evidence, recommendation)
 
 
-def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:
-    both = control.labelled and treatment.labelled
+def _units(definition: ExperimentDefinition, table: Table) -> dict[Variant, UnitCount]:
+    """Return the counts of units by arm, where these are assigned."""
+    if definition.assignment not in UNIT_ASSIGNMENTS:
+        return {}
+    totals = table.units
+    counts = zip(totals.seen, totals.labelled, UnitMoments.of(totals).effective, strict=True)
     return {
-        "accuracy": treatment.accuracy - control.accuracy if both else 0.0,
-        "avg_return": treatment.avg_return - control.avg_return if both else 0.0,
-        "sharpe_ratio": _less(treatment.sharpe_ratio, control.sharpe_ratio),
-        "latency_ms": _less(treatment.avg_latency_ms, control.avg_latency_ms),
-        "error_rate": treatment.error_rate - control.error_rate,
+        variant: UnitCount(seen=seen, labelled=labelled, effective=float(effective))
+        for variant, (seen, labelled, effective) in zip(ARMS, counts, strict=True)
     }
-
-
-def _less(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left - right
-
-
-def _significance(
-    definition: ExperimentDefinition, table: Table, accuracy: Significance
-) -> dict[str, Any]:
-    control, treatment = table.control.total, table.treatment.total
-    two_proportion = fixed_horizon.two_proportion(
-        control.correct, control.labelled, treatment.correct, treatment.labelled, definition.alpha
-    )
-    welch = fixed_horizon.welch(
-        return_moments(control), return_moments(treatment), definition.alpha
-    )
-    return {
-        "test": "always-valid mixture test of the difference in accuracy, over blocks of time",
-        "significant": accuracy.significant,
-        "p_value": accuracy.p_value,
-        "confidence_level": definition.confidence_level,
-        "interval": None if accuracy.interval is None else list(accuracy.interval),
-        "difference": accuracy.difference,
-        "standard_error": accuracy.standard_error,
-        "valid": "at any time, however often one looks",
-        "at_planned_end": accuracy.at_planned_end,
-        "planned_samples": round(planned_samples(definition)),
-        "blocks": table.blocks,
-        "block_s": table.block_s,
-        "horizon_s": table.horizon_s,
-        "assumptions": _assumptions(definition, table),
-        "fixed_horizon": {
-            "valid": fixed_horizon.VALIDITY,
-            "accuracy_two_proportion": _fixed(two_proportion),
-            "avg_return_welch": _fixed(welch),
-        },
-    }
-
-
-def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
-    """Return in words what the interval takes for granted."""
-    if table.horizon_s is None:
-        horizon = "No outcome has arrived yet."
-    elif definition.horizon_s is None:
-        horizon = (
-            f"horizon_s was not stated; the mean delay of an outcome, {table.horizon_s:.3g} s, "
-            f"stands for it. If positions are held longer the interval is too narrow."
-        )
-    else:
-        horizon = f"Positions are held for {table.horizon_s:g} s."
-    neighbours = ", neighbours counted as correlated" if table.neighbours else ""
-    blocks = (
-        f" Predictions within {table.block_s:g} s may depend on each other: the error is computed "
-        f"over blocks of that length{neighbours}."
-    )
-    unit = {
-        Assignment.SYMBOL: (
-            " The arms trade different symbols, so a difference between the symbols counts as one "
-            "between the models."
-        ),
-        Assignment.UNIT_ID: (
-            " The arms serve different bots, so a difference between the bots' requests counts as "
-            "one between the models."
-        ),
-    }.get(definition.assignment, "")
-    return horizon + blocks + unit
-
-
-def _fixed(test: FixedTest | None) -> dict[str, Any] | None:
-    if test is None:
-        return None
-    return {
-        "difference": test.difference,
-        "interval": list(test.interval),
-        "p_value": test.p_value,
-    }
-
-
-def _sample_ratio(ratio: SampleRatio) -> dict[str, Any]:
-    observed = ratio.observed_share
-    return {
-        "expected": {"control": 1 - ratio.expected_share, "treatment": ratio.expected_share},
-        "observed": {
-            "control": None if observed is None else 1 - observed,
-            "treatment": observed,
-        },
-        "counts": {"control": ratio.control, "treatment": ratio.treatment},
-        "p_value": ratio.p_value,
-        "always_valid_p_value": ratio.always_valid_p_value,
-        "healthy": ratio.healthy,
-        "explanation": ratio.explanation,
-    }
-
-
-def _guardrails(definition: ExperimentDefinition, evidence: Evidence) -> list[dict[str, Any]]:
-    adjusted = adjusted_harms(definition, evidence)
-    return [_guardrail(each, adjusted[each.name]) for each in (evidence.latency, evidence.errors)]
-
-
-def _guardrail(guardrail: Guardrail, adjusted_p_value: float) -> dict[str, Any]:
-    known = guardrail.worst_case != float("inf")
-    return {
-        "name": guardrail.name,
-        "control": guardrail.control,
-        "treatment": guardrail.treatment,
-        "limit": guardrail.limit,
-        "harm_p_value": guardrail.harm_p_value,
-        "shown_by": asdict(guardrail.shown_by),
-        "adjusted_harm_p_value": adjusted_p_value,
-        "worst_case_difference": guardrail.worst_case if known else None,
-        "held": guardrail.held,
-    }
-
-
-def _returns(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
-    """Return the difference in return, always valid, and in Sharpe ratio, at the planned end."""
-    effect = return_effect(definition, table)
-    alpha = definition.alpha
-    half_width = effect.sequential_half_width(planned_weight(definition), alpha)
-    known = half_width != float("inf")
-    return {
-        "difference": effect.value,
-        "interval": [effect.value - half_width, effect.value + half_width] if known else None,
-        "p_value": effect.sequential_p_value(planned_weight(definition), alpha),
-        "sharpe_difference": _sharpe_difference(definition, table),
-    }
-
-
-def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[str, Any] | None:
-    effect = sharpe.difference(
-        table.control.returns, table.treatment.returns, neighbours=table.neighbours
-    )
-    if effect is None or not effect.known:
-        return None
-    yearly = (definition.annual_periods or 1.0) ** 0.5
-    return {
-        "difference": effect.value * yearly,
-        "standard_error": effect.standard_error * yearly,
-        "p_value": effect.fixed_p_value(),
-        "test": "Ledoit and Wolf (2008), error over blocks of time",
-        "valid": "at the planned end only",
-        "jobson_korkie_memmel": _paired_sharpe(definition, table),
-    }
-
-
-def _paired_sharpe(definition: ExperimentDefinition, table: Table) -> dict[str, Any] | None:
-    if definition.mode is not Mode.MIRROR:
-        return None
-    test = sharpe.of_pairs(table.pairs.total)
-    if test is None:
-        return None
-    return {"z": test.z, "p_value": test.p_value, "valid": fixed_horizon.VALIDITY}
-
-
-def _annualisation(definition: ExperimentDefinition) -> dict[str, Any]:
-    periods = definition.annual_periods
-    if periods is None:
-        basis = "Sharpe ratios are per prediction: neither horizon_s nor periods_per_year is stated"
-    elif definition.periods_per_year is not None:
-        basis = f"Sharpe ratios are times the square root of the stated {periods:g} periods a year"
-    else:
-        basis = (
-            f"Sharpe ratios are times the square root of {periods:g}, the horizons of "
-            f"{definition.horizon_s:g} s in a year of 365.25 days"
-        )
-    return {"periods_per_year": periods, "basis": basis}

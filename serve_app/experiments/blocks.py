@@ -13,6 +13,7 @@ from datetime import datetime
 
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.units import UnitTotals
 
 BLOCKS_PER_DOUBLING = 128
 SHORTEST_BLOCK_S = 0.125
@@ -66,6 +67,9 @@ class Block:
     treatment: ArmSummary = field(default_factory=ArmSummary)
     pairs: PairSummary = field(default_factory=PairSummary)
     """Empty unless the experiment mirrors."""
+    units: UnitTotals | None = None
+    """All units of the experiment, not of this block: as they were known while it was the newest.
+    None unless bots or symbols are assigned."""
 
 
 def common_length(blocks: Iterable[int], at_least: float) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from registry.records import ModelMetadata
 from serve_app.errors import InvalidRequestError
-from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
+from serve_app.experiments.definition import ExperimentDefinition
 
 LONGEST_HOURS = 10 * 366 * 24
 """Ten years; whatever is beyond is a slip."""
@@ -26,21 +26,12 @@ def check_new(definition: ExperimentDefinition) -> None:
             f"less than the experiment's duration, {definition.duration_s:g} s",
             f"{horizon_s:g}; raise duration_hours",
         )
-    if not definition.auto_apply:
-        return
-    if horizon_s is None:
+    if definition.auto_apply and horizon_s is None:
         raise InvalidRequestError(
             "horizon_s",
             "how long a position is held, in seconds, since auto_apply acts on an interval whose "
             "width depends on it",
             "none",
-        )
-    if definition.assignment in UNIT_ASSIGNMENTS:
-        raise InvalidRequestError(
-            "auto_apply",
-            "false with assignment unit_id or symbol, whose arms serve different bots or symbols: "
-            "a difference between these would be taken for one between the versions",
-            f"true with assignment {definition.assignment}",
         )
 
 

@@ -5,21 +5,16 @@ looks. A rollback needs one of three harms shown (Holm's correction for three); 
 all of its conditions at once, which needs no correction (intersection-union, Berger 1982).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from serve_app.experiments.definition import (
-    UNIT_ASSIGNMENTS,
-    Assignment,
-    ExperimentDefinition,
-)
+from serve_app.experiments.by_unit import FEWEST_UNITS
+from serve_app.experiments.definition import SERVED, ExperimentDefinition
 from serve_app.experiments.guardrails import Comparison, Guardrail, holm
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
-
-SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
-"""What the arms serve different ones of, under UNIT_ASSIGNMENTS."""
-
 
 SMALLEST_SHOWN = 1e-4
 """Nobody who knows no statistics reads 4e-07."""
@@ -34,6 +29,17 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCount:
+    """An arm's bots or symbols."""
+
+    seen: int
+    labelled: int
+    """Those with an outcome."""
+    effective: float
+    """Of how many equally busy ones these are worth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What a decision rests on."""
 
@@ -43,6 +49,8 @@ class Evidence:
     accuracy: Significance
     latency: Guardrail
     errors: Guardrail
+    units: Mapping[Variant, UnitCount] = field(default_factory=dict)
+    """Of both arms; empty unless bots or symbols are assigned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +69,7 @@ def one_sided_alpha(definition: ExperimentDefinition) -> float:
 def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, float]:
     """Return the p-values of the three harms by name, corrected for their number (Holm)."""
     accuracy = evidence.accuracy
-    judged = (
-        definition.assignment not in UNIT_ASSIGNMENTS
-        and _enough(definition, evidence)
-        and accuracy.difference < 0
-    )
+    judged = _enough(definition, evidence) and accuracy.difference < 0
     return holm(
         {
             "accuracy": accuracy.p_value / 2 if judged else 1.0,
@@ -77,26 +81,20 @@ def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict
 
 def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendation:
     """Return what to do with treatment."""
-    if evidence.sample_ratio.healthy is False:
+    if not evidence.sample_ratio.healthy:
         reason = _mismatch(evidence.sample_ratio)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     harms = _harms(definition, evidence)
     if harms:
         return Recommendation(action=Action.ROLLBACK, reasons=tuple(harms))
-    if definition.assignment in UNIT_ASSIGNMENTS:
-        served = SERVED[definition.assignment]
-        reason = (
-            f"No verdict on accuracy: assigned by {definition.assignment}, the arms serve "
-            f"different {served}, and how these differ cannot be told from how the versions do. "
-            f"Only latency and errors are watched; assign by request or switchback, or mirror, "
-            f"for a verdict."
-        )
-        return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     if not _enough(definition, evidence):
         reason = (
             f"Not enough labelled predictions: control has {evidence.control_labelled:,} and "
             f"treatment {evidence.treatment_labelled:,}; each needs {definition.min_samples:,}."
         )
+        return Recommendation(action=Action.CONTINUE, reasons=(reason,))
+    if any(each.effective < FEWEST_UNITS for each in evidence.units.values()):
+        reason = _too_few_units(definition, evidence)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     conditions = [
         _improves(definition, evidence.accuracy),
@@ -118,13 +116,26 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
     return fewest >= definition.min_samples
 
 
+def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:
+    served = SERVED[definition.assignment]
+    arms = ", ".join(
+        f"{arm} has {units.labelled:,} with an outcome, worth {units.effective:.1f} equally busy "
+        f"ones"
+        for arm, units in evidence.units.items()
+    )
+    return (
+        f"Too few {served}: {arms}; each needs {FEWEST_UNITS:g}. Whole {served} were "
+        f"assigned, and luck in which ones is only known from several."
+    )
+
+
 def _mismatch(ratio: SampleRatio) -> str:
     observed = ratio.observed_share or 0.0
     p_value = ratio.always_valid_p_value
     chance = "" if p_value is None else f" ({_chance(p_value)})"
     return (
         f"No verdict: treatment has {ratio.treatment:,} of {ratio.control + ratio.treatment:,} "
-        f"predictions, {observed:.2%}, where {ratio.expected_share:.2%} were intended{chance}. "
+        f"{ratio.counted}, {observed:.2%}, where {ratio.expected_share:.2%} were intended{chance}. "
         f"Requests are lost or misdirected; no number here can be trusted until that is found."
     )
 
@@ -147,6 +158,12 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
             f"Treatment fails too often{_when(seen)}: {seen.treatment:.2%} of its predictions "
             f"against {seen.control:.2%}, and {seen.difference:.2%} more at the same times; shown "
             f"to be more than {errors.limit:g} times as often ({_chance(adjusted['error_rate'])})."
+        )
+    served = SERVED.get(definition.assignment)
+    if reasons and served is not None:
+        reasons.append(
+            f"Latency and errors are compared by time, not between {served}: see whether a few of "
+            f"these are behind it."
         )
     if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
         reasons.append(

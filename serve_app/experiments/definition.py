@@ -80,6 +80,9 @@ class Assignment(StrEnum):
 UNIT_ASSIGNMENTS = frozenset({Assignment.UNIT_ID, Assignment.SYMBOL})
 """Those under which the arms serve different bots or symbols all along."""
 
+SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
+"""What the arms serve different ones of, under UNIT_ASSIGNMENTS."""
+
 
 class Mode(StrEnum):
     """Who answers."""

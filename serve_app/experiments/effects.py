@@ -1,7 +1,8 @@
 """One effect, treatment minus control, with every test that can be asked of it.
 
 Latency and errors do not overlap as returns do, but slow or failing spells outlast a block of a
-second: the covariance of neighbouring blocks always counts there.
+second: the covariance of neighbouring blocks always counts there. They are the server's, whoever
+asks: they are compared by time also where bots or symbols are assigned.
 """
 
 import math
@@ -10,8 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from serve_app.experiments import estimates, sequential
-from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
+from serve_app.experiments import by_unit, estimates, sequential
+from serve_app.experiments.by_unit import UnitMoments
+from serve_app.experiments.definition import (
+    UNIT_ASSIGNMENTS,
+    Assignment,
+    ExperimentDefinition,
+    Mode,
+)
 from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats
 from serve_app.experiments.sequential import SequentialTest
 from serve_app.experiments.table import Table
@@ -101,6 +108,9 @@ def accuracy_effect(definition: ExperimentDefinition, table: Table) -> Effect:
     """Return the difference in accuracy, as a share."""
     if definition.mode is Mode.MIRROR:
         return _paired(table.pairs.accuracy, neighbours=table.neighbours, extra_pairs=1)
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        found = by_unit.accuracy_by_unit(UnitMoments.of(table.units))
+        return _with_time(table, *found, table.control.accuracy, table.treatment.accuracy)
     control, treatment = table.control.accuracy, table.treatment.accuracy
     floor = estimates.independent_variance(estimates.counted(control), estimates.counted(treatment))
     return _compared(definition, control, treatment, floor, neighbours=table.neighbours)
@@ -110,9 +120,27 @@ def return_effect(definition: ExperimentDefinition, table: Table) -> Effect:
     """Return the difference in return by prediction, as a fraction of the stake."""
     if definition.mode is Mode.MIRROR:
         return _paired(table.pairs.returns, neighbours=table.neighbours)
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        found = by_unit.return_by_unit(UnitMoments.of(table.units))
+        return _with_time(table, *found, table.control.returns, table.treatment.returns)
     control, treatment = table.control.returns, table.treatment.returns
     floor = estimates.independent_variance(control, treatment)
     return _compared(definition, control, treatment, floor, neighbours=table.neighbours)
+
+
+def _with_time(
+    table: Table, between: Estimate, independent: Floats, control: ArmBlocks, treatment: ArmBlocks
+) -> Effect:
+    return Effect.of(
+        by_unit.with_time(
+            between,
+            independent,
+            control,
+            treatment,
+            table.treated_share,
+            neighbours=table.neighbours,
+        )
+    )
 
 
 def latency_effect(definition: ExperimentDefinition, table: Table) -> Effect:

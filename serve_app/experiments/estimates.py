@@ -134,9 +134,9 @@ def between_blocks(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool
         counts.append(count[..., 0])
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(counts[0] * counts[1] / (counts[0] + counts[1]))
-    return from_contributions(
-        np.nan_to_num(value), np.nan_to_num(contribution), freedom, weight, 0.0, neighbours
-    )
+    # Of an arm's only block nothing is known; it has no degrees of freedom either.
+    contribution = np.nan_to_num(contribution, posinf=0.0, neginf=0.0)
+    return from_contributions(np.nan_to_num(value), contribution, freedom, weight, 0.0, neighbours)
 
 
 def from_contributions(

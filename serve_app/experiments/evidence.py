@@ -9,6 +9,7 @@ from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.store import HistoryEntry, StoredExperiment
 from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.units import UnitTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ExperimentEvidence:
                     "control": each.control.to_dict(),
                     "treatment": each.treatment.to_dict(),
                     "pairs": each.pairs.to_dict(),
+                    "units": each.units and each.units.to_dict(),
                 }
                 for each in self.blocks
             ],
@@ -77,6 +79,7 @@ class ExperimentEvidence:
                     control=ArmSummary.from_dict(each["control"]),
                     treatment=ArmSummary.from_dict(each["treatment"]),
                     pairs=PairSummary.from_dict(each["pairs"]),
+                    units=each["units"] and UnitTotals.from_dict(each["units"]),
                 )
                 for each in document["blocks"]
             ],

@@ -34,7 +34,7 @@ def next_share(
     ready = (
         stage.age_s >= definition.stage_hours * 3600
         and stage.treatment_predictions >= definition.min_samples
-        and evidence.sample_ratio.healthy is not False
+        and evidence.sample_ratio.healthy
         and evidence.latency.looks_fine
         and evidence.errors.looks_fine
         and recommendation.action is not Action.ROLLBACK

@@ -12,6 +12,7 @@ from scipy import stats
 from serve_app.experiments.sequential import Moments
 
 VALIDITY = "at the planned end only, and only for independent predictions"
+VALIDITY_BY_UNIT = "at the planned end only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How many labelled predictions a verdict needs."""
+"""How many labelled predictions a verdict needs, and how many bots or symbols."""
 
 import math
 
@@ -6,6 +6,7 @@ from scipy import stats
 
 from serve_app.experiments import sequential
 from serve_app.experiments.blocks import BLOCKS_PER_DOUBLING
+from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
@@ -24,6 +25,9 @@ LOOKING_SHARE = 0.5
 BLOCKING_EFFICIENCY = 0.83
 """Information left after comparing within blocks (up to 1 / PREDICTIONS_PER_BLOCK is lost), and
 after taking the larger of two estimated variances (some 5 %)."""
+
+UNIT_EFFICIENCY = 0.9
+"""Information left after drawing arms of unlike size, and taking the larger of two variances."""
 
 
 def planned_samples(definition: ExperimentDefinition) -> float:
@@ -72,3 +76,38 @@ def samples_for_verdict(
         if abs(effect) * math.sqrt(weight / 0.25) >= critical + z:
             return samples
         samples *= 1.01
+
+
+def units_for_verdict(
+    definition: ExperimentDefinition,
+    effect: float,
+    *,
+    unit_deviation: float,
+    outcomes_each: float,
+    power: float = POWER,
+) -> int:
+    """Return the bots or symbols per arm by which the always-valid test finds `effect`.
+
+    For equally busy ones, arms of equal size, an accuracy near a half, and predictions that are
+    independent but for their unit. More outcomes of the same units help until `unit_deviation` is
+    all that is left.
+
+    Args:
+        definition: for alpha and what the test is tuned to.
+        effect: true difference in accuracy, not 0.
+        unit_deviation: standard deviation of the units' own accuracies, below a half.
+        outcomes_each: labelled predictions of each unit.
+        power: probability of a significant difference by then.
+    """
+    alpha, tuned = looking_alpha(definition), planned_weight(definition)
+    z = float(stats.norm.ppf(power))
+    between = unit_deviation**2
+    of_unit = between + (0.25 - between) / outcomes_each
+    units = math.ceil(FEWEST_UNITS)
+    while True:
+        information = sequential.tuning(alpha) * units * outcomes_each / 2 / tuned
+        critical = float(sequential.critical_t(2 * (units - 1), information, alpha))
+        error = math.sqrt(2 * of_unit / (UNIT_EFFICIENCY * units))
+        if abs(effect) >= (critical + z) * error:
+            return units
+        units += max(1, units // 100)

@@ -15,7 +15,7 @@ from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
 from serve_app.experiments.records import PredictionRecord, Variant
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import ArmSummary, PairSummary
 from serve_app.experiments.table import tabulate
 
 WINDOW_S = 60
@@ -35,12 +35,13 @@ class Window:
 class RecentTraffic:
     """An experiment's predictions of the last minute, by second.
 
-    Nothing but memory: whoever begins anew knows the last minute a minute later. Mirrored requests
-    are not paired here, so that their latency is judged over the whole life alone.
+    Nothing but memory: whoever begins anew knows the last minute a minute later.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[int, Block] = {}
+        self._unpaired: dict[str, PredictionRecord] = {}
+        """Of mirrored requests, the arm that was recorded first, by prediction."""
 
     def add(self, record: PredictionRecord) -> None:
         """Count a prediction that was committed."""
@@ -50,6 +51,8 @@ class RecentTraffic:
         block = self._seconds.setdefault(second, Block(block=second))
         arm = block.treatment if record.variant is Variant.TREATMENT else block.control
         arm.add_prediction(record)
+        if record.mirrored:
+            self._pair(record, block)
 
     def windows(self, now_s: float) -> list[Window]:
         """Return the windows that are under way, the oldest first; they share nothing with this."""
@@ -58,11 +61,25 @@ class RecentTraffic:
             for start_s in range(_first_start_s(now_s), math.floor(now_s) + 1, STEP_S)
         ]
 
+    def _pair(self, record: PredictionRecord, block: Block) -> None:
+        """Count a mirrored request once both arms are recorded; they have the request's time."""
+        other = self._unpaired.pop(record.prediction_id, record)
+        arms = {each.variant: each for each in (other, record)}
+        if len(arms) == 1:
+            self._unpaired[record.prediction_id] = record
+        else:
+            block.pairs.add_predictions(arms[Variant.CONTROL], arms[Variant.TREATMENT])
+
     def _forget(self, now_s: float) -> None:
         """Forget what no window holds any more."""
         oldest_s = _first_start_s(now_s)
         self._seconds = {
             second: block for second, block in self._seconds.items() if second >= oldest_s
+        }
+        self._unpaired = {
+            prediction_id: record
+            for prediction_id, record in self._unpaired.items()
+            if record.time.timestamp() >= oldest_s
         }
 
     def _since(self, start_s: int) -> list[Block]:
@@ -79,6 +96,7 @@ def _copy(block: Block, start_s: int) -> Block:
         block=block.block - start_s,
         control=ArmSummary().merge(block.control),
         treatment=ArmSummary().merge(block.treatment),
+        pairs=PairSummary().merge(block.pairs),
     )
 
 

@@ -65,6 +65,8 @@ class PredictionRecord:
     """Code of the error when the version failed."""
     mirrored: bool = False
     """Whether both arms answered the request, and the bot got control's answer."""
+    unit_id: str | None = None
+    """Whom the request named as its unit, usually a bot."""
 
     def __post_init__(self) -> None:
         _check_time("time", self.time)

@@ -11,22 +11,31 @@ it, and is valid for one look.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from serve_app.experiments import sequential
-from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
+from serve_app.experiments.definition import (
+    SERVED,
+    UNIT_ASSIGNMENTS,
+    Assignment,
+    ExperimentDefinition,
+    Mode,
+)
 from serve_app.experiments.estimates import Floats
 from serve_app.experiments.table import Table
+from serve_app.experiments.units import UnitTotals
 
 ALARM = 0.001
 """An always-valid p-value below this is an alarm."""
 
 PLANNED_COUNT = 10_000.0
 PLANNED_BLOCKS = 100.0
-"""What the always-valid tests are tuned to: a mismatch of 3 points in as many requests is seen."""
+PLANNED_UNITS = 100.0
+"""What the always-valid tests are tuned to: a mismatch of 3 points in as many requests is seen, or
+one of 30 points in as many units."""
 
 LOST_SHARE = 0.01
 """In mirror mode one arm may lack this share of the other's records."""
@@ -58,38 +67,36 @@ def pearson(observed: Sequence[int], expected_shares: Sequence[float]) -> tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRatio:
-    """Counts of predictions against the intended split."""
+    """Counts of predictions, or of units where these are assigned, against the intended split."""
 
     control: int
     treatment: int
     expected_share: float
-    """Treatment's, averaged over the predictions when it changed under way."""
+    """Treatment's, averaged over what is counted when it changed under way."""
     p_value: float | None
     """Of a single look; None where the counts of requests cannot tell, see `explanation`."""
     always_valid_p_value: float | None
     """However often one looks; what `healthy` rests on."""
-    healthy: bool | None
-    """None where it is not checked: the arms were assigned by unit, and no units were counted."""
+    healthy: bool
     explanation: str
+    counted: str = "predictions"
+    """What `control` and `treatment` are counts of."""
 
     @property
     def observed_share(self) -> float | None:
-        """Treatment's share of the predictions; None without any."""
+        """Treatment's share of what is counted; None without any."""
         total = self.control + self.treatment
         return self.treatment / total if total else None
 
 
-def check_sample_ratio(
-    definition: ExperimentDefinition, table: Table, units: tuple[int, int] | None = None
-) -> SampleRatio:
+def check_sample_ratio(definition: ExperimentDefinition, table: Table) -> SampleRatio:
     """Hold the counts of both arms against the intended shares.
 
-    Args:
-        definition: says what was assigned as a whole.
-        table: the experiment's counts.
-        units: distinct units (bots or symbols) in control and treatment, for an assignment by
-            unit, where requests need not split as the units do.
+    Where bots or symbols are assigned they are counted, each once, in the arm in which it was seen
+    first: a busy one makes the requests split unevenly with nothing wrong.
     """
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        return _of_units(definition, table.units)
     arms = (table.control.total, table.treatment.total)
     counts = (arms[0].predictions, arms[1].predictions)
     if definition.mode is Mode.MIRROR:
@@ -109,29 +116,49 @@ def check_sample_ratio(
             explanation = f"fewer than {FEWEST_BLOCKS} blocks of time: too few to test"
             return _unproven(counts, share, True, explanation)
         return _tested(counts, share, *found, "tested by block of time, Student's t")
-    if definition.assignment is not Assignment.REQUEST:
-        if units is None or not sum(units) or not 0 < share < 1:
-            explanation = (
-                f"not checked: assigned by {definition.assignment}, so that the requests need not "
-                f"split as intended, and units are not counted"
-            )
-            return _unproven(counts, share, None, explanation)
-        once = pearson(units, (1 - share, share))[1]
-        always = _always_valid(units[1], sum(units), share)
-        explanation = f"{units[0]} and {units[1]} units, Pearson's chi²"
-        return _tested(counts, share, once, always, explanation)
-    once, explanation = _by_request(counts, expected, variance)
-    return _tested(counts, share, once, _always_valid(*_by_share(table)), explanation)
+    once, test = _single_look(counts, expected, variance)
+    always = _always_valid(*_by_share(table), PLANNED_COUNT)
+    return _tested(counts, share, once, always, f"by request, {test}")
 
 
-def _by_request(counts: tuple[int, int], expected: float, variance: float) -> tuple[float, str]:
+def _of_units(definition: ExperimentDefinition, units: UnitTotals) -> SampleRatio:
+    served = SERVED[definition.assignment]
+    if not units.first_seen:
+        none = _unproven((0, 0), definition.treatment_traffic, True, f"there are no {served} yet")
+        return replace(none, counted=served)
+    shares, control, treated = _by_first_share(units)
+    total = control + treated
+    counts = int(control.sum()), int(treated.sum())
+    expected, variance = float(shares @ total), unit_variance(units)[1]
+    once, test = _single_look(counts, expected, variance)
+    always = _always_valid(treated, total, shares, PLANNED_UNITS)
+    share = round(expected / sum(counts), 12)
+    found = _tested(counts, share, once, always, f"by number of {served}, {test}")
+    return replace(found, counted=served)
+
+
+def unit_variance(units: UnitTotals) -> tuple[int, float]:
+    """Return how many units were seen, and the variance of how many of them are treatment's."""
+    shares, control, treated = _by_first_share(units)
+    total = control + treated
+    return int(total.sum()), float((shares * (1 - shares)) @ total)
+
+
+def _by_first_share(units: UnitTotals) -> tuple[Floats, Floats, Floats]:
+    """Return the shares at which units were seen first, and those of control and treatment."""
+    rows = [(share, *counts) for share, counts in sorted(units.first_seen.items())]
+    shares, control, treated = np.array(rows, float).reshape(-1, 3).T
+    return shares, control, treated
+
+
+def _single_look(counts: tuple[int, int], expected: float, variance: float) -> tuple[float, str]:
     """Return the p-value of treatment's count, and the test; for a constant share Pearson's."""
     total = sum(counts)
     if variance > 0 and min(expected, total - expected) >= SMALLEST_EXPECTED:
         chi_square = (counts[1] - expected) ** 2 / variance
-        return float(stats.chi2.sf(chi_square, 1)), "by request, Pearson's chi²"
+        return float(stats.chi2.sf(chi_square, 1)), "Pearson's chi²"
     share = min(max(expected / total, 0.0), 1.0)
-    return float(stats.binomtest(counts[1], total, share).pvalue), "by request, exact binomial"
+    return float(stats.binomtest(counts[1], total, share).pvalue), "exact binomial"
 
 
 def _by_share(table: Table) -> tuple[Floats, Floats, Floats]:
@@ -148,12 +175,12 @@ def _by_share(table: Table) -> tuple[Floats, Floats, Floats]:
     return by_share[0], by_share[1], shares
 
 
-def _always_valid(treated: Floats | int, total: Floats | int, share: Floats | float) -> float:
+def _always_valid(treated: Floats, total: Floats, share: Floats, planned: float) -> float:
     """Return the always-valid p-value of counts against their shares; exact.
 
-    Evidence about separate requests multiplies.
+    Evidence about separate requests, or units, multiplies.
     """
-    evidence = sequential.log_bernoulli_e_value(treated, total, share, PLANNED_COUNT, ALARM)
+    evidence = sequential.log_bernoulli_e_value(treated, total, share, planned, ALARM)
     return math.exp(-max(float(evidence.sum()), 0.0))
 
 
@@ -193,7 +220,7 @@ def _tested(
 
 
 def _unproven(
-    counts: tuple[int, int], share: float, healthy: bool | None, explanation: str
+    counts: tuple[int, int], share: float, healthy: bool, explanation: str
 ) -> SampleRatio:
     return SampleRatio(
         control=counts[0],

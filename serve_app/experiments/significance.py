@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.power import looking_alpha, planned_weight
 
@@ -14,7 +14,7 @@ class Significance:
 
     difference: float
     standard_error: float | None
-    """By block; None while there are too few blocks."""
+    """By block of time, and by unit where these are assigned; None while there are too few."""
     interval: tuple[float, float] | None
     """Holds together with all others ever looked at; None while nothing can be said."""
     p_value: float
@@ -32,9 +32,9 @@ def accuracy_significance(
     """Return the test of a difference in accuracy.
 
     Half of alpha is spent on looking at any time (the always-valid test), the other half on one
-    look at the planned end (Student's t over blocks). Both together reject no effect with
+    look at the planned end (Student's t). Both together reject no effect with
     probability alpha at most (Bonferroni), and the final interval is nearly as narrow as that of a
-    test that was never looked at. Assigned by bot or symbol, nothing is ever shown.
+    test that was never looked at.
 
     Args:
         definition: for alpha, and the improvement that the test is tuned to.
@@ -42,17 +42,6 @@ def accuracy_significance(
         at_planned_end: true for one analysis only, made when the planned duration is over.
     """
     alpha = definition.alpha
-    if definition.assignment in UNIT_ASSIGNMENTS:
-        # The scatter over time knows nothing of how the bots or symbols of the arms differ.
-        return Significance(
-            difference=effect.value,
-            standard_error=effect.standard_error if effect.known else None,
-            interval=None,
-            p_value=1.0,
-            alpha=alpha,
-            significant=False,
-            at_planned_end=at_planned_end,
-        )
     tuned = planned_weight(definition)
     p_value = effect.sequential_p_value(tuned, looking_alpha(definition))
     half_width = effect.sequential_half_width(tuned, looking_alpha(definition))

@@ -1,6 +1,6 @@
 """The summaries of an experiment as arrays over equally long blocks, which the statistics take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from serve_app.experiments.blocks import Block, BlockClock, common_length, lengt
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
 from serve_app.experiments.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
 from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.units import UnitTotals
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +69,10 @@ class Table:
     """Stated, or the mean delay of an outcome; None while there is no outcome."""
     neighbours: bool
     """Whether neighbouring blocks of quality overlap so much that their covariance counts."""
+    treated_share: Floats
+    """Treatment's intended share by block of quality; 0 where there was no prediction."""
+    units: UnitTotals
+    """Bots or symbols as they are known by now; empty where requests or blocks are assigned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,31 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
         blocks=len(np.unique(places.quality)),
         horizon_s=horizon_s,
         neighbours=block_s < LONG_BLOCK_HORIZONS * (horizon_s or 0.0),
+        treated_share=_treated_share(blocks, places.quality, definition),
+        units=newest_units(blocks),
     )
+
+
+def newest_units(blocks: Iterable[Block]) -> UnitTotals:
+    """Return what is known of the units by now; empty where none are assigned."""
+    known = [(each.block, each.units) for each in blocks if each.units is not None]
+    return max(known, key=lambda each: each[0])[1] if known else UnitTotals()
+
+
+def _treated_share(
+    blocks: Sequence[Block], place: NDArray[np.int64], definition: ExperimentDefinition
+) -> Floats:
+    chances, counts = [], []
+    for each in blocks:
+        arms = each.control, each.treatment
+        chances.append(sum(_chance_sum(arm, definition) for arm in arms))
+        counts.append(sum(arm.predictions for arm in arms))
+    return _by_block(chances, place) / np.maximum(_by_block(counts, place), 1.0)
+
+
+def _chance_sum(arm: ArmSummary, definition: ExperimentDefinition) -> float:
+    """Return the sum of the predictions' chances of treatment, the intended one for want of it."""
+    return arm.share_sum + (arm.predictions - arm.assigned) * definition.treatment_traffic
 
 
 def _usual_delay_s(*arms: ArmSummary) -> float | None:
@@ -154,8 +183,7 @@ def _arm(
     total: ArmSummary,
     definition: ExperimentDefinition,
 ) -> ArmTable:
-    usual = definition.treatment_traffic  # of those that came without their chance
-    chances = [each.share_sum + (each.predictions - each.assigned) * usual for each in parts]
+    chances = [_chance_sum(each, definition) for each in parts]
     labelled = _by_block([each.labelled for each in parts], places.quality)
     correct = _by_block([each.correct for each in parts], places.quality)
     errors = _by_block([each.errors for each in parts], places.traffic)

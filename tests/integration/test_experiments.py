@@ -210,6 +210,8 @@ async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
         assert labelled == {"control": len(acknowledged), "treatment": len(acknowledged)}
     else:
         assert sum(labelled.values()) == len(acknowledged)
+        units = analysis["units"]  # they named no bot: each request is a unit of its own
+        assert {arm: units[arm]["labelled"] for arm in labelled} == labelled
 
 
 async def test_a_unit_stays_in_its_arm_whatever_dies(cluster, client, experiment):
@@ -226,3 +228,8 @@ async def test_a_unit_stays_in_its_arm_whatever_dies(cluster, client, experiment
     (router,) = await asyncio.to_thread(cluster.replicas, "Router")
     router.send_signal(signal.SIGKILL)
     assert await arms() == before
+    await asyncio.sleep(1)  # longer than a router keeps what it has to record
+    analysis = await client.get_ab_test_analysis(experiment)
+    seen = {arm: analysis["units"][arm]["seen"] for arm in ("control", "treatment")}
+    assert seen == {arm: before.count(arm) for arm in ("control", "treatment")}
+    assert analysis["sample_ratio"]["counts"] == seen

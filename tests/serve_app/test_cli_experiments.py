@@ -108,3 +108,17 @@ async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tm
     server.script(f"{EXPERIMENTS}/a_b/evidence", Reply({"blocks": []}))
     done = await modelctl("experiment", "report", "a_b", "--url", server.url)
     assert (done.exit_code, "do not fit" in done.stderr) == (1, True)
+
+
+async def test_show_tells_the_bots_of_each_arm_where_these_are_assigned(server):
+    arms = {
+        "control": {"seen": 41, "labelled": 39, "effective": 12.5},
+        "treatment": {"seen": 7, "labelled": 5, "effective": 3.25},
+    }
+    by_bot = {**ANALYSIS, "units": {"served": "bots", "needed": 5.0, **arms}}
+    server.script(f"{EXPERIMENTS}/a_b/analyze", Reply(by_bot))
+    done = await modelctl("experiment", "show", "a_b", "--url", server.url)
+    rows = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
+    assert ["bots", "41", "7"] in rows
+    assert ["bots", "with", "an", "outcome", "39", "5"] in rows
+    assert ["worth", "equally", "busy", "ones", "12.5", "3.25"] in rows

@@ -106,6 +106,14 @@ async def test_a_unit_stays_in_its_arm():
         assert len(variants) == 1
 
 
+async def test_whom_a_request_named_is_recorded():
+    notes = Notes()
+    under_test = service(notes=notes, experiments=[running(assignment="unit_id")])
+    for unit in ("bot-1", None):
+        await predict(under_test, request(unit_id=unit))
+    assert [each.unit_id for each in notes.records] == ["bot-1", None]
+
+
 @pytest.mark.parametrize(
     ("backend", "code"),
     [

@@ -16,8 +16,6 @@ def render_report(
     history: Sequence[HistoryEntry],
     blocks: Sequence[Block],
     now: datetime,
-    *,
-    units: tuple[int, int] | None = None,
 ) -> str:
     """Return the report as one HTML document that needs nothing else: no network, no JavaScript.
 
@@ -29,7 +27,6 @@ def render_report(
         history: what happened to it, the oldest first.
         blocks: its summaries, in any order, each block once.
         now: the present, with its time zone; the report is dated so.
-        units: distinct units in control and treatment, as for `analyse`.
 
     Raises:
         MissingPackageError: matplotlib or Jinja2 is not installed.
@@ -43,7 +40,7 @@ def render_report(
         ) from error
     from serve_app.experiments.report.page import render_page
 
-    return render_page(experiment, history, blocks, now, units)
+    return render_page(experiment, history, blocks, now)
 
 
 __all__ = ["render_report"]

@@ -1,6 +1,7 @@
 """How an experiment came to where it is: its tests and sums at some moments along the way.
 
-A moment is what an analysis of the predictions made until then says, with the outcomes known today.
+A moment is what an analysis of the predictions made until then says, with the outcomes known today;
+of bots and symbols, where these are assigned, with the outcomes known then.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
+from serve_app.experiments.definition import (
+    UNIT_ASSIGNMENTS,
+    Assignment,
+    ExperimentDefinition,
+    Mode,
+)
 from serve_app.experiments.effects import accuracy_effect
 from serve_app.experiments.sample_ratio import (
     ALARM,
     LOST_SHARE,
     PLANNED_COUNT,
+    PLANNED_UNITS,
     check_sample_ratio,
+    unit_variance,
 )
 from serve_app.experiments.sequential import normal_mixture_boundary
 from serve_app.experiments.significance import accuracy_significance
@@ -43,11 +51,11 @@ class Moment:
     interval: tuple[float, float] | None
     """Always valid."""
     treatment_share: float | None
-    """Of the predictions; None without any."""
+    """Of the predictions, or of the bots or symbols assigned; None without any."""
     expected_share: float
     share_slack: float | None
-    """How far the share may be from the expected one before it is an alarm; None where the counts
-    of requests cannot tell."""
+    """How far the share may be from the expected one before it is an alarm; None where stretches of
+    time were assigned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +127,21 @@ def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None
     count = sum(arm.predictions for arm in arms)
     if definition.mode is Mode.MIRROR:
         return LOST_SHARE / (2 - LOST_SHARE) / 2
-    if definition.assignment is not Assignment.REQUEST or not count:
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        return _slack(*unit_variance(table.units), PLANNED_UNITS)
+    if definition.assignment is not Assignment.REQUEST:
         return None
     without = sum(arm.predictions - arm.assigned for arm in arms)
     share = definition.treatment_traffic
     variance = sum(arm.share_variance_sum for arm in arms) + without * share * (1 - share)
-    planned = PLANNED_COUNT * variance / count
-    return normal_mixture_boundary(variance, ALARM, planned) / count if variance else None
+    return _slack(count, variance, PLANNED_COUNT)
+
+
+def _slack(count: int, variance: float, planned_count: float) -> float | None:
+    """Return how far the share of a count of that variance may stray; None without any."""
+    if not variance:
+        return None
+    return normal_mixture_boundary(variance, ALARM, planned_count * variance / count) / count
 
 
 def _in_order(blocks: Sequence[Block]) -> list[Block]:

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.report import wording
 
 Write = Callable[[Any], str]
+
+LEADING = 2
+"""Rows that count: of predictions, and of those with an outcome. What was assigned comes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,35 @@ def figures(definition: ExperimentDefinition, document: Mapping[str, Any]) -> li
             difference = row.write_difference(document["improvement"][row.improvement])
         texts = _text(row, control), _text(row, treatment)
         rows.append(Figure(row.name, *texts, difference, row.explanation))
-    return rows
+    return rows[:LEADING] + _units(document) + rows[LEADING:]
+
+
+def _units(document: Mapping[str, Any]) -> list[Figure]:
+    """Return the numbers of bots or symbols, where these were assigned."""
+    units = document.get("units")  # reports from before it have none
+    if not units:
+        return []
+    arms, served = (units["control"], units["treatment"]), units["served"]
+    rows = (
+        ("seen", served.capitalize(), wording.count, "Those that the version answered."),
+        (
+            "labelled",
+            f"{served.capitalize()} with known outcome",
+            wording.count,
+            "Those of them whose move of the market is known at least once.",
+        ),
+        (
+            "effective",
+            f"Equally busy {served}",
+            wording.tenths,
+            "How many equally busy ones these are worth. Where a few send most of the requests, "
+            "the others hardly count.",
+        ),
+    )
+    return [
+        Figure(name, write(arms[0][key]), write(arms[1][key]), "", explanation)
+        for key, name, write, explanation in rows
+    ]
 
 
 def _text(row: _Row, arm: Mapping[str, Any]) -> str:
@@ -188,9 +219,7 @@ def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
         Tile(
             "Accuracy",
             wording.signed_percent(accuracy["difference"]) if measured else wording.NOTHING,
-            "may be the bots' or symbols' own difference: not judged"
-            if definition.assignment in UNIT_ASSIGNMENTS
-            else _range(accuracy["interval"], 2)
+            _range(accuracy["interval"], 2)
             + f"; asked for: {wording.signed_percent(definition.min_accuracy_improvement)}",
         ),
         Tile(

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.decision import Action
-from serve_app.experiments.definition import UNIT_ASSIGNMENTS
+from serve_app.experiments.definition import SERVED
 from serve_app.experiments.report import plots, wording
 from serve_app.experiments.report.course import moments, profits
 from serve_app.experiments.report.figures import checks, figures, tiles
@@ -55,12 +55,11 @@ def render_page(
     history: Sequence[HistoryEntry],
     blocks: Sequence[Block],
     now: datetime,
-    units: tuple[int, int] | None,
 ) -> str:
     """Return the report, see `serve_app.experiments.report.render_report`."""
     definition, started_at = experiment.definition, experiment.started_at
     clock = BlockClock.of(definition, started_at)
-    present = analyse(definition, clock, blocks, status=experiment.status, units=units).document
+    present = analyse(definition, clock, blocks, status=experiment.status).document
     document = present if experiment.final_report is None else experiment.final_report
     bounds = document["statistical_significance"]["interval"]
     course = moments(definition, clock, blocks)
@@ -76,7 +75,7 @@ def render_page(
         tiles=tiles(definition, document),
         progress=_progress(experiment, document, now),
         how_split=wording.how_split(definition),
-        by_unit=definition.assignment in UNIT_ASSIGNMENTS,
+        served=SERVED.get(definition.assignment),
         figures=figures(definition, document),
         checks=checks(definition, document),
         arrived_later=_labelled(present) - _labelled(document),
@@ -85,7 +84,7 @@ def render_page(
         ),
         profit=plots.profit_over_time(*profits(started_at, blocks), course, started_at),
         latency=plots.latencies(control, treatment),
-        share=plots.share_over_time(course, started_at),
+        share=plots.share_over_time(course, started_at, SERVED.get(definition.assignment)),
         has_slack=any(each.share_slack is not None for each in course),
         events=[_event(each) for each in history],
     )
@@ -110,14 +109,24 @@ def _progress(
             age_s / definition.duration_s,
         )
     ]
-    if definition.assignment not in UNIT_ASSIGNMENTS:
-        needed = f"{definition.min_samples:,} needed for any verdict on quality"
-        share = fewest / definition.min_samples
-        steps.append(("Outcomes for each version", f"{fewest:,} so far, {needed}", share))
-        if document["recommendation"]["action"] == Action.CONTINUE:
-            needed = f"some {planned:,} usually needed to prove the improvement asked for"
-            share = fewest / planned
-            steps.append(("Outcomes to be conclusive", f"{fewest:,} so far, {needed}", share))
+    needed = f"{definition.min_samples:,} needed for any verdict on quality"
+    share = fewest / definition.min_samples
+    steps.append(("Outcomes for each version", f"{fewest:,} so far, {needed}", share))
+    units = document.get("units")  # reports from before it have none
+    if units:
+        needed = f"{units['needed']:g} needed for any verdict on quality"
+        worth = min(units[arm]["effective"] for arm in ("control", "treatment"))
+        steps.append(
+            (
+                f"{units['served'].capitalize()} with outcomes for each version",
+                f"worth {wording.tenths(worth)} equally busy ones so far, {needed}",
+                worth / units["needed"],
+            )
+        )
+    elif document["recommendation"]["action"] == Action.CONTINUE:
+        needed = f"some {planned:,} usually needed to prove the improvement asked for"
+        share = fewest / planned
+        steps.append(("Outcomes to be conclusive", f"{fewest:,} so far, {needed}", share))
     return [(name, text, min(1.0, max(0.0, share))) for name, text, share in steps]
 
 

@@ -162,8 +162,16 @@ def latencies(control: ArmSummary, treatment: ArmSummary) -> Markup | None:
     return drawing.draw("latency", paint)
 
 
-def share_over_time(course: Sequence[Moment], started_at: datetime) -> Markup | None:
-    """Return treatment's share of the predictions against the intended one; None without any."""
+def share_over_time(
+    course: Sequence[Moment], started_at: datetime, served: str | None
+) -> Markup | None:
+    """Return treatment's share of the predictions against the intended one; None without any.
+
+    Args:
+        course: the moments, in order of time.
+        started_at: where the axis begins.
+        served: what was assigned and counted instead, "bots" or "symbols".
+    """
     known = [(each, each.treatment_share) for each in course if each.treatment_share is not None]
     if not known:
         return None
@@ -195,7 +203,7 @@ def share_over_time(course: Sequence[Moment], started_at: datetime) -> Markup | 
         axes.set_ylim(max(0.0, min(expected) - room), min(1.0, max(expected) + room))
         drawing.time_axis(axes, *_span(started_at, course))
         drawing.percent_axis(axes, signed=False)
-        axes.set_ylabel("Treatment's share of all predictions\n(% so far)")
+        axes.set_ylabel(f"Treatment's share of all {served or 'predictions'}\n(% so far)")
         drawing.legend_above(axes)
 
     return drawing.draw("share", paint)

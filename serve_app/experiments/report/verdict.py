@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from serve_app.experiments.decision import SERVED, Action
-from serve_app.experiments.definition import UNIT_ASSIGNMENTS, EndReason
+from serve_app.experiments.decision import Action
+from serve_app.experiments.definition import EndReason
 from serve_app.experiments.report import wording
 from serve_app.experiments.store.experiments import StoredExperiment
 
@@ -90,15 +90,6 @@ def _judged(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[
             f"{treatment} does harm: roll it back",
             f"It is shown to be worse than is allowed, by more than chance explains. {control} "
             f"should answer alone.",
-        )
-    if experiment.definition.assignment in UNIT_ASSIGNMENTS:
-        served = SERVED[experiment.definition.assignment]
-        return (
-            Tone.WAITING,
-            "No verdict on accuracy is possible here",
-            f"The two versions served different {served}, so that a difference in accuracy may lie "
-            f"in the {served}. Only speed and failures were judged, and nothing was shown to be "
-            f"worse than is allowed.",
         )
     if ended:
         return (

@@ -13,6 +13,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def tenths(value: float) -> str:
+    """Return a number to one decimal."""
+    return f"{value:,.1f}"
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """Return a fraction in per cent."""
     return NOTHING if value is None else _typeset(f"{value:.{digits}%}")

@@ -33,6 +33,7 @@ COLUMNS = {
     "error": "string",
     "treatment_share": "float64",
     "mirrored": "bool",
+    "unit_id": "string",
     "market_return": "float64",
     "outcome_time": _TIME,
 }

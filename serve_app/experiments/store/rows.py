@@ -38,6 +38,7 @@ def row_of_prediction(record: PredictionRecord) -> dict[str, Any]:
         "error": record.error,
         "treatment_share": record.treatment_share,
         "mirrored": record.mirrored,
+        "unit_id": record.unit_id,
     }
 
 
@@ -67,6 +68,7 @@ def prediction_of_row(row: Row[Any]) -> PredictionRecord:
         error=row.error,
         treatment_share=row.treatment_share,
         mirrored=row.mirrored,
+        unit_id=row.unit_id,
     )
 
 

@@ -23,6 +23,9 @@ NO_VARIANT = ""
 PAIRS = "pairs"
 """Stands in `summaries` for the variant where both arms answered the same requests (mirror)."""
 
+UNITS = "units"
+"""Stands in `summaries` for the variant of what is known of the experiment's units."""
+
 METADATA = MetaData()
 
 EXPERIMENTS = Table(
@@ -68,6 +71,7 @@ PREDICTIONS = Table(
     Column("error", Text),
     Column("treatment_share", Double),
     Column("mirrored", Boolean, nullable=False),
+    Column("unit_id", Text),
     sqlite_with_rowid=False,
 )
 """One answer; in mirror mode both arms answer under one `prediction_id`."""
@@ -97,10 +101,28 @@ SUMMARIES = Table(
     Column("summary", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""JSON of an ArmSummary, or of a PairSummary where `variant` is PAIRS, `block` as in BlockClock.
+"""JSON of an ArmSummary, of a PairSummary where `variant` is PAIRS, of UnitTotals where it is
+UNITS; `block` as in BlockClock.
 
-Changed in the transaction that writes the predictions and outcomes they summarise.
+Changed in the transaction that writes the predictions and outcomes they summarise. UnitTotals are
+not by block: the newest hold everything, those before it what was known while theirs was newest.
 """
+
+UNIT_SUMS = Table(
+    "unit_sums",
+    METADATA,
+    Column("experiment_id", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("variant", Text, primary_key=True),
+    Column("labelled", Double, nullable=False),
+    Column("correct", Double, nullable=False),
+    Column("return_sum", Double, nullable=False),
+    Column("return_square_sum", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each bot or symbol of an experiment that assigns these brought to an arm, in overlap weights
+(`experiments.units`). Changed together with the UnitTotals. Predictions that are units of their own
+are in these alone."""
 
 RETENTION = Table(
     "retention",

@@ -7,11 +7,14 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.experiments import StoredExperiment
 from serve_app.experiments.store.rows import in_parts
-from serve_app.experiments.store.schema import PAIRS, SUMMARIES
+from serve_app.experiments.store.schema import PAIRS, SUMMARIES, UNITS
+from serve_app.experiments.store.units import UnitChanges
 from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.units import UnitTotals
 
 Key = tuple[str, int, str]
 """Experiment, block, and variant or PAIRS."""
@@ -22,12 +25,12 @@ class SummaryRules:
     """How an experiment's predictions are summarised; fixed when it is created."""
 
     clock: BlockClock
-    dead_band: float
+    definition: ExperimentDefinition
 
     @classmethod
     def of(cls, experiment: StoredExperiment) -> "SummaryRules":
         """Return the rules that follow from the definition and the beginning."""
-        return cls(experiment.clock, experiment.definition.dead_band)
+        return cls(experiment.clock, experiment.definition)
 
 
 FindRules = Callable[[str], SummaryRules | None]
@@ -45,11 +48,14 @@ class SummaryChanges:
         self._find_rules = find_rules
         self._arms: dict[Key, ArmSummary] = {}
         self._pairs: dict[Key, PairSummary] = {}
+        self._units = UnitChanges()
 
     def add_prediction(self, record: PredictionRecord) -> None:
         """Count a prediction in its arm, if it has one."""
         if record.experiment_id is not None:
             self._arm_of(record).add_prediction(record)
+            rules = self._rules(record)
+            self._units.add_prediction(record, rules.definition, rules.clock.block(record.time))
 
     def add_pair(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
         """Count a request that both arms have now answered."""
@@ -58,14 +64,17 @@ class SummaryChanges:
     def add_outcome(self, record: PredictionRecord, outcome: Outcome) -> None:
         """Count the outcome of a prediction in its arm, if it has one."""
         if record.experiment_id is not None:
-            dead_band = self._rules(record).dead_band
-            self._arm_of(record).add_outcome(record, outcome, dead_band)
+            rules = self._rules(record)
+            self._arm_of(record).add_outcome(record, outcome, rules.definition.dead_band)
+            self._units.add_outcome(
+                record, outcome, rules.definition, rules.clock.block(record.time)
+            )
 
     def add_pair_outcome(
         self, control: PredictionRecord, treatment: PredictionRecord, outcome: Outcome
     ) -> None:
         """Count the outcome of a request that both arms have answered."""
-        dead_band = self._rules(control).dead_band
+        dead_band = self._rules(control).definition.dead_band
         self._pair_of(control).add_outcome(control, treatment, outcome, dead_band)
 
     def apply(self, connection: Connection) -> None:
@@ -97,6 +106,7 @@ class SummaryChanges:
         ]
         if inserted:
             connection.execute(insert(SUMMARIES), inserted)
+        self._units.apply(connection)
 
     def _arm_of(self, record: PredictionRecord) -> ArmSummary:
         return self._arms.setdefault(self._key(record, record.variant or ""), ArmSummary())
@@ -139,6 +149,8 @@ def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
         values = orjson.loads(text)
         if variant == PAIRS:
             block.pairs = PairSummary.from_dict(values)
+        elif variant == UNITS:
+            block.units = UnitTotals.from_dict(values)
         elif variant == Variant.CONTROL:
             block.control = ArmSummary.from_dict(values)
         else:

@@ -136,8 +136,9 @@ def _reason_to_refuse(
     oldest_s: float | None,
 ) -> str | None:
     """Return why the record cannot be written, None when it can."""
-    texts = (record.prediction_id, record.model, record.version, record.symbol, record.error or "")
-    if not all(is_storable(text) for text in texts):
+    texts = (record.prediction_id, record.model, record.version, record.symbol)
+    optional = (record.error or "", record.unit_id or "")
+    if not all(is_storable(text) for text in (*texts, *optional)):
         return "a text holds a NUL or half of a surrogate pair, which no database stores"
     if record.experiment_id is not None and find_rules(record.experiment_id) is None:
         return f"no experiment {record.experiment_id!r}; create it before it gets requests"

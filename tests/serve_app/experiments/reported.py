@@ -9,6 +9,7 @@ from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentStatus
 from serve_app.experiments.records import BUY, SELL, Outcome, Variant
 from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from serve_app.experiments.units import SIZE, UnitTotals, arm_of, measure
 from tests.serve_app.experiments.factories import START, definition, prediction
 
 HALF = {"control_traffic": 0.5, "treatment_traffic": 0.5}
@@ -59,6 +60,7 @@ def simulate(
     lost=(0.0, 0.0),
     share=None,
     labelled=1.0,
+    bots=0,
 ):
     """The blocks of `count` requests, evenly over a time.
 
@@ -68,16 +70,18 @@ def simulate(
         lost: share of each arm's predictions that are never recorded.
         share: treatment's share by part of the time passed; by default the one intended.
         labelled: share of the predictions that get an outcome.
+        bots: how many ask in turn by lot, each in one arm; 0 where requests are assigned.
     """
     made, generator = experiment.definition, np.random.default_rng(seed)
     clock = BlockClock.of(made, START)
     mirrored = made.mode == "mirror"
-    blocks = {}
+    blocks, units = {}, Units(bots, generator)
     for number in range(count):
         part = number / count
         second = part * over.total_seconds()
         chance = made.treatment_traffic if share is None else share(part)
-        treated = generator.random() < chance
+        bot = units.draw()
+        treated = generator.random() < chance if bot is None else bool(units.treated[bot])
         arms = (False, True) if mirrored else (treated,)
         market = float(0.001 * generator.standard_normal())
         has_outcome = generator.random() < labelled
@@ -101,8 +105,11 @@ def simulate(
             block = blocks.setdefault(key, Block(block=key))
             arm = block.treatment if treatment else block.control
             arm.add_prediction(record)
+            units.see(bot, record.variant, chance)
             if has_outcome:
                 arm.add_outcome(record, _outcome(market, second), made.dead_band)
+                units.label(bot, record, _outcome(market, second))
+            block.units = units.known()
         if mirrored and len(records) == 2:
             block.pairs.add_predictions(records[False], records[True])
             if has_outcome:
@@ -110,6 +117,36 @@ def simulate(
                     records[False], records[True], _outcome(market, second), made.dead_band
                 )
     return list(blocks.values())
+
+
+class Units:
+    """The bots of a simulated experiment, each in one arm for good, half of them in each."""
+
+    def __init__(self, count, generator):
+        self._generator = generator
+        self.treated = generator.permutation(count) % 2 == 1 if count else []
+        self._sums = np.zeros((count, SIZE))
+        self._seen = set()
+        self._totals = UnitTotals()
+
+    def draw(self):
+        return int(self._generator.integers(len(self._sums))) if len(self._sums) else None
+
+    def see(self, bot, variant, share):
+        if bot is not None and bot not in self._seen:
+            self._seen.add(bot)
+            self._totals.see(variant, share, first=True)
+
+    def label(self, bot, record, outcome):
+        if bot is None or record.direction is None:
+            return
+        added = np.zeros(SIZE)
+        added[arm_of(record.variant)] = measure(record, outcome, 0.0)
+        self._totals.label(self._sums[bot], added, np.outer(added, added))
+        self._sums[bot] += added
+
+    def known(self):
+        return UnitTotals.from_dict(self._totals.to_dict()) if self._seen else None
 
 
 def _outcome(market_return, second):

@@ -9,9 +9,11 @@ import pytest
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.estimates import ArmBlocks, between_blocks
 from serve_app.experiments.records import Variant
 from serve_app.experiments.summary import ArmSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
+from tests.serve_app.experiments.reported import running, simulate
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
 
 ARM_FIELDS = {
@@ -283,6 +285,16 @@ def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
     assert "by block of time" in found.document["sample_ratio"]["explanation"]
 
 
+def test_of_an_only_block_of_an_arm_nothing_is_known():
+    only, many = (
+        ArmBlocks(np.array(n), np.array(n) / 49, np.array(n) / 49)
+        for n in ([49.0, 0.0, 0.0], [0.0, 49.0, 30.0])
+    )
+    estimate = between_blocks(only, many, neighbours=False)
+    assert np.isfinite(estimate.standard_error)
+    assert estimate.degrees_of_freedom == 0
+
+
 def test_asking_for_next_to_nothing_does_not_blind_the_test():
     blocks = Experiments(11, 1, 4000, effect=0.15).summaries(0, 4000)
     for improvement in (0.0, 1e-9, 0.02):
@@ -292,10 +304,52 @@ def test_asking_for_next_to_nothing_does_not_blind_the_test():
         assert analyse(made, CLOCK, blocks).recommendation.action == "promote"
 
 
-@pytest.mark.parametrize("assignment", ["unit_id", "symbol"])
-def test_by_unit_a_difference_in_accuracy_is_told_and_never_called_significant(assignment):
-    made = definition(assignment=assignment, control_traffic=0.5, treatment_traffic=0.5)
-    blocks = Experiments(9, 1, 4000, effect=0.3).summaries(0, 4000)
-    found = analyse(made, CLOCK, blocks).document["statistical_significance"]
-    assert found["difference"] > 0.2
-    assert (found["significant"], found["p_value"], found["interval"]) == (False, 1.0, None)
+def by_bot(seed, *, accuracy=(0.5, 0.5), bots=60, **changes):
+    """An experiment that assigns bots, analysed."""
+    experiment = running(assignment="unit_id", **changes)
+    blocks = simulate(experiment, seed, 6000, accuracy=accuracy, bots=bots)
+    return analyse(experiment.definition, experiment.clock, blocks)
+
+
+def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
+    found = by_bot(3, accuracy=(0.5, 0.75))
+    document = plain(found.document)
+    assert document["recommendation"]["action"] == "promote"
+    assert document["statistical_significance"]["interval"][0] > 0
+    assert "over bots and blocks of time" in document["statistical_significance"]["test"]
+    assert document["sample_ratio"]["counted"] == "bots"
+    units = document["units"]
+    assert (units["served"], units["needed"]) == ("bots", 5)
+    assert units["control"]["seen"] + units["treatment"]["seen"] == 60
+    assert units["control"]["labelled"] == units["control"]["seen"]
+    assert units["control"]["effective"] == pytest.approx(units["control"]["seen"], rel=0.1)
+
+
+def test_by_unit_the_tests_at_the_planned_end_are_of_units():
+    fixed = by_bot(3, accuracy=(0.5, 0.75)).document["statistical_significance"]["fixed_horizon"]
+    assert set(fixed) == {"valid", "accuracy_by_unit", "avg_return_by_unit"}
+    assert fixed["accuracy_by_unit"]["p_value"] < 0.001
+    low, high = fixed["accuracy_by_unit"]["interval"]
+    assert low < fixed["accuracy_by_unit"]["difference"] < high
+
+
+def test_by_unit_a_worse_treatment_is_rolled_back():
+    found = by_bot(4, accuracy=(0.65, 0.45))
+    assert found.recommendation.action == "rollback"
+
+
+def test_by_unit_sharpe_ratios_are_compared_between_units():
+    found = by_bot(3, accuracy=(0.5, 0.75)).document["returns"]["sharpe_difference"]
+    assert found["test"].endswith("error over bots")
+    assert found["difference"] > 0
+
+
+def test_by_unit_with_few_of_them_it_goes_on_whatever_the_difference():
+    found = by_bot(3, accuracy=(0.2, 0.9), bots=6)
+    assert found.recommendation.action == "continue"
+    assert found.recommendation.reasons[0].startswith("Too few bots")
+    assert found.document["statistical_significance"]["interval"] is None
+
+
+def test_without_units_to_count_the_document_has_none():
+    assert analyse(definition(), CLOCK, build(alternate(8))).document["units"] is None

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.experiments.decision import Action, Evidence, decide
+from serve_app.experiments.decision import Action, Evidence, UnitCount, decide
 from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.guardrails import Comparison, Guardrail
+from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from tests.serve_app.experiments.factories import definition
@@ -202,24 +203,43 @@ def test_a_stage_lasts_while_anything_speaks_against_the_next(changes):
     assert advance(**changes) == 0.05
 
 
-@pytest.mark.parametrize("assignment", ["unit_id", "symbol"])
-@pytest.mark.parametrize("difference", [0.2, -0.2])
-def test_by_unit_no_verdict_rests_on_accuracy_and_harm_to_traffic_still_counts(
-    assignment, difference
-):
-    """The units are randomised and the predictions analysed: units that differ look like proof."""
-    made = definition(assignment=assignment)
-    accuracy = replace(BETTER, difference=difference, p_value=1e-9)
-    evidence = Evidence(
-        control_labelled=9000,
-        treatment_labelled=1000,
-        sample_ratio=replace(RATIO, healthy=None, p_value=None),
-        accuracy=accuracy,
-        latency=FAST,
-        errors=SOUND,
-    )
-    told = decide(made, evidence)
+MANY = UnitCount(seen=40, labelled=38, effective=20.5)
+FEW = UnitCount(seen=9, labelled=7, effective=3.24)
+
+
+@pytest.mark.parametrize(("assignment", "served"), [("unit_id", "bots"), ("symbol", "symbols")])
+def test_too_few_units_are_told_with_their_number_and_how_many_are_needed(assignment, served):
+    evidence = replace(GOOD, units={Variant.CONTROL: MANY, Variant.TREATMENT: FEW})
+    told = decide(definition(assignment=assignment), evidence)
     assert told.action is Action.CONTINUE
-    assert "No verdict on accuracy" in told.reasons[0]
-    failing = replace(evidence, errors=replace(SOUND, harm_p_value=1e-9, held=False))
-    assert decide(made, failing).action is Action.ROLLBACK
+    (reason,) = told.reasons
+    assert reason.startswith(
+        f"Too few {served}: control has 38 with an outcome, worth 20.5 equally "
+    )
+    assert "treatment has 7 with an outcome, worth 3.2 equally busy ones" in reason
+    assert "each needs 5" in reason
+
+
+def test_with_units_enough_the_verdict_is_that_of_any_experiment():
+    evidence = replace(GOOD, units=dict.fromkeys(Variant, MANY))
+    assert decide(definition(assignment="unit_id"), evidence).action is Action.PROMOTE
+    worse = replace(evidence, accuracy=replace(WORSE, difference=-0.2))
+    assert decide(definition(assignment="unit_id"), worse).action is Action.ROLLBACK
+
+
+def test_harm_to_traffic_is_shown_without_waiting_for_units():
+    failing = replace(
+        GOOD,
+        units=dict.fromkeys(Variant, FEW),
+        errors=replace(SOUND, harm_p_value=1e-9, held=False),
+    )
+    told = decide(definition(assignment="unit_id"), failing)
+    assert told.action is Action.ROLLBACK
+    assert "not between bots: see whether a few of these are behind it" in told.reasons[1]
+    assert len(decide(definition(), failing).reasons) == 1
+
+
+def test_a_mismatch_of_units_says_what_was_counted():
+    ratio = replace(RATIO, healthy=False, control=30, treatment=70, counted="bots")
+    (reason,) = decide(definition(assignment="unit_id"), replace(GOOD, sample_ratio=ratio)).reasons
+    assert "treatment has 70 of 100 bots" in reason

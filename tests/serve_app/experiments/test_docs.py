@@ -19,7 +19,7 @@ from serve_app.cli import app
 from serve_app.deployments.experiment_log import Outbox
 from serve_app.experiment_service import MAX_OUTCOMES, parse_definition
 from serve_app.experiments.definition import Assignment, ExperimentDefinition
-from serve_app.experiments.power import samples_for_verdict
+from serve_app.experiments.power import samples_for_verdict, units_for_verdict
 from serve_app.experiments.store import ExperimentStore
 from serve_app.settings import AppSettings, ExperimentSettings, RouterSettings
 from tests.serve_app.experiments.factories import START, definition
@@ -78,12 +78,26 @@ def test_the_snippet_of_the_report_writes_it(tmp_path, monkeypatch):
 
 
 def test_the_table_of_sizes_is_what_the_function_says():
-    found = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|", TEXT)
+    found = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|$", TEXT, re.MULTILINE)
     assert len(found) == 5
     for points, each, both in found:
         needed = samples_for_verdict(definition(), int(points) / 100)
         assert int(each.replace(",", "")) == pytest.approx(needed, rel=0.02)
         assert int(both.replace(",", "")) == pytest.approx(needed / (2 * 0.9 * 0.1), rel=0.02)
+
+
+def test_the_table_of_bots_is_what_the_function_says():
+    found = re.findall(r"\| (\d+) points \|((?: [\d,]+ \|){4})$", TEXT, re.MULTILINE)
+    assert len(found) == 4
+    for points, cells in found:
+        listed = [int(each.replace(",", "")) for each in cells.split("|")[:-1]]
+        needed = [
+            units_for_verdict(
+                definition(), int(points) / 100, unit_deviation=deviation, outcomes_each=outcomes
+            )
+            for deviation, outcomes in ((0.0, 100), (0.05, 100), (0.1, 100), (0.1, 1000))
+        ]
+        assert listed == needed
 
 
 def test_every_field_is_listed_in_order_with_its_default():

@@ -10,11 +10,12 @@ from serve_app.experiments.definition import EndReason, ExperimentDefinition, Ex
 from serve_app.experiments.evidence import ExperimentEvidence
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store import HistoryEntry, StoredExperiment
+from serve_app.experiments.units import UnitTotals
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def evidence(ended):
+def evidence(ended, units=None):
     definition = ExperimentDefinition(
         experiment_id="a_b",
         control_model_name="m",
@@ -34,7 +35,7 @@ def evidence(ended):
         treatment_share=0.1,
         direction=1,
     )
-    block = Block(block=3)
+    block = Block(block=3, units=units)
     block.control.add_prediction(record)
     block.control.add_outcome(record, Outcome(prediction_id="p", market_return=0.1, time=NOW), 0.0)
     return ExperimentEvidence(
@@ -51,8 +52,12 @@ def evidence(ended):
     )
 
 
+UNITS = UnitTotals(seen=[1, 0], first_seen={0.1: [1, 0]})
+
+
+@pytest.mark.parametrize("units", [None, UNITS])
 @pytest.mark.parametrize("ended", [False, True])
-def test_evidence_is_the_same_after_it_was_json(ended):
-    before = evidence(ended)
+def test_evidence_is_the_same_after_it_was_json(ended, units):
+    before = evidence(ended, units)
     again = ExperimentEvidence.from_document(orjson.loads(orjson.dumps(before.to_document())))
     assert again == before

@@ -8,15 +8,34 @@ from tests.serve_app.experiments.test_report import DAY, Page, render
 
 
 @pytest.mark.parametrize(("assignment", "served"), [("unit_id", "bots"), ("symbol", "symbols")])
-def test_by_unit_it_promises_no_verdict_on_accuracy(assignment, served):
+def test_by_unit_it_speaks_of_units(assignment, served):
     experiment = running(assignment=assignment)
-    text = Page(render(experiment, simulate(experiment, 1, 1500))).text
-    assert "No verdict on accuracy is possible here" in text
-    assert f"The two versions served different {served}" in text
-    assert "chance is only ruled out by more predictions" not in text
+    text = Page(render(experiment, simulate(experiment, 1, 1500, bots=40))).text
+    assert f"Each version served {served} of its own" in text
+    assert f"Counted are the {served}, each once" in text
+    assert f"which is computed over {served} too" in text
     assert "usually needed to prove the improvement" not in text
-    assert "basis of the verdict" not in text
-    assert "whether requests were lost is not checked" in text
+
+
+def test_by_unit_too_few_are_told_with_what_is_needed():
+    experiment = running(assignment="unit_id")
+    text = Page(render(experiment, simulate(experiment, 1, 1500, bots=6))).text
+    assert "Too few bots: control has " in text
+    assert "5 needed for any verdict on quality" in text
+    assert "too few outcomes, or too few bots, to say how certain" in text
+
+
+def test_by_unit_a_verdict_is_told_as_any_other():
+    experiment = running(assignment="unit_id")
+    blocks = simulate(experiment, 2, 6000, accuracy=(0.5, 0.75), bots=60)
+    page = Page(render(experiment, blocks))
+    assert "toy:1.1.0 is better: promote it" in page.text
+    seen = page.row("figures", "Bots")
+    assert int(seen[1]) + int(seen[2]) == 60
+    assert page.row("figures", "Bots with known outcome")[1] == seen[1]
+    assert float(page.row("figures", "Equally busy bots")[1]) == pytest.approx(int(seen[1]), 0.1)
+    assert page.row("tests", "Accuracy, t over bots")
+    assert "Treatment's share of the bots over time" in str(page.tags)
 
 
 def test_mirrored_requests_are_said_to_go_to_both():

@@ -9,6 +9,7 @@ from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sampl
 from serve_app.experiments.sequential import log_bernoulli_e_value
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import tabulate
+from serve_app.experiments.units import UnitTotals
 from tests.serve_app.experiments.factories import START, definition
 
 
@@ -21,13 +22,13 @@ def arm(predictions, share=None):
     return summary
 
 
-def check(blocks, made=None, units=None):
+def check(blocks, made=None):
     made = made or definition(control_traffic=0.5, treatment_traffic=0.5)
     parts = [
         Block(block=number, control=control, treatment=treatment)
         for number, (control, treatment) in enumerate(blocks)
     ]
-    return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), parts), units)
+    return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), parts))
 
 
 @pytest.mark.parametrize("share", [0.5, None])
@@ -139,15 +140,50 @@ def test_mirrored_arms_must_have_seen_the_same():
     assert not check([(arm(1000), arm(980))], made).healthy
 
 
+def of_units(first_seen, **changes):
+    """The check where bots are assigned, and nine in ten requests are control's."""
+    made = definition(
+        **{"assignment": "unit_id", "control_traffic": 0.5, "treatment_traffic": 0.5, **changes}
+    )
+    block = Block(
+        block=0,
+        control=arm(9000, 0.5),
+        treatment=arm(1000, 0.5),
+        units=UnitTotals(first_seen=first_seen),
+    )
+    return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), [block]))
+
+
 def test_assigned_by_unit_the_units_are_counted_not_the_requests():
-    made = definition(assignment="unit_id", control_traffic=0.5, treatment_traffic=0.5)
-    skewed = [(arm(9000, 0.5), arm(1000, 0.5))]
-    assert check(skewed, made).p_value is None
-    assert check(skewed, made, units=(48, 52)).healthy
-    unchecked = check(skewed, made)
-    assert (unchecked.healthy, unchecked.p_value) == (None, None)
-    assert unchecked.explanation.startswith("not checked: assigned by unit_id")
-    assert not check(skewed, made, units=(900, 100)).healthy
+    fair = of_units({0.5: [48, 52]})
+    assert (fair.healthy, fair.counted, fair.control, fair.treatment) == (True, "bots", 48, 52)
+    assert fair.p_value == pytest.approx(pearson((48, 52), (0.5, 0.5))[1])
+    assert fair.observed_share == 0.52
+    assert not of_units({0.5: [900, 100]}).healthy
+    assert of_units({0.5: [5, 5]}, assignment="symbol").counted == "symbols"
+
+
+def test_units_count_by_the_share_at_which_they_were_seen_first():
+    ratio = of_units({0.1: [180, 20], 0.5: [52, 48]}, exposure_stages=(0.1, 0.5))
+    assert ratio.healthy
+    assert ratio.expected_share == pytest.approx((0.1 * 200 + 0.5 * 100) / 300)
+    assert not of_units({0.1: [100, 100], 0.5: [50, 50]}, exposure_stages=(0.1, 0.5)).healthy
+
+
+def test_without_units_there_is_nothing_to_test():
+    assert (of_units({}).healthy, of_units({}).p_value) == (True, None)
+
+
+def test_looked_at_after_every_unit_it_sounds_for_nothing_as_seldom_as_promised():
+    generator = np.random.default_rng(8)
+    sounded = 0
+    for _ in range(60):
+        treated = (generator.random(200) < 0.3).cumsum()
+        sounded += any(
+            of_units({0.3: [number - int(count), int(count)]}).always_valid_p_value < 0.05
+            for number, count in enumerate(treated, 1)
+        )
+    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
 
 
 def test_a_switchback_is_tested_by_block():

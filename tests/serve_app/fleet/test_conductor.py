@@ -92,8 +92,6 @@ async def test_a_stopped_experiment_divides_nothing_and_keeps_its_first_end(
         ({"auto_apply": True}, "horizon_s: expected how long a position is held"),
         ({"duration_hours": 1, "horizon_s": 3600}, "horizon_s: expected less than"),
         ({"duration_hours": 1e300}, "duration_hours: expected at most 87,840 hours"),
-        ({"auto_apply": True, "horizon_s": 1, "assignment": "symbol"}, "auto_apply: expected fa"),
-        ({"auto_apply": True, "horizon_s": 1, "assignment": "unit_id"}, "auto_apply: expected fa"),
     ],
 )
 async def test_what_cannot_end_in_a_verdict_to_act_on_is_refused(conductor, book, fields, words):

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, Mode
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
+from serve_app.experiments.units import SIZE, UnitTotals, arm_of, measure, overlap_weight
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -98,6 +100,49 @@ def assert_summaries_equal_rows(store, experiment_id="e1"):
                 name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
                 for name, value in right.items()
             }
+
+
+def newest_units(store, experiment_id="e1"):
+    """Return what is known of an experiment's units by now."""
+    known = [each.units for each in store.blocks(experiment_id) if each.units is not None]
+    return known[-1] if known else UnitTotals()
+
+
+def recompute_units(store, experiment_id="e1"):
+    """Return the totals that the stored rows make, each row counted once."""
+    made = store.experiment(experiment_id).definition
+    totals, seen = UnitTotals(), defaultdict(lambda: defaultdict(list))
+    for number, each in enumerate(store.predictions(experiment_id)):
+        record = each.prediction
+        unit = record.symbol if made.assignment == "symbol" else record.unit_id
+        seen[number if unit is None else unit][record.variant].append(each)
+    for arms in seen.values():
+        added, squares = np.zeros(SIZE), np.zeros((SIZE, SIZE))
+        for variant, predictions in arms.items():
+            totals.see(variant, predictions[0].prediction.treatment_share, first=True)
+            for each in predictions:
+                record = each.prediction
+                if each.outcome is None or record.direction is None:
+                    continue
+                share = record.treatment_share
+                weight = overlap_weight(variant, share, made.treatment_traffic)
+                one = np.zeros(SIZE)
+                one[arm_of(variant)] = weight * measure(record, each.outcome, made.dead_band)
+                added += one
+                squares += np.outer(one, one)
+        totals.label(np.zeros(SIZE), added, squares)
+    return totals
+
+
+def assert_units_equal_rows(store, experiment_id="e1", *, first_seen=True):
+    """The units' totals are what the rows add up to; where arms changed, but for the first seen."""
+    stored, anew = newest_units(store, experiment_id), recompute_units(store, experiment_id)
+    assert (stored.seen, stored.labelled) == (anew.seen, anew.labelled)
+    if first_seen:
+        assert stored.first_seen == anew.first_seen
+    for name in ("sums", "products", "independent"):
+        left, right = getattr(stored, name), getattr(anew, name)
+        np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-15)
 
 
 def total(store, part, field, experiment_id="e1"):

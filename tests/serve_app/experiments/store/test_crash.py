@@ -12,8 +12,11 @@ from serve_app.experiments.store.errors import UnavailableStoreError
 from tests.serve_app.experiments.store.builders import (
     START,
     assert_summaries_equal_rows,
+    assert_units_equal_rows,
     both_arms,
+    definition,
     mirror,
+    newest_units,
     outcome,
     prediction,
     total,
@@ -70,6 +73,33 @@ def test_killed_between_any_two_statements_and_around_every_commit(url, store):
         deaths.append(acknowledged)
     assert not killed
     assert set(deaths) == set(range(len(groups)))
+
+
+def test_killed_between_any_two_statements_units_count_once(url, store):
+    """The sums by unit and their totals are changed with the rows or not at all."""
+    store.create_experiment(definition("units", "m2", assignment="unit_id"), START)
+    killed, step = True, 0
+    while killed:
+        step += 1
+        groups = units_script(f"s{step}")
+        _, killed = Writer(url, groups, dies_before=step).end()
+        assert_units_equal_rows(store, "units")
+        for group in groups:
+            send(store, group)
+        assert_units_equal_rows(store, "units")
+        assert newest_units(store, "units").labelled == [1 + step, 1]
+    assert step > 10
+
+
+def units_script(name):
+    """A bot in each arm that comes again and again, and a request that is a unit of its own."""
+    fields = {"experiment_id": "units", "treatment_share": 0.1}
+    records = [
+        prediction(f"{name}-a", unit_id="a", **fields),
+        prediction(f"{name}-b", Variant.TREATMENT, unit_id="b", **fields),
+        prediction(f"{name}-c", **fields),
+    ]
+    return [records, [outcome(each.prediction_id) for each in records]]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -25,7 +25,7 @@ def store(url):
 def test_a_file_has_every_prediction_with_its_outcome(store, tmp_path):
     store.write_predictions(
         [
-            prediction("a", after_s=0.000001, treatment_share=0.1),
+            prediction("a", after_s=0.000001, treatment_share=0.1, unit_id="bot-1"),
             prediction("b", Variant.TREATMENT, 1.0, error="timeout"),
             prediction("c", None, 2.0),
         ]
@@ -49,6 +49,7 @@ def test_a_file_has_every_prediction_with_its_outcome(store, tmp_path):
         "error": None,
         "treatment_share": 0.1,
         "mirrored": False,
+        "unit_id": "bot-1",
         "market_return": 0.0,
         "outcome_time": START + timedelta(seconds=60),
     }

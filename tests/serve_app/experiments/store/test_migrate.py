@@ -1,14 +1,27 @@
 """A database of any age is brought to this software's schema when it is opened."""
 
+from pathlib import Path
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from serve_app.experiments.store import ExperimentStore, migrations
 from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.errors import NewerSchemaError
 from serve_app.experiments.store.migrate import VERSION_TABLE, migrate
 from serve_app.experiments.store.schema import METADATA
+from tests.serve_app.experiments.store.builders import (
+    START,
+    definition,
+    newest_units,
+    outcome,
+    prediction,
+    total,
+)
 from tests.serve_app.experiments.store.dying import start_together
 
 
@@ -36,6 +49,45 @@ def test_a_database_that_is_up_to_date_is_not_written(database):
         assert inspect(connection).get_table_names() == before
 
 
+def test_units_of_what_was_stored_before_they_were_kept_count_nowhere(url):
+    """Nobody knows which bot it was: as a unit of its own it would be taken for evidence."""
+    database = Database(url)
+    with database.writing() as connection:
+        upgrade(connection, "0002")
+        made = definition(assignment="unit_id").model_dump_json()
+        experiment = {"definition": made, "started": START.timestamp()}
+        connection.execute(
+            text(
+                "INSERT INTO experiments (experiment_id, definition, status, started_s) "
+                "VALUES ('e1', :definition, 'running', :started)"
+            ),
+            experiment,
+        )
+        connection.execute(
+            text(
+                "INSERT INTO predictions (prediction_id, variant, experiment_id, time_s, model, "
+                "version, symbol, direction, latency_ms, mirrored) VALUES ('old', 'control', "
+                "'e1', :started, 'm', '1.0.0', 'BTCUSDT', 1, 1.0, false)"
+            ),
+            {"started": START.timestamp()},
+        )
+    database.close()
+    with ExperimentStore(url) as store:
+        store.write_predictions([prediction("new")])
+        store.record_outcomes([outcome("old"), outcome("new")])
+        totals = newest_units(store)
+        assert total(store, "control", "labelled") == 2
+    assert (totals.seen, totals.labelled) == ([1, 0], [1, 0])
+
+
+def upgrade(connection, revision):
+    config = Config()
+    folder = Path(migrations.__file__).parent
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 @pytest.mark.parametrize("round_number", range(3))
 def test_eight_processes_may_open_a_new_database_at_once(url, round_number):
     assert start_together(open_and_migrate, 8, url) == [0] * 8
@@ -45,5 +97,5 @@ def test_a_newer_schema_is_refused_naming_both(database):
     migrate(database)
     with database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0002'.*upgrade"):
+    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0003'.*upgrade"):
         migrate(database)
