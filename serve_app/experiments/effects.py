@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from serve_app.experiments import by_unit, estimates, sequential
 from serve_app.experiments.by_unit import UnitMoments
@@ -19,6 +18,7 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     Mode,
 )
+from serve_app.experiments.distributions import t_quantile, t_tail
 from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats
 from serve_app.experiments.sequential import SequentialTest
 from serve_app.experiments.table import Table
@@ -92,13 +92,13 @@ class Effect:
 
     def fixed_p_value(self) -> float:
         """Return the two-sided p-value of a single look planned beforehand; 1 when unknown."""
-        return float(2 * stats.t.sf(abs(self.t), self.degrees_of_freedom)) if self.known else 1.0
+        return 2 * t_tail(abs(self.t), self.degrees_of_freedom) if self.known else 1.0
 
     def fixed_half_width(self, alpha: float) -> float:
         """Return the half-width of the two-sided 1 - alpha interval of a single planned look."""
         if not self.known:
             return math.inf
-        return float(stats.t.isf(alpha / 2, self.degrees_of_freedom)) * self.standard_error
+        return -t_quantile(alpha / 2, self.degrees_of_freedom) * self.standard_error
 
     def _information(self, planned_weight: float, alpha: float) -> float:
         return sequential.tuning(alpha) * self.weight / planned_weight

@@ -7,8 +7,7 @@ independent values as well; overlapping returns are not.
 import math
 from dataclasses import dataclass
 
-from scipy import stats
-
+from serve_app.experiments.distributions import normal_quantile, normal_tail, t_quantile, t_tail
 from serve_app.experiments.sequential import Moments
 
 VALIDITY = "at the planned end only, and only for independent predictions"
@@ -49,11 +48,11 @@ def two_proportion(
         control * (1 - control) / control_trials + treatment * (1 - treatment) / treatment_trials
     )
     difference = treatment - control
-    half_width = float(stats.norm.isf(alpha / 2)) * error
+    half_width = -normal_quantile(alpha / 2) * error
     return FixedTest(
         difference=difference,
         interval=(difference - half_width, difference + half_width),
-        p_value=float(2 * stats.norm.sf(abs(difference) / pooled_error)),
+        p_value=2 * normal_tail(abs(difference) / pooled_error),
     )
 
 
@@ -71,9 +70,9 @@ def welch(control: Moments, treatment: Moments, alpha: float = 0.05) -> FixedTes
         return None
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
     difference, error = treatment.mean - control.mean, math.sqrt(variance)
-    half_width = float(stats.t.isf(alpha / 2, freedom)) * error
+    half_width = -t_quantile(alpha / 2, freedom) * error
     return FixedTest(
         difference=difference,
         interval=(difference - half_width, difference + half_width),
-        p_value=float(2 * stats.t.sf(abs(difference) / error, freedom)),
+        p_value=2 * t_tail(abs(difference) / error, freedom),
     )

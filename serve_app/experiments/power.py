@@ -2,12 +2,11 @@
 
 import math
 
-from scipy import stats
-
 from serve_app.experiments import sequential
 from serve_app.experiments.blocks import BLOCKS_PER_DOUBLING
 from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.distributions import normal_quantile
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
 POWER = 0.8
@@ -38,7 +37,7 @@ def planned_samples(definition: ExperimentDefinition) -> float:
     no less than SMALLEST_EFFECT, at a power of 80 %.
     """
     effect = max(definition.min_accuracy_improvement, SMALLEST_EFFECT)
-    z = stats.norm.isf(definition.alpha / 2) + stats.norm.ppf(POWER)
+    z = -normal_quantile(definition.alpha / 2) + normal_quantile(POWER)
     return float(2 * z**2 * 0.25 / effect**2)
 
 
@@ -66,7 +65,7 @@ def samples_for_verdict(
         power: probability of a significant difference by then.
     """
     alpha, tuned = looking_alpha(definition), planned_weight(definition)
-    z = float(stats.norm.ppf(power))
+    z = normal_quantile(power)
     samples = 2.0 * PREDICTIONS_PER_BLOCK
     while True:
         weight = BLOCKING_EFFICIENCY * samples / 2
@@ -100,7 +99,7 @@ def units_for_verdict(
         power: probability of a significant difference by then.
     """
     alpha, tuned = looking_alpha(definition), planned_weight(definition)
-    z = float(stats.norm.ppf(power))
+    z = normal_quantile(power)
     between = unit_deviation**2
     of_unit = between + (0.25 - between) / outcomes_each
     units = math.ceil(FEWEST_UNITS)

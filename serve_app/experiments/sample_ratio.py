@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from serve_app.experiments import sequential
 from serve_app.experiments.definition import (
@@ -24,6 +23,7 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     Mode,
 )
+from serve_app.experiments.distributions import chi_squared_tail, t_tail
 from serve_app.experiments.estimates import Floats
 from serve_app.experiments.table import Table
 from serve_app.experiments.units import UnitTotals
@@ -62,7 +62,7 @@ def pearson(observed: Sequence[int], expected_shares: Sequence[float]) -> tuple[
         (count - total * share) ** 2 / (total * share)
         for count, share in zip(observed, expected_shares, strict=True)
     )
-    return chi_square, float(stats.chi2.sf(chi_square, len(observed) - 1))
+    return chi_square, chi_squared_tail(chi_square, len(observed) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +156,12 @@ def _single_look(counts: tuple[int, int], expected: float, variance: float) -> t
     total = sum(counts)
     if variance > 0 and min(expected, total - expected) >= SMALLEST_EXPECTED:
         chi_square = (counts[1] - expected) ** 2 / variance
-        return float(stats.chi2.sf(chi_square, 1)), "Pearson's chi²"
+        return chi_squared_tail(chi_square, 1), "Pearson's chi²"
     share = min(max(expected / total, 0.0), 1.0)
-    return float(stats.binomtest(counts[1], total, share).pvalue), "exact binomial"
+    # Imported where it is needed, as distributions.py says.
+    from scipy.stats import binomtest
+
+    return float(binomtest(counts[1], total, share).pvalue), "exact binomial"
 
 
 def _by_share(table: Table) -> tuple[Floats, Floats, Floats]:
@@ -199,7 +202,7 @@ def _by_block(table: Table, share: float) -> tuple[float, float] | None:
     if blocks < FEWEST_BLOCKS or spread == 0:
         return None
     t = abs(float(surplus.sum())) / spread
-    once = float(2 * stats.t.sf(t, blocks - 1))
+    once = 2 * t_tail(t, blocks - 1)
     shares = (treatment / np.maximum(control + treatment, 1))[control + treatment > 0]
     evidence = sequential.log_bernoulli_e_value(shares.sum(), blocks, share, PLANNED_BLOCKS, ALARM)
     return once, math.exp(-max(float(evidence), 0.0))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import betaln, xlog1py, xlogy
 
 Floats = NDArray[np.float64]
@@ -211,6 +210,9 @@ def bernoulli_interval(
     The p that `log_bernoulli_e_value` does not reject; equal to `bernoulli_confidence_interval`
     of the package confseq with t_opt = planned_n.
     """
+    # Imported where it is needed, as distributions.py says.
+    from scipy.optimize import brentq
+
     if trials == 0:
         return 0.0, 1.0
     bound = math.log(1 / alpha)

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from serve_app.experiments.distributions import normal_tail
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.estimates import ArmBlocks, Floats, from_contributions
 from serve_app.experiments.sequential import Moments
@@ -56,7 +56,7 @@ def jobson_korkie_memmel(
     if theta <= 0:
         return None
     z = (first - second) / math.sqrt(theta)
-    return PairedSharpeTest(z=z, p_value=float(2 * stats.norm.sf(abs(z))))
+    return PairedSharpeTest(z=z, p_value=2 * normal_tail(abs(z)))
 
 
 def of_pairs(pairs: PairSummary) -> PairedSharpeTest | None:

@@ -14,7 +14,6 @@ from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
 from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
-from serve_app.experiments.store.migrate import migrate
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.summaries import SummaryRules
 from serve_app.experiments.store.writing import RecordedOutcome, WrittenPredictions
@@ -46,6 +45,9 @@ class ExperimentStore:
     def __init__(self, url: str, *, lock_timeout_s: float = 30.0) -> None:
         self._database = Database(url, lock_timeout_s)
         self._rules: dict[str, SummaryRules] = {}
+        # Here, since Alembic takes 0.2 s to import, and routers and the fleet open no store.
+        from serve_app.experiments.store.migrate import migrate
+
         try:
             migrate(self._database)
         except BaseException:
