@@ -39,6 +39,8 @@ class BatchedModel:
         self._batching = batching
         self._batcher = Batcher(self._run_waiting, batching.max_batch_size, at_once=1)
         self._count = count
+        self._turn = asyncio.Lock()
+        """Held from a run to the loop's next turn: between two runs others get a hearing."""
 
     async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
         """Answer one window (timesteps, features) that was checked by `as_window`.
@@ -55,11 +57,13 @@ class BatchedModel:
         answers: list[Prediction | Failure] = []
         step = self._batching.max_batch_size
         for start in range(0, len(windows), step):
-            if start:
-                await asyncio.sleep(0)  # lets lone requests in between
             now_s = perf_counter()
             batch = [(window, now_s) for window in windows[start : start + step]]
-            answers += await self._run_waiting(batch)
+            await self._turn.acquire()
+            try:
+                answers += await self._run_waiting(batch)
+            finally:
+                asyncio.get_running_loop().call_soon(self._turn.release)
         return answers
 
     async def _run_waiting(

@@ -75,7 +75,7 @@ class Channel(asyncio.Protocol):
     @property
     def takes_calls(self) -> bool:
         """Whether calls may go this way."""
-        return self.was_welcome and not self.is_leaving
+        return self.was_welcome and not self.is_leaving and not self._is_clogged()
 
     def burden(self) -> tuple[bool, int, float]:
         """Return what orders replicas by how soon one may answer, the soonest first."""
@@ -154,7 +154,7 @@ class Channel(asyncio.Protocol):
             if answer is None or answer.done():
                 return  # whoever asked has left
             if frame.kind is Kind.ANSWER:
-                answer.set_result(decode_answer(frame.payload))
+                _set_results(answer, frame.payload)
             else:
                 answer.set_exception(decode_error(frame.payload))
         elif frame.kind is Kind.WELCOME:
@@ -163,6 +163,11 @@ class Channel(asyncio.Protocol):
             self.leave()
         elif frame.kind is not Kind.PONG:
             raise WireError(f"expected what a replica says, received {frame.kind.name}")
+
+    def _is_clogged(self) -> bool:
+        """Return whether the replica does not read what it is sent."""
+        assert self._transport is not None
+        return self._transport.get_write_buffer_size() > MAX_FRAME_BYTES
 
     def _ping(self) -> None:
         assert self._transport is not None
@@ -178,6 +183,14 @@ class Channel(asyncio.Protocol):
         replica = self.address.replica
         logger.warning("%s: channel to replica %s ended: %s", self._version, replica, problem)
         self._transport.abort()
+
+
+def _set_results(answer: "asyncio.Future[Results]", payload: bytes) -> None:
+    """End a call; one whose answer is no answer fails alone."""
+    try:
+        answer.set_result(decode_answer(payload))
+    except WireError as error:
+        answer.set_exception(error)
 
 
 class Channels:

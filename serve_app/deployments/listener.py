@@ -38,6 +38,9 @@ IDLE_S = 10.0
 GOODBYE_S = 10.0
 """How long routers may take to hang up once they were told to; as long as a request may wait."""
 
+MAX_STRANGERS = 64
+"""Connections that have not said hello; a further one is ended at once."""
+
 MAX_SHOWN = 200
 """How much of an unforeseen error the caller is told; the log has all."""
 
@@ -59,6 +62,8 @@ class Listener:
         self._places = asyncio.Semaphore(at_once)
         self._token = secrets.token_hex(32)
         self._server: asyncio.Server | None = None
+        self.is_closing = False
+        """Whether routers are to send no more calls."""
         self._connections: set[_Connection] = set()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -72,9 +77,10 @@ class Listener:
 
     async def close(self) -> None:
         """Take no more connections, and answer what comes until the routers hang up."""
+        self.is_closing = True
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.say_goodbye()
         try:
             async with asyncio.timeout(GOODBYE_S):
@@ -104,9 +110,12 @@ class Listener:
             return encode_error(call, failed)
 
     def add(self, connection: "_Connection") -> None:
-        """Count a connection."""
+        """Count a connection, or end it where too many have not said hello."""
+        strangers = sum(not each.is_admitted for each in self._connections)
         self._connections.add(connection)
         self._all_gone.clear()
+        if strangers >= MAX_STRANGERS:
+            connection.abort()
 
     def remove(self, connection: "_Connection") -> None:
         """Count it no more."""
@@ -123,9 +132,10 @@ class _Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._reader = FrameReader(MAX_HELLO_BYTES)
-        self._is_admitted = False
+        self.is_admitted = False
         self._calls: set[asyncio.Task[None]] = set()
         self._was_heard = False
+        self._is_lost = False
         self._loop = asyncio.get_running_loop()
         self._idle = self._loop.call_later(IDLE_S, self._end_if_idle)
 
@@ -145,26 +155,30 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
+        self._is_lost = True
         self._idle.cancel()
         for call in self._calls:
             call.cancel()  # nobody is there to hear the answer
         self._listener.remove(self)
 
     def say_goodbye(self) -> None:
-        """Have the router send no more calls."""
-        self._transport.write(encode(Kind.GOODBYE))
+        """Have the router send no more calls; hang up on who is none."""
+        if self.is_admitted:
+            self._transport.write(encode(Kind.GOODBYE))
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """End it at once."""
         self._transport.abort()
 
     def _take(self, frame: Frame) -> None:
-        if not self._is_admitted:
+        if not self.is_admitted:
             self._admit(frame)
         elif frame.kind is Kind.CALL:
             task = self._loop.create_task(self._answer(frame.call, decode_call(frame.payload)))
             self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+            task.add_done_callback(self._end_call)
         elif frame.kind is Kind.PING:
             self._transport.write(encode(Kind.PONG))
         else:
@@ -173,15 +187,26 @@ class _Connection(asyncio.Protocol):
     def _admit(self, frame: Frame) -> None:
         if frame.kind is not Kind.HELLO or not self._listener.admits(frame.payload):
             raise WireError("expected the hello of a router of this version, with its token")
-        self._is_admitted = True
+        self.is_admitted = True
         self._reader.max_bytes = MAX_FRAME_BYTES
         self._transport.write(encode(Kind.WELCOME))
+        if self._listener.is_closing:
+            self.say_goodbye()
 
     async def _answer(self, call: int, windows: Windows) -> None:
         self._transport.write(await self._listener.answer(call, windows))
 
+    def _end_call(self, call: "asyncio.Task[None]") -> None:
+        """Hang up where a call ended without an answer, so that the router asks again."""
+        self._calls.discard(call)
+        if not self._is_lost and (call.cancelled() or call.exception() is not None):
+            logger.error(
+                "a call was not answered", exc_info=None if call.cancelled() else call.exception()
+            )
+            self.abort()
+
     def _end_if_idle(self) -> None:
-        if not self._was_heard:
+        if not self._was_heard or not self.is_admitted:
             self.abort()
             return
         self._was_heard = False

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -93,8 +93,7 @@ class ReplicaBackend:
         self._timeout_s = timeout_s
         self._clock = clock
         self._answered_s = -math.inf
-        # Half of the time is left to ask another replica.
-        self._channels = Channels(version.key, min(SILENCE_S, timeout_s / 2))
+        self._channels = Channels(version.key, SILENCE_S)
         window_bytes = 4 * math.prod(self._metadata.input_shape)
         self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
         # One call computes, one is on its way.
@@ -128,13 +127,15 @@ class ReplicaBackend:
             try:
                 async with asyncio.timeout(SILENCE_S):
                     address = await self._handle.address.remote()
-            except Exception as error:  # noqa: BLE001
-                # Whatever it is, the watch goes on: without it the version would never be loaded.
-                logger.warning("%s does not answer: %r", version_key(self._metadata), error)
-            else:
                 self._answered_s = self._clock()
                 if self._settings.autoscaling is None and address is not None:
                     await self._find_replicas(address)
+            # Whatever it is, the watch goes on: without it the version would never be loaded. Ray
+            # may cancel its own calls; that is not this task's end.
+            except (Exception, asyncio.CancelledError) as error:
+                if _is_cancelled():
+                    raise
+                logger.warning("%s does not answer: %r", version_key(self._metadata), error)
             await asyncio.sleep(PING_PERIOD_S)
 
     async def _find_replicas(self, one: Address) -> None:
@@ -175,7 +176,7 @@ class ReplicaBackend:
         step = min(max(share, MIN_SHARE), self._windows_in_message)
         parts = [windows[start : start + step] for start in range(0, len(windows), step)]
         with self._counted():
-            answered = await asyncio.gather(*map(self._send, parts))
+            answered = await _all_of([self._send(part) for part in parts])
         return [result for part in answered for result in part]
 
     def _refuse_beyond_limits(self) -> None:
@@ -218,7 +219,7 @@ class ReplicaBackend:
         ]
 
     async def _send(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer what fits into one call."""
+        """Answer what fits into one call; a result a window."""
 
         def send(attempt: int) -> Awaitable[Sequence[Prediction | Failure]]:
             channel = self._channels.least_busy() if attempt < ATTEMPTS else None
@@ -226,7 +227,12 @@ class ReplicaBackend:
                 return channel.predict_many(windows)
             return self._predict_many.remote(windows)
 
-        return await self._call(send)
+        results = await self._call(send)
+        if len(results) != len(windows):
+            name, version = self._metadata.name, self._metadata.version
+            problem = f"expected {len(windows)} results, received {len(results)}"
+            raise PredictionFailedError(name, version, problem)
+        return results
 
     def _late(self) -> OverloadedError:
         problem = f"no answer within {self._timeout_s} s"
@@ -266,3 +272,21 @@ class ReplicaBackend:
                     raise
                 logger.warning("%s: sent again: %s", version_key(self._metadata), error)
         raise AssertionError("unreachable")
+
+
+async def _all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return all results, in order; where one fails, the others are given up first."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+
+
+def _is_cancelled() -> bool:
+    """Return whether the running task itself is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -4,15 +4,24 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from serve_app.deployments.channel import ChannelLostError, Channels
-from serve_app.deployments.listener import Listener
+from serve_app.deployments.listener import MAX_STRANGERS, Listener
 from serve_app.errors import InvalidFeaturesError, PredictionFailedError
 from serve_app.inference.prediction import Failure, Prediction, Run
-from serve_app.inference.wire import MAX_HELLO_BYTES, Hello, Kind, encode, encode_hello
+from serve_app.inference.wire import (
+    MAX_FRAME_BYTES,
+    MAX_HELLO_BYTES,
+    Hello,
+    Kind,
+    WireError,
+    encode,
+    encode_hello,
+)
 from tests.factories import metadata
 
 KEY = "toy:1.0.0"
@@ -347,3 +356,82 @@ async def test_a_failed_window_fails_alone():
     async with listening(predict_many) as (_, address), connected(address) as channels:
         answers = await channels.least_busy().predict_many(window(0))
     assert answers == [Prediction(1, 0.5, None), Failure("NaN")]
+
+
+async def test_an_answer_that_is_none_fails_its_call_alone():
+    """JSON has no NaN."""
+    model = Model()
+
+    async def predict_many(windows):
+        answers = await model.predict_many(windows)
+        return [
+            replace(each, confidence=np.nan) if windows[0, 0, 0] == 2 else each for each in answers
+        ]
+
+    async with listening(predict_many) as (_, address), connected(address) as channels:
+        channel = channels.least_busy()
+        slow = asyncio.create_task(channel.predict_many(window(1)))
+        with pytest.raises(WireError):
+            await channel.predict_many(window(2))
+        model.may.set()
+        assert [each.expected_return for each in await slow] == [1.0]
+
+
+async def test_a_call_that_ends_without_an_answer_is_made_again_elsewhere_at_once(caplog):
+    async def predict_many(_windows):
+        raise asyncio.CancelledError
+
+    async with listening(predict_many) as (_, address), connected(address) as channels:
+        with pytest.raises(ChannelLostError):
+            await channels.least_busy().predict_many(window(1))
+    assert "a call was not answered" in caplog.text
+
+
+async def test_those_who_do_not_say_hello_are_few_and_do_not_keep_others_out():
+    model = Model()
+    async with (
+        listening(model.predict_many) as (listener, address),
+        contextlib.AsyncExitStack() as peers,
+    ):
+        for _ in range(MAX_STRANGERS):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            peers.callback(writer.close)
+        await eventually(lambda: len(listener._connections) == MAX_STRANGERS)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        peers.callback(writer.close)
+        async with asyncio.timeout(10):
+            assert await read_to_the_end(reader) == b""
+        for connection in list(listener._connections):
+            connection._end_if_idle()
+        async with connected(address) as channels:
+            (answer,) = await channels.least_busy().predict_many(window(2))
+    assert answer.expected_return == 2.0
+
+
+async def read_to_the_end(reader):
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_who_does_not_say_hello_is_ended_however_much_else_it_says():
+    async with listening(Model().predict_many) as (listener, address):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"\0")
+        await eventually(lambda: [each for each in listener._connections if each._was_heard])
+        (connection,) = listener._connections
+        connection._end_if_idle()
+        async with asyncio.timeout(10):
+            assert await read_to_the_end(reader) == b""
+        writer.close()
+
+
+async def test_a_replica_that_does_not_read_gets_no_more_calls():
+    async with listening(Model().predict_many) as (_, address), connected(address) as channels:
+        channel = channels.least_busy()
+        transport = channel._transport
+        channel._transport = SimpleNamespace(get_write_buffer_size=lambda: MAX_FRAME_BYTES + 1)
+        assert channels.least_busy() is None
+        channel._transport = transport
+        assert channels.least_busy() is channel

@@ -417,3 +417,65 @@ async def test_more_batches_than_the_limits_allow_are_refused_too():
         await under_test.predict_many(WINDOW[None])
     calls.may.set()
     await asyncio.gather(*asked)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Router is not initialized"), asyncio.CancelledError()]
+)
+async def test_the_watch_goes_on_whatever_ray_raises(error, monkeypatch):
+    monkeypatch.setattr("serve_app.deployments.replicas.PING_PERIOD_S", 0.001)
+    handle = Handle()
+    handle.address = Raising(error, error, None)
+    under_test = ReplicaBackend(version(), handle, 10.0)
+    under_test.start_watch()
+    async with asyncio.timeout(10):
+        while not under_test.loaded():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    under_test.close()
+    with pytest.raises(asyncio.CancelledError):
+        await under_test._watch
+
+
+class Raising(Method):
+    """Like Method, of any exception, and the last result for ever."""
+
+    async def remote(self):
+        result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+async def test_more_or_fewer_results_than_windows_are_no_answer():
+    handle = Handle()
+    handle.predict_many = Method([ANSWER] * 3, [ANSWER] * 5)
+    under_test = ReplicaBackend(version(num_replicas=2), handle, 10.0)
+    with pytest.raises(PredictionFailedError, match=r"expected 4 results, received [35]"):
+        await under_test.predict_many(np.stack([WINDOW] * 8))
+
+
+async def test_where_a_share_of_a_body_fails_the_others_are_given_up():
+    handle = Handle()
+    handle.predict_many = Method(*[ActorDiedError()] * ATTEMPTS)
+    handle.predict_many.remote = shares = Shares()
+    under_test = ReplicaBackend(version(num_replicas=2), handle, 10.0)
+    with pytest.raises(PredictionFailedError, match="ValueError"):
+        await under_test.predict_many(np.stack([WINDOW] * 8))
+    assert shares.was_given_up
+
+
+class Shares:
+    """Fails at the second share while the first is under way."""
+
+    def __init__(self):
+        self.calls, self.was_given_up = 0, False
+
+    async def __call__(self, _windows):
+        self.calls += 1
+        if self.calls == 2:
+            raise ValueError("no")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_given_up = True
+            raise
