@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import socket
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MARKER = "TRADESERVE_TEST_CLUSTER"
 FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
+OUR_PORTS = range(20_000, 30_000)
+"""Above those of Ray's workers, below those of Serve's routers and those that systems give away."""
 
 
 class Cluster:
@@ -235,9 +238,22 @@ def haproxy_ports() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different ports that were free on 127.0.0.1 a moment ago."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports that were free on 127.0.0.1 a moment ago, none of them twice in one process.
+
+    And none of those that the system gives to whoever asks for any: Ray's own processes, of which
+    dozens start meanwhile, would take one now and then.
+    """
+    with ExitStack() as stack:  # all are held until the last is found
+        ports: list[int] = []
+        while len(ports) < count:
+            port = _ports_in_some_order.pop()
+            one = stack.enter_context(socket.socket())
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody has it
+            ports.append(port)
+        return ports
+
+
+_ports_in_some_order = random.sample(OUR_PORTS, len(OUR_PORTS))
