@@ -254,9 +254,16 @@ async def test_a_replica_that_stands_still_costs_no_request_and_takes_its_share_
     cluster,
 ):
     """Its port goes on accepting what the routers send; SIGSTOP is as a machine that swaps."""
+    replaced = cluster.replicas(f"{NAME}:1.0.0")
     await deploy(cluster, {**PRODUCTION, "num_replicas": 2}, STAGING)
-    await eventually(lambda: len(cluster.replicas(f"{NAME}:1.0.0")) == 2)
-    still, _ = cluster.replicas(f"{NAME}:1.0.0")
+
+    def replacements():
+        """Return those after the replacement; while it goes on there are old ones beside them."""
+        living = cluster.replicas(f"{NAME}:1.0.0")
+        return [] if set(living) & set(replaced) else living
+
+    await eventually(lambda: len(replacements()) == 2)
+    still, _ = replacements()
     async with load(cluster.url, WINDOW, concurrency=4) as asked:
         await eventually(lambda: works(still))
         still.suspend()
