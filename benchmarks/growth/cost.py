@@ -8,7 +8,6 @@ import psutil
 
 from benchmarks.serving import Server
 from benchmarks.serving_peers.checking import wait_until_ready
-from benchmarks.serving_peers.running import with_children
 from benchmarks.serving_peers.wrk import Load, Request, run_wrk
 
 LONE, CROWD = 1, 32
@@ -96,7 +95,7 @@ def measure(running: Server, state: State, number: int, seconds: int) -> Cost:
             for role, used_s in after.items()
         },
         idle_cores=idle_cores,
-        memory_mb=_memory_mb(with_children(running.cluster.processes())),
+        memory_mb=_memory_mb(running.cluster.processes()),
     )
 
 
@@ -105,7 +104,7 @@ def _cpu_s(running: Server) -> dict[str, float]:
     used: dict[str, float] = {}
     for name, processes in running.processes().items():
         role = "model replicas" if ":" in name else name
-        for process in with_children(processes) if role == "dashboard and agents" else processes:
+        for process in processes:
             try:
                 times = process.cpu_times()
             except psutil.NoSuchProcess:

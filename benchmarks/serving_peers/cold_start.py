@@ -18,9 +18,8 @@ import yaml
 from benchmarks.serving import NAME, Server, settings
 from benchmarks.serving_peers.checking import RefusedError, ask
 from benchmarks.serving_peers.requests import as_json, windows
-from benchmarks.serving_peers.running import with_children
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from tests.integration.cluster import BIN, Cluster
+from tests.integration.cluster import BIN, Cluster, with_children
 
 TIMEOUT_S = 120.0
 POLL_S = 0.02

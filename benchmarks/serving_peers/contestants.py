@@ -7,13 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from benchmarks.serving import server, settings
 from benchmarks.serving_peers import peers
 from benchmarks.serving_peers.peers import Peer, running_peer
 from benchmarks.serving_peers.requests import Encode, as_json, as_list_of_one, as_raw
-from benchmarks.serving_peers.running import Running, with_children
+from benchmarks.serving_peers.running import Running
 
 VERSION = "1.0.0"
 
@@ -96,19 +94,9 @@ def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running
         [{"version": "production", "placement": placement, **replicas}],
         router={"num_replicas": workers},
     )
-    left: list[psutil.Process] = []
-    try:
-        with server([VERSION], model, _beside_others()) as running:
-            cluster = running.cluster
-            asyncio.run(running.deploy(args))
-            yield Running(cluster.url, lambda: with_children(cluster.processes()))
-            left = with_children(cluster.processes())
-    finally:
-        # Ray's agents, which the cluster does not know for its own, would end minutes later.
-        for process in left:
-            if process.is_running():
-                process.kill()
-        psutil.wait_procs(left, timeout=10)
+    with server([VERSION], model, _beside_others()) as running:
+        asyncio.run(running.deploy(args))
+        yield Running(running.cluster.url, running.cluster.processes)
 
 
 _clusters = itertools.count()

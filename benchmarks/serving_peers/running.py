@@ -45,21 +45,6 @@ class Running:
         return total_s
 
 
-def with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return these and all that they started.
-
-    Ray's agents overwrite the environment by which a cluster's processes are found.
-    """
-    found = {process.pid: process for process in processes}
-    while new := [
-        process
-        for process in psutil.process_iter(["ppid"])
-        if process.info["ppid"] in found and process.pid not in found
-    ]:
-        found.update((process.pid, process) for process in new)
-    return list(found.values())
-
-
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)

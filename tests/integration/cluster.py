@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -124,7 +124,7 @@ class Cluster:
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
-        return [each for each in psutil.process_iter() if self._is_ours(each)]
+        return with_children([each for each in psutil.process_iter() if self._is_ours(each)])
 
     @contextmanager
     def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
@@ -159,13 +159,16 @@ class Cluster:
         self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
 
     def stop(self) -> None:
-        """Shut Serve down, then end what is left."""
+        """Shut Serve down, then end what is left; what was alone with its parent's end as well."""
+        everything = set(self.processes())
         try:
             self.shutdown()
         finally:
-            for process in self.processes():
-                process.kill()
-            _, alive = psutil.wait_procs(self.processes(), timeout=10)
+            everything |= set(self.processes())
+            for process in everything:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            _, alive = psutil.wait_procs(everything, timeout=10)
         assert not alive, alive
 
     @property
@@ -195,6 +198,22 @@ class Cluster:
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+def with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return these and all that they started.
+
+    Ray's agents overwrite the environment by which a cluster's processes are found, and outlive
+    the others by some seconds, in which they keep their ports and write to their log files.
+    """
+    found = {process.pid: process for process in processes}
+    while new := [
+        process
+        for process in psutil.process_iter(["ppid"])
+        if process.info["ppid"] in found and process.pid not in found
+    ]:
+        found.update((process.pid, process) for process in new)
+    return list(found.values())
 
 
 def title_of(process: psutil.Process) -> str:
