@@ -19,6 +19,9 @@ from serve_app.experiments.significance import Significance
 SMALLEST_SHOWN = 1e-4
 """Nobody who knows no statistics reads 4e-07."""
 
+ROUNDING = 1e-9
+"""A difference in accuracy this close to what is asked for, or allowed, is that."""
+
 
 class Action(StrEnum):
     """What to do with treatment."""
@@ -165,7 +168,7 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
             f"Latency and errors are compared by time, not between {served}: see whether a few of "
             f"these are behind it."
         )
-    if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
+    if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop - ROUNDING:
         reasons.append(
             f"Treatment's accuracy is lower by {-accuracy.difference:.2%}, more than the allowed "
             f"{definition.max_accuracy_drop:.2%}, and that is more than chance "
@@ -185,7 +188,7 @@ def _when(seen: Comparison) -> str:
 def _improves(definition: ExperimentDefinition, accuracy: Significance) -> tuple[bool, str]:
     difference, wanted = accuracy.difference, definition.min_accuracy_improvement
     direction = "higher" if difference >= 0 else "lower"
-    if difference >= wanted:
+    if difference >= wanted - ROUNDING:
         return True, (f"Accuracy is {difference:.2%} higher, at least the {wanted:.2%} asked for.")
     return False, (
         f"Accuracy is {abs(difference):.2%} {direction}; a promotion asks for {wanted:.2%} more."

@@ -102,6 +102,19 @@ def test_without_one_of_its_conditions_the_experiment_goes_on(changes, reason):
     assert reason in " ".join(recommendation.reasons)
 
 
+def test_a_difference_of_just_what_is_asked_for_is_enough():
+    accuracy = replace(BETTER, difference=0.35 - 0.33)
+    assert accuracy.difference < 0.02
+    assert decide(definition(), replace(GOOD, accuracy=accuracy)).action is Action.PROMOTE
+
+
+def test_a_drop_of_just_what_is_allowed_is_no_harm():
+    accuracy = replace(WORSE, difference=0.5 - 0.55)
+    assert accuracy.difference < -0.05
+    recommendation = decide(definition(), replace(GOOD, accuracy=accuracy))
+    assert recommendation.action is Action.CONTINUE
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
