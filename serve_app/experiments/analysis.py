@@ -56,7 +56,7 @@ def analyse(
         blocks: its summaries, in any order, each block once.
         status: as it stands.
         at_planned_end: true in one analysis only, made and kept when the planned duration is over:
-            only there the fixed-horizon test counts.
+            only there the fixed-horizon test counts, and by bot or symbol not even there.
         recent: the last minute, where harm that began late is to be seen as well.
     """
     table = tabulate(definition, clock, blocks)
