@@ -21,6 +21,7 @@ from serve_app.experiments.definition import (
 from serve_app.experiments.document import analysis_document
 from serve_app.experiments.effects import accuracy_effect
 from serve_app.experiments.guardrails import error_guardrail, latency_guardrail
+from serve_app.experiments.outcome_ratio import check_outcomes
 from serve_app.experiments.recent import Window, with_recent
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import check_sample_ratio
@@ -77,6 +78,7 @@ def analyse(
         latency=guardrails[0],
         errors=guardrails[1],
         units=_units(definition, table),
+        outcomes=check_outcomes(definition, table.units),
     )
     recommendation = decide(definition, evidence)
     document = analysis_document(definition, status, table, evidence, recommendation)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import SERVED, ExperimentDefinition
 from serve_app.experiments.guardrails import Comparison, Guardrail, holm
+from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
@@ -54,6 +55,8 @@ class Evidence:
     errors: Guardrail
     units: Mapping[Variant, UnitCount] = field(default_factory=dict)
     """Of both arms; empty unless bots or symbols are assigned."""
+    outcomes: OutcomeRatio | None = None
+    """How many outcomes these have; None where that cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ def one_sided_alpha(definition: ExperimentDefinition) -> float:
 def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, float]:
     """Return the p-values of the three harms by name, corrected for their number (Holm)."""
     accuracy = evidence.accuracy
-    judged = _enough(definition, evidence) and accuracy.difference < 0
+    judged = _enough(definition, evidence) and _complete(evidence) and accuracy.difference < 0
     return holm(
         {
             "accuracy": accuracy.p_value / 2 if judged else 1.0,
@@ -99,6 +102,9 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
     if any(each.effective < FEWEST_UNITS for each in evidence.units.values()):
         reason = _too_few_units(definition, evidence)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
+    if not _complete(evidence):
+        reason = _incomplete(definition, evidence)
+        return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     conditions = [
         _improves(definition, evidence.accuracy),
         _is_no_chance(evidence.accuracy),
@@ -117,6 +123,22 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
 def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
     fewest = min(evidence.control_labelled, evidence.treatment_labelled)
     return fewest >= definition.min_samples
+
+
+def _complete(evidence: Evidence) -> bool:
+    """Return whether no arm's bots or symbols lack outcomes; a failing one may still be harm."""
+    return evidence.outcomes is None or evidence.outcomes.healthy
+
+
+def _incomplete(definition: ExperimentDefinition, evidence: Evidence) -> str:
+    outcomes, served = evidence.outcomes, SERVED[definition.assignment]
+    assert outcomes is not None
+    return (
+        f"No verdict on accuracy: control's {served} have {outcomes.control:,.1f} outcomes each on "
+        f"average and treatment's {outcomes.treatment:,.1f} "
+        f"({_chance(outcomes.always_valid_p_value)}). Single requests or outcomes are lost, or a "
+        f"version makes its {served} ask more or less; find out which."
+    )
 
 
 def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:

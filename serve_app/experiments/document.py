@@ -61,7 +61,15 @@ def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[s
     if not evidence.units:
         return None
     arms = {variant.value: asdict(units) for variant, units in evidence.units.items()}
-    return {"served": SERVED[definition.assignment], **arms, "needed": FEWEST_UNITS}
+    outcomes = evidence.outcomes
+    return {
+        "served": SERVED[definition.assignment],
+        **arms,
+        "needed": FEWEST_UNITS,
+        "outcomes_each": None
+        if outcomes is None
+        else {**asdict(outcomes), "healthy": outcomes.healthy},
+    }
 
 
 def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:

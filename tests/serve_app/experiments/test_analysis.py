@@ -321,6 +321,10 @@ def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
     assert document["sample_ratio"]["counted"] == "bots"
     units = document["units"]
     assert (units["served"], units["needed"]) == ("bots", 5)
+    assert units["outcomes_each"]["healthy"]
+    assert units["outcomes_each"]["control"] == pytest.approx(
+        document["control"]["labelled"] / units["control"]["seen"]
+    )
     assert units["control"]["seen"] + units["treatment"]["seen"] == 60
     assert units["control"]["labelled"] == units["control"]["seen"]
     assert units["control"]["effective"] == pytest.approx(units["control"]["seen"], rel=0.1)
