@@ -21,6 +21,7 @@ from serve_app.experiments.definition import (
 from serve_app.experiments.document import analysis_document
 from serve_app.experiments.effects import accuracy_effect
 from serve_app.experiments.guardrails import error_guardrail, latency_guardrail
+from serve_app.experiments.outcome_ratio import check_outcomes
 from serve_app.experiments.recent import Window, with_recent
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import check_sample_ratio
@@ -56,7 +57,7 @@ def analyse(
         blocks: its summaries, in any order, each block once.
         status: as it stands.
         at_planned_end: true in one analysis only, made and kept when the planned duration is over:
-            only there the fixed-horizon test counts.
+            only there the fixed-horizon test counts, and by bot or symbol not even there.
         recent: the last minute, where harm that began late is to be seen as well.
     """
     table = tabulate(definition, clock, blocks)
@@ -77,6 +78,7 @@ def analyse(
         latency=guardrails[0],
         errors=guardrails[1],
         units=_units(definition, table),
+        outcomes=check_outcomes(definition, table.units),
     )
     recommendation = decide(definition, evidence)
     document = analysis_document(definition, status, table, evidence, recommendation)

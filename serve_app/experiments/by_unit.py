@@ -12,7 +12,7 @@ The clock of the always-valid test is the number of predictions, as without unit
 repeat themselves the estimate moves less with the clock than the test allows for, which is safe.
 The clock of information, 1 over the variance (Scharfstein, Tsiatis and Robins 1997), has fewer
 false alarms still, and less power where units are few: in simulated experiments with 40 of them
-73 % against 89 %.
+73 % against 89 % at an alpha of 2.5 %.
 """
 
 from dataclasses import dataclass, replace

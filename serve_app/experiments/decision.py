@@ -12,12 +12,16 @@ from enum import StrEnum
 from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import SERVED, ExperimentDefinition
 from serve_app.experiments.guardrails import Comparison, Guardrail, holm
+from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 
 SMALLEST_SHOWN = 1e-4
 """Nobody who knows no statistics reads 4e-07."""
+
+ROUNDING = 1e-9
+"""A difference in accuracy this close to what is asked for, or allowed, is that."""
 
 
 class Action(StrEnum):
@@ -51,6 +55,8 @@ class Evidence:
     errors: Guardrail
     units: Mapping[Variant, UnitCount] = field(default_factory=dict)
     """Of both arms; empty unless bots or symbols are assigned."""
+    outcomes: OutcomeRatio | None = None
+    """How many outcomes these have; None where that cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +75,7 @@ def one_sided_alpha(definition: ExperimentDefinition) -> float:
 def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, float]:
     """Return the p-values of the three harms by name, corrected for their number (Holm)."""
     accuracy = evidence.accuracy
-    judged = _enough(definition, evidence) and accuracy.difference < 0
+    judged = _enough(definition, evidence) and _complete(evidence) and accuracy.difference < 0
     return holm(
         {
             "accuracy": accuracy.p_value / 2 if judged else 1.0,
@@ -96,6 +102,9 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
     if any(each.effective < FEWEST_UNITS for each in evidence.units.values()):
         reason = _too_few_units(definition, evidence)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
+    if not _complete(evidence):
+        reason = _incomplete(definition, evidence)
+        return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     conditions = [
         _improves(definition, evidence.accuracy),
         _is_no_chance(evidence.accuracy),
@@ -114,6 +123,22 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
 def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
     fewest = min(evidence.control_labelled, evidence.treatment_labelled)
     return fewest >= definition.min_samples
+
+
+def _complete(evidence: Evidence) -> bool:
+    """Return whether no arm's bots or symbols lack outcomes; a failing one may still be harm."""
+    return evidence.outcomes is None or evidence.outcomes.healthy
+
+
+def _incomplete(definition: ExperimentDefinition, evidence: Evidence) -> str:
+    outcomes, served = evidence.outcomes, SERVED[definition.assignment]
+    assert outcomes is not None
+    return (
+        f"No verdict on accuracy: control's {served} have {outcomes.control:,.1f} outcomes each on "
+        f"average and treatment's {outcomes.treatment:,.1f} "
+        f"({_chance(outcomes.always_valid_p_value)}). Single requests or outcomes are lost, or a "
+        f"version makes its {served} ask more or less; find out which."
+    )
 
 
 def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:
@@ -165,7 +190,7 @@ def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
             f"Latency and errors are compared by time, not between {served}: see whether a few of "
             f"these are behind it."
         )
-    if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop:
+    if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop - ROUNDING:
         reasons.append(
             f"Treatment's accuracy is lower by {-accuracy.difference:.2%}, more than the allowed "
             f"{definition.max_accuracy_drop:.2%}, and that is more than chance "
@@ -185,7 +210,7 @@ def _when(seen: Comparison) -> str:
 def _improves(definition: ExperimentDefinition, accuracy: Significance) -> tuple[bool, str]:
     difference, wanted = accuracy.difference, definition.min_accuracy_improvement
     direction = "higher" if difference >= 0 else "lower"
-    if difference >= wanted:
+    if difference >= wanted - ROUNDING:
         return True, (f"Accuracy is {difference:.2%} higher, at least the {wanted:.2%} asked for.")
     return False, (
         f"Accuracy is {abs(difference):.2%} {direction}; a promotion asks for {wanted:.2%} more."

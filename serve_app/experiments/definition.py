@@ -57,7 +57,7 @@ class EndReason(StrEnum):
     STOPPED = "stopped"
     """By hand, before the planned end: only always-valid statistics hold."""
     DURATION = "duration"
-    """At the planned end: the fixed-horizon test holds as well."""
+    """At the planned end: the fixed-horizon test holds as well, unless by bot or symbol."""
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     SUPERSEDED = "superseded"
@@ -108,7 +108,7 @@ class ExperimentDefinition(BaseModel):
     treatment_traffic: Share = 0.1
     """Shares of the requests; they sum to 1. Ignored in mirror mode."""
     duration_hours: Positive = 24.0
-    """The planned end, where the fixed-horizon test is allowed."""
+    """The planned end, where the fixed-horizon test is allowed, unless by bot or symbol."""
     min_samples: PositiveInt = 100
     """Labelled predictions (answered, with an outcome) that each arm needs before any verdict on
     its quality."""

@@ -61,7 +61,15 @@ def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[s
     if not evidence.units:
         return None
     arms = {variant.value: asdict(units) for variant, units in evidence.units.items()}
-    return {"served": SERVED[definition.assignment], **arms, "needed": FEWEST_UNITS}
+    outcomes = evidence.outcomes
+    return {
+        "served": SERVED[definition.assignment],
+        **arms,
+        "needed": FEWEST_UNITS,
+        "outcomes_each": None
+        if outcomes is None
+        else {**asdict(outcomes), "healthy": outcomes.healthy},
+    }
 
 
 def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:
@@ -106,8 +114,15 @@ def _significance(
 
 def _fixed_horizon(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
     """Return the ordinary tests: of predictions, or of units where these are assigned."""
+    tests: dict[str, Any] = {
+        "valid": fixed_horizon.VALIDITY,
+        "accuracy_two_proportion": None,
+        "avg_return_welch": None,
+        "accuracy_by_unit": None,
+        "avg_return_by_unit": None,
+    }
     if definition.assignment in UNIT_ASSIGNMENTS:
-        return {
+        return tests | {
             "valid": fixed_horizon.VALIDITY_BY_UNIT,
             "accuracy_by_unit": _fixed_effect(definition, accuracy_effect(definition, table)),
             "avg_return_by_unit": _fixed_effect(definition, return_effect(definition, table)),
@@ -119,8 +134,7 @@ def _fixed_horizon(definition: ExperimentDefinition, table: Table) -> dict[str, 
     welch = fixed_horizon.welch(
         return_moments(control), return_moments(treatment), definition.alpha
     )
-    return {
-        "valid": fixed_horizon.VALIDITY,
+    return tests | {
         "accuracy_two_proportion": _fixed(two_proportion),
         "avg_return_welch": _fixed(welch),
     }
@@ -158,7 +172,8 @@ def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
     served = SERVED[definition.assignment]
     return (
         f"{horizon}{blocks} The arms serve different {served}: how these differ is in the error as "
-        f"well, which is computed over {served} too. Latency and errors are compared by time alone."
+        f"well, which is computed over {served} too. There is no planned look: the verdict "
+        f"rests on the always-valid test alone. Latency and errors are compared by time alone."
     )
 
 
@@ -225,9 +240,10 @@ def _returns(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
 
 def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[str, Any] | None:
     effect: Effect | None
+    valid = "at the planned end only"
     if definition.assignment in UNIT_ASSIGNMENTS:
         effect = Effect.of(sharpe_by_unit(UnitMoments.of(table.units)))
-        over = SERVED[definition.assignment]
+        over, valid = SERVED[definition.assignment], fixed_horizon.VALIDITY_BY_UNIT
     else:
         effect = sharpe.difference(
             table.control.returns, table.treatment.returns, neighbours=table.neighbours
@@ -241,7 +257,7 @@ def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[s
         "standard_error": effect.standard_error * yearly,
         "p_value": effect.fixed_p_value(),
         "test": f"Ledoit and Wolf (2008), error over {over}",
-        "valid": "at the planned end only",
+        "valid": valid,
         "jobson_korkie_memmel": _paired_sharpe(definition, table),
     }
 

@@ -11,7 +11,10 @@ from serve_app.experiments.distributions import normal_quantile, normal_tail, t_
 from serve_app.experiments.sequential import Moments
 
 VALIDITY = "at the planned end only, and only for independent predictions"
-VALIDITY_BY_UNIT = "at the planned end only"
+VALIDITY_BY_UNIT = (
+    "at the planned end only, and too narrow where a few busy units carry an arm; not part of the "
+    "verdict"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import math
 from serve_app.experiments import sequential
 from serve_app.experiments.blocks import BLOCKS_PER_DOUBLING
 from serve_app.experiments.by_unit import FEWEST_UNITS
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
 from serve_app.experiments.distributions import normal_quantile
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
@@ -18,8 +18,9 @@ TUNED_SHARE = 0.25
 size, and a large effect is found much earlier."""
 
 LOOKING_SHARE = 0.5
-"""Part of alpha that is spent on looking at any time; the rest is spent at the planned end."""
-
+"""Part of alpha that is spent on looking at any time; the rest is spent at the planned end. Where
+bots or symbols are assigned all of it is: when a few busy ones are also better or worse than the
+others, Student's t at a single look is too narrow (7 to 11 % instead of 5 % in simulations)."""
 
 BLOCKING_EFFICIENCY = 0.83
 """Information left after comparing within blocks (up to 1 / PREDICTIONS_PER_BLOCK is lost), and
@@ -48,6 +49,8 @@ def planned_weight(definition: ExperimentDefinition) -> float:
 
 def looking_alpha(definition: ExperimentDefinition) -> float:
     """Return the part of alpha that is spent on looking at any time."""
+    if definition.assignment in UNIT_ASSIGNMENTS:
+        return definition.alpha
     return LOOKING_SHARE * definition.alpha
 
 
@@ -98,7 +101,7 @@ def units_for_verdict(
         outcomes_each: labelled predictions of each unit.
         power: probability of a significant difference by then.
     """
-    alpha, tuned = looking_alpha(definition), planned_weight(definition)
+    alpha, tuned = definition.alpha, planned_weight(definition)
     z = normal_quantile(power)
     between = unit_deviation**2
     of_unit = between + (0.25 - between) / outcomes_each

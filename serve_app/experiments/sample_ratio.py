@@ -133,7 +133,8 @@ def _of_units(definition: ExperimentDefinition, units: UnitTotals) -> SampleRati
     once, test = _single_look(counts, expected, variance)
     always = _always_valid(treated, total, shares, PLANNED_UNITS)
     share = round(expected / sum(counts), 12)
-    found = _tested(counts, share, once, always, f"by number of {served}, {test}")
+    blind = f"single lost requests, not whole {served}, are not seen by it and can fake a verdict"
+    found = _tested(counts, share, once, always, f"by number of {served}, {test}; {blind}")
     return replace(found, counted=served)
 
 

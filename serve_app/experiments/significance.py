@@ -18,8 +18,8 @@ class Significance:
     interval: tuple[float, float] | None
     """Holds together with all others ever looked at; None while nothing can be said."""
     p_value: float
-    """Two-sided; corrected for looking at any time and, in the final analysis, for the planned
-    look. At most alpha exactly when the interval leaves 0 out."""
+    """Two-sided; corrected for looking at any time and, where there is one, for the planned look.
+    At most alpha exactly when the interval leaves 0 out."""
     alpha: float
     significant: bool
     at_planned_end: bool
@@ -31,7 +31,8 @@ def accuracy_significance(
 ) -> Significance:
     """Return the test of a difference in accuracy.
 
-    Half of alpha is spent on looking at any time (the always-valid test), the other half on one
+    Where bots or symbols are assigned it is the always-valid test alone, with all of alpha. Else
+    half of alpha is spent on looking at any time (the always-valid test), the other half on one
     look at the planned end (Student's t). Both together reject no effect with
     probability alpha at most (Bonferroni), and the final interval is nearly as narrow as that of a
     test that was never looked at.
@@ -41,14 +42,15 @@ def accuracy_significance(
         effect: difference in accuracy.
         at_planned_end: true for one analysis only, made when the planned duration is over.
     """
-    alpha = definition.alpha
+    alpha, looking = definition.alpha, looking_alpha(definition)
     tuned = planned_weight(definition)
-    p_value = effect.sequential_p_value(tuned, looking_alpha(definition))
-    half_width = effect.sequential_half_width(tuned, looking_alpha(definition))
-    if at_planned_end:
-        p_value = min(p_value, effect.fixed_p_value())
-        half_width = min(half_width, effect.fixed_half_width(alpha - looking_alpha(definition)))
-    p_value = min(1.0, 2 * p_value)
+    p_value = effect.sequential_p_value(tuned, looking) * alpha / looking
+    half_width = effect.sequential_half_width(tuned, looking)
+    once = alpha - looking
+    if at_planned_end and once > 0:
+        p_value = min(p_value, effect.fixed_p_value() * alpha / once)
+        half_width = min(half_width, effect.fixed_half_width(once))
+    p_value = min(1.0, p_value)
     interval = None
     if not math.isinf(half_width):
         interval = (max(-1.0, effect.value - half_width), min(1.0, effect.value + half_width))

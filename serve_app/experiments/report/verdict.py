@@ -91,6 +91,14 @@ def _judged(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[
             f"It is shown to be worse than is allowed, by more than chance explains. {control} "
             f"should answer alone.",
         )
+    outcomes = (document.get("units") or {}).get("outcomes_each")
+    if outcomes and not outcomes["healthy"]:
+        return (
+            Tone.BROKEN,
+            "No verdict: one version lacks outcomes",
+            "The two versions do not have equally many outcomes to be judged by. Until the cause "
+            "is found their accuracy and returns should not be used to decide anything.",
+        )
     if ended:
         return (
             Tone.WAITING,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -320,6 +321,10 @@ def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
     assert document["sample_ratio"]["counted"] == "bots"
     units = document["units"]
     assert (units["served"], units["needed"]) == ("bots", 5)
+    assert units["outcomes_each"]["healthy"]
+    assert units["outcomes_each"]["control"] == pytest.approx(
+        document["control"]["labelled"] / units["control"]["seen"]
+    )
     assert units["control"]["seen"] + units["treatment"]["seen"] == 60
     assert units["control"]["labelled"] == units["control"]["seen"]
     assert units["control"]["effective"] == pytest.approx(units["control"]["seen"], rel=0.1)
@@ -327,10 +332,32 @@ def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
 
 def test_by_unit_the_tests_at_the_planned_end_are_of_units():
     fixed = by_bot(3, accuracy=(0.5, 0.75)).document["statistical_significance"]["fixed_horizon"]
-    assert set(fixed) == {"valid", "accuracy_by_unit", "avg_return_by_unit"}
+    assert (fixed["accuracy_two_proportion"], fixed["avg_return_welch"]) == (None, None)
+    assert "not part of the verdict" in fixed["valid"]
     assert fixed["accuracy_by_unit"]["p_value"] < 0.001
     low, high = fixed["accuracy_by_unit"]["interval"]
     assert low < fixed["accuracy_by_unit"]["difference"] < high
+
+
+def test_the_tests_at_the_planned_end_have_the_same_names_whatever_is_assigned():
+    by_request = analyse(definition(), CLOCK, build(alternate(8))).document
+    fixed = [
+        each["statistical_significance"]["fixed_horizon"]
+        for each in (by_request, by_bot(3).document)
+    ]
+    assert list(fixed[0]) == list(fixed[1])
+    assert (fixed[0]["accuracy_by_unit"], fixed[0]["avg_return_by_unit"]) == (None, None)
+
+
+def test_by_unit_the_planned_end_changes_no_verdict():
+    experiment = running(assignment="unit_id")
+    blocks = simulate(experiment, 3, 6000, accuracy=(0.5, 0.6), bots=60)
+    before, end = (
+        analyse(experiment.definition, experiment.clock, blocks, at_planned_end=each)
+        for each in (False, True)
+    )
+    assert end.evidence.accuracy == replace(before.evidence.accuracy, at_planned_end=True)
+    assert 0 < end.evidence.accuracy.p_value < 1
 
 
 def test_by_unit_a_worse_treatment_is_rolled_back():

@@ -7,6 +7,7 @@ import pytest
 from serve_app.experiments.decision import Action, Evidence, UnitCount, decide
 from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.guardrails import Comparison, Guardrail
+from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
@@ -100,6 +101,40 @@ def test_without_one_of_its_conditions_the_experiment_goes_on(changes, reason):
     recommendation = decide(definition(), replace(GOOD, **changes))
     assert recommendation.action is Action.CONTINUE
     assert reason in " ".join(recommendation.reasons)
+
+
+LOST = OutcomeRatio(control=40.0, treatment=28.0, always_valid_p_value=1e-6)
+
+
+@pytest.mark.parametrize("accuracy", [BETTER, WORSE])
+def test_where_one_arms_bots_lack_outcomes_there_is_no_verdict_on_accuracy(accuracy):
+    evidence = replace(GOOD, accuracy=accuracy, outcomes=LOST)
+    recommendation = decide(definition(assignment="unit_id"), evidence)
+    assert recommendation.action is Action.CONTINUE
+    assert recommendation.reasons == (
+        "No verdict on accuracy: control's bots have 40.0 outcomes each on average and treatment's "
+        "28.0 (p below 0.0001). Single requests or outcomes are lost, or a version makes its bots "
+        "ask more or less; find out which.",
+    )
+
+
+def test_a_treatment_that_fails_is_rolled_back_though_its_bots_lack_outcomes():
+    evidence = replace(GOOD, errors=replace(SOUND, harm_p_value=1e-4, held=False), outcomes=LOST)
+    made = definition(assignment="unit_id")
+    assert decide(made, evidence).action is Action.ROLLBACK
+
+
+def test_a_difference_of_just_what_is_asked_for_is_enough():
+    accuracy = replace(BETTER, difference=0.35 - 0.33)
+    assert accuracy.difference < 0.02
+    assert decide(definition(), replace(GOOD, accuracy=accuracy)).action is Action.PROMOTE
+
+
+def test_a_drop_of_just_what_is_allowed_is_no_harm():
+    accuracy = replace(WORSE, difference=0.5 - 0.55)
+    assert accuracy.difference < -0.05
+    recommendation = decide(definition(), replace(GOOD, accuracy=accuracy))
+    assert recommendation.action is Action.CONTINUE
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What a report says where the usual words would mislead."""
 
+import numpy as np
 import pytest
 
 from serve_app.experiments.definition import EndReason
+from serve_app.experiments.units import MEASURES
 from tests.serve_app.experiments.reported import ended, running, simulate
 from tests.serve_app.experiments.test_report import DAY, Page, render
 
@@ -36,6 +38,28 @@ def test_by_unit_a_verdict_is_told_as_any_other():
     assert float(page.row("figures", "Equally busy bots")[1]) == pytest.approx(int(seen[1]), 0.1)
     assert page.row("tests", "Accuracy, t over bots")
     assert "Treatment's share of the bots over time" in str(page.tags)
+
+
+def test_by_unit_lost_outcomes_are_no_reason_to_wait_on():
+    experiment = running(assignment="unit_id")
+    blocks = simulate(experiment, 2, 6000, accuracy=(0.5, 0.75), bots=60)
+    left = np.repeat([1.0, 0.5], MEASURES)
+    for units in (block.units for block in blocks if block.units is not None):
+        units.sums *= left
+        units.products *= np.outer(left, left)
+    text = Page(render(experiment, blocks)).text
+    assert "No verdict: one version lacks outcomes" in text
+    assert "let the experiment go on" not in text
+
+
+def test_by_unit_the_range_at_the_planned_end_is_not_called_narrower():
+    found = []
+    for assignment in ("request", "unit_id"):
+        experiment = running(assignment=assignment)
+        blocks = simulate(experiment, 1, 1500, over=DAY, bots=40)
+        text = Page(render(ended(experiment, blocks, EndReason.DURATION, DAY), blocks)).text
+        found.append("whose range is narrower than those before" in text)
+    assert found == [True, False]
 
 
 def test_mirrored_requests_are_said_to_go_to_both():

@@ -163,6 +163,13 @@ def test_assigned_by_unit_the_units_are_counted_not_the_requests():
     assert of_units({0.5: [5, 5]}, assignment="symbol").counted == "symbols"
 
 
+def test_assigned_by_unit_it_says_that_it_sees_no_single_lost_requests():
+    assert (
+        "single lost requests, not whole bots, are not seen"
+        in of_units({0.5: [48, 52]}).explanation
+    )
+
+
 def test_units_count_by_the_share_at_which_they_were_seen_first():
     ratio = of_units({0.1: [180, 20], 0.5: [52, 48]}, exposure_stages=(0.1, 0.5))
     assert ratio.healthy

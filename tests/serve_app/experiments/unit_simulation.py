@@ -22,6 +22,7 @@ class UnitExperiments:
         outliers: share of the bots that are right nine times in ten instead.
         joining: whether bots come one after the other, over nine tenths of the time.
         unequal: how much the logarithms of the bots' activity scatter.
+        busy_better: added to a bot's accuracy for each unit of the logarithm of its activity.
         effect: added to the accuracy of treatment's bots.
         first_share: treatment's during the first half of the batches.
         first_shift: added to everybody's accuracy during these: the market is another one.
@@ -38,6 +39,7 @@ class UnitExperiments:
         outliers=0.0,
         joining=False,
         unequal=0.0,
+        busy_better=0.0,
         effect=0.0,
         first_share=None,
         first_shift=0.0,
@@ -49,9 +51,9 @@ class UnitExperiments:
         self.effect, self.first_shift = effect, first_shift
         own = 0.5 + deviation * generator.standard_normal(shape)
         own = np.where(generator.random(shape) < outliers, 0.9, own)
-        self.accuracy = own
         activity = generator.lognormal(0.0, unequal, shape)
         self.activity = activity / activity.mean(axis=1, keepdims=True)
+        self.accuracy = own + busy_better * np.log(self.activity)
         self.comes = np.arange(units) / units * 0.9 if joining else np.zeros(units)
 
     def batches(self, count, rate=1.0):
@@ -107,6 +109,7 @@ def fixed_p_values(moments):
 
 def _p_values(made, estimate):
     freedom = estimate.degrees_of_freedom
-    information = tuning(looking_alpha(made)) * estimate.weight / planned_weight(made)
+    looking = looking_alpha(made)
+    information = tuning(looking) * estimate.weight / planned_weight(made)
     values = p_value(estimate.t, np.maximum(freedom, 1), information)
-    return np.where(freedom >= 1, np.minimum(1, 2 * values), 1.0)
+    return np.where(freedom >= 1, np.minimum(1, made.alpha / looking * values), 1.0)

@@ -11,7 +11,9 @@ def upgrade() -> None:
     """Add column and table.
 
     Which bots the predictions of experiments by unit_id were for is not known; they get one that
-    is nobody's, and count in no sums by unit.
+    is nobody's, and count in no sums by unit. In an experiment
+    by symbol that runs through it a symbol is counted from the first prediction afterwards. An
+    outcome of an older prediction counts in the sums by unit if it comes after that one, else not.
     """
     op.add_column("predictions", sa.Column("unit_id", sa.Text))
     op.execute(
