@@ -18,6 +18,10 @@ class LoadError(Exception):
     """A measurement that does not count: the load could not be made, or not all was answered."""
 
 
+class NoAnswerError(LoadError):
+    """Nothing was answered while the load went on, and nothing failed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is sent again and again."""
@@ -90,18 +94,21 @@ def parse_result(output: str) -> Load:
     """Return what `post.lua` printed.
 
     Raises:
-        LoadError: nothing of the kind is there, nothing was answered, or there were errors.
+        LoadError: nothing of the kind is there, or there were errors.
+        NoAnswerError: nothing was answered.
     """
     lines = [line for line in output.splitlines() if line.startswith(_RESULT)]
     if len(lines) != 1:
         raise LoadError(f"expected one line with wrk's result, received {len(lines)}: {output!r}")
     result = json.loads(lines[0].removeprefix(_RESULT))
     errors = {name: result[name] for name in _ERRORS if result[name] != 0}
-    if errors or result["requests"] == 0:
+    if errors:
         raise LoadError(
             f"expected every request to be answered 200, received {result['requests']} answers "
-            f"and errors by kind: {errors or 'none'}"
+            f"and errors by kind: {errors}"
         )
+    if result["requests"] == 0:
+        raise NoAnswerError("expected answers, received none, nor an error")
     return Load(
         requests=result["requests"],
         seconds=result["duration_us"] / 1e6,
