@@ -60,6 +60,8 @@ class Field:
     def __init__(self, entries: Sequence[Entry], servers: Mapping[str, Running]) -> None:
         self._servers = servers
         self.entries = entries
+        self.without_answers: list[tuple[int, str, int]] = []
+        """Rounds, ways and concurrencies of loads during which nothing was answered."""
         self._check(entries)
 
     @contextmanager
@@ -84,7 +86,13 @@ class Field:
             with self.going(entry) as running:
                 wake(running, request)
                 for concurrency in concurrencies:
-                    load, cpu_ms = loaded(running, request, concurrency, seconds)
+                    try:
+                        load, cpu_ms = loaded(running, request, concurrency, seconds)
+                    except NoAnswerError:
+                        # As BentoML's batching does now and then; the round is without this way.
+                        typer.echo(f"  round {number}  {entry.name} c={concurrency}: no answer")
+                        self.without_answers.append((number, entry.name, concurrency))
+                        continue
                     yield Sample(
                         entry=entry,
                         round=number,

@@ -74,6 +74,8 @@ class Findings:
     batch: dict[str, dict[int, float]] = field(default_factory=dict)
     """Windows a second in batches over those in single requests, by contestant."""
     cold_start_s: list[float] = field(default_factory=list)
+    without_answers: list[tuple[int, str, int]] = field(default_factory=list)
+    """Loads during which nothing was answered: round, way, concurrency."""
 
 
 def run(plan: Plan) -> Report:
@@ -114,6 +116,7 @@ def _measure(plan: Plan, servers: Field, model: Path, findings: Findings) -> Non
         findings.samples.append(sample)
     is_raw = any(entry.contestant == RAW for entry in servers.entries)
     by_hand = as_raw(windows(1)[0]) if is_raw else client_json()
+    findings.without_answers = servers.without_answers
     for number in range(1, plan.rounds + 1):
         for contestant in (DEFAULT, ROUTER):
             entry = _way(findings.samples, servers, contestant, LONE)
@@ -181,6 +184,7 @@ def _report(plan: Plan, findings: Findings) -> Report:
             "client": {number: asdict(each) for number, each in findings.client.items()},
             "batch": findings.batch,
             "cold_start_s": findings.cold_start_s,
+            "without_answers": findings.without_answers,
             "samples": [sample.as_json() for sample in findings.samples],
         },
         notes=[*as_markdown(judged), "", "The best ways, which count:", "", *ways],
