@@ -59,7 +59,7 @@ def _without_places(graph: str) -> str:
     """Return the graph without the folders of this machine, and with a title of its own."""
     graph = re.sub(r"/[^\s()]*/site-packages/", "", graph)
     graph = re.sub(r"/[^\s()]*/lib/python[0-9.]+/", "", graph)
-    return re.sub(r"py-spy record [^<]*", f"The router while {CALLERS} callers ask", graph)
+    return re.sub(r"\S*py-spy record [^<]*", f"The router while {CALLERS} callers ask", graph)
 
 
 if __name__ == "__main__":
