@@ -36,7 +36,10 @@ turns them into status codes is `serve_app.http_errors`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
+
+MAX_SHOWN = 200
+"""How much of an unforeseen error the caller is told."""
 
 
 class ServingError(Exception):
@@ -282,6 +285,11 @@ class PredictionFailedError(ServingError):
 
     def __str__(self) -> str:
         return f"{self.model}:{self.version} failed to answer: {self.problem}"
+
+    @classmethod
+    def unforeseen(cls, model: str, version: str, error: BaseException) -> Self:
+        """Return what the caller is told of an error that is none of ours; the log has all."""
+        return cls(model, version, repr(error)[:MAX_SHOWN])
 
 
 class SettingsError(ServingError):

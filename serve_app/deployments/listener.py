@@ -41,9 +41,6 @@ GOODBYE_S = 10.0
 MAX_STRANGERS = 64
 """Connections that have not said hello; a further one is ended at once."""
 
-MAX_SHOWN = 200
-"""How much of an unforeseen error the caller is told; the log has all."""
-
 PredictMany = Callable[[Windows], Awaitable[Sequence[Prediction | Failure]]]
 
 
@@ -106,8 +103,7 @@ class Listener:
         except Exception as error:
             name, version = self._metadata.name, self._metadata.version
             logger.exception("%s:%s failed", name, version)
-            failed = PredictionFailedError(name, version, repr(error)[:MAX_SHOWN])
-            return encode_error(call, failed)
+            return encode_error(call, PredictionFailedError.unforeseen(name, version, error))
 
     def add(self, connection: "_Connection") -> None:
         """Count a connection, or end it where too many have not said hello."""

@@ -52,9 +52,6 @@ MIN_SHARE = 4
 MAX_MESSAGE_BYTES = 3_000_000
 """Of windows in one call; gRPC refuses messages of more than 4 MiB."""
 
-MAX_SHOWN = 200
-"""How much of an unforeseen error the caller is told; the log has all."""
-
 T = TypeVar("T")
 
 
@@ -259,7 +256,7 @@ class ReplicaBackend:
             if isinstance(cause, ServingError):
                 raise cause from None
             logger.exception("%s:%s failed", name, version)
-            raise PredictionFailedError(name, version, repr(cause)[:MAX_SHOWN]) from error
+            raise PredictionFailedError.unforeseen(name, version, cause) from error
         self._answered_s = self._clock()
         return answer
 

@@ -18,9 +18,8 @@ false alarms still, and less power where units are few: in simulated experiments
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serve_app.experiments.estimates import ArmBlocks, Estimate, between_blocks
+from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats, between_blocks
 from serve_app.experiments.units import (
     CORRECT,
     LABELLED,
@@ -30,8 +29,6 @@ from serve_app.experiments.units import (
     SIZE,
     UnitTotals,
 )
-
-Floats = NDArray[np.float64]
 
 FEWEST_UNITS = 5.0
 """Units of equal size that each arm needs. With fewer, nothing is known of how units differ."""

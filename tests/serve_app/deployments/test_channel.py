@@ -85,12 +85,17 @@ async def say(address, data):
     reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(data)
     try:
+        return await read_to_the_end(reader)
+    finally:
+        writer.close()
+
+
+async def read_to_the_end(reader):
+    try:
         async with asyncio.timeout(10):
             return await reader.read()
     except ConnectionResetError:
         return b""
-    finally:
-        writer.close()
 
 
 async def test_many_calls_share_a_connection_and_each_gets_its_own_answer():
@@ -399,20 +404,12 @@ async def test_those_who_do_not_say_hello_are_few_and_do_not_keep_others_out():
         await eventually(lambda: len(listener._connections) == MAX_STRANGERS)
         reader, writer = await asyncio.open_connection(address.host, address.port)
         peers.callback(writer.close)
-        async with asyncio.timeout(10):
-            assert await read_to_the_end(reader) == b""
+        assert await read_to_the_end(reader) == b""
         for connection in list(listener._connections):
             connection._end_if_idle()
         async with connected(address) as channels:
             (answer,) = await channels.least_busy().predict_many(window(2))
     assert answer.expected_return == 2.0
-
-
-async def read_to_the_end(reader):
-    try:
-        return await reader.read()
-    except ConnectionResetError:
-        return b""
 
 
 async def test_who_does_not_say_hello_is_ended_however_much_else_it_says():
@@ -422,8 +419,7 @@ async def test_who_does_not_say_hello_is_ended_however_much_else_it_says():
         await eventually(lambda: [each for each in listener._connections if each._was_heard])
         (connection,) = listener._connections
         connection._end_if_idle()
-        async with asyncio.timeout(10):
-            assert await read_to_the_end(reader) == b""
+        assert await read_to_the_end(reader) == b""
         writer.close()
 
 

@@ -456,7 +456,7 @@ async def test_more_or_fewer_results_than_windows_are_no_answer():
 
 async def test_where_a_share_of_a_body_fails_the_others_are_given_up():
     handle = Handle()
-    handle.predict_many = Method(*[ActorDiedError()] * ATTEMPTS)
+    handle.predict_many = Method()
     handle.predict_many.remote = shares = Shares()
     under_test = ReplicaBackend(version(num_replicas=2), handle, 10.0)
     with pytest.raises(PredictionFailedError, match="ValueError"):
