@@ -45,13 +45,7 @@ def _versions(placement: str, model: Path, rounds: int, seconds: int) -> Iterato
         for number, size in _turns(VERSIONS, rounds):
             declared = [{"version": each, "placement": placement} for each in names[:size]]
             _deploy(running, declared)
-            state = State(
-                dimension="versions",
-                variant=f"placement: {placement}",
-                size=size,
-                request=_of(as_json(windows(1)[0])),
-            )
-            yield measure(running, state, number, seconds)
+            yield measure(running, _placed("versions", placement, size), number, seconds)
 
 
 def routers(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
@@ -61,13 +55,7 @@ def routers(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
             for number, size in _turns(ROUTERS, rounds):
                 declared = [{"version": VERSION, "placement": placement}]
                 _deploy(running, declared, size)
-                state = State(
-                    dimension="routers",
-                    variant=f"placement: {placement}",
-                    size=size,
-                    request=_of(as_json(windows(1)[0])),
-                )
-                yield measure(running, state, number, seconds)
+                yield measure(running, _placed("routers", placement, size), number, seconds)
 
 
 def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
@@ -149,6 +137,16 @@ def _turns(sizes: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
     for number in range(1, rounds + 1):
         for size in sizes if number % 2 else reversed(sizes):
             yield number, size
+
+
+def _placed(dimension: str, placement: str, size: int) -> State:
+    """Return a state of the usual model, asked with JSON."""
+    return State(
+        dimension=dimension,
+        variant=f"placement: {placement}",
+        size=size,
+        request=_of(as_json(windows(1)[0])),
+    )
 
 
 def _of(request: Request, model: str = NAME) -> Request:
