@@ -41,6 +41,10 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # would read to count them, for 0.08 ms of processor time a request. Costs the count of what
         # HAProxy answers itself while no router is there; its own metrics, on 9101, stay.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Requests for predictions go from a router's HTTP server straight to its service, past the
+        # layers that Serve wraps around every request. Costs Serve's own metrics of them (the
+        # router counts them itself), and this package must be installed on every node.
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.deployments.short_way:middlewares",
         # Routers and models compete for the cores as any other process does. Ray's default of 15
         # lets whatever else runs on the machine go first.
         "RAY_worker_niceness": "0",

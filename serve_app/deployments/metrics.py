@@ -1,6 +1,7 @@
 """What routers and replicas export beside Serve's own metrics."""
 
 import asyncio
+import collections
 from collections.abc import Callable, Mapping
 
 from ray.serve import metrics
@@ -58,27 +59,53 @@ def run_counter(model: str) -> Callable[[int], None]:
     """Return what counts a run of a model (`model:version`), given the number of its windows.
 
     `ray_tradeserve_model_windows_total` by `ray_tradeserve_model_runs_total` is the mean batch.
-    Ray's histograms would not do: it exports their sums by the middle of each bucket. To tell Ray
-    takes 30 us, and happens once a second.
+    Ray's histograms would not do: it exports their sums by the middle of each bucket.
     """
-    runs = metrics.Counter(
-        "tradeserve_model_runs", description="Runs of the model.", tag_keys=("model",)
+    add_runs = _told_in_groups("tradeserve_model_runs", "Runs of the model.", ("model",))
+    add_windows = _told_in_groups(
+        "tradeserve_model_windows", "Windows in all runs of the model together.", ("model",)
     )
-    windows = metrics.Counter(
-        "tradeserve_model_windows",
-        description="Windows in all runs of the model together.",
-        tag_keys=("model",),
-    )
-    sizes: list[int] = []
-
-    def tell() -> None:
-        runs.inc(len(sizes), {"model": model})
-        windows.inc(sum(sizes), {"model": model})
-        sizes.clear()
 
     def count(size: int) -> None:
-        if not sizes:
-            asyncio.get_running_loop().call_later(PERIOD_S, tell)
-        sizes.append(size)
+        add_runs((model,), 1)
+        add_windows((model,), size)
 
     return count
+
+
+def request_counter() -> Callable[[str, int], None]:
+    """Return what counts a request for predictions, given its path and the answer's status.
+
+    Ray exports it as `ray_tradeserve_requests_total`.
+    """
+    add = _told_in_groups(
+        "tradeserve_requests", "Requests for predictions.", ("endpoint", "status")
+    )
+    return lambda path, status: add((path, str(status)), 1)
+
+
+def _told_in_groups(
+    name: str, description: str, tag_keys: tuple[str, ...]
+) -> Callable[[tuple[str, ...], int], None]:
+    """Return what adds to a counter, given the values of its tags.
+
+    To tell Ray takes 30 us, and happens once a second.
+    """
+    counter = metrics.Counter(
+        name,
+        description=description,
+        tag_keys=tag_keys,  # type: ignore[arg-type]  # it says a tuple of one and takes any
+    )
+    added: collections.Counter[tuple[str, ...]] = collections.Counter()
+
+    def tell() -> None:
+        for values, amount in added.items():
+            counter.inc(amount, dict(zip(tag_keys, values, strict=True)))
+        added.clear()
+
+    def add(values: tuple[str, ...], amount: int) -> None:
+        if not added:
+            asyncio.get_running_loop().call_later(PERIOD_S, tell)
+        added[values] += amount
+
+    return add

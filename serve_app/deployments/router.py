@@ -17,10 +17,11 @@ from serve_app.deployments.batched_model import BatchedModel, load_model
 from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
 from serve_app.deployments.local import LocalBackend
 from serve_app.deployments.logs import log_through_serve
-from serve_app.deployments.metrics import stage_histogram
+from serve_app.deployments.metrics import request_counter, stage_histogram
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.registry_actor import registry_actor
 from serve_app.deployments.replicas import ReplicaBackend, cause_of
+from serve_app.deployments.short_way import ShortWay
 from serve_app.errors import (
     FleetUnavailableError,
     ServedElsewhereError,
@@ -97,8 +98,16 @@ class Router:
         ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        limit = self._settings.router.max_body_bytes
-        return build_http(self._service, self._experiments, limit, stage_histogram())
+        settings = self._settings.router
+        api = build_http(
+            self._service,
+            self._experiments,
+            settings.max_body_bytes,
+            stage_histogram(),
+            request_counter(),
+        )
+        self.short_way = ShortWay(api, api.is_hot, settings.max_ongoing_requests)
+        return api
 
     async def predict(
         self,

@@ -31,8 +31,14 @@ def observed():
 
 
 @pytest.fixture
-def http(backend, observed):
-    app = build_http(service(old=backend), experiments(), LIMIT_BYTES, observed.append)
+def counted():
+    return []
+
+
+@pytest.fixture
+def http(backend, observed, counted):
+    count = lambda path, status: counted.append((path, status))  # noqa: E731
+    app = build_http(service(old=backend), experiments(), LIMIT_BYTES, observed.append, count)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -47,6 +53,18 @@ def test_a_prediction_follows_its_schema(http):
     answer = http.post("/api/ml/predict", json=request())
     assert answer.status_code == 200
     assert schemas.PredictAnswer.model_validate_json(answer.content).prediction.direction == 1
+
+
+def test_requests_for_predictions_are_counted_with_their_status(http, counted):
+    http.post("/api/ml/predict", json=request())
+    http.post("/api/ml/predict", content=b"{")
+    http.post("/api/ml/predict/batch", json={"requests": [request()]})
+    http.get("/api/ml/models")
+    assert counted == [
+        ("/api/ml/predict", 200),
+        ("/api/ml/predict", 400),
+        ("/api/ml/predict/batch", 200),
+    ]
 
 
 def test_a_batch_follows_its_schema_with_a_failed_item_in_its_place(http):

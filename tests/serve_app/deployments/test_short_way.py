@@ -1,0 +1,61 @@
+"""Who answers what in a router's process: its short way, or Serve."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from ray import serve
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+
+from serve_app.deployments import short_way
+from serve_app.deployments.short_way import ShortWay, TakeShortWay, middlewares
+
+
+def is_hot(scope):
+    return scope["path"] == "/hot"
+
+
+def serving(monkeypatch, served):
+    context = SimpleNamespace(servable_object=served)
+    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
+    return TestClient(TakeShortWay(PlainTextResponse("Serve")))
+
+
+def test_the_router_answers_what_its_short_way_is_meant_for_and_serve_the_rest(monkeypatch):
+    router = SimpleNamespace(short_way=ShortWay(PlainTextResponse("router"), is_hot, 1))
+    http = serving(monkeypatch, router)
+    assert http.get("/hot").text == "router"
+    assert http.get("/cold").text == "Serve"
+
+
+@pytest.mark.parametrize("served", [None, object()])
+def test_serve_answers_everything_where_no_router_is_served(monkeypatch, served):
+    assert serving(monkeypatch, served).get("/hot").text == "Serve"
+
+
+def test_a_proxy_has_no_short_way():
+    assert middlewares() == []
+
+
+def test_a_replica_has_one(monkeypatch):
+    monkeypatch.setattr(short_way.serve, "get_replica_context", lambda: SimpleNamespace())
+    assert [each.cls for each in middlewares()] == [TakeShortWay]
+
+
+async def test_no_more_requests_than_allowed_are_in_work():
+    in_work, most, go = set(), [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        in_work.add(scope["number"])
+        most.append(len(in_work))
+        await go.wait()
+        in_work.discard(scope["number"])
+
+    way = ShortWay(app, is_hot, 2)
+    requests = [asyncio.create_task(way({"number": n}, None, None)) for n in range(5)]
+    await asyncio.sleep(0.01)
+    assert most == [1, 2]
+    go.set()
+    await asyncio.gather(*requests)
+    assert (len(most), max(most)) == (5, 2)
