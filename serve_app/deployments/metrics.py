@@ -2,10 +2,12 @@
 
 import asyncio
 import collections
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context
+from itertools import accumulate
 
 from ray.serve import metrics
-from ray.util.metrics import Histogram
 
 from serve_app.stages import Stage
 
@@ -38,21 +40,66 @@ BOUNDARIES_MS = (
 def stage_histogram() -> Callable[[Mapping[Stage, float]], None]:
     """Return what counts the stages of a prediction, given in seconds.
 
-    Ray exports it as `ray_tradeserve_stage_ms`, with the stage as a label; 2 us an observation.
+    A Prometheus histogram, `ray_tradeserve_stage_ms` with the stage as a label, made of gauges.
+    With Ray's own histograms each observation is replayed in Ray's agent on the node, which took a
+    seventh of the requests/s of two cores.
     """
-    histogram = Histogram(
-        "tradeserve_stage_ms",
-        description="Where the time of answered predictions went, in milliseconds.",
-        boundaries=list(BOUNDARIES_MS),
-        tag_keys=("stage",),
+    in_bucket, sum_ms, count = (
+        metrics.Gauge(
+            f"tradeserve_stage_ms_{part}",
+            description="Where the time of answered predictions went, in milliseconds.",
+            tag_keys=tag_keys,  # type: ignore[arg-type]  # it says a tuple of one and takes any
+        )
+        for part, tag_keys in (
+            ("bucket", ("stage", "le")),
+            ("sum", ("stage",)),
+            ("count", ("stage",)),
+        )
     )
-    tags = {stage: {"stage": stage.value} for stage in Stage}
+    histograms = {stage: StageHistogram() for stage in Stage}
+    is_told = True
+
+    def tell() -> None:
+        nonlocal is_told
+        is_told = True
+        for stage, histogram in histograms.items():
+            for bound, below in histogram.cumulative():
+                in_bucket.set(below, {"stage": stage.value, "le": bound})
+            sum_ms.set(histogram.sum_ms, {"stage": stage.value})
+            count.set(histogram.count, {"stage": stage.value})
 
     def observe(spent: Mapping[Stage, float]) -> None:
+        nonlocal is_told
         for stage, took_s in spent.items():
-            histogram.observe(took_s * 1e3, tags[stage])
+            histograms[stage].observe(took_s * 1e3)
+        if is_told:
+            is_told = False
+            _soon(tell)
 
     return observe
+
+
+class StageHistogram:
+    """How often a stage took how long."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BOUNDARIES_MS) + 1)
+        self.sum_ms = 0.0
+
+    @property
+    def count(self) -> int:
+        """All observations."""
+        return sum(self._counts)
+
+    def observe(self, took_ms: float) -> None:
+        """Count one that took so long."""
+        self._counts[bisect_left(BOUNDARIES_MS, took_ms)] += 1
+        self.sum_ms += took_ms
+
+    def cumulative(self) -> Iterator[tuple[str, int]]:
+        """Return how many took at most so long, by Prometheus' label `le`, up to +Inf."""
+        bounds = [*(f"{each:g}" for each in BOUNDARIES_MS), "+Inf"]
+        return zip(bounds, accumulate(self._counts), strict=True)
 
 
 def run_counter(model: str) -> Callable[[int], None]:
@@ -105,7 +152,12 @@ def _told_in_groups(
 
     def add(values: tuple[str, ...], amount: int) -> None:
         if not added:
-            asyncio.get_running_loop().call_later(PERIOD_S, tell)
+            _soon(tell)
         added[values] += amount
 
     return add
+
+
+def _soon(tell: Callable[[], None]) -> None:
+    """Call after a while, outside the request that asks for it: Serve labels by its route."""
+    asyncio.get_running_loop().call_later(PERIOD_S, tell, context=Context())

@@ -5,14 +5,17 @@ import asyncio
 import pytest
 
 from serve_app.deployments import metrics
+from serve_app.stages import Stage
 
 
-class Counter:
+class Metric:
     def __init__(self, name, **_):
         self.told = TOLD.setdefault(name, [])
 
     def inc(self, value, tags):
         self.told.append((value, tags))
+
+    set = inc
 
 
 TOLD = {}
@@ -21,7 +24,8 @@ TOLD = {}
 @pytest.fixture(autouse=True)
 def _told(monkeypatch):
     TOLD.clear()
-    monkeypatch.setattr(metrics.metrics, "Counter", Counter)
+    monkeypatch.setattr(metrics.metrics, "Counter", Metric)
+    monkeypatch.setattr(metrics.metrics, "Gauge", Metric)
     monkeypatch.setattr(metrics, "PERIOD_S", 0.01)
 
 
@@ -43,3 +47,26 @@ async def test_requests_are_told_by_endpoint_and_status():
     await asyncio.sleep(0.1)
     told = {(each["endpoint"], each["status"]): n for n, each in TOLD["tradeserve_requests"]}
     assert told == {("/a", "200"): 2, ("/a", "503"): 1, ("/b", "200"): 1}
+
+
+async def test_stages_are_told_as_a_histogram():
+    observe = metrics.stage_histogram()
+    for model_ms in (0.5, 0.6, 3000.0):
+        observe({Stage.MODEL: model_ms / 1e3, Stage.READ: 0.0})
+    await asyncio.sleep(0.1)
+    told = TOLD["tradeserve_stage_ms_bucket"]
+    buckets = {each["le"]: below for below, each in told if each["stage"] == "model"}
+    assert (buckets["0.3"], buckets["0.5"], buckets["0.7"], buckets["2000"]) == (0, 1, 2, 2)
+    assert buckets["+Inf"] == 3
+    tags = {"stage": "model"}
+    assert (3, tags) in TOLD["tradeserve_stage_ms_count"]
+    assert TOLD["tradeserve_stage_ms_sum"][list(Stage).index(Stage.MODEL)] == (3001.1, tags)
+
+
+async def test_what_is_observed_later_is_told_in_full():
+    observe = metrics.stage_histogram()
+    for _ in range(2):
+        observe({Stage.READ: 0.1})
+        await asyncio.sleep(0.1)
+    told = [count for count, each in TOLD["tradeserve_stage_ms_count"] if each["stage"] == "read"]
+    assert told == [1, 2]
