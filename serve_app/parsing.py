@@ -162,8 +162,10 @@ def as_window(features: object, shape: tuple[int, ...]) -> Windows:
     if numbers.shape != shape and numbers.shape != (shape[0] * shape[1],):
         received = " x ".join(map(str, numbers.shape)) or "1"
         raise InvalidFeaturesError("features", expected, f"{received} numbers")
-    with np.errstate(over="ignore"):
-        window = np.ascontiguousarray(numbers.reshape(shape), dtype=np.float32)
+    window = numbers.reshape(shape)
+    if window.dtype != np.float32 or not window.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            window = np.ascontiguousarray(window, dtype=np.float32)
     if not np.isfinite(window).all():
         raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
     return window

@@ -7,7 +7,7 @@ import numpy as np
 from registry.errors import MissingArtifactError, UnusableModelError
 from registry.predictors.onnx_predictor import OnnxPredictor
 from registry.predictors.torch_predictor import TorchPredictor
-from registry.predictors.values import Predictor, Windows, find_problems, path_of
+from registry.predictors.values import Predictor, Windows, find_problem, path_of, rows_of
 from registry.records import ModelMetadata
 
 SERVING_ARTIFACTS = ("model.onnx", "model.pt")
@@ -92,14 +92,14 @@ def _warm_up(predictor: Predictor, metadata: ModelMetadata, artifact: str) -> No
     """Run the model on one window and on two, and refuse what is no prediction."""
     for batch in (1, 2):
         try:
-            problems = find_problems(predictor(_noise((batch, *metadata.input_shape))))
+            outputs = predictor(_noise((batch, *metadata.input_shape)))
         except UnusableModelError:
             raise
         # The library that runs the model, or the user's own network, may raise anything.
         except Exception as error:
             problem = f"it does not run on a batch of {batch}: {type(error).__name__}: {error}"
             raise UnusableModelError(path_of(metadata, artifact), problem) from error
-        for problem in filter(None, problems):
+        for problem in filter(None, map(find_problem, rows_of(outputs))):
             raise UnusableModelError(
                 path_of(metadata, artifact), f"on a warm-up batch of {batch}, {problem}"
             )

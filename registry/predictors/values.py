@@ -1,6 +1,8 @@
 """What goes into a model and what comes out, and which of it is a prediction. Pure."""
 
+import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +18,9 @@ Windows: TypeAlias = NDArray[np.float32]
 Outputs: TypeAlias = Mapping[str, NDArray[np.float32]]
 """By meaning, see `registry.outputs`; each (batch, width)."""
 
+Row: TypeAlias = Mapping[str, list[float]]
+"""One window's outputs by meaning."""
+
 TOLERANCE = 1e-3
 """How far rounding may take a probability out of [0, 1], or three of them from a sum of 1."""
 
@@ -27,30 +32,25 @@ class Predictor(Protocol):
         """Return the outputs that the version's `output_names` list."""
 
 
-def find_problems(outputs: Outputs) -> list[str | None]:
-    """Return by row why it is no prediction, None where it is one."""
-    finite = np.isfinite(np.concatenate(list(outputs.values()), axis=1)).all(axis=1)
-    checks = [(finite, "an output is NaN or infinite")]
-    if "direction_probabilities" in outputs:
-        probabilities = outputs["direction_probabilities"]
-        with np.errstate(invalid="ignore"):
-            sums_to_one = np.abs(probabilities.sum(axis=1) - 1) <= TOLERANCE
-        checks.append(
-            (
-                sums_to_one & _is_probability(probabilities).all(axis=1),
-                "direction_probabilities are not between 0 and 1 with a sum of 1",
-            )
-        )
-    if "confidence" in outputs:
-        confidence = outputs["confidence"][:, 0]
-        checks.append((_is_probability(confidence), "confidence is not between 0 and 1"))
-    problems: list[str | None] = [None] * len(finite)
-    # The first check that a row fails has the last word.
-    for passed, problem in reversed(checks):
-        if not passed.all():
-            for row in np.flatnonzero(~passed).tolist():
-                problems[row] = problem
-    return problems
+def rows_of(outputs: Outputs) -> list[Row]:
+    """Return a batch of outputs by row; a few rows are sooner looked at as plain numbers."""
+    columns = [values.tolist() for values in outputs.values()]
+    return [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def find_problem(row: Row) -> str | None:
+    """Return why a row of outputs is no prediction, None where it is one."""
+    if not all(map(math.isfinite, chain.from_iterable(row.values()))):
+        return "an output is NaN or infinite"
+    probabilities = row.get("direction_probabilities")
+    if probabilities is not None and not (
+        abs(sum(probabilities) - 1) <= TOLERANCE and all(map(_is_probability, probabilities))
+    ):
+        return "direction_probabilities are not between 0 and 1 with a sum of 1"
+    confidence = row.get("confidence")
+    if confidence is not None and not _is_probability(confidence[0]):
+        return "confidence is not between 0 and 1"
+    return None
 
 
 def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.float32]:
@@ -95,6 +95,5 @@ def path_of(metadata: ModelMetadata, artifact: str) -> str:
     return f"{metadata.name}/v{metadata.version}/{artifact}"
 
 
-def _is_probability(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = np.abs(values - 0.5) <= 0.5 + TOLERANCE
-    return inside
+def _is_probability(value: float) -> bool:
+    return -TOLERANCE <= value <= 1 + TOLERANCE

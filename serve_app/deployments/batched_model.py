@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -61,30 +60,27 @@ class BatchedModel:
             batch = [(window, now_s) for window in windows[start : start + step]]
             await self._turn.acquire()
             try:
-                answers += await self._run_waiting(batch)
+                answers += self._run_waiting(batch)
             finally:
                 asyncio.get_running_loop().call_soon(self._turn.release)
         return answers
 
-    async def _run_waiting(
-        self, waiting: Sequence[tuple[Windows, float]]
-    ) -> list[Prediction | Failure]:
+    def _run_waiting(self, waiting: Sequence[tuple[Windows, float]]) -> list[Prediction | Failure]:
         """Answer windows, each with the time since when it waits."""
         began_s = perf_counter()
         results = self._run([window for window, _ in waiting])
         took_s = perf_counter() - began_s
         self._count(len(waiting))
         return [
-            replace(result, run=Run(began_s - since_s, took_s))
-            if isinstance(result, Prediction)
-            else result
+            result.of(Run(began_s - since_s, took_s)) if isinstance(result, Prediction) else result
             for result, (_, since_s) in zip(results, waiting, strict=True)
         ]
 
     def _run(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
         """Answer windows in one run; where that raises, one by one, so that a bad one is alone."""
         try:
-            outputs = self._predictor(np.stack(windows))
+            batch = np.stack(windows) if len(windows) > 1 else windows[0][np.newaxis]
+            outputs = self._predictor(batch)
         # The library that runs the model, or the user's own network, may raise anything.
         except Exception as error:
             if len(windows) > 1:

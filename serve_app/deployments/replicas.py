@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -209,7 +208,7 @@ class ReplicaBackend:
         windows = np.stack([window for window, _ in waiting])
         results = await self._send(windows)
         return [
-            replace(result, run=Run(sent_s - since_s + result.run.waited_s, result.run.took_s))
+            result.of(Run(sent_s - since_s + result.run.waited_s, result.run.took_s))
             if isinstance(result, Prediction) and result.run is not None
             else result
             for result, (_, since_s) in zip(results, waiting, strict=True)

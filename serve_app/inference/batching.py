@@ -28,14 +28,14 @@ class Batcher(Generic[Item, Result]):
     """Gathers items, which come one by one, into runs.
 
     Args:
-        run: answers items, in their order.
+        run: answers items, in their order, at once or later.
         max_batch_size: most items of one run.
         at_once: most runs that are under way together.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        run: Callable[[Sequence[Item]], Sequence[Result] | Awaitable[Sequence[Result]]],
         max_batch_size: int,
         at_once: int,
     ) -> None:
@@ -48,7 +48,7 @@ class Batcher(Generic[Item, Result]):
         self._timer: asyncio.Handle | None = None
         self._armed_s = 0.0
         """When the timer is to go off."""
-        self._runs: set[asyncio.Task[Sequence[Result]]] = set()
+        self._runs: set[asyncio.Future[Sequence[Result]]] = set()
         # Of its own: a run belongs to none of its requests, and Serve cancels the calls that were
         # made in the context of one whose client has left.
         self._context = Context()
@@ -92,34 +92,52 @@ class Batcher(Generic[Item, Result]):
         batch = [each for each in self._waiting[: self._max_batch_size] if not each.answer.done()]
         del self._waiting[: self._max_batch_size]
         if batch:
-            self._free -= 1
-            run = loop.create_task(self._answer(batch))
-            self._runs.add(run)
-            run.add_done_callback(partial(self._finish, batch))
+            self._start(batch, loop)
         # What is left is due: it has waited for a place, or is a batch of its own.
         self._due_s = 0.0
         self._arm(loop)
 
-    async def _answer(self, batch: Sequence[_Waiting[Item, Result]]) -> Sequence[Result]:
-        return await self._run([each.item for each in batch])
+    def _start(
+        self, batch: Sequence[_Waiting[Item, Result]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        try:
+            results = self._run([each.item for each in batch])
+        except Exception as error:  # noqa: BLE001  those who wait raise it
+            _refuse(batch, error)
+            return
+        if not isinstance(results, Awaitable):
+            _answer(batch, results)
+            return
+        self._free -= 1
+        run = asyncio.ensure_future(results, loop=loop)
+        self._runs.add(run)
+        run.add_done_callback(partial(self._finish, batch))
 
     def _finish(
-        self, batch: Sequence[_Waiting[Item, Result]], run: "asyncio.Task[Sequence[Result]]"
+        self, batch: Sequence[_Waiting[Item, Result]], run: "asyncio.Future[Sequence[Result]]"
     ) -> None:
         self._runs.discard(run)
         self._free += 1
         self._arm(asyncio.get_running_loop())
-        waiting = [each.answer for each in batch if not each.answer.done()]
         if run.cancelled():
-            for answer in waiting:
-                answer.cancel()
+            for each in batch:
+                each.answer.cancel()
         elif (error := run.exception()) is not None:
-            for answer in waiting:
-                answer.set_exception(error)
+            _refuse(batch, error)
         else:
-            for each, result in zip(batch, run.result(), strict=True):
-                if not each.answer.done():
-                    each.answer.set_result(result)
+            _answer(batch, run.result())
+
+
+def _answer(batch: Sequence[_Waiting[Item, Result]], results: Sequence[Result]) -> None:
+    for each, result in zip(batch, results, strict=True):
+        if not each.answer.done():
+            each.answer.set_result(result)
+
+
+def _refuse(batch: Sequence[_Waiting[Item, Result]], error: BaseException) -> None:
+    for each in batch:
+        if not each.answer.done():
+            each.answer.set_exception(error)
 
 
 def wait_for_mates_s(batching: BatchSettings, company: int) -> float:

@@ -1,13 +1,11 @@
 """What a model answers for one window, whatever the order of its classes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from registry.predictors import Outputs, find_problems
+from registry.predictors import Outputs, Row, find_problem, rows_of
 from registry.records import DIRECTIONS
 
 
@@ -33,6 +31,10 @@ class Prediction:
     run: Run | None = field(default=None, compare=False)
     """None for one that no model has computed. Equal answers stay equal however long they took."""
 
+    def of(self, run: Run) -> "Prediction":
+        """Return it as it came from a run."""
+        return Prediction(self.direction, self.confidence, self.expected_return, run)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -53,33 +55,24 @@ def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | 
         A prediction a row, or a failure where an output is not finite or no probability.
     """
     wire = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
-    problems = find_problems(outputs)
-    probabilities = outputs.get("direction_probabilities")
-    scores = outputs["direction_logits"] if probabilities is None else probabilities
-    if "confidence" in outputs:
-        confidences = outputs["confidence"][:, 0]
+    return [_decode_row(row, wire) for row in rows_of(outputs)]
+
+
+def _decode_row(row: Row, wire: Sequence[int]) -> Prediction | Failure:
+    problem = find_problem(row)
+    if problem is not None:
+        return Failure(problem)
+    probabilities = row.get("direction_probabilities")
+    scores = row["direction_logits"] if probabilities is None else probabilities
+    highest = max(scores)
+    if "confidence" in row:
+        (confidence,) = row["confidence"]
     elif probabilities is not None:
-        confidences = probabilities.max(axis=1)
+        confidence = highest
     else:
-        confidences = _largest_softmax(scores)
-    returns: Sequence[float | None] = (
-        outputs["expected_return"][:, 0].tolist()
-        if "expected_return" in outputs
-        else [None] * len(scores)
+        confidence = 1 / sum(math.exp(score - highest) for score in scores)  # softmax's largest
+    return Prediction(
+        wire[scores.index(highest)],
+        min(max(confidence, 0.0), 1.0),
+        row["expected_return"][0] if "expected_return" in row else None,
     )
-    return [
-        Prediction(wire[index], min(max(confidence, 0.0), 1.0), expected_return)
-        if problem is None
-        else Failure(problem)
-        for index, confidence, expected_return, problem in zip(
-            scores.argmax(axis=1).tolist(), confidences.tolist(), returns, problems, strict=True
-        )
-    ]
-
-
-def _largest_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A row with infinite logits gives NaN here, and is a failure in the end.
-    with np.errstate(invalid="ignore", over="ignore"):
-        below_largest = logits - logits.max(axis=1, keepdims=True)
-    probabilities: NDArray[np.float32] = 1 / np.exp(below_largest).sum(axis=1)
-    return probabilities

@@ -43,6 +43,28 @@ async def test_what_is_there_together_goes_together_and_everybody_gets_his_own(r
     assert runs.batches == [[1, 2, 3]]
 
 
+async def test_a_run_may_answer_at_once():
+    def run(items):
+        batches.append(list(items))
+        return [2 * item for item in items]
+
+    batches = []
+    batcher = Batcher(run, 2, at_once=1)
+    assert await asyncio.gather(*submit(batcher, 1, 2, 3)) == [2, 4, 6]
+    assert batches == [[1, 2], [3]]
+
+
+async def test_what_a_run_raises_at_once_each_of_its_items_raises_and_the_next_run_goes_on():
+    def run(items):
+        if "bad" in items:
+            raise ValueError("a bad batch")
+        return items
+
+    batcher = Batcher(run, 2, at_once=1)
+    answers = await asyncio.gather(*submit(batcher, "bad", "good", "late"), return_exceptions=True)
+    assert [str(each) for each in answers] == ["a bad batch", "a bad batch", "late"]
+
+
 async def test_what_comes_while_all_places_are_taken_goes_with_the_next(runs):
     batcher = Batcher(runs, 3, at_once=2)
     runs.may.clear()
