@@ -13,15 +13,15 @@ from serve_app.errors import (
     UnknownPredictionError,
 )
 from serve_app.experiments.blocks import Block
-from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.evidence import ExperimentEvidence
-from serve_app.experiments.records import Outcome
-from serve_app.experiments.store import (
+from serve_app.experiments.book import (
     HistoryEntry,
     OutcomeResult,
     RecordedOutcome,
     StoredExperiment,
 )
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.evidence import ExperimentEvidence
+from serve_app.experiments.records import Outcome
 from serve_app.fleet.conductor import Look
 
 MAX_OUTCOMES = 10_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.actor import ActorHandle
@@ -23,26 +23,16 @@ from serve_app.errors import (
 )
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.book import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.recent import RecentTraffic, Window
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.running import RunningExperiment
-from serve_app.experiments.store import (
-    ExperimentLog,
-    ExperimentStore,
-    HistoryEntry,
-    LogLimits,
-    RecordedOutcome,
-    StoredExperiment,
-)
-from serve_app.experiments.store.errors import (
-    ExperimentExistsError,
-    ModelInExperimentError,
-    StoreError,
-    UnknownExperimentError,
-)
 from serve_app.fleet.conductor import Look
 from serve_app.settings import AppSettings
+
+if TYPE_CHECKING:
+    from serve_app.experiments.store import ExperimentLog, ExperimentStore
 
 logger = logging.getLogger(__name__)
 
@@ -145,19 +135,23 @@ class ExperimentLogActor:
         )
 
     @property
-    def _store(self) -> ExperimentStore:
+    def _store(self) -> "ExperimentStore":
         return self._parts()[0]
 
     @property
-    def _log(self) -> ExperimentLog:
+    def _log(self) -> "ExperimentLog":
         return self._parts()[1]
 
-    def _parts(self) -> tuple[ExperimentStore, ExperimentLog]:
+    def _parts(self) -> tuple["ExperimentStore", "ExperimentLog"]:
         if self._opened is None:
             raise StorageUnavailableError(self._problem)
         return self._opened
 
     async def _work(self, url: str) -> None:
+        # Only here: what talks to databases is not for the processes that ask this actor.
+        from serve_app.experiments.store import ExperimentLog, ExperimentStore, LogLimits
+        from serve_app.experiments.store.errors import StoreError
+
         while self._opened is None:
             try:
                 store = await asyncio.to_thread(ExperimentStore, url)
@@ -362,6 +356,13 @@ def _look(
 
 def _ours(error: RayTaskError) -> Exception:
     """Return what the log refuses or fails at, as an error of serving."""
+    from serve_app.experiments.store.errors import (
+        ExperimentExistsError,
+        ModelInExperimentError,
+        StoreError,
+        UnknownExperimentError,
+    )
+
     cause = error.cause
     if isinstance(cause, UnknownExperimentError):
         return NoSuchExperimentError(cause.experiment_id, str(cause))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, xlog1py, xlogy
 
 Floats = NDArray[np.float64]
 
@@ -191,6 +190,8 @@ def log_bernoulli_e_value(
     Beta-binomial mixture, Howard et al., arXiv 1810.08240, section 3: the prior is Beta(c p,
     c (1 - p)) with c = planned_n / tuning(alpha) - 1, as the package confseq tunes it.
     """
+    from scipy.special import betaln, xlog1py, xlogy
+
     k, n, p_ = (np.asarray(each, float) for each in (successes, trials, p))
     weight = max(planned_n / tuning(alpha) - 1, 1e-3)
     a, b = weight * p_, weight * (1 - p_)
@@ -210,7 +211,6 @@ def bernoulli_interval(
     The p that `log_bernoulli_e_value` does not reject; equal to `bernoulli_confidence_interval`
     of the package confseq with t_opt = planned_n.
     """
-    # Imported where it is needed, as distributions.py says.
     from scipy.optimize import brentq
 
     if trials == 0:

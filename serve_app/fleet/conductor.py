@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from serve_app.errors import ExperimentConflictError, NotRegisteredError, ServingError
 from serve_app.experiments.analysis import Analysis
+from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.creation import check_arms, check_new, with_dead_band
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import (
@@ -22,7 +23,6 @@ from serve_app.experiments.definition import (
 )
 from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.running import RunningExperiment
-from serve_app.experiments.store import HistoryEntry, StoredExperiment
 from serve_app.fleet.fleet import Fleet
 from serve_app.routing import version_key
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from serve_app.experiments.blocks import Block
+from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.store.errors import MissingPackageError
-from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
 
 
 def render_report(

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from serve_app.experiments.book import StoredExperiment
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import EndReason
 from serve_app.experiments.report import wording
-from serve_app.experiments.store.experiments import StoredExperiment
 
 
 class Tone(StrEnum):

@@ -1,12 +1,15 @@
 """Durable storage of experiments, predictions and outcomes; see docs/experiments-storage.md."""
 
-from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
+from serve_app.experiments.book import (
+    HistoryEntry,
+    OutcomeResult,
+    RecordedOutcome,
+    StoredExperiment,
+)
 from serve_app.experiments.store.log import ExperimentLog, LogCounters, LogLimits
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.store import ExperimentStore
 from serve_app.experiments.store.writing import (
-    OutcomeResult,
-    RecordedOutcome,
     RefusedPrediction,
     WrittenPredictions,
 )

@@ -1,13 +1,12 @@
 """Experiments as they are stored: their definition, how they ended, and what happened to them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
 
-from serve_app.experiments.blocks import BlockClock
+from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.store.errors import (
     ExperimentExistsError,
@@ -18,35 +17,6 @@ from serve_app.experiments.store.rows import is_storable, time_of
 from serve_app.experiments.store.schema import EXPERIMENTS, HISTORY
 
 _NAMED_IN_ERRORS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """Something that happened to an experiment."""
-
-    time: datetime
-    action: str
-    """One word, such as `created`, `exposed`, `promoted`, `rolled_back`, `stopped`."""
-    details: dict[str, Any]
-    """JSON values: the analysis that it rests on, who asked for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredExperiment:
-    """An experiment and how far it has come."""
-
-    definition: ExperimentDefinition
-    status: ExperimentStatus
-    started_at: datetime
-    ended_at: datetime | None
-    end_reason: EndReason | None
-    final_report: dict[str, Any] | None
-    """The analysis at the end, JSON values."""
-
-    @property
-    def clock(self) -> BlockClock:
-        """Which block of the summaries a time falls into."""
-        return BlockClock.of(self.definition, self.started_at)
 
 
 def create(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from serve_app.experiments.book import OutcomeResult, RecordedOutcome
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store.errors import (
     BufferFullError,
@@ -18,7 +19,6 @@ from serve_app.experiments.store.errors import (
     UnavailableStoreError,
 )
 from serve_app.experiments.store.store import ExperimentStore
-from serve_app.experiments.store.writing import OutcomeResult, RecordedOutcome
 
 logger = logging.getLogger(__name__)
 

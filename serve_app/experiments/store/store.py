@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 
 from serve_app.errors import InvalidRequestError
 from serve_app.experiments.blocks import Block
+from serve_app.experiments.book import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
 from serve_app.experiments.store.engine import Database
-from serve_app.experiments.store.experiments import HistoryEntry, StoredExperiment
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.summaries import SummaryRules
-from serve_app.experiments.store.writing import RecordedOutcome, WrittenPredictions
+from serve_app.experiments.store.writing import WrittenPredictions
 
 PAGE = 10_000
 """Predictions read in one transaction."""

@@ -7,9 +7,9 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.book import StoredExperiment
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
-from serve_app.experiments.store.experiments import StoredExperiment
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import PAIRS, SUMMARIES, UNITS
 from serve_app.experiments.store.units import UnitChanges

@@ -6,10 +6,10 @@ database stays true until they commit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from sqlalchemy import Connection, insert, select
 
+from serve_app.experiments.book import OutcomeResult, RecordedOutcome
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import (
     is_storable,
@@ -40,28 +40,6 @@ class WrittenPredictions:
     repeated: int
     """Were stored already, and count once."""
     refused: tuple[RefusedPrediction, ...]
-
-
-class OutcomeResult(Enum):
-    """What became of an outcome."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    """The same return is stored already."""
-    CONFLICT = "conflict"
-    """Another return is stored already, and stands."""
-    UNKNOWN = "unknown"
-    """No such prediction is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedOutcome:
-    """An outcome as it came, what became of it, and the return that is stored under its id."""
-
-    outcome: Outcome
-    result: OutcomeResult
-    stored_return: float | None
-    """None where the prediction is unknown."""
 
 
 def write_predictions(
