@@ -1,4 +1,8 @@
-"""From `serve run` on a machine where nothing of Ray runs to the first prediction."""
+"""From `serve run` on a machine where nothing of Ray runs to the first prediction.
+
+In an environment of its own with the `server` extra alone, as on a machine that serves: Ray imports
+pandas and pyarrow in each of its processes where it finds them.
+"""
 
 import asyncio
 import os
@@ -15,12 +19,14 @@ from urllib.error import URLError
 import psutil
 import yaml
 
+from benchmarks.environments import environment
 from benchmarks.serving import NAME, Server, settings
 from benchmarks.serving_peers.checking import RefusedError, ask
 from benchmarks.serving_peers.requests import as_json, windows
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from tests.integration.cluster import BIN, Cluster, with_children
+from tests.integration.cluster import Cluster, with_children
 
+ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120.0
 POLL_S = 0.02
 STOP_GRACE_S = 15.0
@@ -30,8 +36,10 @@ def measure_cold_start(model: Path) -> float:
     """Return the seconds until the first prediction of the default graph.
 
     Raises:
+        PeerUnavailableError: the environment cannot be made.
         TimeoutError: there was none; with what the server wrote.
     """
+    serve = _environment() / "serve"
     folder = Path(tempfile.mkdtemp(prefix="tb-"))
     try:
         cluster = Cluster(folder)
@@ -51,21 +59,29 @@ def measure_cold_start(model: Path) -> float:
         }
         (folder / "serve_config.yaml").write_text(yaml.safe_dump(config))
         # A cluster of its own, whatever else runs on the machine.
-        return _first_answer_s(folder, cluster.url, {**cluster.environment, "RAY_ADDRESS": "local"})
+        variables = {**cluster.environment, "RAY_ADDRESS": "local"}
+        return _first_answer_s(serve, folder, cluster.url, variables)
     finally:
         shutil.rmtree(folder)
 
 
-def _first_answer_s(folder: Path, url: str, environment: Mapping[str, str]) -> float:
+def _environment() -> Path:
+    """Return where the commands of the environment are."""
+    lock = ROOT / "requirements.lock"
+    requirements = ["--constraint", str(lock), "--editable", f"{ROOT}[server]"]
+    return environment("server", requirements, lock.read_text()).parent
+
+
+def _first_answer_s(serve: Path, folder: Path, url: str, variables: Mapping[str, str]) -> float:
     request = as_json(windows(1)[0])
     tree = ProcessTree(uuid.uuid4().hex)
     log = folder / "serve.log"
     with log.open("w") as output:
         began_s = time.monotonic()
         child = subprocess.Popen(  # noqa: S603 - our own server
-            [BIN / "serve", "run", "serve_config.yaml"],
+            [serve, "run", "serve_config.yaml"],
             cwd=folder,
-            env={**environment, MARKER: tree.launch},
+            env={**variables, MARKER: tree.launch},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
