@@ -8,6 +8,8 @@ application/x-npy         the numbers as NumPy's own file format; the rest in th
 import io
 import math
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +25,9 @@ _FLOAT32 = np.dtype("<f4")
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _SHAPE = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}")
 _TRUTHS = {"true": True, "false": False}
+MAX_KEPT_QUERY = 256
+"""Longest query that is kept parsed: a bot sends the same one again and again."""
+
 _QUERY_FIELDS = (*(each for each in PREDICT_FIELDS if each != "features"), "shape")
 
 
@@ -35,7 +40,8 @@ def parse_body(content_type: str, query: str, body: bytes) -> PredictRequest:
         InvalidFeaturesError: the body is no whole number of float32, or no .npy file of numbers.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    fields = _query_fields(query)
+    read = _kept_query_fields if len(query) <= MAX_KEPT_QUERY else _query_fields
+    fields = dict(read(query))
     if kind == RAW:
         numbers = _raw(body, fields.pop("shape", None))
         return parse_predict({**fields, "features": numbers})
@@ -49,7 +55,7 @@ def parse_body(content_type: str, query: str, body: bytes) -> PredictRequest:
     return parse_predict(parse_json(body))
 
 
-def _query_fields(query: str) -> dict[str, object]:
+def _query_fields(query: str) -> Mapping[str, object]:
     fields: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _QUERY_FIELDS:
@@ -59,6 +65,9 @@ def _query_fields(query: str) -> dict[str, object]:
             raise InvalidRequestError(name, "one value in the query", "several")
         fields[name] = _TRUTHS.get(value, value) if name == "timings" else value
     return fields
+
+
+_kept_query_fields = lru_cache(maxsize=4096)(_query_fields)
 
 
 def _raw(body: bytes, shape: object) -> NDArray[np.float32]:

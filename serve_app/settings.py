@@ -48,7 +48,7 @@ class BatchSettings(_Settings):
     batch_wait_timeout_s: NonNegativeFloat = 0.0
     """What a lone request pays so that others can join it; keep far below the latency budget."""
 
-    crowded_wait_timeout_s: NonNegativeFloat = 0.005
+    crowded_wait_timeout_s: NonNegativeFloat = 0.003
     """What a request pays instead while eight others are under way in its router. Such a crowd
     reaches the replicas one by one, and a fuller batch gives back more than the wait takes."""
 
