@@ -16,18 +16,18 @@ class PeerUnavailableError(Exception):
     """A peer cannot be measured here; the results say why."""
 
 
-def environment(name: str, requirements: Sequence[str], pins: str = "") -> Path:
+def environment(name: str, requirements: Sequence[str], pins: Sequence[str] = ()) -> Path:
     """Return the Python of an environment with these packages.
 
     Args:
         name: begins the folder's name; other requirements have another folder.
         requirements: with exact versions, unless a file that they name has those.
-        pins: what that file holds; other pins have another folder.
+        pins: what such files hold; other ones have another folder.
 
     Raises:
         PeerUnavailableError: they do not install.
     """
-    digest = hashlib.sha256("\n".join([*requirements, pins]).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join([*requirements, *pins]).encode()).hexdigest()[:12]
     folder = CACHE / f"{name}-{digest}-py{sys.version_info[0]}{sys.version_info[1]}"
     python = folder / "bin" / "python"
     if (folder / "complete").exists():

@@ -21,13 +21,13 @@ from serve_app.errors import InvalidFeaturesError, InvalidRequestError
 from serve_app.parsing import PREDICT_FIELDS, PredictRequest, parse_json, parse_predict
 from serve_app.schemas import NPY, RAW
 
+MAX_KEPT_QUERY = 256
+"""Longest query that is kept parsed: a bot sends the same one again and again."""
+
 _FLOAT32 = np.dtype("<f4")
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _SHAPE = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}")
 _TRUTHS = {"true": True, "false": False}
-MAX_KEPT_QUERY = 256
-"""Longest query that is kept parsed: a bot sends the same one again and again."""
-
 _QUERY_FIELDS = (*(each for each in PREDICT_FIELDS if each != "features"), "shape")
 
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app import schemas
 from serve_app.bodies import parse_body
+from serve_app.client_watch import ClientWatch
 from serve_app.errors import BodyTooLargeError, ServingError
 from serve_app.experiment_service import ExperimentService
 from serve_app.experiments.definition import ExperimentDefinition
@@ -103,7 +104,8 @@ def build_http(
         # Not request.url, which is put together anew for each request.
         asked = parse_body(content_type, request.scope["query_string"].decode(), body)
         watch.lap(Stage.PARSE)
-        document = await service.predict(asked, watch)
+        with ClientWatch(request):
+            document = await service.predict(asked, watch)
         response = answer(document)
         watch.lap(Stage.SERIALISE)
         observe(watch.spent)
@@ -119,7 +121,9 @@ def build_http(
         watch = Stopwatch()
         body = await read_body(request, max_body_bytes)
         watch.lap(Stage.READ)
-        return answer(await service.predict_batch(parse_batch(parse_json(body)), watch))
+        batch = parse_batch(parse_json(body))
+        with ClientWatch(request):
+            return answer(await service.predict_batch(batch, watch))
 
     @app.get("/api/ml/models", responses=_responses(list[schemas.ModelEntry]))
     async def models() -> Response:
@@ -265,6 +269,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def _on_unexpected_error(request: Request, error: Exception) -> Response:
-    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    name = request.headers.get("x-request-id", "without an X-Request-ID")
+    logger.exception("%s %s (%s) failed", request.method, request.url.path, name, exc_info=error)
     message = "the server failed on this request; its log has the details"
     return answer({"error": {"code": "internal_error", "message": message}}, 500)

@@ -202,7 +202,7 @@ class RouterSettings(_Settings):
     """Cores that Ray sets aside for each router when it chooses a node; a share, not a limit."""
 
     max_ongoing_requests: PositiveInt = 512
-    """Requests in work at a time in one router; more wait at the proxy."""
+    """Requests in work at a time in one router, predictions apart from all others; more wait."""
 
     max_body_bytes: PositiveInt = 16_000_000
     """Largest body accepted: a hundred windows of 60 x 110 numbers as JSON."""

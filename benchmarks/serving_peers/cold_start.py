@@ -67,9 +67,9 @@ def measure_cold_start(model: Path) -> float:
 
 def _environment() -> Path:
     """Return where the commands of the environment are."""
-    lock = ROOT / "requirements.lock"
+    lock, project = ROOT / "requirements.lock", ROOT / "pyproject.toml"
     requirements = ["--constraint", str(lock), "--editable", f"{ROOT}[server]"]
-    return environment("server", requirements, lock.read_text()).parent
+    return environment("server", requirements, [lock.read_text(), project.read_text()]).parent
 
 
 def _first_answer_s(serve: Path, folder: Path, url: str, variables: Mapping[str, str]) -> float:

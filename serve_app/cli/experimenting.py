@@ -91,9 +91,9 @@ def report(
 ) -> None:
     """Write a page about an experiment that needs no statistics to read."""
     # It draws, which a machine that only asks need not be able to.
+    from serve_app.experiments.book_errors import MissingPackageError
     from serve_app.experiments.evidence import ExperimentEvidence
     from serve_app.experiments.report import render_report
-    from serve_app.experiments.store.errors import MissingPackageError
 
     async def gather(client: ModelClient) -> dict[str, Any]:
         return _given(await client.get_ab_test_evidence(experiment))

@@ -24,6 +24,12 @@ from serve_app.errors import (
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.book import HistoryEntry, RecordedOutcome, StoredExperiment
+from serve_app.experiments.book_errors import (
+    ExperimentExistsError,
+    ModelInExperimentError,
+    StoreError,
+    UnknownExperimentError,
+)
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.recent import RecentTraffic, Window
 from serve_app.experiments.records import Outcome, PredictionRecord
@@ -150,7 +156,6 @@ class ExperimentLogActor:
     async def _work(self, url: str) -> None:
         # Only here: what talks to databases is not for the processes that ask this actor.
         from serve_app.experiments.store import ExperimentLog, ExperimentStore, LogLimits
-        from serve_app.experiments.store.errors import StoreError
 
         while self._opened is None:
             try:
@@ -356,13 +361,6 @@ def _look(
 
 def _ours(error: RayTaskError) -> Exception:
     """Return what the log refuses or fails at, as an error of serving."""
-    from serve_app.experiments.store.errors import (
-        ExperimentExistsError,
-        ModelInExperimentError,
-        StoreError,
-        UnknownExperimentError,
-    )
-
     cause = error.cause
     if isinstance(cause, UnknownExperimentError):
         return NoSuchExperimentError(cause.experiment_id, str(cause))

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class ShortWay:
-    """What a router answers by itself.
+    """What a router answers by itself, on the event loop on which it is made.
 
     Args:
         app: answers.
@@ -29,8 +29,16 @@ class ShortWay:
         self, app: ASGIApp, is_meant: Callable[[Scope], bool], max_ongoing_requests: int
     ) -> None:
         self._app = app
-        self.is_meant = is_meant
+        self._is_meant = is_meant
+        self._loop = asyncio.get_running_loop()
         self._free = asyncio.Semaphore(max_ongoing_requests)
+
+    def takes(self, scope: Scope) -> bool:
+        """Return whether a request that came to the running loop is for this one to answer.
+
+        With RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD=1 the HTTP server has a loop of its own.
+        """
+        return self._is_meant(scope) and asyncio.get_running_loop() is self._loop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -49,10 +57,10 @@ class TakeShortWay:
         # Looked up each time: Serve starts the server shortly before it tells who is served.
         served = serve.get_replica_context().servable_object
         short_way: ShortWay | None = getattr(served, "short_way", None)
-        if short_way is None or not short_way.is_meant(scope):
-            await self._app(scope, receive, send)
-        else:
+        if short_way is not None and short_way.takes(scope):
             await short_way(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:

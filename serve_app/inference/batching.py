@@ -102,11 +102,11 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         try:
             results = self._run([each.item for each in batch])
+            if not isinstance(results, Awaitable):
+                _answer(batch, results)
+                return
         except Exception as error:  # noqa: BLE001  those who wait raise it
             _refuse(batch, error)
-            return
-        if not isinstance(results, Awaitable):
-            _answer(batch, results)
             return
         self._free -= 1
         run = asyncio.ensure_future(results, loop=loop)

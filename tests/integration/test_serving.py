@@ -20,7 +20,9 @@ from registry.architectures import load_checkpoint
 from serve_app import schemas
 from serve_app.client import ModelClient
 from tests.integration.conftest import NAME, serving_args
+from tests.integration.metrics import EXPORT_PERIOD_S, predictions
 
+ASKED = 5
 ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
 
 
@@ -143,6 +145,26 @@ async def test_every_form_of_a_body_gets_the_same_answer_and_tells_its_stages(cl
         assert spent["queue_ms"] > 0
         inside = sum(spent.values()) - spent["read_ms"] - spent["serialise_ms"]
         assert inside <= each["latency_ms"]
+
+
+async def test_predictions_take_the_short_way_and_are_counted_by_the_router(cluster, windows):
+    """Serve gives what goes through its own layers an X-Request-ID."""
+    async with aiohttp.ClientSession(cluster.url) as session:
+        for _ in range(ASKED):
+            raw = {"Content-Type": schemas.RAW}
+            query = {"symbol": "EURUSD"}
+            async with session.post(
+                "/api/ml/predict", params=query, data=windows[0].tobytes(), headers=raw
+            ) as answer:
+                assert (answer.status, "X-Request-ID" in answer.headers) == (200, False)
+        async with session.get("/api/ml/models") as answer:
+            assert (answer.status, "X-Request-ID" in answer.headers) == (200, True)
+    deadline_s = time.monotonic() + 3 * EXPORT_PERIOD_S
+    counted = predictions(cluster)
+    while min(counted.values()) < ASKED and time.monotonic() < deadline_s:
+        await asyncio.sleep(1)
+        counted = predictions(cluster)
+    assert min(counted.values()) >= ASKED, counted
 
 
 async def test_models_and_health_tell_what_serves(client):

@@ -7,7 +7,7 @@ import pytest
 from serve_app.deployments import experiment_log
 from serve_app.deployments.experiment_log import ExperimentLogActor
 from serve_app.errors import StorageUnavailableError
-from serve_app.experiments.store.errors import ModelInExperimentError, UnknownExperimentError
+from serve_app.experiments.book_errors import ModelInExperimentError, UnknownExperimentError
 from tests.serve_app.experiments.factories import START, definition
 
 

@@ -1,5 +1,6 @@
 """The HTTP face over ASGI, with the service's backends in process."""
 
+import asyncio
 import json
 import re
 
@@ -200,3 +201,27 @@ async def test_a_hot_endpoint_turns_what_nobody_foresaw_into_an_error_of_the_ser
     error = check(http.post("/api/ml/predict", json=request()), 500, "internal_error")
     assert "secret" not in error["message"]
     check(http.get("/api/ml/predict"), 405, "method_not_allowed")
+
+
+async def test_a_client_that_left_is_counted_as_such_and_not_answered(backend, counted):
+    class Slow(Backend):
+        async def predict(self, window):
+            await asyncio.sleep(60)
+
+    count = lambda path, status: counted.append((path, status))  # noqa: E731
+    app = build_http(service(old=Slow(1)), experiments(), LIMIT_BYTES, print, count)
+    messages = iter([{"type": "http.request", "body": json.dumps(request()).encode()}])
+    scope = {"type": "http", "method": "POST", "path": "/api/ml/predict", "query_string": b""}
+
+    async def receive():
+        return next(messages, {"type": "http.disconnect"})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async with asyncio.timeout(5):
+        await app({**scope, "headers": []}, receive, send)
+    assert counted == [("/api/ml/predict", 499)]
+    assert sent[0]["status"] == 499

@@ -7,12 +7,12 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
 
 from serve_app.experiments.book import HistoryEntry, StoredExperiment
-from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
-from serve_app.experiments.store.errors import (
+from serve_app.experiments.book_errors import (
     ExperimentExistsError,
     ModelInExperimentError,
     UnknownExperimentError,
 )
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.store.rows import is_storable, time_of
 from serve_app.experiments.store.schema import EXPERIMENTS, HISTORY
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from serve_app.experiments.store.errors import ExportError, MissingPackageError
+from serve_app.experiments.book_errors import ExportError, MissingPackageError
 from serve_app.experiments.store.reading import LabelledPrediction
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import TypeVar
 
 from serve_app.experiments.book import OutcomeResult, RecordedOutcome
-from serve_app.experiments.records import Outcome, PredictionRecord
-from serve_app.experiments.store.errors import (
+from serve_app.experiments.book_errors import (
     BufferFullError,
     DamagedStoreError,
     LogClosedError,
     UnavailableStoreError,
 )
+from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store.store import ExperimentStore
 
 logger = logging.getLogger(__name__)

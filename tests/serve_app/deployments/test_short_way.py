@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from ray import serve
 from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient
 
 from serve_app.deployments import short_way
 from serve_app.deployments.short_way import ShortWay, TakeShortWay, middlewares
@@ -16,22 +15,47 @@ def is_hot(scope):
     return scope["path"] == "/hot"
 
 
-def serving(monkeypatch, served):
-    context = SimpleNamespace(servable_object=served)
-    monkeypatch.setattr(serve, "get_replica_context", lambda: context)
-    return TestClient(TakeShortWay(PlainTextResponse("Serve")))
+@pytest.fixture
+def serves(monkeypatch):
+    """Say what Serve serves in this process."""
+
+    def say(served):
+        context = SimpleNamespace(servable_object=served)
+        monkeypatch.setattr(serve, "get_replica_context", lambda: context)
+
+    return say
 
 
-def test_the_router_answers_what_its_short_way_is_meant_for_and_serve_the_rest(monkeypatch):
-    router = SimpleNamespace(short_way=ShortWay(PlainTextResponse("router"), is_hot, 1))
-    http = serving(monkeypatch, router)
-    assert http.get("/hot").text == "router"
-    assert http.get("/cold").text == "Serve"
+async def who_answers(path):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path}
+    await TakeShortWay(PlainTextResponse("Serve"))(scope, None, send)
+    return sent[1]["body"].decode()
+
+
+def router():
+    return SimpleNamespace(short_way=ShortWay(PlainTextResponse("router"), is_hot, 1))
+
+
+async def test_the_router_answers_what_its_short_way_is_meant_for_and_serve_the_rest(serves):
+    serves(router())
+    assert await who_answers("/hot") == "router"
+    assert await who_answers("/cold") == "Serve"
 
 
 @pytest.mark.parametrize("served", [None, object()])
-def test_serve_answers_everything_where_no_router_is_served(monkeypatch, served):
-    assert serving(monkeypatch, served).get("/hot").text == "Serve"
+async def test_serve_answers_everything_where_no_router_is_served(serves, served):
+    serves(served)
+    assert await who_answers("/hot") == "Serve"
+
+
+async def test_serve_answers_everything_where_its_server_has_a_loop_of_its_own(serves):
+    serves(router())
+    assert await asyncio.to_thread(asyncio.run, who_answers("/hot")) == "Serve"
 
 
 def test_a_proxy_has_no_short_way():

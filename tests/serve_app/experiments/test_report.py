@@ -10,10 +10,10 @@ import pytest
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.book import HistoryEntry
+from serve_app.experiments.book_errors import MissingPackageError
 from serve_app.experiments.definition import EndReason
 from serve_app.experiments.report import render_report
 from serve_app.experiments.report.course import MOST_MOMENTS, moments, profits
-from serve_app.experiments.store.errors import MissingPackageError
 from tests.serve_app.experiments.factories import START
 from tests.serve_app.experiments.reported import CREATED, ended, running, simulate
 from tests.serve_app.experiments.test_analysis import DEGENERATE, build

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from pyarrow import parquet
 
+from serve_app.experiments.book_errors import ExportError, MissingPackageError
 from serve_app.experiments.records import Variant
 from serve_app.experiments.store import ExperimentStore, LabelledPrediction
-from serve_app.experiments.store.errors import ExportError, MissingPackageError
 from serve_app.experiments.store.export import export_parquet
 from tests.serve_app.experiments.store.builders import START, definition, outcome, prediction
 

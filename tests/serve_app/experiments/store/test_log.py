@@ -5,13 +5,13 @@ import logging
 
 import pytest
 
-from serve_app.experiments.store import ExperimentStore, OutcomeResult
-from serve_app.experiments.store.errors import (
+from serve_app.experiments.book_errors import (
     BufferFullError,
     LogClosedError,
     RefusedRowError,
     UnavailableStoreError,
 )
+from serve_app.experiments.store import ExperimentStore, OutcomeResult
 from serve_app.experiments.store.log import ExperimentLog, LogLimits
 from tests.serve_app.experiments.store.builders import (
     START,

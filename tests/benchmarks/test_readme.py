@@ -1,0 +1,20 @@
+"""What the README says of speed is what the committed results say."""
+
+import json
+
+from benchmarks.report import RESULTS
+from benchmarks.serving_peers.contestants import CONTESTANTS
+from tests.integration.cluster import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_of_speed_is_that_of_the_results():
+    figures = json.loads((RESULTS / "peers.json").read_text())["figures"]
+    rows = [
+        f"| {contestant} | {each['c1_p50_ms']:.2f} ms | {each['c1_p99_ms']:.2f} ms "
+        f"| {each['c32_requests_per_s']:,.0f} | {each['c32_cpu_ms_per_request']:.2f} ms |"
+        for contestant in CONTESTANTS
+        for each in [figures[contestant]]
+    ]
+    assert "\n".join(rows) in README
