@@ -23,8 +23,8 @@ CHECKED_WINDOWS = 4
 WAKING_LOADS = 20
 """Of a second each."""
 
-SETTLE_S = 1.0
-"""How long a server runs again before it is measured."""
+SETTLE_S = 3.0
+"""How long a server runs again before it is measured; one of many processes has to catch up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
