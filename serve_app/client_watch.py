@@ -12,8 +12,9 @@ PATIENCE_S = 0.05
 class ClientWatch:
     """A context that is cancelled when the client of a request leaves.
 
-    Its body must have been read. An overloaded server would else work for clients that gave up and
-    have asked again.
+    An overloaded server would else work for clients that gave up and have asked again. The
+    request's body must have been read. Not for what goes to a replica in a call of its own: the
+    replica would go on with it, uncounted.
 
     Raises:
         ClientDisconnect: instead of the cancellation.

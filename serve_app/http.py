@@ -121,9 +121,9 @@ def build_http(
         watch = Stopwatch()
         body = await read_body(request, max_body_bytes)
         watch.lap(Stage.READ)
-        batch = parse_batch(parse_json(body))
-        with ClientWatch(request):
-            return answer(await service.predict_batch(batch, watch))
+        # To its end also when the client leaves: a replica goes on with what it was sent, and while
+        # it does, the limits must know.
+        return answer(await service.predict_batch(parse_batch(parse_json(body)), watch))
 
     @app.get("/api/ml/models", responses=_responses(list[schemas.ModelEntry]))
     async def models() -> Response:

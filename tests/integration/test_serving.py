@@ -149,6 +149,8 @@ async def test_every_form_of_a_body_gets_the_same_answer_and_tells_its_stages(cl
 
 async def test_predictions_take_the_short_way_and_are_counted_by_the_router(cluster, windows):
     """Serve gives what goes through its own layers an X-Request-ID."""
+    await asyncio.sleep(EXPORT_PERIOD_S + 1)  # until what was asked before is exported
+    before = predictions(cluster)
     async with aiohttp.ClientSession(cluster.url) as session:
         for _ in range(ASKED):
             raw = {"Content-Type": schemas.RAW}
@@ -160,11 +162,12 @@ async def test_predictions_take_the_short_way_and_are_counted_by_the_router(clus
         async with session.get("/api/ml/models") as answer:
             assert (answer.status, "X-Request-ID" in answer.headers) == (200, True)
     deadline_s = time.monotonic() + 3 * EXPORT_PERIOD_S
-    counted = predictions(cluster)
-    while min(counted.values()) < ASKED and time.monotonic() < deadline_s:
+    wanted = {metric: count + ASKED for metric, count in before.items()}
+    counted = before
+    while counted != wanted and time.monotonic() < deadline_s:
         await asyncio.sleep(1)
         counted = predictions(cluster)
-    assert min(counted.values()) >= ASKED, counted
+    assert counted == wanted
 
 
 async def test_models_and_health_tell_what_serves(client):
