@@ -23,8 +23,8 @@ CHECKED_WINDOWS = 4
 WAKING_LOADS = 20
 """Of a second each."""
 
-SETTLE_S = 3.0
-"""How long a server runs again before it is measured; one of many processes has to catch up."""
+STARTED_S = 1.0
+"""How long a server runs on once it answers: what starts it may still be at work in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,15 @@ class Field:
 
     Args:
         servers: by `Entry.server`.
+        settle_s: how long a server runs again before it is measured; one of many processes has to
+            catch up with what it missed.
     """
 
-    def __init__(self, entries: Sequence[Entry], servers: Mapping[str, Running]) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], servers: Mapping[str, Running], settle_s: float
+    ) -> None:
         self._servers = servers
+        self._settle_s = settle_s
         self.entries = entries
         self.without_answers: list[tuple[int, str, int]] = []
         """Rounds, ways and concurrencies of loads during which nothing was answered."""
@@ -70,7 +75,7 @@ class Field:
         running = self._servers[entry.server]
         running.resume()
         try:
-            time.sleep(SETTLE_S)
+            time.sleep(self._settle_s)
             wait_until_ready(running.url, entry.encode(windows(1)[0]))
             yield running
         finally:
@@ -138,7 +143,7 @@ def loaded(
 
 
 @contextmanager
-def running_field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
+def running_field(entries: Sequence[Entry], model: Path, settle_s: float) -> Iterator[Field]:
     """Start every server and hold it still; end all when the context closes.
 
     Raises:
@@ -151,8 +156,8 @@ def running_field(entries: Sequence[Entry], model: Path) -> Iterator[Field]:
             if entry.server not in servers:
                 running = stack.enter_context(entry.start(model))
                 stack.callback(running.resume)
-                time.sleep(SETTLE_S)  # what starts a server may still be at work in it
+                time.sleep(STARTED_S)
                 running.pause()
                 servers[entry.server] = running
                 typer.echo(f"  started {entry.server}")
-        yield Field(entries, servers)
+        yield Field(entries, servers, settle_s)

@@ -53,13 +53,15 @@ class Plan:
     """Of each load."""
     others: Sequence[int] = (2, 4, 8, 16, 64)
     """Concurrencies of the plot beside those that are judged, once each."""
+    settle_s: float = 1.0
+    """How long a server runs again before it is measured."""
     cold_starts: int = 3
     only: Sequence[str] = ()
     """Parts of the names of the contestants that are measured; all if empty."""
 
 
 FULL = Plan()
-QUICK = Plan(workers=(1,), rounds=1, seconds=1, others=(), cold_starts=1)
+QUICK = Plan(workers=(1,), rounds=1, seconds=1, others=(), settle_s=0.5, cold_starts=1)
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ def run(plan: Plan) -> Report:
         for _ in range(plan.cold_starts):
             findings.cold_start_s.append(measure_cold_start(model))
             typer.echo(f"  cold start {findings.cold_start_s[-1]:.1f} s")
-        with running_field(chosen, model) as servers:
+        with running_field(chosen, model, plan.settle_s) as servers:
             _measure(plan, servers, model, findings)
     return _report(plan, findings)
 
