@@ -28,7 +28,7 @@ from benchmarks.serving_peers import run as peers
 USUAL: Mapping[str, Callable[[bool], Report]] = {
     "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
     "optimization": lambda quick: Report(
-        optimization.run(runs=100, budget_s=20) if quick else optimization.run(runs=2000)
+        optimization.run(runs=100, budget_s=10) if quick else optimization.run(runs=2000)
     ),
     "registry": lambda quick: Report(registry.run(runs=5 if quick else 15)),
     "experiment_store": lambda quick: Report(experiment_store.run(runs=3 if quick else 15)),
