@@ -109,6 +109,8 @@ def _end(child: "subprocess.Popen[bytes]", tree: ProcessTree) -> None:
     if child.poll() is None:
         os.kill(child.pid, signal.SIGINT)
     psutil.wait_procs(everything, timeout=STOP_GRACE_S)
+    # Serve may just have started another HAProxy, for a router that was ready.
+    everything = list({*everything, *with_children(tree.members())})
     for process in everything:
         if process.is_running():
             process.kill()
