@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.report import Report, keep, show
 from benchmarks.serving import APPLICATION, NAME, Server, server, settings, until, window
-from tests.integration.load import load
+from testkit.load import load
 
 CONCURRENCY = 48
 BUSY_S = 45.0

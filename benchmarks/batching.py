@@ -8,8 +8,8 @@ import asyncio
 
 from benchmarks.report import Report
 from benchmarks.serving import NAME, Server, server, settings, until, window
-from tests.integration.load import load
-from tests.integration.metrics import EXPORT_PERIOD_S, Batches, batches, since
+from testkit.load import load
+from testkit.metrics import EXPORT_PERIOD_S, Batches, batches, since
 
 CONCURRENCY = 32
 VERSION = "1.0.0"

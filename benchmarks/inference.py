@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optimization.export import export_onnx
-from optimization.parity import Model, torch_model
+from optimization.export.exporter import export_onnx
+from optimization.measurement.parity import Model, torch_model
 from optimization.runtime import OnnxModel
 from registry.architectures import HybridCNNLSTM
 

@@ -18,7 +18,7 @@ import typer
 from benchmarks.report import Report
 from benchmarks.serving import NAME, Server, server, settings, until, window
 from registry import ModelStage
-from tests.integration.load import load
+from testkit.load import load
 
 CONCURRENCY = 8
 BEFORE_S = 8.0

@@ -24,12 +24,12 @@ from benchmarks.openvino_peer import OPENVINO, openvino
 from examples.eurusd.data import load_bars
 from examples.eurusd.dataset import Split, make_samples, split_samples
 from examples.eurusd.train import PLANS, train_candidate
-from optimization.pareto import Goal
-from optimization.parity import compare_outputs, run_all
+from optimization.measurement.parity import compare_outputs, run_all
+from optimization.measurement.timing import BLOCK, Timer, Timing, measure_timers
+from optimization.measurement.windows import split_windows
 from optimization.runtime import OnnxModel
-from optimization.search import Search, SearchSettings, search
-from optimization.timing import BLOCK, Timer, Timing, measure_timers
-from optimization.windows import split_windows
+from optimization.search.pareto import Goal
+from optimization.search.search import Search, SearchSettings, search
 
 WARM_UP_CALLS = 50
 SEARCH_BUDGET_S = 60.0

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from registry import ModelMetadata, ModelStage
-from registry.reader import RegistryReader
+from registry.folder.reader import RegistryReader
+from registry.folder.writer import RegistryWriter
 from registry.records import DIRECTIONS
-from registry.writer import RegistryWriter
 
 VERSIONS = 2000
 NAME = "hybrid_cnn_lstm"

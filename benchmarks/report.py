@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from optimization.machine import differences, this_machine
+from optimization.measurement.machine import differences, this_machine
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,8 +18,9 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.report import RESULTS
+from testkit.paths import ROOT
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "scaling.md"
+DOCUMENT = ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- python -m benchmarks.scaling --write -->", "<!-- end -->"
 
 BOTS = 1000

@@ -19,13 +19,13 @@ import numpy as np
 import psutil
 import torch
 
-from optimization.export import export_onnx
+from optimization.export.exporter import export_onnx
 from registry import ModelRegistry
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from registry.layout import Layout
-from serve_app.fleet.state import read_state
 from serve_app.settings import AppSettings
-from tests.integration.cluster import Cluster, title_of
+from serve_app.state.serving import read_state
+from testkit.cluster import Cluster, title_of
 
 NAME = "hybrid_cnn_lstm"
 SHAPE = (60, 110)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from optimization.errors import OutputFileError
-from registry.store import write_file
+from registry.folder.atomic_io import write_file
 
 
 def check_target(path: Path, source: Path | None = None) -> None:

@@ -9,8 +9,14 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from optimization.answers import comparison, figures
-from optimization.checks import (
+from optimization.export.exporter import check_network, export_onnx, prepared
+from optimization.export.weights import load_weights
+from optimization.files import check_target, put
+from optimization.graph import optimize_graph, rowwise
+from optimization.measurement.parity import Tolerance, require_parity, run_all, torch_model
+from optimization.measurement.timing import Timing, check_count
+from optimization.measurement.windows import noise
+from optimization.operations import (
     PROOF_WINDOWS,
     calls_of,
     check_operators,
@@ -25,14 +31,9 @@ from optimization.checks import (
     windows_for,
     windows_to_judge_by,
 )
-from optimization.export import check_network, export_onnx, prepared
-from optimization.files import check_target, put
-from optimization.graph import optimize_graph, rowwise
-from optimization.parity import Tolerance, require_parity, run_all, torch_model
-from optimization.paying import quantize_what_pays
 from optimization.pipeline import run_steps
 from optimization.progress import Report, shown
-from optimization.quantize import (
+from optimization.quantization.quantize import (
     DYNAMIC_OPERATORS,
     STATIC_OPERATORS,
     QuantizationType,
@@ -40,10 +41,9 @@ from optimization.quantize import (
     quantize_dynamically,
     quantize_statically,
 )
+from optimization.quantization.selection import quantize_what_pays
+from optimization.results import comparison, figures
 from optimization.runtime import GraphLevel, OnnxModel, Windows, graph_level, read_onnx
-from optimization.timing import Timing, check_count
-from optimization.weights import load_weights
-from optimization.windows import noise
 
 T = TypeVar("T")
 

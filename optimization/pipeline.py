@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from optimization.answers import figures_or, gains, sizes, slower
 from optimization.errors import OptimizationError
 from optimization.files import make_folder
-from optimization.timing import Timing
+from optimization.measurement.timing import Timing
+from optimization.results import figures_or, gains, sizes, slower
 
 logger = logging.getLogger(__name__)
 

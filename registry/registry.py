@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from registry import inspection
 from registry.comparison import Comparison
 from registry.errors import EmptyStageError, InvalidNameError
+from registry.folder import inspection
+from registry.folder.serving_artifacts import ServingWriter
+from registry.folder.writer import Check
 from registry.predictors import try_out
 from registry.records import Finding, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
-from registry.serving import ServingWriter
-from registry.writer import Check
 
 DEFAULT_ROOT = Path("models")
 PRIMARY_ARTIFACTS = {".pt": "model.pt", ".pth": "model.pt", ".onnx": "model.onnx"}

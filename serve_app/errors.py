@@ -31,8 +31,8 @@
         ├── ServerRejectedError         the server answered with an error
         └── UnexpectedAnswerError       the answer is not what the API promises
 
-Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP; the table that
-turns them into status codes is `serve_app.http_errors`.
+Errors carry data and a code, rebuild after pickling from `args`, and know nothing of HTTP; the
+table that turns them into status codes is `serve_app.api.rest.errors`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +45,9 @@ MAX_SHOWN = 200
 class ServingError(Exception):
     """Base of everything raised by serve_app."""
 
+    code: str
+    """The word by which programs know the error: stable over HTTP, on a channel and in records."""
+
 
 class RequestError(ServingError):
     """The request is at fault; sending it again unchanged will not help."""
@@ -52,6 +55,8 @@ class RequestError(ServingError):
 
 class MalformedJsonError(RequestError):
     """The body is not JSON."""
+
+    code = "malformed_json"
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -64,6 +69,8 @@ class MalformedJsonError(RequestError):
 class BodyTooLargeError(RequestError):
     """The body, or the list in it, is over the limit."""
 
+    code = "too_large"
+
     def __init__(self, what: str, limit: int, received: int) -> None:
         super().__init__(what, limit, received)
         self.what, self.limit, self.received = what, limit, received
@@ -74,6 +81,8 @@ class BodyTooLargeError(RequestError):
 
 class InvalidRequestError(RequestError):
     """A field of the request is missing, unknown or of the wrong kind."""
+
+    code = "invalid_request"
 
     def __init__(self, field: str, expected: str, received: str) -> None:
         super().__init__(field, expected, received)
@@ -86,9 +95,13 @@ class InvalidRequestError(RequestError):
 class InvalidFeaturesError(InvalidRequestError):
     """The features are not the finite numbers, in the shape, that the model takes."""
 
+    code = "invalid_features"
+
 
 class NotServedError(RequestError):
     """The model or version named is not behind this server."""
+
+    code = "not_served"
 
     def __init__(self, model: str, version: str | None, served: Sequence[str]) -> None:
         super().__init__(model, version, tuple(served))
@@ -102,6 +115,8 @@ class NotServedError(RequestError):
 class NotRegisteredError(RequestError):
     """The registry has no such model or version, or no version in that stage."""
 
+    code = "not_registered"
+
     def __init__(self, model: str, version: str | None, problem: str) -> None:
         super().__init__(model, version, problem)
         self.model, self.version, self.problem = model, version, problem
@@ -113,6 +128,8 @@ class NotRegisteredError(RequestError):
 class ReloadInProgressError(RequestError):
     """The model is being reloaded already."""
 
+    code = "reload_in_progress"
+
     def __init__(self, model: str, version: str) -> None:
         super().__init__(model, version)
         self.model, self.version = model, version
@@ -123,6 +140,8 @@ class ReloadInProgressError(RequestError):
 
 class UnusableVersionError(RequestError):
     """The version cannot be loaded; what served before goes on."""
+
+    code = "unusable_version"
 
     def __init__(self, model: str, version: str, problem: str) -> None:
         super().__init__(model, version, problem)
@@ -137,6 +156,8 @@ class UnusableVersionError(RequestError):
 class NoSuchExperimentError(RequestError):
     """No experiment of that id."""
 
+    code = "no_such_experiment"
+
     def __init__(self, experiment_id: str, problem: str) -> None:
         super().__init__(experiment_id, problem)
         self.experiment_id, self.problem = experiment_id, problem
@@ -148,6 +169,8 @@ class NoSuchExperimentError(RequestError):
 class ExperimentConflictError(RequestError):
     """The experiment cannot be beside what is there already."""
 
+    code = "experiment_conflict"
+
     def __init__(self, experiment_id: str, problem: str) -> None:
         super().__init__(experiment_id, problem)
         self.experiment_id, self.problem = experiment_id, problem
@@ -158,6 +181,8 @@ class ExperimentConflictError(RequestError):
 
 class UnknownPredictionError(RequestError):
     """No prediction of that id was recorded."""
+
+    code = "unknown_prediction"
 
     def __init__(self, prediction_id: str) -> None:
         super().__init__(prediction_id)
@@ -172,6 +197,8 @@ class UnknownPredictionError(RequestError):
 
 class OutcomeConflictError(RequestError):
     """Another outcome of the prediction is recorded already, and stands."""
+
+    code = "outcome_conflict"
 
     def __init__(self, prediction_id: str, recorded: float, received: float) -> None:
         super().__init__(prediction_id, recorded, received)
@@ -193,6 +220,8 @@ class UnavailableError(ServingError):
 class VersionLoadingError(UnavailableError):
     """No replica of the version is ready."""
 
+    code = "loading"
+
     def __init__(self, model: str, version: str, problem: str | None = None) -> None:
         super().__init__(model, version, problem)
         self.model, self.version, self.problem = model, version, problem
@@ -212,6 +241,8 @@ class VersionLoadingError(UnavailableError):
 class OverloadedError(UnavailableError):
     """More requests are waiting than the limits allow, or one waited too long."""
 
+    code = "overloaded"
+
     def __init__(self, model: str, version: str, problem: str) -> None:
         super().__init__(model, version, problem)
         self.model, self.version, self.problem = model, version, problem
@@ -225,6 +256,8 @@ class OverloadedError(UnavailableError):
 
 class TooManyVersionsError(UnavailableError):
     """Requests have loaded as many undeclared versions as the settings allow."""
+
+    code = "too_many_versions"
 
     def __init__(self, model: str, version: str, limit: int) -> None:
         super().__init__(model, version, limit)
@@ -240,6 +273,8 @@ class TooManyVersionsError(UnavailableError):
 class FleetUnavailableError(UnavailableError):
     """What loads and unloads versions does not answer; predictions go on."""
 
+    code = "loading_unavailable"
+
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -253,6 +288,8 @@ class FleetUnavailableError(UnavailableError):
 
 class StorageUnavailableError(UnavailableError):
     """What keeps predictions and outcomes does not answer; predictions go on."""
+
+    code = "storage_unavailable"
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -268,6 +305,8 @@ class StorageUnavailableError(UnavailableError):
 class ModelOutputError(ServingError):
     """The model's output is no prediction (not finite, or of the wrong shape)."""
 
+    code = "model_output"
+
     def __init__(self, model: str, version: str, problem: str) -> None:
         super().__init__(model, version, problem)
         self.model, self.version, self.problem = model, version, problem
@@ -278,6 +317,8 @@ class ModelOutputError(ServingError):
 
 class PredictionFailedError(ServingError):
     """The version's replica failed; the server's log has the whole story."""
+
+    code = "prediction_failed"
 
     def __init__(self, model: str, version: str, problem: str) -> None:
         super().__init__(model, version, problem)
@@ -295,6 +336,8 @@ class PredictionFailedError(ServingError):
 class SettingsError(ServingError):
     """The configuration asks for something that cannot be served."""
 
+    code = "invalid_settings"
+
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__(setting, problem)
         self.setting, self.problem = setting, problem
@@ -305,6 +348,8 @@ class SettingsError(ServingError):
 
 class ServingStateError(ServingError):
     """The file that keeps what is served was damaged, or written by another release."""
+
+    code = "unreadable_serving_state"
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, problem)
@@ -319,6 +364,8 @@ class ServingStateError(ServingError):
 
 class ServedElsewhereError(ServingError):
     """Another cluster serves the registry's folder with an application of the same name."""
+
+    code = "served_elsewhere"
 
     def __init__(self, application: str, folder: str) -> None:
         super().__init__(application, folder)
@@ -339,6 +386,8 @@ class ClientError(ServingError):
 class ServerUnreachableError(ClientError):
     """No connection to the server within the deadline."""
 
+    code = "server_unreachable"
+
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
         self.url, self.problem = url, problem
@@ -349,6 +398,8 @@ class ServerUnreachableError(ClientError):
 
 class DeadlineExceededError(ClientError):
     """No answer within the deadline."""
+
+    code = "deadline_exceeded"
 
     def __init__(self, url: str, deadline_s: float) -> None:
         super().__init__(url, deadline_s)
@@ -364,6 +415,8 @@ class DeadlineExceededError(ClientError):
 class ServerRejectedError(ClientError):
     """The server answered with an error; `status`, `code` and `details` are its own."""
 
+    code = "rejected"
+
     def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any]) -> None:
         super().__init__(status, code, message, dict(details))
         self.status, self.code, self.message, self.details = status, code, message, dict(details)
@@ -374,6 +427,8 @@ class ServerRejectedError(ClientError):
 
 class UnexpectedAnswerError(ClientError):
     """The answer is not what the API promises: something else may listen there."""
+
+    code = "unexpected_response"
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)

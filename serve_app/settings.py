@@ -19,7 +19,7 @@ from pydantic import (
 
 from registry.errors import InvalidNameError
 from registry.records import check_model_name, check_reference
-from serve_app.experiments.breaker import BreakerSettings
+from serve_app.experiments.circuit_breaker import BreakerSettings
 
 
 def _checked(check: Callable[[object], str]) -> AfterValidator:

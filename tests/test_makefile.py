@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from testkit.paths import ROOT
+
 TOOLS = ("make", "sh", "cat", "cmp", "cp", "head", "mkdir", "mv", "rm", "sleep", "touch")
 
 # Answers like an interpreter of the version below, and notes what it was asked to install.

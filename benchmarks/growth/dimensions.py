@@ -14,7 +14,7 @@ from benchmarks.serving import NAME, Server, server, settings
 from benchmarks.serving_peers.requests import as_json, as_raw, windows
 from benchmarks.serving_peers.wrk import Request
 from serve_app.client import ModelClient
-from tests.factories import linear_onnx_file
+from testkit.models import linear_onnx_file
 
 VERSION = "1.0.0"
 VERSIONS = (1, 4, 16)

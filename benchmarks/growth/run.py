@@ -13,7 +13,7 @@ from benchmarks.growth.cost import Cost
 from benchmarks.growth.dimensions import DIMENSIONS
 from benchmarks.report import Report
 from benchmarks.serving import SHAPE, make_network
-from optimization.export import export_onnx
+from optimization.export.exporter import export_onnx
 
 Key = tuple[str, str]
 """Dimension and variant."""

@@ -24,7 +24,8 @@ from benchmarks.serving import NAME, Server, settings
 from benchmarks.serving_peers.checking import RefusedError, ask
 from benchmarks.serving_peers.requests import as_json, windows
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from tests.integration.cluster import ROOT, Cluster, with_children
+from testkit.cluster import Cluster, with_children
+from testkit.paths import ROOT
 
 TIMEOUT_S = 120.0
 POLL_S = 0.02

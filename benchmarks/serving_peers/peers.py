@@ -14,7 +14,7 @@ from benchmarks.environments import environment, read_requirements
 from benchmarks.serving_peers.checking import is_answering
 from benchmarks.serving_peers.running import Running
 from serve_app.launch.process_tree import MARKER, ProcessTree
-from tests.integration.cluster import free_ports
+from testkit.cluster import free_ports
 
 FOLDER = Path(__file__).parent
 STARTUP_TIMEOUT_S = 60.0

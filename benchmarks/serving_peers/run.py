@@ -37,7 +37,7 @@ from benchmarks.serving_peers.verdicts import (
     percentile_ms,
     requests_per_s,
 )
-from optimization.export import export_onnx
+from optimization.export.exporter import export_onnx
 
 BATCH = 32
 

@@ -6,7 +6,14 @@ configuration.
 
 import typer
 
-from serve_app.cli import asking, changing, experimenting, optimizing, reading, serving
+from serve_app.cli import (
+    experiments,
+    launch,
+    optimization,
+    registry_changes,
+    registry_queries,
+    server,
+)
 
 app = typer.Typer(
     help="Serve trading models and keep their registry.",
@@ -14,24 +21,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(serving.serve)
-app.command()(serving.env)
-app.command()(asking.served)
-app.command()(asking.reload)
-app.add_typer(experimenting.app, name="experiment")
+app.command()(launch.serve)
+app.command()(launch.env)
+app.command()(server.served)
+app.command()(server.reload)
+app.add_typer(experiments.app, name="experiment")
 
 registry_command = app.command(rich_help_panel="Registry")
-app.command(name="list", rich_help_panel="Registry")(reading.list_models)
-registry_command(reading.show)
-registry_command(reading.compare)
-registry_command(reading.history)
-registry_command(changing.register)
-registry_command(changing.promote)
-registry_command(changing.stage)
-registry_command(changing.rollback)
-registry_command(changing.retire)
-registry_command(changing.delete)
-registry_command(optimizing.optimize)
-registry_command(optimizing.pin)
-registry_command(reading.verify)
-registry_command(changing.repair)
+app.command(name="list", rich_help_panel="Registry")(registry_queries.list_models)
+registry_command(registry_queries.show)
+registry_command(registry_queries.compare)
+registry_command(registry_queries.history)
+registry_command(registry_changes.register)
+registry_command(registry_changes.promote)
+registry_command(registry_changes.stage)
+registry_command(registry_changes.rollback)
+registry_command(registry_changes.retire)
+registry_command(registry_changes.delete)
+registry_command(optimization.optimize)
+registry_command(optimization.pin)
+registry_command(registry_queries.verify)
+registry_command(registry_changes.repair)

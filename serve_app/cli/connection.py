@@ -11,10 +11,10 @@ import typer
 from registry import ModelRegistry
 from registry.errors import RegistryError
 from registry.registry import DEFAULT_ROOT
-from serve_app.deployments.errors import ClusterError
+from serve_app.deployments.actors.errors import ClusterError
 
 if TYPE_CHECKING:
-    from serve_app.deployments.remote_registry import RemoteRegistry
+    from serve_app.deployments.actors.registry_client import RemoteRegistry
 
 Registry: TypeAlias = "ModelRegistry | RemoteRegistry"
 """Both have the same methods; the commands do not know which one they have."""
@@ -71,7 +71,7 @@ def _opened(folder: Path | None, server: str | None) -> Iterator[Registry]:
         yield ModelRegistry(folder or DEFAULT_ROOT)
         return
     # A machine that only works on a folder needs no Ray.
-    from serve_app.deployments.remote_registry import connect
+    from serve_app.deployments.actors.registry_client import connect
 
     with connect(server) as remote:
         yield remote

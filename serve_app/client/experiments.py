@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, SupportsFloat
 from urllib.parse import quote
 
-from serve_app.client.answers import (
+from serve_app.client.responses import (
     check_analysis,
     check_evidence,
     check_models,

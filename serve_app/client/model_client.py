@@ -12,14 +12,6 @@ from urllib.parse import urlsplit
 
 from numpy.typing import ArrayLike
 
-from serve_app.client.answers import (
-    check_batch,
-    check_models,
-    check_prediction,
-    check_success,
-    failed_entry,
-    is_failed,
-)
 from serve_app.client.encoding import (
     Body,
     encode_batch,
@@ -28,6 +20,14 @@ from serve_app.client.encoding import (
     encode_request,
 )
 from serve_app.client.experiments import ExperimentCalls
+from serve_app.client.responses import (
+    check_batch,
+    check_models,
+    check_prediction,
+    check_success,
+    failed_entry,
+    is_failed,
+)
 from serve_app.client.transport import Deadline, Transport
 from serve_app.errors import (
     ClientError,

@@ -8,15 +8,15 @@ from ray.serve import Application
 
 from registry.predictors import Windows
 from registry.records import ModelMetadata
-from serve_app.deployments.batched_model import BatchedModel, load_model
-from serve_app.deployments.listener import Listener
+from serve_app.api.rest.parsing import as_window
+from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.deployments.backends.batched_model import BatchedModel, load_model
+from serve_app.deployments.channel.protocol import Address
+from serve_app.deployments.channel.server import Listener
 from serve_app.deployments.logs import QUIET, log_through_serve
-from serve_app.fleet.state import ServedVersion
-from serve_app.inference.prediction import Failure, Prediction
-from serve_app.inference.wire import Address
-from serve_app.parsing import as_window
-from serve_app.routing import version_key
 from serve_app.settings import VersionSettings
+from serve_app.state.routing import version_key
+from serve_app.state.serving import ServedVersion
 
 logger = logging.getLogger(__name__)
 

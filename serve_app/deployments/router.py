@@ -12,16 +12,21 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from serve_app.backends import Backend, Backends
-from serve_app.deployments.batched_model import BatchedModel, load_model
-from serve_app.deployments.experiment_log import ActorBook, Outbox, experiment_log
-from serve_app.deployments.local import LocalBackend
+from serve_app.api.rest.app import build_http
+from serve_app.api.rest.parsing import parse_predict
+from serve_app.control_plane.experiment_service import ExperimentService
+from serve_app.data_plane.backends import Backend, Backends
+from serve_app.data_plane.predictions import PredictionService
+from serve_app.data_plane.timing import Stopwatch
+from serve_app.deployments.actors.experiment_log import ActorBook, Outbox, experiment_log
+from serve_app.deployments.actors.registry import registry_actor
+from serve_app.deployments.backends.batched_model import BatchedModel, load_model
+from serve_app.deployments.backends.local import LocalBackend
+from serve_app.deployments.backends.replicas import ReplicaBackend, cause_of
+from serve_app.deployments.fast_path import ShortWay
 from serve_app.deployments.logs import log_through_serve
-from serve_app.deployments.metrics import request_counter, stage_histogram
 from serve_app.deployments.model_server import NAME, application_name
-from serve_app.deployments.registry_actor import registry_actor
-from serve_app.deployments.replicas import ReplicaBackend, cause_of
-from serve_app.deployments.short_way import ShortWay
+from serve_app.deployments.telemetry import request_counter, stage_histogram
 from serve_app.errors import (
     FleetUnavailableError,
     ServedElsewhereError,
@@ -29,16 +34,11 @@ from serve_app.errors import (
     ServingStateError,
     SettingsError,
 )
-from serve_app.experiment_service import ExperimentService
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.fleet.ports import RouterReport
-from serve_app.fleet.state import ServedVersion, ServingState
-from serve_app.http import build_http
-from serve_app.parsing import parse_predict
-from serve_app.routing import RoutingTable
-from serve_app.service import PredictionService
 from serve_app.settings import AppSettings
-from serve_app.stages import Stopwatch
+from serve_app.state.reports import RouterReport
+from serve_app.state.routing import RoutingTable
+from serve_app.state.serving import ServedVersion, ServingState
 
 logger = logging.getLogger(__name__)
 

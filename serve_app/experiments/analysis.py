@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serve_app.experiments.analysis_document import analysis_document
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.by_unit import UnitMoments
 from serve_app.experiments.decision import (
     Evidence,
     Recommendation,
@@ -18,14 +18,14 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     ExperimentStatus,
 )
-from serve_app.experiments.document import analysis_document
 from serve_app.experiments.effects import accuracy_effect
 from serve_app.experiments.guardrails import error_guardrail, latency_guardrail
 from serve_app.experiments.outcome_ratio import check_outcomes
-from serve_app.experiments.recent import Window, with_recent
+from serve_app.experiments.recent_traffic import Window, with_recent
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import check_sample_ratio
 from serve_app.experiments.significance import accuracy_significance
+from serve_app.experiments.statistics.by_unit import UnitMoments
 from serve_app.experiments.table import Table, tabulate
 from serve_app.experiments.units import ARMS
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import SERVED, ExperimentDefinition
 from serve_app.experiments.guardrails import Comparison, Guardrail, holm
 from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
+from serve_app.experiments.statistics.by_unit import FEWEST_UNITS
 
 SMALLEST_SHOWN = 1e-4
 """Nobody who knows no statistics reads 4e-07."""

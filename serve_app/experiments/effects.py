@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve_app.experiments import by_unit, estimates, sequential
-from serve_app.experiments.by_unit import UnitMoments
 from serve_app.experiments.definition import (
     UNIT_ASSIGNMENTS,
     Assignment,
     ExperimentDefinition,
     Mode,
 )
-from serve_app.experiments.distributions import t_quantile, t_tail
-from serve_app.experiments.estimates import ArmBlocks, Estimate, Floats
-from serve_app.experiments.sequential import SequentialTest
+from serve_app.experiments.statistics import by_unit, estimates, sequential
+from serve_app.experiments.statistics.by_unit import UnitMoments
+from serve_app.experiments.statistics.distributions import t_quantile, t_tail
+from serve_app.experiments.statistics.estimates import ArmBlocks, Estimate, Floats
+from serve_app.experiments.statistics.sequential import SequentialTest
 from serve_app.experiments.table import Table
 
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from serve_app.experiments.blocks import Block
-from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.summary import ArmSummary, PairSummary
 from serve_app.experiments.units import UnitTotals
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serve_app.experiments import sequential
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.effects import Effect, error_effect, latency_effect
+from serve_app.experiments.statistics import sequential
 from serve_app.experiments.table import Table
 
 PLANNED_WEIGHT = 50.0

@@ -9,10 +9,10 @@ than if units scattered alike in both arms: a small arm may lack the few very bu
 import math
 from dataclasses import dataclass
 
-from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.sample_ratio import ALARM, PLANNED_UNITS
+from serve_app.experiments.statistics.by_unit import FEWEST_UNITS
 from serve_app.experiments.units import ARMS, LABELLED, UnitTotals, arm_of
 
 

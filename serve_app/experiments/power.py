@@ -2,11 +2,11 @@
 
 import math
 
-from serve_app.experiments import sequential
 from serve_app.experiments.blocks import BLOCKS_PER_DOUBLING
-from serve_app.experiments.by_unit import FEWEST_UNITS
 from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinition
-from serve_app.experiments.distributions import normal_quantile
+from serve_app.experiments.statistics import sequential
+from serve_app.experiments.statistics.by_unit import FEWEST_UNITS
+from serve_app.experiments.statistics.distributions import normal_quantile
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
 POWER = 0.8

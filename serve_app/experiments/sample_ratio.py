@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve_app.experiments import sequential
 from serve_app.experiments.definition import (
     SERVED,
     UNIT_ASSIGNMENTS,
@@ -23,8 +22,9 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     Mode,
 )
-from serve_app.experiments.distributions import chi_squared_tail, t_tail
-from serve_app.experiments.estimates import Floats
+from serve_app.experiments.statistics import sequential
+from serve_app.experiments.statistics.distributions import chi_squared_tail, t_tail
+from serve_app.experiments.statistics.estimates import Floats
 from serve_app.experiments.table import Table
 from serve_app.experiments.units import UnitTotals
 

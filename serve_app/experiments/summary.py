@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from serve_app.experiments import histogram
 from serve_app.experiments.records import (
     CIRCUIT_OPEN,
     HOLD,
@@ -19,6 +18,7 @@ from serve_app.experiments.records import (
     PredictionRecord,
     market_class,
 )
+from serve_app.experiments.statistics import histogram
 
 CLASSES = len(POSITION)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from serve_app.experiments.blocks import Block, BlockClock, common_length, length
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
-from serve_app.experiments.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
+from serve_app.experiments.statistics.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
 from serve_app.experiments.summary import ArmSummary, PairSummary
 from serve_app.experiments.units import UnitTotals
 

@@ -18,8 +18,8 @@ from types import FrameType
 
 import psutil
 
-from serve_app.environment import haproxy_files, server_environment
 from serve_app.launch.config import ServeConfig, read_config
+from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree

@@ -4,7 +4,7 @@ import json
 
 from benchmarks.report import RESULTS
 from benchmarks.serving_peers.contestants import CONTESTANTS
-from tests.integration.cluster import ROOT
+from testkit.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 

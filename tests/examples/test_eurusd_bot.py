@@ -11,7 +11,7 @@ from rich.console import Console
 
 from examples.eurusd.bot import main, replay, report_table, run
 from serve_app.errors import ServerRejectedError, ServerUnreachableError
-from tests.serve_app.fake_server import PREDICT, FakeServer, Reply
+from testkit.fake_server import PREDICT, FakeServer, Reply
 
 HOLD, BUY, SELL = 0, 1, 2
 

@@ -27,8 +27,8 @@ from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, Mode
 from serve_app.experiments.table import tabulate
-from tests.serve_app.fake_server import CREATE, EXPERIMENTS, OUTCOMES, PREDICT, FakeServer, Reply
-from tests.serve_app.fake_server import prediction as served
+from testkit.fake_server import CREATE, EXPERIMENTS, OUTCOMES, PREDICT, FakeServer, Reply
+from testkit.fake_server import prediction as served
 
 
 @pytest.fixture(autouse=True)

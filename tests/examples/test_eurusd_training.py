@@ -10,7 +10,7 @@ import typer
 from examples.eurusd.dataset import make_samples, split_samples
 from examples.eurusd.train import MODEL_NAME, Plan, main, train_and_register
 from examples.eurusd.training import TrainingSettings, evaluate, train
-from optimization.parity import require_parity, torch_model
+from optimization.measurement.parity import require_parity, torch_model
 from optimization.runtime import OnnxModel
 from registry import ModelRegistry, ModelStage
 from registry.architectures import load_checkpoint

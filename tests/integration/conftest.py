@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from optimization.export import export_onnx
+from optimization.export.exporter import export_onnx
 from registry import ModelRegistry, ModelStage
 from registry.architectures import HybridCNNLSTM, save_checkpoint
-from tests.integration.cluster import Cluster
+from testkit.cluster import Cluster
 
 NAME = "hybrid_cnn_lstm"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.cluster import FAR_MARKER, Cluster
+from testkit.cluster import FAR_MARKER, Cluster
+from testkit.load import load
 from tests.integration.conftest import NAME, serving_args
-from tests.integration.load import load
 
 VERSION = f"{NAME}:1.0.0"
 AUTOSCALING = {

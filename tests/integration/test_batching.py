@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serve_app.client import ModelClient
-from tests.factories import SHAPE, batch_telling_onnx
+from testkit.metrics import EXPORT_PERIOD_S, batches, calls_by_handle, since
+from testkit.models import SHAPE, batch_telling_onnx
 from tests.integration.conftest import NAME, serving_args
-from tests.integration.metrics import EXPORT_PERIOD_S, batches, calls_by_handle, since
 
 CALLERS = 32
 EACH = 20

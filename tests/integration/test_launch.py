@@ -15,9 +15,9 @@ import yaml
 
 from serve_app.launch.config import read_config
 from serve_app.launch.ports import check_ports, needed_ports
-from tests.integration.cluster import free_ports
+from testkit.cluster import free_ports
+from testkit.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MARKER = "TRADESERVE_TEST_LAUNCH"
 
 
@@ -29,7 +29,7 @@ class Launch:
         self.url = f"http://127.0.0.1:{http}"
         self.config = folder / "serve_config.yaml"
         application = {"name": "tiny", "route_prefix": "/"}
-        application["import_path"] = f"tests.integration.tiny_app:{builder}"
+        application["import_path"] = f"testkit.tiny_app:{builder}"
         content = {
             "proxy_location": "HeadOnly",
             "http_options": {"host": "127.0.0.1", "port": http},

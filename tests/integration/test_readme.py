@@ -11,8 +11,9 @@ import uuid
 
 import yaml
 
-from serve_app import schemas
-from tests.integration.cluster import BIN, ROOT, free_ports, haproxy_ports, readme_blocks
+from serve_app.api.rest import schemas
+from testkit.cluster import BIN, free_ports, haproxy_ports, readme_blocks
+from testkit.paths import ROOT
 from tests.integration.conftest import NAME
 
 

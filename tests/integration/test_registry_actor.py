@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.integration.cluster import BIN, ROOT, free_ports
+from testkit.cluster import BIN, free_ports
+from testkit.paths import ROOT
 from tests.integration.conftest import NAME, serving_args
 
 ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
@@ -127,8 +128,8 @@ def test_no_cluster_at_the_address_is_said_with_the_remedy():
 CHANGES = 150
 CHANGING = f"""
 import asyncio
-from serve_app.deployments.errors import InterruptedChangeError
-from serve_app.deployments.remote_registry import connect
+from serve_app.deployments.actors.errors import InterruptedChangeError
+from serve_app.deployments.actors.registry_client import connect
 
 async def change(remote):
     for i in range({CHANGES}):
@@ -186,7 +187,7 @@ import asyncio, hashlib, json, os, sys, tempfile
 from pathlib import Path
 import numpy as np, ray
 from ray import serve
-from serve_app.deployments.artifacts import fetch, node_cache
+from serve_app.deployments.backends.artifacts import fetch, node_cache
 from serve_app.deployments.model_server import ModelServer
 from serve_app.settings import VersionSettings
 

@@ -17,10 +17,10 @@ from examples.eurusd.data import load_bars
 from examples.eurusd.dataset import make_samples
 from registry import ModelStage
 from registry.architectures import load_checkpoint
-from serve_app import schemas
+from serve_app.api.rest import schemas
 from serve_app.client import ModelClient
+from testkit.metrics import EXPORT_PERIOD_S, predictions
 from tests.integration.conftest import NAME, serving_args
-from tests.integration.metrics import EXPORT_PERIOD_S, predictions
 
 ASKED = 5
 ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}

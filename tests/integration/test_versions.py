@@ -10,11 +10,11 @@ import pytest
 
 from registry import ModelStage
 from serve_app.client import ModelClient
-from serve_app.deployments.replicas import SILENCE_S
+from serve_app.deployments.backends.replicas import SILENCE_S
 from serve_app.errors import ServerRejectedError
-from tests.integration.cluster import Cluster
+from testkit.cluster import Cluster
+from testkit.load import load
 from tests.integration.conftest import NAME, serving_args
-from tests.integration.load import load
 
 WINDOW = [0.25 * (i % 7 - 3) for i in range(6600)]
 PRODUCTION, STAGING, NEXT = ({"version": each} for each in ("production", "staging", "1.2.0"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from optimization.export import export_onnx
+from optimization.export.exporter import export_onnx
 from registry.architectures import HybridCNNLSTM
 
 SHAPE = (12, 6)

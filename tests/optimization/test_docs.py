@@ -3,9 +3,10 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "optimization.md"
+from testkit.paths import ROOT
+
+DOCUMENT = ROOT / "docs" / "optimization.md"
 
 
 def test_the_snippet_runs_and_the_file_is_right(tmp_path):

@@ -20,7 +20,7 @@ from optimization.errors import (
     QuantizationError,
     WeightsError,
 )
-from optimization.parity import Tolerance, require_parity, torch_model
+from optimization.measurement.parity import Tolerance, require_parity, torch_model
 from optimization.runtime import GraphLevel, OnnxModel
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 

@@ -3,8 +3,8 @@
 import pytest
 
 from optimization.errors import QuantizationError
+from optimization.measurement.timing import Timing
 from optimization.pipeline import run_steps
-from optimization.timing import Timing
 
 
 def steps(tmp_path, int8_ms, fails=False):

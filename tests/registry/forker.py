@@ -20,9 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from registry import ModelStage, errors, inspection, store
-from registry.reader import RegistryReader
-from registry.serving import ServingWriter
+from registry import ModelStage, errors
+from registry.folder import atomic_io, inspection
+from registry.folder.reader import RegistryReader
+from registry.folder.serving_artifacts import ServingWriter
+from testkit.paths import ROOT
 from tests.registry.model import NAME, Operation, apply
 
 Yielded = dict[str, Any]
@@ -48,7 +50,7 @@ class Forker:
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -168,7 +170,7 @@ _CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
 
 
 def _die_before(step: int) -> None:
-    """Kill this process before its `step`-th line in registry.store or change of a folder.
+    """Kill this process before its `step`-th line in `atomic_io` or change of a folder.
 
     Nothing else changes the disk: between two such steps it stays as it is.
     """
@@ -186,7 +188,7 @@ def _die_before(step: int) -> None:
         return trace_lines
 
     def trace(frame: Any, _event: str, _argument: object) -> Callable[..., Any] | None:
-        return trace_lines if frame.f_code.co_filename == store.__file__ else None
+        return trace_lines if frame.f_code.co_filename == atomic_io.__file__ else None
 
     sys.addaudithook(lambda event, _: count() if event in _CHANGES else None)
     sys.settrace(trace)

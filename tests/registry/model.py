@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from registry import ModelStage, errors
-from registry.reader import RegistryReader
+from registry.folder.reader import RegistryReader
+from registry.folder.serving_artifacts import ServingWriter
 from registry.records import Action, HistoryEntry, check_version
-from registry.serving import ServingWriter
 
 NAME = "toy"
 ARTIFACTS = ("model.pt", "model.onnx")

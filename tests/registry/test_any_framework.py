@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import pytest
 from registry import ModelRegistry
 from registry.errors import UnreadableArtifactError
 from registry.predictors import load_predictor, try_out
-from serve_app.inference.prediction import decode
+from serve_app.data_plane.decoding import decode
+from testkit.paths import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
+DOCUMENT = ROOT / "docs" / "models.md"
 SHAPE = (4, 3)
 WIRE = {"HOLD": 0, "BUY": 1, "SELL": 2}
 LABEL_MAPS = [

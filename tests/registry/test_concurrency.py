@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from registry import ModelStage, inspection
+from registry import ModelStage
+from registry.folder import inspection
 from registry.records import Action
 from tests.registry.forker import Task, open_writer
 from tests.registry.model import NAME, apply, replay, write_sources

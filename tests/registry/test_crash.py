@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from registry import ModelStage, inspection
+from registry import ModelStage
+from registry.folder import inspection
 from tests.registry.forker import Task, open_writer
 from tests.registry.model import (
     Refused,
@@ -91,7 +92,7 @@ def assert_writable(root, sources, model):
 def test_killed_before_any_step_of_a_change_it_happened_or_did_not(
     forker, memory_path, sources, number
 ):
-    """Every line of registry.store and every change of a folder is a step."""
+    """Every line of registry.folder.atomic_io and every change of a folder is a step."""
     *before, operation = CYCLE[: number + 1]
     old = after(RegistryModel(), *before)
     new = after(old, operation)

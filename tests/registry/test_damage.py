@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from registry import ModelStage, errors, inspection
+from registry import ModelStage, errors
+from registry.folder import inspection
 from registry.records import Action
 from tests.registry.forker import open_writer
 from tests.registry.model import NAME, apply, snapshot, write_sources

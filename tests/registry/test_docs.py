@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from registry.architectures import HybridCNNLSTM, save_checkpoint
+from testkit.paths import ROOT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "registry.md"
+DOCUMENT = ROOT / "docs" / "registry.md"
 
 
 def test_the_lifecycle_runs_and_tells_the_history(tmp_path):

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from registry import ModelStage
-from registry.reader import RegistryReader
+from registry.folder.reader import RegistryReader
 from registry.records import check_version
-from tests.factories import metadata
+from testkit.models import metadata
 from tests.registry.forker import open_writer
 
 MODELS = ("alpha", "beta")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from registry import ModelStage, errors
+from registry.folder.serving_artifacts import ServingWriter
 from registry.records import Action
-from registry.serving import ServingWriter
 
 NAME = "hybrid_cnn_lstm"
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from registry import ModelStage, errors, inspection
+from registry import ModelStage, errors
+from registry.folder import inspection
 from tests.registry.forker import open_writer
 from tests.registry.model import (
     ADDED,

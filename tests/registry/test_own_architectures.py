@@ -16,7 +16,7 @@ from registry.errors import (
     UnusableModelError,
 )
 from registry.predictors import load_predictor, try_out
-from tests.factories import metadata
+from testkit.models import metadata
 
 NETWORKS = '''
 from typing import NamedTuple

@@ -22,7 +22,7 @@ from registry.errors import (
     UnusableModelError,
 )
 from registry.predictors import choose_artifact, load_predictor, try_out
-from tests.factories import linear_onnx, metadata
+from testkit.models import linear_onnx, metadata
 
 LOGITS_ONLY = {"direction_logits": "direction_logits"}
 CHECKPOINT = {

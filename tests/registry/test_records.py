@@ -13,7 +13,7 @@ from registry.records import (
     check_version,
     precedence,
 )
-from tests.factories import metadata
+from testkit.models import metadata
 
 
 @pytest.mark.parametrize("name", ["hybrid_cnn_lstm", "a", "Model-2", "9lives"])

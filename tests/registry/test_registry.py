@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from registry import ModelRegistry, ModelStage, errors, get_model_registry
-from registry.writer import RegistryWriter
+from registry.folder.writer import RegistryWriter
 
 NAME = "hybrid_cnn_lstm"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry import ModelStage, errors
+from testkit.paths import ROOT
 from tests.registry.forker import open_writer
 from tests.registry.model import (
     NAME,
@@ -44,8 +45,6 @@ CHANGES = [
 ]
 PAGES = 24
 """How much room the changes are given at most; the last of them have enough."""
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

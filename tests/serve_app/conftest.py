@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from serve_app.client import ModelClient
-from tests.serve_app.fake_server import FakeServer
+from testkit.fake_server import FakeServer
 
 
 @pytest.fixture

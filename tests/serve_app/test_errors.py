@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from serve_app import errors, http_errors
+from serve_app import errors
+from serve_app.api.rest.errors import STATUS, body_of, headers_of
 
 EXAMPLES = [
     errors.MalformedJsonError("unexpected end"),
@@ -60,14 +61,14 @@ def test_every_error_that_a_request_can_meet_has_a_status_and_a_code():
     }
     not_on_the_wire = {*startup, *leaves(errors.ClientError)}
     on_the_wire = set(leaves(errors.ServingError)) - not_on_the_wire
-    assert on_the_wire | {errors.InvalidRequestError} == set(http_errors.STATUS_AND_CODE)
-    codes = [code for _, code in http_errors.STATUS_AND_CODE.values()]
+    assert on_the_wire | {errors.InvalidRequestError} == set(STATUS)
+    codes = [each.code for each in leaves(errors.ServingError)]
     assert len(codes) == len(set(codes))
 
 
 def test_the_body_of_an_error_has_its_facts():
     error = errors.NotServedError("m", "1.0.0", ["m:2.0.0"])
-    assert http_errors.body_of(error) == {
+    assert body_of(error) == {
         "code": "not_served",
         "message": "m:1.0.0 is not served here; served: m:2.0.0",
         "model": "m",
@@ -77,5 +78,5 @@ def test_the_body_of_an_error_has_its_facts():
 
 
 def test_only_what_passes_says_when_to_retry():
-    assert http_errors.headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
-    assert http_errors.headers_of(errors.MalformedJsonError("x")) == {}
+    assert headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
+    assert headers_of(errors.MalformedJsonError("x")) == {}

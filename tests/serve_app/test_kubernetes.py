@@ -7,12 +7,13 @@ import ray
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from serve_app.environment import SERVER_ENVIRONMENT
 from serve_app.launch.config import BUILDER
+from serve_app.launch.environment import SERVER_ENVIRONMENT
 from serve_app.launch.server import HEALTH_PATH
 from serve_app.settings import AppSettings
+from testkit.paths import ROOT
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+FOLDER = ROOT / "deploy" / "kubernetes"
 
 
 def documents(name):

@@ -12,15 +12,16 @@ import yaml
 from ray.scripts.scripts import cli as ray_cli
 from ray.serve.scripts import cli as serve_cli
 
-from serve_app import environment, http_errors
+from serve_app.api.rest import errors
+from serve_app.api.rest.schemas import HealthAnswer
 from serve_app.app import require_gpus
 from serve_app.cli import app
-from serve_app.environment import SERVER_ENVIRONMENT
 from serve_app.errors import SettingsError
-from serve_app.schemas import HealthAnswer
+from serve_app.launch import environment
+from serve_app.launch.environment import SERVER_ENVIRONMENT
 from serve_app.settings import AppSettings
+from testkit.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "serve_app").rglob("*.py"))
 PROGRAMS = {"modelctl": typer.main.get_command(app), "serve": serve_cli, "ray": ray_cli}
@@ -97,7 +98,7 @@ def test_every_command_is_one_that_its_program_takes(words):
 
 
 def test_every_code_of_an_answer_is_one_that_the_server_gives():
-    known = set(http_errors.STATUS_AND_CODE.values())
+    known = {(status, error.code) for error, status in errors.STATUS.items()}
     named = [row[0] for row in rows(section("Promote"))[1:]]
     assert len(named) == 4
     for each in named:

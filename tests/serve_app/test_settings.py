@@ -1,14 +1,11 @@
 """What serve_config.yaml may say."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from serve_app.settings import AppSettings
-
-ROOT = Path(__file__).parents[2]
+from testkit.paths import ROOT
 
 
 def settings(**changes):

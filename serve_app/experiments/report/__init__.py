@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from serve_app.experiments.blocks import Block
-from serve_app.experiments.book import HistoryEntry, StoredExperiment
-from serve_app.experiments.book_errors import MissingPackageError
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
+from serve_app.experiments.store_errors import MissingPackageError
 
 
 def render_report(

@@ -27,8 +27,8 @@ from serve_app.experiments.sample_ratio import (
     check_sample_ratio,
     unit_variance,
 )
-from serve_app.experiments.sequential import normal_mixture_boundary
 from serve_app.experiments.significance import accuracy_significance
+from serve_app.experiments.statistics.sequential import normal_mixture_boundary
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import Table, tabulate
 

@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import SERVED
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.report import plots, wording
 from serve_app.experiments.report.course import moments, profits
 from serve_app.experiments.report.figures import checks, figures, tiles

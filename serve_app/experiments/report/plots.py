@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.histogram import quantile_ms, upper_end_ms
 from serve_app.experiments.report import drawing
 from serve_app.experiments.report.course import Moment, Profit
 from serve_app.experiments.report.drawing import (
@@ -23,6 +22,7 @@ from serve_app.experiments.report.drawing import (
     SOLID,
     TREATMENT,
 )
+from serve_app.experiments.statistics.histogram import quantile_ms, upper_end_ms
 from serve_app.experiments.summary import ArmSummary
 
 MOST_BARS = 60

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from serve_app.experiments.book import StoredExperiment
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import EndReason
+from serve_app.experiments.history import StoredExperiment
 from serve_app.experiments.report import wording
 
 

@@ -1,6 +1,6 @@
 """Durable storage of experiments, predictions and outcomes; see docs/experiments-storage.md."""
 
-from serve_app.experiments.book import (
+from serve_app.experiments.history import (
     HistoryEntry,
     OutcomeResult,
     RecordedOutcome,

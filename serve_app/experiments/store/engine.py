@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from serve_app.experiments.book_errors import (
+from serve_app.experiments.store_errors import (
     DamagedStoreError,
     FullStoreError,
     InvalidUrlError,

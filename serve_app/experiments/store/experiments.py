@@ -6,15 +6,15 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, true, update
 
-from serve_app.experiments.book import HistoryEntry, StoredExperiment
-from serve_app.experiments.book_errors import (
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
+from serve_app.experiments.store.rows import is_storable, time_of
+from serve_app.experiments.store.schema import EXPERIMENTS, HISTORY
+from serve_app.experiments.store_errors import (
     ExperimentExistsError,
     ModelInExperimentError,
     UnknownExperimentError,
 )
-from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
-from serve_app.experiments.store.rows import is_storable, time_of
-from serve_app.experiments.store.schema import EXPERIMENTS, HISTORY
 
 _NAMED_IN_ERRORS = 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from serve_app.experiments.book_errors import ExportError, MissingPackageError
 from serve_app.experiments.store.reading import LabelledPrediction
+from serve_app.experiments.store_errors import ExportError, MissingPackageError
 
 if TYPE_CHECKING:
     import pyarrow as pa

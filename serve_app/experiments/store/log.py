@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from serve_app.experiments.book import OutcomeResult, RecordedOutcome
-from serve_app.experiments.book_errors import (
+from serve_app.experiments.history import OutcomeResult, RecordedOutcome
+from serve_app.experiments.records import Outcome, PredictionRecord
+from serve_app.experiments.store.store import ExperimentStore
+from serve_app.experiments.store_errors import (
     BufferFullError,
     DamagedStoreError,
     LogClosedError,
     UnavailableStoreError,
 )
-from serve_app.experiments.records import Outcome, PredictionRecord
-from serve_app.experiments.store.store import ExperimentStore
 
 logger = logging.getLogger(__name__)
 

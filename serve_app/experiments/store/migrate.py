@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from serve_app.experiments.book_errors import NewerSchemaError
 from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store_errors import NewerSchemaError
 
 VERSION_TABLE = "experiments_schema"
 """Where the schema's revision stands; a name of its own, so that a database may be shared."""

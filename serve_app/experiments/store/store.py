@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from serve_app.errors import InvalidRequestError
 from serve_app.experiments.blocks import Block
-from serve_app.experiments.book import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentDefinition
+from serve_app.experiments.history import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
 from serve_app.experiments.store.engine import Database

@@ -7,8 +7,8 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.book import StoredExperiment
 from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.history import StoredExperiment
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import PAIRS, SUMMARIES, UNITS

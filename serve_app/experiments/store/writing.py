@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
-from serve_app.experiments.book import OutcomeResult, RecordedOutcome
+from serve_app.experiments.history import OutcomeResult, RecordedOutcome
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import (
     is_storable,

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.integration.cluster import ROOT
+from testkit.paths import ROOT
 
 
 def test_routers_and_the_fleet_load_no_database_and_no_statistics():

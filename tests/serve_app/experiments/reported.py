@@ -6,8 +6,8 @@ import numpy as np
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.book import HistoryEntry, StoredExperiment
 from serve_app.experiments.definition import EndReason, ExperimentStatus
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.records import BUY, SELL, Outcome, Variant
 from serve_app.experiments.units import SIZE, UnitTotals, arm_of, measure
 from tests.serve_app.experiments.factories import START, definition, prediction

@@ -3,15 +3,15 @@
 import numpy as np
 
 from serve_app.experiments.blocks import Block, BlockClock, common_length, length
-from serve_app.experiments.estimates import (
+from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.statistics.estimates import (
     LONG_BLOCK_HORIZONS,
     ArmBlocks,
     counted,
     independent_variance,
     within_blocks,
 )
-from serve_app.experiments.power import looking_alpha, planned_weight
-from serve_app.experiments.sequential import p_value, tuning
+from serve_app.experiments.statistics.sequential import p_value, tuning
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 from tests.serve_app.experiments.factories import START

@@ -10,8 +10,8 @@ import pytest
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.estimates import ArmBlocks, between_blocks
 from serve_app.experiments.records import Variant
+from serve_app.experiments.statistics.estimates import ArmBlocks, between_blocks
 from serve_app.experiments.summary import ArmSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
 from tests.serve_app.experiments.reported import running, simulate

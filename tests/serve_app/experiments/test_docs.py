@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
@@ -14,16 +13,15 @@ import typer
 import yaml
 from pydantic_core import to_jsonable_python
 
-from serve_app import http_errors
+from serve_app.api.rest import errors
 from serve_app.cli import app
-from serve_app.deployments.experiment_log import Outbox
-from serve_app.experiment_service import MAX_OUTCOMES, parse_definition
+from serve_app.control_plane.experiment_service import MAX_OUTCOMES, parse_definition
+from serve_app.deployments.actors.experiment_log import Outbox
 from serve_app.experiments.definition import Assignment, ExperimentDefinition
 from serve_app.experiments.power import samples_for_verdict, units_for_verdict
 from serve_app.experiments.store import ExperimentStore
 from serve_app.settings import AppSettings, ExperimentSettings, RouterSettings
-from tests.serve_app.experiments.factories import START, definition
-from tests.serve_app.fake_server import (
+from testkit.fake_server import (
     CREATE,
     EXPERIMENTS,
     OUTCOMES,
@@ -32,8 +30,9 @@ from tests.serve_app.fake_server import (
     Reply,
     prediction,
 )
+from testkit.paths import ROOT
+from tests.serve_app.experiments.factories import START, definition
 
-ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "experiments.md").read_text()
 
 
@@ -163,7 +162,7 @@ def test_the_body_over_http_is_an_experiment():
 
 
 def test_every_code_of_a_refusal_is_one_that_the_server_gives():
-    known = set(http_errors.STATUS_AND_CODE.values())
+    known = {(status, error.code) for error, status in errors.STATUS.items()}
     named = re.findall(r"(\d{3}) `([a-z_]+)`", TEXT)
     assert len(named) >= 8
     assert [each for each in named if (int(each[0]), each[1]) not in known] == []

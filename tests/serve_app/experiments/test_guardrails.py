@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from serve_app.experiments.guardrails import error_guardrail, error_ratio_p_value, latency_guardrail
-from serve_app.experiments.sequential import log_bernoulli_e_value
+from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
 from serve_app.experiments.table import tabulate
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments

@@ -12,7 +12,7 @@ from scipy import stats
 
 from serve_app.experiments.analysis import Analysis, analyse
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.breaker import (
+from serve_app.experiments.circuit_breaker import (
     Breaker,
     BreakerSettings,
     Turn,
@@ -20,7 +20,7 @@ from serve_app.experiments.breaker import (
     on_success,
     turn,
 )
-from serve_app.experiments.recent import RecentTraffic
+from serve_app.experiments.recent_traffic import RecentTraffic
 from serve_app.experiments.records import CIRCUIT_OPEN, Variant
 from serve_app.experiments.summary import ArmSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction

@@ -6,7 +6,7 @@ from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio, pearson
-from serve_app.experiments.sequential import log_bernoulli_e_value
+from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
 from serve_app.experiments.summary import ArmSummary
 from serve_app.experiments.table import tabulate
 from serve_app.experiments.units import UnitTotals

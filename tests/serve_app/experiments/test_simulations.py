@@ -7,9 +7,9 @@ from scipy import stats
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.effects import difference_over_blocks
-from serve_app.experiments.estimates import ArmBlocks
 from serve_app.experiments.power import samples_for_verdict
-from serve_app.experiments.sequential import Moments, difference_in_means
+from serve_app.experiments.statistics.estimates import ArmBlocks
+from serve_app.experiments.statistics.sequential import Moments, difference_in_means
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
 

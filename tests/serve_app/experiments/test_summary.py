@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.experiments.histogram import RELATIVE_ERROR, quantile_ms
+from serve_app.experiments.statistics.histogram import RELATIVE_ERROR, quantile_ms
 from serve_app.experiments.summary import ArmSummary, PairSummary
 from tests.serve_app.experiments.factories import outcome, prediction
 

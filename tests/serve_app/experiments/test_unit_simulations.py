@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from serve_app.experiments.analysis import analyse
-from serve_app.experiments.by_unit import UnitMoments, accuracy_by_unit
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.power import units_for_verdict
 from serve_app.experiments.records import Variant
+from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
 from serve_app.experiments.units import CORRECT, LABELLED, SIZE, UnitTotals, arm_of
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from serve_app.experiments.by_unit import UnitMoments, accuracy_by_unit
 from serve_app.experiments.effects import Effect
-from serve_app.experiments.estimates import Estimate
 from serve_app.experiments.power import looking_alpha, planned_weight
 from serve_app.experiments.records import Variant
-from serve_app.experiments.sequential import p_value, tuning
+from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
+from serve_app.experiments.statistics.estimates import Estimate
+from serve_app.experiments.statistics.sequential import p_value, tuning
 from serve_app.experiments.units import CORRECT, LABELLED, SIZE, arm_of, overlap_weight
 
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from serve_app.experiments.book_errors import UnavailableStoreError
 from serve_app.experiments.records import Outcome, Variant
 from serve_app.experiments.store import ExperimentStore, OutcomeResult
+from serve_app.experiments.store_errors import UnavailableStoreError
 from tests.serve_app.experiments.store.builders import (
     START,
     assert_summaries_equal_rows,

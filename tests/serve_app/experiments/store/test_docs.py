@@ -3,12 +3,12 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from serve_app.experiments.store.export import COLUMNS
 from serve_app.experiments.store.schema import METADATA
+from testkit.paths import ROOT
 
-DOCUMENT = (Path(__file__).parents[4] / "docs" / "experiments-storage.md").read_text()
+DOCUMENT = (ROOT / "docs" / "experiments-storage.md").read_text()
 
 
 def test_the_snippet_stores_an_outcome(tmp_path):
@@ -16,7 +16,7 @@ def test_the_snippet_stores_an_outcome(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[4])},
+        env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

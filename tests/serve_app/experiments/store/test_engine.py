@@ -7,7 +7,7 @@ import sys
 import pytest
 from sqlalchemy import insert, text
 
-from serve_app.experiments import book_errors as errors
+from serve_app.experiments import store_errors as errors
 from serve_app.experiments.store import ExperimentStore
 from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.schema import OUTCOMES

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from pyarrow import parquet
 
-from serve_app.experiments.book_errors import ExportError, MissingPackageError
 from serve_app.experiments.records import Variant
 from serve_app.experiments.store import ExperimentStore, LabelledPrediction
 from serve_app.experiments.store.export import export_parquet
+from serve_app.experiments.store_errors import ExportError, MissingPackageError
 from tests.serve_app.experiments.store.builders import START, definition, outcome, prediction
 
 

@@ -5,14 +5,14 @@ import logging
 
 import pytest
 
-from serve_app.experiments.book_errors import (
+from serve_app.experiments.store import ExperimentStore, OutcomeResult
+from serve_app.experiments.store.log import ExperimentLog, LogLimits
+from serve_app.experiments.store_errors import (
     BufferFullError,
     LogClosedError,
     RefusedRowError,
     UnavailableStoreError,
 )
-from serve_app.experiments.store import ExperimentStore, OutcomeResult
-from serve_app.experiments.store.log import ExperimentLog, LogLimits
 from tests.serve_app.experiments.store.builders import (
     START,
     assert_summaries_equal_rows,

@@ -9,11 +9,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from serve_app.experiments.book_errors import NewerSchemaError
 from serve_app.experiments.store import ExperimentStore, migrations
 from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.migrate import VERSION_TABLE, migrate
 from serve_app.experiments.store.schema import METADATA
+from serve_app.experiments.store_errors import NewerSchemaError
 from tests.serve_app.experiments.store.builders import (
     START,
     definition,

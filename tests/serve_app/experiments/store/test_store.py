@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from serve_app.experiments import blocks
-from serve_app.experiments.book_errors import (
+from serve_app.experiments.definition import EndReason, ExperimentStatus
+from serve_app.experiments.records import Variant
+from serve_app.experiments.store import ExperimentStore, HistoryEntry, OutcomeResult
+from serve_app.experiments.store_errors import (
     ExperimentExistsError,
     ModelInExperimentError,
     UnknownExperimentError,
 )
-from serve_app.experiments.definition import EndReason, ExperimentStatus
-from serve_app.experiments.records import Variant
-from serve_app.experiments.store import ExperimentStore, HistoryEntry, OutcomeResult
 from serve_app.experiments.summary import ArmSummary, PairSummary
 from tests.serve_app.experiments.store.builders import (
     START,

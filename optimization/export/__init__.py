@@ -1,0 +1,1 @@
+"""Export of a PyTorch network to one verified ONNX file."""

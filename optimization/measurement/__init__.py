@@ -1,0 +1,1 @@
+"""Measurements: latency, parity, batch dependence, and the windows and machine they used."""

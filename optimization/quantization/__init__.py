@@ -1,0 +1,1 @@
+"""INT8 quantisation, and the selection of operators worth quantising."""

@@ -1,0 +1,186 @@
+"""Optimisation of a registered version: from its artifacts to new ones, with their evidence."""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from optimization.errors import InvalidModelError
+from optimization.export.exporter import export_onnx
+from optimization.measurement.machine import differences, this_machine
+from optimization.measurement.windows import (
+    ARTIFACT,
+    Evaluation,
+    noise,
+    read_windows,
+    split_windows,
+)
+from optimization.progress import Report, silent
+from optimization.runtime import Windows
+from optimization.search.evidence import artifact_name, published, samples_document, summary
+from optimization.search.search import Search, SearchSettings, search
+from registry import ModelInfo, ModelMetadata
+from registry.architectures import load_checkpoint
+from registry.outputs import DIRECTION_OUTPUTS
+
+
+class Registry(Protocol):
+    """What is needed of a registry, local or a cluster's."""
+
+    async def get_model(self, name: str, version: str) -> ModelInfo:
+        """Return a version."""
+
+    async def read_artifact(self, name: str, version: str, artifact: str) -> bytes:
+        """Return an artifact's content."""
+
+    async def add_artifacts(
+        self,
+        name: str,
+        version: str,
+        artifacts: Mapping[str, Path | str],
+        optimization: Mapping[str, Any],
+        serving_artifact: str | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> ModelInfo:
+        """Let files join a version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A version to optimise."""
+
+    metadata: ModelMetadata
+    artifact: str
+    """What the search starts from: `model.onnx`, or the name that an export gets."""
+    content: bytes
+    """Of the FP32 ONNX model."""
+    is_new: bool
+    """Whether the artifact was exported just now and is not published yet."""
+    windows: Windows | None
+    """The version's own, from the artifact `windows.npz`."""
+
+    @property
+    def path(self) -> Path:
+        """Return the artifact's place, for messages."""
+        return Path(self.metadata.name, f"v{self.metadata.version}", self.artifact)
+
+
+async def read_source(registry: Registry, name: str, version: str) -> Source:
+    """Return what a version is optimised from; a checkpoint without ONNX is exported first.
+
+    Raises:
+        RegistryError: there is no such version, or its files are damaged.
+        OptimizationError: its network cannot be exported, or its windows are none.
+    """
+    metadata = (await registry.get_model(name, version)).metadata
+    windows = None
+    if ARTIFACT in metadata.artifacts:
+        content = await registry.read_artifact(name, version, ARTIFACT)
+        where = f"{name}/v{version}/{ARTIFACT}"
+        windows = read_windows(io.BytesIO(content), metadata.input_shape, where)
+    if "model.onnx" in metadata.artifacts:
+        onnx = await registry.read_artifact(name, version, "model.onnx")
+        artifact = "model.onnx"
+    elif "model.pt" in metadata.artifacts:
+        checkpoint = await registry.read_artifact(name, version, "model.pt")
+        onnx = _export(checkpoint, metadata)
+        artifact = f"model_fp32_{hashlib.sha256(onnx).hexdigest()[:8]}.onnx"
+    else:
+        known = ", ".join(metadata.artifacts)
+        problem = f"its artifacts are {known}"
+        raise InvalidModelError(f"{name}:{version}", "a model.onnx or a model.pt", problem)
+    return Source(
+        metadata=metadata,
+        artifact=artifact,
+        content=onnx,
+        is_new=artifact not in metadata.artifacts,
+        windows=windows,
+    )
+
+
+def evaluation_of(
+    source: Source, given: Windows | None = None, given_source: str = "given"
+) -> Evaluation:
+    """Return the windows to judge by: the given ones, else the version's own, else noise."""
+    direction = next(
+        (
+            source.metadata.output_names[each]
+            for each in DIRECTION_OUTPUTS
+            if each in source.metadata.output_names
+        ),
+        None,
+    )
+    if given is not None:
+        return split_windows(given, given_source, direction=direction)
+    if source.windows is not None:
+        return split_windows(source.windows, f"artifact {ARTIFACT}", direction=direction)
+    windows = noise(source.metadata.input_shape)
+    return split_windows(windows, "standard normal noise", is_real=False, direction=direction)
+
+
+def other_machine(source: Source) -> list[str]:
+    """Return what makes the version's former evidence incomparable here; none where there is none.
+
+    Timings of another processor, or under other versions of the libraries, say nothing of these.
+    """
+    former = (source.metadata.optimization or {}).get("machine")
+    return differences(former, this_machine().as_json()) if isinstance(former, dict) else []
+
+
+def search_source(
+    source: Source, evaluation: Evaluation, settings: SearchSettings, report: Report = silent
+) -> Search:
+    """Search from a version's FP32 model; see `optimization.search.search`."""
+    return search(source.content, source.path, evaluation, settings, report)
+
+
+async def publish(
+    registry: Registry,
+    source: Source,
+    found: Search,
+    by: str | None = None,
+    reason: str = "",
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ModelInfo:
+    """Add what was found to the version and let the recommended artifact serve.
+
+    In one step join it: the files of the Pareto front, the raw samples, and the evidence in the
+    metadata. Nothing published changes.
+
+    Raises:
+        RegistryError: the registry refuses, and nothing was added.
+    """
+    time = now()
+    files = published(found, source.artifact)
+    if source.is_new:
+        files[source.artifact] = source.content
+    samples = f"optimization_{time:%Y%m%dT%H%M%S%fZ}.json"
+    evidence = summary(found, source.artifact, this_machine(), time, samples)
+    files[samples] = samples_document(found, evidence)
+    with tempfile.TemporaryDirectory(prefix="tradeserve-optimized-") as folder:
+        paths = {name: Path(folder, name) for name in files}
+        for name, path in paths.items():
+            path.write_bytes(files[name])
+        return await registry.add_artifacts(
+            source.metadata.name,
+            source.metadata.version,
+            paths,
+            evidence,
+            artifact_name(found.chosen, source.artifact),
+            by=by,
+            reason=reason or f"optimised for {found.settings.goal}",
+        )
+
+
+def _export(checkpoint: bytes, metadata: ModelMetadata) -> bytes:
+    network = load_checkpoint(checkpoint, metadata.model_type)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        export_onnx(network, path, metadata.input_shape)
+        return path.read_bytes()

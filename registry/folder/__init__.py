@@ -1,0 +1,1 @@
+"""The registry on disk: reading, writing, journalling, inspecting and repairing the folder."""

@@ -1,0 +1,1 @@
+"""The HTTP contract under /api/ml: decode a request, call the core, encode the response."""

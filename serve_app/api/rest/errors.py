@@ -1,0 +1,67 @@
+"""The one table from errors to HTTP statuses: everything a caller may see."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serve_app.errors import (
+    BodyTooLargeError,
+    ExperimentConflictError,
+    FleetUnavailableError,
+    InvalidFeaturesError,
+    InvalidRequestError,
+    MalformedJsonError,
+    ModelOutputError,
+    NoSuchExperimentError,
+    NotRegisteredError,
+    NotServedError,
+    OutcomeConflictError,
+    OverloadedError,
+    PredictionFailedError,
+    ReloadInProgressError,
+    ServingError,
+    StorageUnavailableError,
+    TooManyVersionsError,
+    UnavailableError,
+    UnknownPredictionError,
+    UnusableVersionError,
+    VersionLoadingError,
+)
+
+STATUS: Mapping[type[ServingError], int] = {
+    MalformedJsonError: 400,
+    BodyTooLargeError: 413,
+    InvalidRequestError: 422,
+    InvalidFeaturesError: 422,
+    NotServedError: 404,
+    NotRegisteredError: 404,
+    ReloadInProgressError: 409,
+    UnusableVersionError: 422,
+    NoSuchExperimentError: 404,
+    ExperimentConflictError: 409,
+    UnknownPredictionError: 404,
+    OutcomeConflictError: 409,
+    VersionLoadingError: 503,
+    OverloadedError: 503,
+    TooManyVersionsError: 503,
+    FleetUnavailableError: 503,
+    StorageUnavailableError: 503,
+    ModelOutputError: 500,
+    PredictionFailedError: 500,
+}
+
+
+def status_of(error: ServingError) -> int:
+    """Return the HTTP status of an error."""
+    return STATUS[type(error)]
+
+
+def headers_of(error: ServingError) -> dict[str, str]:
+    """Return the HTTP headers that go with an error."""
+    if isinstance(error, UnavailableError):
+        return {"Retry-After": str(error.retry_after_s)}
+    return {}
+
+
+def body_of(error: ServingError) -> dict[str, Any]:
+    """Return what an answer says of an error: code, message and the error's own facts."""
+    return {"code": error.code, "message": str(error), **vars(error)}

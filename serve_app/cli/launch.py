@@ -1,0 +1,36 @@
+"""The commands around a server: start one, print what a cluster needs."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serve_app.launch.environment import SERVER_ENVIRONMENT, server_environment
+
+
+def serve(
+    config: Annotated[
+        Path, typer.Argument(help="A Serve configuration, such as serve_config.yaml.")
+    ],
+) -> None:
+    """Serve a configuration on this machine, in a Ray cluster of its own, until Ctrl-C."""
+    # Serving needs Ray and psutil, which a machine that only reads the registry may not have.
+    from serve_app.launch import server
+    from serve_app.launch.errors import ConfigError, LaunchError, StartupError
+
+    try:
+        server.serve(config)
+    except LaunchError as error:
+        if isinstance(error, StartupError) and error.details:
+            typer.echo(error.details, err=True)
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+
+
+def env() -> None:
+    r"""Print what to set before `ray start`: eval "$(modelctl env)"."""
+    effective = server_environment(os.environ)
+    for name in SERVER_ENVIRONMENT:
+        typer.echo(f"export {name}={shlex.quote(effective[name])}")

@@ -1,0 +1,1 @@
+"""Which versions are loaded, where traffic goes, and how both change without a lost request."""

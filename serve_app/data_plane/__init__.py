@@ -1,0 +1,1 @@
+"""One request, from checked values to a prediction, independent of any protocol."""

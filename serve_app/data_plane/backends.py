@@ -1,0 +1,110 @@
+"""The router's way to each version: what computes now, and what takes over once it can."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry.predictors import Windows
+from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.state.reports import Reach
+from serve_app.state.serving import ServedVersion
+
+
+class Backend(Protocol):
+    """What computes the predictions of one version."""
+
+    def loaded(self) -> bool:
+        """Return whether it can answer."""
+
+    def problem(self) -> str | None:
+        """Return why it never will; None while it can or may."""
+
+    async def predict(self, window: Windows) -> Prediction | Failure:
+        """Answer one window (timesteps, features)."""
+
+    async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
+        """Answer windows (batch, timesteps, features), in order."""
+
+    def close(self) -> None:
+        """Take no new requests; what is being answered is answered."""
+
+
+@dataclass
+class _Slot:
+    version: ServedVersion
+    current: Backend
+    next: Backend | None
+    """Takes over once it is loaded; None when `current` is what the version asks for."""
+    used_s: float
+
+
+class Backends:
+    """One backend a version; a version with changed settings keeps its old one until the new can.
+
+    Args:
+        open_backend: begins to open a version's backend, and does not wait for it.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        open_backend: Callable[[ServedVersion], Backend],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open = open_backend
+        self._clock = clock
+        self._slots: dict[str, _Slot] = {}
+
+    def adopt(self, versions: Iterable[ServedVersion]) -> None:
+        """Have a backend for each of these versions, and for no other."""
+        wanted = {each.key: each for each in versions}
+        for key in [key for key in self._slots if key not in wanted]:
+            self._close(self._slots.pop(key))
+        for key, version in wanted.items():
+            slot = self._slots.get(key)
+            if slot is None:
+                self._slots[key] = _Slot(version, self._open(version), None, self._clock())
+            elif slot.version.load != version.load:
+                if slot.next is not None:
+                    slot.next.close()
+                slot.version, slot.next = version, self._open(version)
+
+    def use(self, key: str) -> Backend | None:
+        """Return the backend of `model:version` for a request; None where there is none."""
+        slot = self._slots.get(key)
+        if slot is None:
+            return None
+        slot.used_s = self._clock()
+        return self._settled(slot).current
+
+    def loaded(self, key: str) -> bool:
+        """Return whether a version can answer."""
+        return self._settled(self._slots[key]).current.loaded()
+
+    def reaches(self) -> Mapping[str, Reach]:
+        """Return what there is to say of every version."""
+        return {key: self._reach(slot) for key, slot in self._slots.items()}
+
+    def _reach(self, slot: _Slot) -> Reach:
+        now_s = self._clock()
+        loaded = self._settled(slot).next is None and slot.current.loaded()
+        if not loaded:
+            slot.used_s = now_s  # what could not be asked was not idle
+        problem = (slot.next or slot.current).problem()
+        return Reach(loaded=loaded, problem=problem, idle_s=now_s - slot.used_s)
+
+    def close(self) -> None:
+        """Close all of them."""
+        self.adopt(())
+
+    def _settled(self, slot: _Slot) -> _Slot:
+        if slot.next is not None and slot.next.loaded():
+            slot.current.close()
+            slot.current, slot.next = slot.next, None
+        return slot
+
+    def _close(self, slot: _Slot) -> None:
+        slot.current.close()
+        if slot.next is not None:
+            slot.next.close()

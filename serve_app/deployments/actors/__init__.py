@@ -1,0 +1,1 @@
+"""Detached actors on the head node and their clients: the registry and the experiment log."""

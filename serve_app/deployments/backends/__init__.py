@@ -1,0 +1,1 @@
+"""Backends that compute predictions: replicas of a version, or its model inside the router."""

@@ -1,0 +1,1 @@
+"""The TCP channel between routers and replicas: protocol, client and server."""

@@ -1,0 +1,240 @@
+"""The fleet as a deployment: Ray and Serve behind the ports that it asks for."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ray import serve
+from ray.actor import ActorHandle
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
+
+from registry.errors import RegistryError
+from registry.records import ModelMetadata, ModelStage
+from serve_app.control_plane.experiment_controller import Conductor
+from serve_app.control_plane.ports import Launch, LaunchPhase
+from serve_app.control_plane.reconciler import Fleet
+from serve_app.deployments.actors.experiment_log import ActorBook, experiment_log
+from serve_app.deployments.actors.registry import registry_actor
+from serve_app.deployments.logs import log_through_serve
+from serve_app.deployments.model_server import application_name, model_server
+from serve_app.errors import FleetUnavailableError, ServingError
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.settings import AppSettings
+from serve_app.state.reports import RouterReport
+from serve_app.state.serving import ServedVersion, ServingState
+
+logger = logging.getLogger(__name__)
+
+ROUTER = "Router"
+"""The deployment's name in the fleet's application."""
+
+ROUTER_TIMEOUT_S = 2.0
+
+T = TypeVar("T")
+
+_PHASES = {
+    ApplicationStatus.RUNNING: LaunchPhase.RUNNING,
+    ApplicationStatus.DEPLOY_FAILED: LaunchPhase.FAILED,
+    ApplicationStatus.DELETING: LaunchPhase.STOPPING,
+}
+
+
+class FleetServer:
+    """Keeps the versions of this application loaded, and carries its experiments through."""
+
+    async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]  # Serve awaits it
+        log_through_serve()
+        application = serve.get_replica_context().app_name
+        registry_root = settings.registry_root
+        registry = await asyncio.to_thread(registry_actor, registry_root)
+        log = await asyncio.to_thread(experiment_log, settings, application)
+        self._fleet = Fleet(
+            ActorLedger(registry, application),
+            ActorRegistry(registry),
+            ServeLauncher(application, registry_root),
+            BroadcastRouters(application),
+        )
+        book = ActorBook(log, application)
+        self._conductor = Conductor(self._fleet, book, ActorRegistry(registry).promote)
+        await self._fleet.start(settings)
+        self._commands: set[asyncio.Task[Any]] = set()
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self._fleet.tend_for_ever()),
+            loop.create_task(self._conductor.tend_for_ever()),
+        ]
+
+    async def reload(self, model: str, reference: str | None) -> dict[str, str]:
+        """Load a version and move the traffic; see Fleet.reload.
+
+        Returns:
+            The version by stage, and as `loaded` the one that was.
+        """
+        return await self._carry_out(self._fleet.reload(model, reference))
+
+    async def request(self, model: str, version: str) -> None:
+        """Begin to load a version that somebody asked for; see Fleet.request."""
+        await self._fleet.request(model, version)
+
+    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+        """Begin an experiment; see Conductor.create."""
+        await self._carry_out(self._conductor.create(definition))
+
+    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment; see Conductor.stop."""
+        return await self._carry_out(self._conductor.stop(experiment_id))
+
+    async def _carry_out(self, command: Coroutine[Any, Any, T]) -> T:
+        """Return what a command returns; it goes on when whoever asked for it gives up."""
+        task = asyncio.get_running_loop().create_task(command)
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        return await asyncio.shield(task)
+
+    def check_health(self) -> None:
+        """Raise when another fleet has taken over or nothing is tended any more."""
+        if self._fleet.superseded or any(each.done() for each in self._loops):
+            raise FleetUnavailableError("another fleet has taken over")
+
+
+class ActorLedger:
+    """Keeps the state beside the registry, through its actor."""
+
+    def __init__(self, registry: ActorHandle[Any], application: str) -> None:
+        self._registry = registry
+        self._application = application
+
+    async def read(self) -> ServingState | None:
+        """Return what was written last."""
+        try:
+            state: ServingState | None = await self._registry.serving_state.remote(
+                self._application
+            )
+        except RayTaskError as error:
+            raise _ours(error) from error
+        return state
+
+    async def write(self, state: ServingState, replaces: int) -> bool:
+        """Keep `state` if what is there has the revision `replaces`."""
+        done: bool = await self._registry.write_serving_state.remote(
+            self._application, state, replaces
+        )
+        return done
+
+
+class ActorRegistry:
+    """The registry behind its actor; its errors come out as they are."""
+
+    def __init__(self, registry: ActorHandle[Any]) -> None:
+        self._registry = registry
+
+    async def find(self, model: str, reference: str) -> ModelMetadata | None:
+        """Return the version that `reference` means, None for an empty stage."""
+        try:
+            metadata: ModelMetadata | None = await self._registry.find.remote(model, reference)
+        except RayTaskError as error:
+            raise _ours(error) from error
+        return metadata
+
+    async def try_out(self, metadata: ModelMetadata) -> None:
+        """Load and run a version where the registry is."""
+        try:
+            await self._registry.call.remote("try_out", metadata.name, metadata.version)
+        except RayTaskError as error:
+            raise _ours(error) from error
+
+    async def promote(self, model: str, version: str, by: str, reason: str) -> None:
+        """Put a version into production."""
+        try:
+            await self._registry.call_once.remote(
+                "set_model_stage", model, version, ModelStage.PRODUCTION, by=by, reason=reason
+            )
+        except RayTaskError as error:
+            raise _ours(error) from error
+
+
+class ServeLauncher:
+    """Runs each version as an application of its own, so that none is touched with another."""
+
+    def __init__(self, application: str, registry_root: str) -> None:
+        self._prefix = application_name(application, "")
+        self._application = application
+        self._registry_root = registry_root
+
+    async def launches(self) -> Mapping[str, Launch]:
+        """Return the versions' applications by `model:version`."""
+        status = await asyncio.to_thread(serve.status)
+        return {
+            name.removeprefix(self._prefix): Launch(
+                _PHASES.get(each.status, LaunchPhase.STARTING),
+                _cause([*(one.message for one in each.deployments.values()), each.message]),
+            )
+            for name, each in status.applications.items()
+            if name.startswith(self._prefix)
+        }
+
+    async def launch(self, version: ServedVersion) -> None:
+        """Deploy a version's application, with its present settings."""
+        target = serve.RunTarget(
+            target=model_server(version, self._registry_root),
+            name=application_name(self._application, version.key),
+            route_prefix=None,
+        )
+        logger.info("launching %s", version.key)
+        await asyncio.to_thread(serve.run_many, [target], wait_for_applications_running=False)
+
+    async def end(self, key: str) -> None:
+        """Delete a version's application; its replicas answer what they have first."""
+        logger.info("ending %s", key)
+        name = application_name(self._application, key)
+        await asyncio.to_thread(serve.delete, name, _blocking=False)
+
+
+class BroadcastRouters:
+    """The routers of the application; one that misses a call reads the state by itself."""
+
+    def __init__(self, application: str) -> None:
+        self._application = application
+
+    async def adopt(self, state: ServingState) -> None:
+        """Give every router the state."""
+        await self._broadcast("adopt", state)
+
+    async def reports(self) -> Sequence[RouterReport]:
+        """Ask every router what it holds; none where one of them does not answer."""
+        reports = await self._broadcast("report")
+        return reports if all(isinstance(each, RouterReport) for each in reports) else ()
+
+    async def _broadcast(self, method: str, *args: object) -> list[Any]:
+        try:
+            # Before the first router is up there is nobody to tell.
+            handle = await asyncio.to_thread(serve.get_deployment_handle, ROUTER, self._application)
+            async with asyncio.timeout(ROUTER_TIMEOUT_S):
+                answers: list[Any] = await handle.broadcast(method, *args).results_async(
+                    return_exceptions=True
+                )
+        except (KeyError, TimeoutError, RayError, RayServeException) as error:
+            logger.warning("the routers cannot be reached: %r", error)
+            return []
+        for each in answers:
+            if isinstance(each, Exception):
+                logger.warning("a router failed at %s: %r", method, each)
+        return answers
+
+
+def _ours(error: RayTaskError) -> Exception:
+    """Return an error of the registry or of serving as it was raised there."""
+    cause = error.cause
+    return cause if isinstance(cause, RegistryError | ServingError) else error
+
+
+def _cause(messages: Sequence[str]) -> str:
+    """Return the last line of the first message that says anything; Ray puts the cause there."""
+    for message in messages:
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        if lines:
+            return lines[-1]
+    return "Ray gives no reason"

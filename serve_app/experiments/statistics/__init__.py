@@ -1,0 +1,1 @@
+"""Statistics on numbers alone: tests, intervals, distributions and estimates."""

@@ -1,0 +1,137 @@
+"""Sharpe ratios, their errors and their difference."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve_app.experiments.effects import Effect
+from serve_app.experiments.statistics.distributions import normal_tail
+from serve_app.experiments.statistics.estimates import ArmBlocks, Floats, from_contributions
+from serve_app.experiments.statistics.sequential import Moments
+from serve_app.experiments.summary import PairSummary
+
+
+def sharpe_ratio(returns: Moments) -> float | None:
+    """Return mean over standard deviation of the returns, per prediction.
+
+    Without a risk-free rate. None with fewer than two returns or without any variance.
+    """
+    if returns.n < 2 or returns.variance == 0:
+        return None
+    return returns.mean / math.sqrt(returns.variance)
+
+
+def standard_error(ratio: float, n: float) -> float:
+    """Return the standard error of a Sharpe ratio of `n` independent returns, per period.
+
+    Lo (2002), "The Statistics of Sharpe Ratios", equation (9): sqrt((1 + SR² / 2) / n).
+    """
+    return math.sqrt((1 + ratio**2 / 2) / n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedSharpeTest:
+    """Jobson and Korkie's test."""
+
+    z: float
+    p_value: float
+    """Two-sided, for one planned look."""
+
+
+def jobson_korkie_memmel(
+    first: float, second: float, correlation: float, n: int
+) -> PairedSharpeTest | None:
+    """Return the test of two Sharpe ratios of the same `n` periods, independent over time.
+
+    Jobson and Korkie (1981) with the correction of Memmel (2003): z = (S1 - S2) / sqrt(theta),
+    theta = (2 - 2 rho + (S1² + S2² - 2 S1 S2 rho²) / 2) / n. Not for overlapping returns: see
+    `difference`.
+
+    Returns:
+        None when the two are the same series, so that there is nothing to test.
+    """
+    spread = first**2 + second**2 - 2 * first * second * correlation**2
+    theta = (2 - 2 * correlation + spread / 2) / n
+    if theta <= 0:
+        return None
+    z = (first - second) / math.sqrt(theta)
+    return PairedSharpeTest(z=z, p_value=2 * normal_tail(abs(z)))
+
+
+def of_pairs(pairs: PairSummary) -> PairedSharpeTest | None:
+    """Return Jobson and Korkie's test of treatment against control, for mirrored requests.
+
+    None when an arm has no Sharpe ratio.
+    """
+    control = Moments(
+        n=pairs.labelled,
+        total=pairs.control_return_sum,
+        square_total=pairs.control_return_square_sum,
+    )
+    treatment = Moments(
+        n=pairs.labelled,
+        total=pairs.treatment_return_sum,
+        square_total=pairs.treatment_return_square_sum,
+    )
+    first, second = sharpe_ratio(treatment), sharpe_ratio(control)
+    if first is None or second is None:
+        return None
+    products = pairs.return_product_sum - control.total * treatment.total / pairs.labelled
+    covariance = products / (pairs.labelled - 1)
+    correlation = covariance / math.sqrt(control.variance * treatment.variance)
+    return jobson_korkie_memmel(first, second, min(1.0, max(-1.0, correlation)), pairs.labelled)
+
+
+def difference(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool) -> Effect | None:
+    """Return treatment's Sharpe ratio minus control's, per prediction, with a HAC error.
+
+    Delta method on the first two moments (Ledoit and Wolf 2008, section 3.1) with the scatter of
+    the blocks' contributions and the covariance of neighbouring blocks for the error, so that it
+    holds for overlapping returns and for arms that trade at the same times. Valid for one planned
+    look.
+
+    Args:
+        control, treatment: returns by block, arrays of shape (blocks,).
+        neighbours: see `estimates.within_blocks`.
+
+    Returns:
+        None when an arm has no Sharpe ratio.
+    """
+    value, freedom = 0.0, math.inf
+    contribution = np.zeros(control.n.shape)
+    counts = []
+    for sign, arm in ((-1, control), (1, treatment)):
+        moments = Moments(
+            n=int(arm.n.sum()),
+            total=float(arm.total.sum()),
+            square_total=float(arm.square_total.sum()),
+        )
+        ratio = sharpe_ratio(moments)
+        if ratio is None:
+            return None
+        value += sign * ratio
+        contribution += sign * _contributions(arm, moments, ratio)
+        freedom = min(freedom, moments.n**2 / float(np.square(arm.n).sum()) - 1)
+        counts.append(moments.n)
+    weight = counts[0] * counts[1] / (counts[0] + counts[1])
+    return Effect.of(
+        from_contributions(
+            np.asarray(value),
+            contribution,
+            np.asarray(freedom),
+            np.asarray(weight),
+            0.0,
+            neighbours,
+        )
+    )
+
+
+def _contributions(arm: ArmBlocks, moments: Moments, ratio: float) -> Floats:
+    """Return what each block adds to the deviation of an arm's ratio from the truth."""
+    mean, deviation = moments.mean, math.sqrt(moments.variance)
+    first = (arm.total - mean * arm.n) / deviation
+    second = (arm.square_total - 2 * mean * arm.total + mean**2 * arm.n) / deviation**2 - arm.n
+    blocks = moments.n**2 / float(np.square(arm.n).sum())
+    few = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 1.0
+    return np.asarray(few * (first - ratio / 2 * second) / moments.n)

@@ -1,0 +1,278 @@
+"""A Ray cluster of the tests' own, started and used as an operator would, on free local ports."""
+
+import json
+import os
+import random
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+import psutil
+import yaml
+
+from serve_app.launch.environment import haproxy_files, server_environment
+from serve_app.launch.ports import HAPROXY_PORTS
+from testkit.paths import ROOT
+
+BIN = Path(sys.executable).parent
+MARKER = "TRADESERVE_TEST_CLUSTER"
+FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
+OUR_PORTS = range(20_000, 30_000)
+"""Above those of Ray's workers, below those of Serve's routers and those that systems give away."""
+
+
+class Cluster:
+    """`ray start --head` with the documented environment, and `serve deploy` to it.
+
+    Every process carries a marker in its environment, by which `stop` finds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
+        self._other_ports = others
+        self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
+        """Where Ray exports the head node's metrics, in Prometheus' format."""
+        self.url = f"http://127.0.0.1:{self.http_port}"
+        self.address = f"127.0.0.1:{self.gcs_port}"
+        self.environment = {
+            **server_environment(os.environ),
+            **haproxy_files(folder / "haproxy"),
+            **haproxy_ports(),
+            "RAY_ADDRESS": self.address,
+            # The nodes' artifact caches are this cluster's own: no earlier run has filled them.
+            "TMPDIR": str(folder),
+            MARKER: str(folder),
+        }
+
+    def start(self) -> None:
+        """Start the head node as the README says; relative paths then count from `folder`."""
+        client, agent_grpc, agent_http, metrics = self._other_ports
+        ports = (
+            f" --node-ip-address=127.0.0.1 --port={self.gcs_port}"
+            f" --dashboard-port={self.dashboard_port} --ray-client-server-port={client}"
+            f" --dashboard-agent-grpc-port={agent_grpc} --metrics-export-port={metrics}"
+            f" --dashboard-agent-listen-port={agent_http} --temp-dir={self.folder / 'ray'}"
+        )
+        environment, start, _deploy = operator_commands()
+        self._run(f"{environment}\n{start}{ports}", without="RAY_ADDRESS")
+
+    def deploy(self, args: dict[str, object]) -> None:
+        """Deploy the application with these `args`, as `serve deploy` does, and do not wait."""
+        config = {
+            "proxy_location": "HeadOnly",
+            "http_options": {"host": "127.0.0.1", "port": self.http_port},
+            "applications": [
+                {
+                    "name": "trading-models",
+                    "route_prefix": "/",
+                    "import_path": "serve_app.app:build",
+                    "args": args,
+                }
+            ],
+        }
+        path = self.folder / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        _environment, _start, deploy = operator_commands()
+        assert deploy.endswith(f" {path.name}")
+        self._run(f"{deploy} --address {self._dashboard}")
+
+    def status(self) -> dict[str, object]:
+        """Return what Serve says of the application, as `serve status` asks it."""
+        url = f"{self._dashboard}/api/serve/applications/"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            application: dict[str, object] = json.load(answer)["applications"]["trading-models"]
+        return application
+
+    def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
+        """Wait until exactly these versions (`model:version`) are loaded."""
+        deadline_s = time.monotonic() + timeout_s
+        seen: Any = None
+        while time.monotonic() < deadline_s:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/ml/models", timeout=5) as answer:
+                    seen = json.load(answer)
+                loaded = {f"{each['name']}:{each['version']}" for each in seen if each["loaded"]}
+                if loaded == versions == {f"{each['name']}:{each['version']}" for each in seen}:
+                    return
+            except (URLError, HTTPError, ConnectionError, TimeoutError) as error:
+                seen = error
+            time.sleep(0.2)
+        raise AssertionError(f"{versions} not served within {timeout_s} s: {seen}, {self.status()}")
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """Return the processes of one deployment's replicas."""
+        return self.find(f"ray::ServeReplica:trading-models:{deployment}")
+
+    def registry_actor(self) -> psutil.Process:
+        """Return the registry actor's process."""
+        (process,) = self.find("ray::RegistryActor")
+        return process
+
+    def find(self, title: str) -> list[psutil.Process]:
+        """Return the processes whose title begins so."""
+        return [each for each in self.processes() if title_of(each).startswith(title)]
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every living process of this cluster."""
+        return with_children([each for each in psutil.process_iter() if self._is_ours(each)])
+
+    @contextmanager
+    def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
+        """Run a second node, which finds an empty folder where the first has `models`.
+
+        It has the resource `far` and by default no CPUs, so that only what asks for it runs there.
+        Yields its TMPDIR. In a mount namespace of its own, which ends with its last process.
+        """
+        temporary = self.folder / "far"
+        temporary.mkdir()
+        agent_grpc, agent_http, metrics = free_ports(3)
+        script = (
+            f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
+            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2"
+            f" --num-cpus={num_cpus}"
+            f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
+            f" --temp-dir={temporary} --metrics-export-port={metrics}"
+            f" --dashboard-agent-grpc-port={agent_grpc} --dashboard-agent-listen-port={agent_http}"
+        )
+        environment = {**self.environment, "TMPDIR": str(temporary), FAR_MARKER: str(self.folder)}
+        try:
+            self._run(f"unshare --mount bash -ec {shlex.quote(script)}", environment=environment)
+            yield temporary
+        finally:
+            far = [each for each in psutil.process_iter() if self._is_ours(each, FAR_MARKER)]
+            for process in far:
+                process.kill()
+            psutil.wait_procs(far, timeout=10)
+
+    def shutdown(self) -> None:
+        """Stop everything that Serve runs; the cluster itself stays."""
+        self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
+
+    def stop(self) -> None:
+        """Shut Serve down, then end what is left; what was alone with its parent's end as well."""
+        everything = set(self.processes())
+        try:
+            self.shutdown()
+        finally:
+            everything |= set(self.processes())
+            for process in everything:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            _, alive = psutil.wait_procs(everything, timeout=10)
+        assert not alive, alive
+
+    @property
+    def _dashboard(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    def _is_ours(self, process: psutil.Process, marker: str = MARKER) -> bool:
+        try:
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return alive and process.environ().get(marker) == str(self.folder)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+
+    def _run(
+        self, script: str, without: str = "", environment: dict[str, str] | None = None
+    ) -> str:
+        environment = environment or self.environment
+        environment = {key: value for key, value in environment.items() if key != without}
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return these and all that they started.
+
+    Ray's agents overwrite the environment by which a cluster's processes are found, and outlive
+    the others by some seconds, in which they keep their ports and write to their log files.
+    """
+    found = {process.pid: process for process in processes}
+    while new := [
+        process
+        for process in psutil.process_iter(["ppid"])
+        if process.info["ppid"] in found and process.pid not in found
+    ]:
+        found.update((process.pid, process) for process in new)
+    return list(found.values())
+
+
+def title_of(process: psutil.Process) -> str:
+    """Return the name that a process gives itself; empty when it has just ended.
+
+    Ray rewrites it with every call, and who reads meanwhile may see nothing, or, of a replica whose
+    health is checked, the name of that call: `ray::0:ModelServer.check_health`.
+    """
+    for _attempt in range(1000):
+        try:
+            title = " ".join(process.cmdline())
+            if not process.name().startswith("ray::"):
+                return title
+        except psutil.NoSuchProcess:
+            return ""
+        if re.match(r"ray::(?!\d+:)", title):
+            return title
+        time.sleep(0.01)
+    raise AssertionError(f"{process} does not settle on a name: {title}")
+
+
+def operator_commands() -> list[str]:
+    """Return the README's commands for a cluster of one's own, with this environment's programs."""
+    commands = readme_blocks("On a cluster of your own", "bash")[0].splitlines()
+    return [each.replace(".venv/bin/", f"{BIN}/") for each in commands]
+
+
+def readme_blocks(heading: str, language: str) -> list[str]:
+    """Return the code blocks of a language below a heading of the README."""
+    section = (ROOT / "README.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+
+
+def haproxy_ports() -> dict[str, str]:
+    """Return the variables that move HAProxy's further ports to free ones."""
+    numbers = free_ports(len(HAPROXY_PORTS))
+    return {
+        variable: str(number)
+        for (variable, _, _), number in zip(HAPROXY_PORTS, numbers, strict=True)
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that were free on 127.0.0.1 a moment ago, none of them twice in one process.
+
+    And none of those that the system gives to whoever asks for any: Ray's own processes, of which
+    dozens start meanwhile, would take one now and then.
+    """
+    with ExitStack() as stack:  # all are held until the last is found
+        ports: list[int] = []
+        while len(ports) < count:
+            port = _ports_in_some_order.pop()
+            one = stack.enter_context(socket.socket())
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody has it
+            ports.append(port)
+        return ports
+
+
+_ports_in_some_order = random.sample(OUR_PORTS, len(OUR_PORTS))

@@ -1,0 +1,80 @@
+"""What the cluster exports as metrics, read as a Prometheus server would."""
+
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from serve_app.deployments.telemetry import PERIOD_S
+from testkit.cluster import Cluster
+
+EXPORT_PERIOD_S = 10.0 + PERIOD_S
+"""How old the exported figures may be."""
+
+WINDOWS = "ray_tradeserve_model_windows_total"
+RUNS = "ray_tradeserve_model_runs_total"
+CALLS = "ray_serve_deployment_request_counter_total"
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Runs of a version's model."""
+
+    requests: float = 0.0
+    """Windows in all runs together."""
+    runs: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean batch."""
+        return self.requests / self.runs
+
+
+def batches(cluster: Cluster, model: str) -> dict[str, Batches]:
+    """Return the exported runs of `model:version`, by replica; dead ones may be among them."""
+    found: dict[str, dict[str, float]] = {}
+    for name, labels, value, *_ in samples(cluster):
+        if name in (RUNS, WINDOWS) and labels["model"] == model:
+            found.setdefault(labels["replica"], {WINDOWS: 0.0, RUNS: 0.0})[name] += value
+    return {replica: Batches(each[WINDOWS], each[RUNS]) for replica, each in found.items()}
+
+
+def calls_by_handle(cluster: Cluster, model: str) -> float:
+    """Return the exported number of calls by Serve's handle to the replicas of `model:version`."""
+    return sum(
+        value
+        for name, labels, value, *_ in samples(cluster)
+        if name == CALLS and labels["application"] == f"trading-models:{model}"
+    )
+
+
+def predictions(cluster: Cluster) -> dict[str, float]:
+    """Return the exported number of requests for one window answered, as each metric has it."""
+    counted = {"requests": 0.0, "stages": 0.0, "largest bucket": 0.0}
+    for name, labels, value, *_ in samples(cluster):
+        if (name, labels.get("status")) == ("ray_tradeserve_requests_total", "200"):
+            counted["requests"] += value if labels["endpoint"] == "/api/ml/predict" else 0.0
+        if name == "ray_tradeserve_stage_ms_count" and labels["stage"] == "model":
+            counted["stages"] += value
+        if name == "ray_tradeserve_stage_ms_bucket" and labels["stage"] == "model":
+            counted["largest bucket"] += value if labels["le"] == "+Inf" else 0.0
+    return counted
+
+
+def samples(cluster: Cluster) -> list[Sample]:
+    """Return everything that is exported."""
+    with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
+        text = answer.read().decode()
+    return [each for family in text_string_to_metric_families(text) for each in family.samples]
+
+
+def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:
+    """Return the runs of all replicas between two readings."""
+    fresh = Batches()
+    changes = [(each, before.get(replica, fresh)) for replica, each in after.items()]
+    return Batches(
+        sum(now.requests - then.requests for now, then in changes),
+        sum(now.runs - then.runs for now, then in changes),
+    )

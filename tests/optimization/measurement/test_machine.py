@@ -1,0 +1,16 @@
+"""Which figures can be compared."""
+
+from optimization.measurement.machine import differences, this_machine
+
+
+def test_this_machine_is_described_and_like_itself():
+    described = this_machine().as_json()
+    assert described["cores"] >= 1
+    assert {"onnxruntime", "torch", "numpy"} <= described["packages"].keys()
+    assert differences(described, described) == []
+
+
+def test_another_machine_is_told_by_what_differs():
+    described = this_machine().as_json()
+    other = {**described, "processor": "abacus", "cores": 1_000}
+    assert [each.split(":")[0] for each in differences(other, described)] == ["processor", "cores"]

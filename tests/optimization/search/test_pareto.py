@@ -1,0 +1,51 @@
+"""What is recommended."""
+
+import pytest
+
+from optimization.search.pareto import TIE, Candidate, Goal, pareto_front, recommend
+
+
+def candidate(name, latency_ms=1.0, throughput=1000.0, size_bytes=1000, error=0.0):
+    return Candidate(
+        name=name,
+        latency_ms=latency_ms,
+        throughput=throughput,
+        size_bytes=size_bytes,
+        error=error,
+    )
+
+
+FP32 = candidate("fp32")
+FAST = candidate("fast", latency_ms=0.4, throughput=1500, size_bytes=300, error=0.02)
+MANY = candidate("many", latency_ms=0.5, throughput=3000, size_bytes=320, error=0.05)
+SMALL = candidate("small", latency_ms=0.9, throughput=1100, size_bytes=200, error=0.06)
+ALL = [FP32, FAST, MANY, SMALL]
+
+
+@pytest.mark.parametrize(
+    ("goal", "best"), [(Goal.LATENCY, FAST), (Goal.THROUGHPUT, MANY), (Goal.SIZE, SMALL)]
+)
+def test_the_goal_decides(goal, best):
+    assert recommend(ALL, goal) is best
+
+
+@pytest.mark.parametrize("goal", Goal)
+def test_what_is_better_by_less_than_chance_does_not_beat_what_is_more_exact(goal):
+    hardly = candidate(
+        "hardly",
+        latency_ms=1 / (1 + TIE / 2),
+        throughput=1000 * (1 + TIE / 2),
+        size_bytes=980,
+        error=0.01,
+    )
+    assert recommend([FP32, hardly], goal) is FP32
+    assert recommend([hardly, FP32], goal) is FP32
+
+
+def test_the_front_holds_what_nothing_beats_in_everything():
+    beaten = candidate("beaten", latency_ms=0.6, throughput=1400, size_bytes=350, error=0.06)
+    assert pareto_front([*ALL, beaten]) == ALL
+
+
+def test_of_equals_the_first_is_on_the_front():
+    assert pareto_front([FP32, candidate("the same")]) == [FP32]

@@ -1,0 +1,115 @@
+"""A registered version of every architecture: from its checkpoint to what serves."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from optimization.measurement.parity import Tolerance, compare_outputs, run_network
+from optimization.measurement.windows import noise
+from optimization.registered_versions import (
+    evaluation_of,
+    other_machine,
+    publish,
+    read_source,
+    search_source,
+)
+from optimization.search.search import SearchSettings
+from registry import ModelRegistry
+from registry.architectures import build_network, save_checkpoint
+from registry.predictors import choose_artifact, load_predictor
+
+SHAPE = (12, 6)
+NETWORKS = {
+    "HybridCNNLSTM": {"input_size": 6, "lstm_hidden_size": 48},
+    "TemporalConvNet": {"input_size": 6, "channels": 64, "blocks": 2},
+    "OrderBookTransformer": {"input_size": 6, "model_size": 64, "max_timesteps": 12},
+}
+SETTINGS = SearchSettings(
+    budget_s=60,
+    batches=(1,),
+    threads=(),
+    runs=10,
+    tolerance=Tolerance(direction_agreement=0.9, relative=0.5),
+)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return ModelRegistry(tmp_path / "models")
+
+
+@pytest.fixture
+def register(registry, tmp_path):
+    async def run(model_type, windows=None):
+        torch.manual_seed(1)
+        network = build_network(model_type, NETWORKS[model_type]).eval()
+        path, artifacts = tmp_path / "model.pt", {}
+        save_checkpoint(network, path)
+        if windows is not None:
+            artifacts["windows.npz"] = tmp_path / "windows.npz"
+            np.savez_compressed(artifacts["windows.npz"], windows=windows)
+        await registry.register_model(
+            "m", "1.0.0", path, model_type, input_shape=SHAPE, artifacts=artifacts
+        )
+        return network
+
+    return run
+
+
+@pytest.mark.parametrize("model_type", NETWORKS)
+async def test_what_serves_after_it_gives_what_the_checkpoint_gives(registry, register, model_type):
+    """Real windows by the artifact windows.npz, the answers on others."""
+    network = await register(model_type, windows=noise(SHAPE, 320))
+    source = await read_source(registry, "m", "1.0.0")
+    evaluation = evaluation_of(source)
+    assert evaluation.is_real
+    found = search_source(source, evaluation, SETTINGS)
+    info = await publish(registry, source, found)
+    artifact = choose_artifact(info.metadata)
+    assert artifact == info.metadata.optimization["recommended"]["artifact"]
+    content = await registry.read_artifact("m", "1.0.0", artifact)
+    predictor = load_predictor(content, info.metadata, num_threads=1)
+    hidden = np.random.default_rng(9).standard_normal((16, *SHAPE), dtype=np.float32)
+    parity = compare_outputs(run_network(network, hidden), predictor(hidden))
+    assert parity.max_relative_difference < 0.8
+    assert await registry.verify() == []
+
+
+async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registry, register):
+    await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
+    source = await read_source(registry, "m", "1.0.0")
+    info = await publish(registry, source, search_source(source, evaluation_of(source), SETTINGS))
+    evidence = info.metadata.optimization
+    samples = json.loads(await registry.read_artifact("m", "1.0.0", evidence["samples_artifact"]))
+    assert {**samples, "samples": None} == {**evidence, "samples": None}
+    assert all(each["samples_ms"] for each in samples["samples"])
+    listed = {each["artifact"] for each in evidence["variants"]} - {None}
+    assert listed <= set(info.metadata.artifacts)
+    assert {evidence["source_artifact"], "model.pt"} <= set(info.metadata.artifacts)
+    again = await read_source(registry, "m", "1.0.0")
+    assert other_machine(again) == []
+
+
+async def test_it_can_be_done_again_and_nothing_published_changes(registry, register):
+    await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
+    first, second = [], []
+    for seen in (first, second):
+        source = await read_source(registry, "m", "1.0.0")
+        found = search_source(source, evaluation_of(source), SETTINGS)
+        seen.append((await publish(registry, source, found)).metadata.artifacts)
+    assert first[0].items() <= second[0].items()
+    assert await registry.verify() == []
+
+
+async def test_without_windows_it_is_judged_on_noise_and_stays_in_floating_point(
+    registry, register
+):
+    await register("HybridCNNLSTM")
+    source = await read_source(registry, "m", "1.0.0")
+    evaluation = evaluation_of(source)
+    assert not evaluation.is_real
+    found = search_source(source, evaluation, SETTINGS)
+    assert not found.chosen.variant.is_quantized
+    assert evaluation_of(source, noise(SHAPE, 9), "given").is_real

@@ -1,0 +1,62 @@
+"""A file that would run code when loaded is refused at the door, without being unpickled."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from registry.architectures import HybridCNNLSTM, save_checkpoint
+from registry.errors import UnreadableArtifactError
+from registry.folder.pickles import refuse_code
+
+
+class Exploit:
+    def __reduce__(self):
+        return os.system, ("touch exploited",)
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "exploited").exists()
+
+
+def test_a_checkpoint_of_ours_is_weights_only(tmp_path):
+    save_checkpoint(HybridCNNLSTM(lstm_hidden_size=8), tmp_path / "model.pt")
+    refuse_code(tmp_path / "model.pt")
+
+
+def test_a_plain_state_dict_of_any_dtype_is_weights_only(tmp_path):
+    tensors = {
+        str(dtype): torch.zeros(2, dtype=dtype)
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.int8, torch.bool)
+    }
+    torch.save({"state_dict": tensors, "epoch": 3, "shape": torch.Size([1])}, tmp_path / "model.pt")
+    refuse_code(tmp_path / "model.pt")
+
+
+def test_a_pickled_module_is_refused(tmp_path):
+    torch.save(HybridCNNLSTM(lstm_hidden_size=8), tmp_path / "model.pt")
+    with pytest.raises(UnreadableArtifactError, match=r"would call .*HybridCNNLSTM"):
+        refuse_code(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_bare_pickle_that_runs_code_is_refused(tmp_path, protocol):
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"weights": Exploit()}, protocol))
+    with pytest.raises(UnreadableArtifactError, match=r"would call (posix|os|nt)\.system"):
+        refuse_code(tmp_path / "model.pt")
+
+
+def test_code_hidden_in_torchs_own_format_is_refused(tmp_path):
+    torch.save({"state_dict": Exploit()}, tmp_path / "model.pt")
+    with pytest.raises(UnreadableArtifactError, match=r"would call posix\.system"):
+        refuse_code(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"plain text", b"\x80", b"\x80\x04\x95", b"PK\x03\x04"])
+def test_what_is_no_pickle_is_none_of_its_business(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(content)
+    refuse_code(tmp_path / "model.onnx")

@@ -1,0 +1,115 @@
+"""One request in each form that a body may have."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from serve_app.api.rest.bodies import parse_body
+from serve_app.api.rest.parsing import as_window
+from serve_app.api.rest.schemas import NPY, RAW
+from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
+
+SHAPE = (3, 2)
+WINDOW = np.array([[1, 2.5], [-3, 4e-3], [5, 6]], dtype=np.float32)
+
+
+def npy(numbers, version=(1, 0), **kwargs):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(numbers), version=version, **kwargs)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "body"),
+    [
+        ("application/json", "", json.dumps({"symbol": "A", "features": WINDOW.tolist()}).encode()),
+        ("", "", json.dumps({"symbol": "A", "features": WINDOW.ravel().tolist()}).encode()),
+        (RAW, "symbol=A", WINDOW.tobytes()),
+        ("Application/Octet-Stream; q=1", "symbol=A&shape=3,2", WINDOW.tobytes()),
+        (NPY, "symbol=A", npy(WINDOW)),
+        (NPY, "symbol=A", npy(WINDOW.ravel(), version=(2, 0))),
+        (NPY, "symbol=A", npy(np.asfortranarray(WINDOW))),
+        (NPY, "symbol=A", npy(WINDOW.astype(">f8"))),
+    ],
+)
+def test_every_form_gives_the_same_window(content_type, query, body):
+    request = parse_body(content_type, query, body)
+    assert request.symbol == "A"
+    assert not request.timings
+    window = as_window(request.features, SHAPE)
+    assert window.dtype == np.float32
+    np.testing.assert_array_equal(window, WINDOW)
+
+
+def test_the_query_holds_every_other_field_also_such_as_need_quoting():
+    query = "symbol=%C3%A4%20%2B&model_name=m&model_version=staging&unit_id=bot-1&timings=true"
+    request = parse_body(RAW, query, WINDOW.tobytes())
+    assert request.symbol == "ä +"
+    assert (request.model_name, request.model_version, request.unit_id) == ("m", "staging", "bot-1")
+    assert request.timings
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "problem"),
+    [
+        (RAW, "", "symbol: expected a text such as BTCUSDT, received nothing"),
+        (
+            RAW,
+            "symbol=A&modelversion=1",
+            "query: expected the fields .* the unknown 'modelversion'",
+        ),
+        (RAW, "symbol=A&symbol=B", "symbol: expected one value in the query, received several"),
+        (RAW, "symbol=A&timings=1", "timings: expected true or false, received the text '1'"),
+        (RAW, "symbol=A&features=1", "query: expected the fields"),
+        (RAW, "symbol=A&shape=3x2", "shape: expected lengths such as 60,110, received '3x2'"),
+        (NPY, "symbol=A&shape=3,2", "shape: expected a body of application/octet-stream"),
+        ("", "model_version=1.0.0", "query: expected fields in the body, .* model_version beside"),
+    ],
+)
+def test_a_mistaken_query_is_named(content_type, query, problem):
+    """What stands in the query beside a JSON body would not be heeded."""
+    with pytest.raises(InvalidRequestError, match=problem):
+        parse_body(content_type, query, WINDOW.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "body", "problem"),
+    [
+        (RAW, "symbol=A", b"12345", "float32 numbers, 4 bytes each, .* received 5 bytes"),
+        (RAW, "symbol=A&shape=4,2", WINDOW.tobytes(), "4,2 float32 numbers, received 6 of them"),
+        (RAW, "symbol=A&shape=" + "9" * 9 + ",999999999", b"", "received 0 of them"),
+        (NPY, "symbol=A", b"", "an .npy file with an array of numbers, received no such file"),
+        (NPY, "symbol=A", npy(WINDOW)[:-1], r"a header for float32 \(3, 2\) with 23 bytes after"),
+        (NPY, "symbol=A", npy([None], allow_pickle=True), "received Python objects"),
+        (NPY, "symbol=A", b"\x93NUMPY\x09\x00" + npy(WINDOW)[8:], "no such file"),
+    ],
+)
+def test_a_body_that_holds_no_numbers_is_refused(content_type, query, body, problem):
+    with pytest.raises(InvalidFeaturesError, match=problem):
+        parse_body(content_type, query, body)
+
+
+def test_a_header_that_announces_more_than_there_is_reserves_nothing():
+    header = io.BytesIO()
+    announced = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 110)}
+    np.lib.format.write_array_header_1_0(header, announced)
+    with pytest.raises(InvalidFeaturesError, match=r"\(1000000000000, 110\) with 24 bytes after"):
+        parse_body(NPY, "symbol=A", header.getvalue() + WINDOW.tobytes())
+
+
+def test_numbers_of_other_kinds_are_judged_as_in_json():
+    for bad in (np.array([True] * 6), np.array(list("abcdef")), np.zeros(6, dtype=complex)):
+        request = parse_body(NPY, "symbol=A", npy(bad))
+        with pytest.raises(InvalidFeaturesError, match="expected 6 finite numbers"):
+            as_window(request.features, SHAPE)
+    infinite = np.array([1, 2, 3, 4, 5, np.inf], dtype=np.float32).tobytes()
+    with pytest.raises(InvalidFeaturesError, match="inf at timestep 2, feature 1"):
+        as_window(parse_body(RAW, "symbol=A", infinite).features, SHAPE)
+
+
+def test_raw_bytes_sent_as_json_are_no_json():
+    """What tells a client of an older server that it takes no raw bodies."""
+    with pytest.raises(MalformedJsonError):
+        parse_body("application/json", "", WINDOW.tobytes())

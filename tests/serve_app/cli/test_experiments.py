@@ -1,0 +1,124 @@
+"""`modelctl experiment` against a scripted server."""
+
+import json
+
+import orjson
+import pytest
+
+from testkit.fake_server import CREATE, EXPERIMENTS, Reply, error
+from tests.serve_app.cli.test_server import modelctl
+from tests.serve_app.experiments.test_evidence import evidence
+
+ARM = {
+    **dict.fromkeys(
+        ("accuracy", "f1_score", "win_rate", "avg_return", "total_pnl", "error_rate"), 0.25
+    ),
+    "samples": 100,
+    "labelled": 90,
+    "sharpe_ratio": None,
+    "avg_latency_ms": 1.5,
+    "p95_latency_ms": 2.5,
+}
+ANALYSIS = {
+    "experiment_id": "a_b",
+    "status": "running",
+    "control": {**ARM, "model": "net:1.0.0"},
+    "treatment": {**ARM, "model": "net:1.1.0"},
+    "recommendation": {"action": "continue", "reasons": ["Not enough labelled predictions."]},
+}
+ENTRY = {
+    "experiment_id": "a_b",
+    "status": "completed",
+    "control": "net:1.0.0",
+    "treatment": "net:1.1.0",
+    "control_traffic": 0.9,
+    "treatment_traffic": 0.1,
+    "started_at": "2026-01-02T00:00:00Z",
+    "ended_at": None,
+    "end_reason": "promoted",
+}
+
+
+async def test_create_divides_the_models_requests_with_further_fields_as_json(server):
+    server.script(CREATE, Reply({"status": "success", "experiment_id": "a_b"}))
+    done = await modelctl(
+        *("experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--traffic", "0.25"),
+        *("--set", "duration_hours=48", "--set", 'mode="mirror"', "--url", server.url),
+    )
+    assert (done.exit_code, done.stdout) == (0, "a_b runs: net:1.0.0 against net:1.1.0\n")
+    (sent,) = server.received[CREATE]
+    assert (sent["control_traffic"], sent["treatment_traffic"]) == (0.75, 0.25)
+    assert (sent["duration_hours"], sent["mode"]) == (48, "mirror")
+    assert sent["control_model_name"] == sent["treatment_model_name"] == "net"
+
+
+async def test_what_the_server_refuses_is_the_last_line_and_exit_code_1(server):
+    refusal = error("experiment_conflict", "experiment 'x' is running on model 'net'")
+    server.script(CREATE, Reply(refusal, status=409))
+    done = await modelctl(
+        "experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--url", server.url
+    )
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "experiment 'x' is running on model 'net'" in done.stderr
+    wrong = await modelctl("experiment", "create", "a", "net", "1", "2", "--set", "duration_hours")
+    assert (wrong.exit_code, "expected NAME=JSON" in wrong.stderr) == (2, True)
+
+
+async def test_list_shows_how_each_ended(server):
+    server.script(EXPERIMENTS, Reply([ENTRY]))
+    shown = await modelctl("experiment", "list", "--url", server.url)
+    for word in ("a_b", "completed", "net:1.0.0", "net:1.1.0", "10%", "promoted"):
+        assert word in shown.stdout
+    listed = await modelctl("experiment", "list", "--url", server.url, "--json")
+    assert json.loads(listed.stdout) == [ENTRY]
+    server.script(EXPERIMENTS, Reply([]))
+    assert "no experiments" in (await modelctl("experiment", "list", "--url", server.url)).stdout
+
+
+@pytest.mark.parametrize(("command", "path"), [("show", "analyze"), ("stop", "stop")])
+async def test_show_and_stop_tell_both_arms_and_why(server, command, path):
+    server.script(f"{EXPERIMENTS}/a_b/{path}", Reply(ANALYSIS))
+    shown = await modelctl("experiment", command, "a_b", "--url", server.url)
+    assert shown.exit_code == 0, shown.stderr
+    for word in ("control net:1.0.0", "treatment net:1.1.0", "accuracy", "0.25", "Sharpe", "-"):
+        assert word in shown.stdout
+    assert shown.stdout.endswith("running: continue\n  Not enough labelled predictions.\n")
+    told = await modelctl("experiment", command, "a_b", "--url", server.url, "--json")
+    assert json.loads(told.stdout) == ANALYSIS
+
+
+async def test_a_report_is_a_page_of_its_own(server, tmp_path):
+    document = orjson.loads(orjson.dumps(evidence(ended=True).to_document()))
+    document["experiment"]["final_report"] = None
+    document["experiment"] |= {"status": "running", "ended_at": None, "end_reason": None}
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply(document))
+    page = tmp_path / "page.html"
+    done = await modelctl("experiment", "report", "a_b", "--output", str(page), "--url", server.url)
+    assert (done.exit_code, done.stdout) == (0, f"{page} is written\n"), done.stderr
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "m:1.1.0" in page.read_text()
+
+
+async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tmp_path):
+    document = orjson.loads(orjson.dumps(evidence(ended=False).to_document()))
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply(document))
+    nowhere = tmp_path / "absent" / "page.html"
+    done = await modelctl("experiment", "report", "a_b", "-o", str(nowhere), "--url", server.url)
+    assert (done.exit_code, "No such file" in done.stderr) == (1, True)
+    server.script(f"{EXPERIMENTS}/a_b/evidence", Reply({"blocks": []}))
+    done = await modelctl("experiment", "report", "a_b", "--url", server.url)
+    assert (done.exit_code, "do not fit" in done.stderr) == (1, True)
+
+
+async def test_show_tells_the_bots_of_each_arm_where_these_are_assigned(server):
+    arms = {
+        "control": {"seen": 41, "labelled": 39, "effective": 12.5},
+        "treatment": {"seen": 7, "labelled": 5, "effective": 3.25},
+    }
+    by_bot = {**ANALYSIS, "units": {"served": "bots", "needed": 5.0, **arms}}
+    server.script(f"{EXPERIMENTS}/a_b/analyze", Reply(by_bot))
+    done = await modelctl("experiment", "show", "a_b", "--url", server.url)
+    rows = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
+    assert ["bots", "41", "7"] in rows
+    assert ["bots", "with", "an", "outcome", "39", "5"] in rows
+    assert ["worth", "equally", "busy", "ones", "12.5", "3.25"] in rows

@@ -1,0 +1,172 @@
+"""A world around the fleet, in memory: registry, Serve, routers and disk; each may fail."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from registry import ModelStage
+from registry.errors import CorruptArtifactError, InvalidMetadataError, UnknownVersionError
+from registry.records import STAGE_NAMES
+from serve_app.control_plane.ports import Launch, LaunchPhase
+from serve_app.control_plane.reconciler import Fleet
+from serve_app.settings import AppSettings
+from serve_app.state.reports import Reach, RouterReport
+from testkit.models import metadata
+
+NAME = "toy"
+
+
+class Died(BaseException):
+    """The fleet's process is gone."""
+
+
+@dataclass
+class Router:
+    """Reaches what runs, or what it holds itself, unless it is deaf."""
+
+    world: "World"
+    state: object = None
+    deaf: bool = False
+    used_s: dict = field(default_factory=dict)
+    tripped: frozenset = frozenset()
+
+    def report(self):
+        reaches = {}
+        for each in self.state.versions if self.state else ():
+            here = each.settings.placement == "router"
+            broken = each.metadata.version in self.world.broken
+            launch = self.world.running.get(each.key)
+            is_up = launch is not None and launch.phase is LaunchPhase.RUNNING
+            reaches[each.key] = Reach(
+                loaded=not broken if here else is_up,
+                problem="out of memory" if here and broken else None,
+                idle_s=self.world.now_s - self.used_s.setdefault(each.key, self.world.now_s),
+            )
+        return RouterReport(self.state.revision if self.state else 0, reaches, self.tripped)
+
+
+class World:
+    """`steps` counts what the fleet does to it; at `dies_at` the fleet's process ends."""
+
+    def __init__(self, routers=1):
+        self.now_s = 100.0
+        self.written = None
+        self.versions = {}
+        self.damaged, self.broken, self.unreadable = set(), set(), set()
+        self.running, self.launched = {}, []
+        self.routers = [Router(self) for _ in range(routers)]
+        self.steps, self.dies_at = 0, None
+
+    def register(self, *versions, **holders):
+        for version in versions:
+            self.versions[version] = metadata(version=version)
+        self.hold(**holders)
+
+    def hold(self, **holders):
+        for number, each in self.versions.items():
+            stage = next((STAGE_NAMES[s] for s, v in holders.items() if v == number), None)
+            self.versions[number] = each.model_copy(update={"stage": stage or ModelStage.NONE})
+
+    def settings(self, *declared, **fields):
+        versions = [{"model": NAME, **each} for each in declared]
+        return AppSettings(default_model=NAME, versions=versions, **fields)
+
+    def lookup(self, reference):
+        if reference in self.unreadable:
+            raise InvalidMetadataError("toy/v1.1.0/metadata.json", "it is no JSON")
+        if reference in STAGE_NAMES:
+            held = STAGE_NAMES[reference]
+            return next((each for each in self.versions.values() if each.stage is held), None)
+        if reference not in self.versions:
+            raise UnknownVersionError(NAME, reference, list(self.versions))
+        return self.versions[reference]
+
+    def fleet(self):
+        return Fleet(self, self, self, self, clock=lambda: self.now_s, sleep=self.sleep)
+
+    async def sleep(self, seconds):
+        """Let time pass; a router that is not deaf reads once a second what it missed."""
+        self.now_s += seconds
+        if seconds >= 1:
+            await self._tell(self.written)
+        await asyncio.sleep(0)
+
+    async def _tell(self, state):
+        for router in self.routers:
+            if not router.deaf:
+                router.state = state
+
+    def _step(self):
+        self.steps += 1
+        if self.dies_at is not None and self.steps >= self.dies_at:
+            raise Died
+
+    # Ledger
+
+    async def read(self):
+        return self.written
+
+    async def write(self, state, replaces):
+        self._step()
+        if (self.written.revision if self.written else 0) != replaces:
+            return False
+        self.written = state.model_validate_json(state.model_dump_json())
+        return True
+
+    # Catalogue
+
+    async def find(self, model, reference):
+        return self.lookup(reference)
+
+    async def try_out(self, metadata):
+        if metadata.version in self.damaged:
+            raise CorruptArtifactError("toy/model.onnx", "a" * 64, "b" * 64)
+
+    # Launcher
+
+    async def launches(self):
+        return dict(self.running)
+
+    async def launch(self, version):
+        self._step()
+        self.launched.append(version.key)
+        is_broken = version.metadata.version in self.broken
+        self.running[version.key] = (
+            Launch(LaunchPhase.FAILED, "it does not start")
+            if is_broken
+            else Launch(LaunchPhase.RUNNING)
+        )
+
+    async def end(self, key):
+        self._step()
+        self.running.pop(key)
+
+    # Routers
+
+    async def adopt(self, state):
+        self._step()
+        await self._tell(state)
+
+    async def reports(self):
+        return [each.report() for each in self.routers]
+
+    # What a caller would meet
+
+    def serving(self, stage="production"):
+        """Return the version that a request is answered by, the same in every router."""
+        (version,) = {router.state.stages[NAME][stage] for router in self.routers}
+        return version
+
+    def assert_answered(self):
+        """Assert that each router can answer whatever its table says is in a stage."""
+        for router in self.routers:
+            report = router.report()
+            for version in (router.state.stages.get(NAME, {}) if router.state else {}).values():
+                assert report.versions[f"{NAME}:{version}"].loaded, (version, router.state)
+
+
+async def settle(fleet, world, seconds=10):
+    """Let the fleet tend for a while."""
+    for _ in range(seconds):
+        await fleet.tend()
+        world.assert_answered()
+        await world.sleep(1)

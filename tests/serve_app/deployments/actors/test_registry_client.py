@@ -1,0 +1,212 @@
+"""The registry actor asked through RemoteRegistry, both in this process; no cluster needed."""
+
+import inspect
+import pickle
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from registry import ModelRegistry, ModelStage
+from registry.errors import (
+    InvalidNameError,
+    MissingArtifactError,
+    UnknownModelError,
+    UnreadableArtifactError,
+    VersionExistsError,
+)
+from registry.records import OUTPUTS
+from serve_app.deployments.actors import errors
+from serve_app.deployments.actors.registry import ONCE, REPEATABLE, RegistryActor, SentFile
+from serve_app.deployments.actors.registry_client import RemoteRegistry, connect
+from testkit.models import SHAPE, linear_onnx_file
+
+
+class Handle:
+    """Calls an actor as Ray does: values are pickled, errors come wrapped with a traceback."""
+
+    def __init__(self, actor, dies_in=()):
+        self._actor, self._dies_in = actor, dies_in
+
+    def __getattr__(self, name):
+        return Method(getattr(self._actor, name), name in self._dies_in)
+
+
+class Method:
+    def __init__(self, method, dies):
+        self._method, self._dies = method, dies
+
+    async def remote(self, *args, **kwargs):
+        args, kwargs = pickle.loads(pickle.dumps((args, kwargs)))
+        try:
+            answer = await self._method(*args, **kwargs)
+        except Exception as error:
+            raise RayTaskError("call", "a long traceback", error) from error
+        if self._dies:
+            raise ActorDiedError
+        return pickle.loads(pickle.dumps(answer))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def remote(root):
+    return RemoteRegistry(Handle(RegistryActor(str(root))))
+
+
+async def register(registry, folder, version="1.0.0", weight=1.0, **fields):
+    path = linear_onnx_file(folder, weight)
+    return await registry.register_model("m", version, path, "L", input_shape=SHAPE, **fields)
+
+
+async def test_a_versions_whole_life_goes_through_the_actor(remote, root, tmp_path):
+    extra = tmp_path / "notes.txt"
+    extra.write_text("notes")
+    info = await register(
+        remote, tmp_path, description="first", metrics={"f1": 0.5}, artifacts={"notes.txt": extra}
+    )
+    assert info.path == root / "m" / "v1.0.0"
+    assert set(info.metadata.artifacts) == {"model.onnx", "notes.txt"}
+    assert info.metadata.output_names == {each: each for each in OUTPUTS}
+    await register(remote, tmp_path, "1.1.0", 2.0)
+    await remote.promote_to_production("m", "1.0.0")
+    await remote.promote_to_production("m", "1.1.0", by="olga", reason="better")
+    assert (await remote.rollback("m")).metadata.version == "1.0.0"
+    assert (await remote.get_production_model("m")).metadata.version == "1.0.0"
+    await remote.set_model_stage("m", "1.1.0", ModelStage.STAGING)
+    assert (await remote.get_staging_model("m")).metadata.version == "1.1.0"
+    await remote.update_metrics("m", "1.1.0", {"f1": 0.75})
+    compared = await remote.compare_models("m", "1.0.0", "1.1.0")
+    assert compared["metrics_comparison"]["f1"]["diff"] == 0.25
+    await remote.set_model_stage("m", "1.1.0", ModelStage.NONE)
+    await remote.retire_model("m", "1.1.0")
+    await remote.delete_model("m", "1.1.0")
+    assert [each.metadata.version for each in await remote.list_models()] == ["1.0.0"]
+    assert await remote.read_artifact("m", "1.0.0", "notes.txt") == b"notes"
+    assert await remote.verify() == await remote.repair() == []
+    history = await remote.history("m")
+    assert [each.action for each in history[:4]] == [
+        "registered",
+        "registered",
+        "promoted",
+        "promoted",
+    ]
+    assert (history[3].by, history[3].reason) == ("olga", "better")
+    assert await remote.production_at("m", history[3].time) == "1.1.0"
+
+
+async def test_identical_content_is_a_no_op_and_other_content_is_refused(remote, tmp_path):
+    first = await register(remote, tmp_path)
+    assert await register(remote, tmp_path) == first
+    with pytest.raises(VersionExistsError):
+        await register(remote, tmp_path, weight=3.0)
+
+
+async def test_what_the_registry_refuses_comes_as_its_own_error(remote, tmp_path):
+    with pytest.raises(UnknownModelError, match="no model 'm' in the registry"):
+        await remote.get_model("m")
+    with pytest.raises(MissingArtifactError, match="the model's file"):
+        await remote.register_model("m", "1.0.0", tmp_path / "absent.onnx", "L")
+    with pytest.raises(InvalidNameError, match="invalid artifact name"):
+        await register(remote, tmp_path, artifacts={"../../escape": linear_onnx_file(tmp_path)})
+
+
+async def test_a_pickled_module_is_refused_at_the_door(remote, root, tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(pickle.dumps(Handle))
+    with pytest.raises(UnreadableArtifactError, match="a pickle that would call"):
+        await remote.register_model("m", "1.0.0", path, "L")
+    assert not (root / "m" / "v1.0.0").exists()
+
+
+async def test_a_change_whose_answer_is_lost_is_not_sent_again(root, tmp_path):
+    """It may have happened, as here, so the caller is told to look."""
+    await register(ModelRegistry(root), tmp_path)
+    dying = RemoteRegistry(Handle(RegistryActor(str(root)), {"call_once", "register"}))
+    with pytest.raises(errors.InterruptedChangeError, match="modelctl history m"):
+        await dying.promote_to_production("m", "1.0.0")
+    with pytest.raises(errors.InterruptedChangeError, match="during register_model of 'm'"):
+        await register(dying, tmp_path, "1.1.0")
+    history = await dying.history("m")
+    assert [each.action for each in history] == ["registered", "promoted", "registered"]
+
+
+async def test_an_actor_that_does_not_come_back_is_reported_before_a_change(root, tmp_path):
+    await register(ModelRegistry(root), tmp_path)
+    dead = RemoteRegistry(Handle(RegistryActor(str(root)), {"has_folder", "call"}))
+    for asked in (dead.promote_to_production("m", "1.0.0"), dead.history("m")):
+        with pytest.raises(errors.RegistryActorDownError, match="nothing was changed"):
+            await asked
+
+
+async def test_only_the_registrys_own_methods_can_be_called(root):
+    actor = RegistryActor(str(root))
+    for method in ("__class__", "_folder", "delete_model"):
+        with pytest.raises(InvalidNameError, match="invalid registry method"):
+            await actor.call(method)
+    with pytest.raises(InvalidNameError, match="invalid registry method"):
+        await actor.call_once("get_model")
+
+
+async def test_a_file_that_is_no_model_is_refused(root):
+    actor = RegistryActor(str(root))
+    with pytest.raises(InvalidNameError, match="invalid model file"):
+        await actor.register("m", "1.0.0", SentFile(".exe", b""), {}, {"model_type": "L"})
+
+
+def test_the_remote_registry_has_every_method_of_the_local_one():
+    public = {
+        name: method
+        for name, method in inspect.getmembers(ModelRegistry, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert set(public) > REPEATABLE | ONCE
+    for name, method in public.items():
+        theirs = list(inspect.signature(getattr(RemoteRegistry, name)).parameters)
+        ours = list(inspect.signature(method).parameters)
+        if name == "register_model":
+            assert theirs[-1] == "fields"
+            theirs, ours = theirs[:6], ours[:6]
+        assert theirs == ours, name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ClusterUnreachableError("auto", "none"),
+        errors.NoRegistryActorError("auto"),
+        errors.SeveralRegistriesError("auto", ["a", "b"]),
+        errors.RegistryActorDownError("it died"),
+        errors.InterruptedChangeError("rollback", "m"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_survive_pickling(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize("address", ["local", "ray://127.0.0.1", "127.0.0.1", "127.0.0.1:1"])
+def test_an_address_where_no_cluster_can_be_is_refused_at_once(address):
+    with (
+        pytest.raises(errors.ClusterUnreachableError, match="the address that `ray start --head`"),
+        connect(address),
+    ):
+        pass
+
+
+async def test_optimised_files_join_a_version_through_the_actor(remote, root, tmp_path):
+    await register(remote, tmp_path)
+    fast = linear_onnx_file(tmp_path, 2.0)
+    info = await remote.add_artifacts(
+        "m", "1.0.0", {"model_fast.onnx": fast}, {"goal": "size"}, "model_fast.onnx", by="olga"
+    )
+    assert info.metadata.serving_artifact == "model_fast.onnx"
+    assert (root / "m" / "v1.0.0" / "model_fast.onnx").read_bytes() == fast.read_bytes()
+    await remote.pin_artifact("m", "1.0.0", "model.onnx")
+    assert (await remote.get_model("m", "1.0.0")).metadata.serving_artifact == "model.onnx"
+    assert [each.by for each in await remote.history("m")][1] == "olga"
+    with pytest.raises(InvalidNameError):
+        await remote.add_artifacts("m", "1.0.0", {"../x.onnx": fast}, {}, None)

@@ -1,0 +1,168 @@
+"""The difference between arms that serve different bots, with what bots differ by in its error."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from serve_app.experiments.effects import Effect
+from serve_app.experiments.records import Variant
+from serve_app.experiments.statistics.by_unit import (
+    FEWEST_UNITS,
+    UnitMoments,
+    accuracy_by_unit,
+    return_by_unit,
+    sharpe_by_unit,
+    with_time,
+)
+from serve_app.experiments.statistics.estimates import ArmBlocks
+from serve_app.experiments.units import SIZE, UnitTotals, arm_of, overlap_weight
+
+
+def totals(*units):
+    """Of units, each the arm and its predictions: (right, return) rows."""
+    found = UnitTotals()
+    for variant, rows in units:
+        one = np.zeros((len(rows), SIZE))
+        right, earned = np.array(rows, float).T
+        one[:, arm_of(variant)] = np.stack([np.ones(len(rows)), right, earned, earned**2], axis=1)
+        found.see(variant, 0.5, first=True)
+        found.label(np.zeros(SIZE), one.sum(axis=0), one.T @ one)
+    return found
+
+
+def moments(*units):
+    return UnitMoments.of(totals(*units))
+
+
+def drawn(seed, sizes, *, deviation=0.01, within=0.01):
+    """Units of those sizes, every second one treatment's; their mean returns scatter."""
+    generator = np.random.default_rng(seed)
+    units = []
+    for number, size in enumerate(sizes):
+        own = generator.normal(0.001, deviation)
+        earned = generator.normal(own, within, size)
+        variant = Variant.TREATMENT if number % 2 else Variant.CONTROL
+        units.append((variant, np.stack([earned > 0, earned], axis=1)))
+    return units
+
+
+def means(units, variant):
+    return [rows[:, 1].mean() for each, rows in units if each is variant]
+
+
+def test_equally_busy_bots_are_compared_as_their_means_are_by_welchs_test():
+    units = drawn(1, [20] * 24)
+    effect = Effect.of(return_by_unit(moments(*units))[0])
+    reference = stats.ttest_ind(
+        means(units, Variant.TREATMENT), means(units, Variant.CONTROL), equal_var=False
+    )
+    assert effect.t == pytest.approx(reference.statistic)
+    assert effect.degrees_of_freedom == pytest.approx(reference.df)
+    assert effect.fixed_p_value() == pytest.approx(reference.pvalue)
+
+
+def test_of_unequal_bots_the_error_is_that_of_a_ratio():
+    units = drawn(2, np.random.default_rng(2).integers(1, 60, 60).tolist())
+    estimate = return_by_unit(moments(*units))[0]
+    variance = 0.0
+    for variant in Variant:
+        rows = [each for arm, each in units if arm is variant]
+        n = np.array([len(each) for each in rows])
+        earned = np.array([each[:, 1].sum() for each in rows])
+        worth = n.sum() ** 2 / (n**2).sum()
+        scatter = ((earned - earned.sum() / n.sum() * n) ** 2).sum() / n.sum() ** 2
+        variance += worth / (worth - 1) * scatter
+    assert estimate.standard_error >= np.sqrt(variance) * (1 - 1e-9)
+    assert estimate.standard_error == pytest.approx(np.sqrt(variance), rel=0.1)
+
+
+def test_the_error_is_never_less_than_that_of_independent_predictions():
+    """Bots that all have exactly the same mean, by construction."""
+    rows = np.array([[1, 0.01], [0, -0.01]] * 10)
+    units = [(variant, rows) for variant in Variant for _ in range(10)]
+    estimate, independent = accuracy_by_unit(moments(*units))
+    assert estimate.standard_error == pytest.approx(np.sqrt(independent))
+    assert independent == pytest.approx(2 * (0.25 / 200 + 0.5 / 202**2))
+
+
+def test_a_small_arm_whose_bots_happen_to_be_alike_is_not_taken_for_certain():
+    alike = [(Variant.TREATMENT, [[1, 0.01], [0, -0.01]] * 50) for _ in range(6)]
+    other = drawn(3, [100] * 60)
+    control = [(Variant.CONTROL, rows) for _, rows in other]
+    estimate = return_by_unit(moments(*control, *alike))[0]
+    spread = np.var([rows[:, 1].mean() for _, rows in control], ddof=1)
+    assert estimate.standard_error > 0.9 * np.sqrt(spread / 6)
+
+
+def test_below_the_fewest_bots_nothing_is_known():
+    few = int(FEWEST_UNITS)
+    enough = Effect.of(return_by_unit(moments(*drawn(4, [20] * 2 * few)))[0])
+    fewer = Effect.of(return_by_unit(moments(*drawn(4, [20] * (2 * few - 1))))[0])
+    one_busy = Effect.of(return_by_unit(moments(*drawn(4, [20] * 2 * few + [500, 500])))[0])
+    assert (enough.known, fewer.known, one_busy.known) == (True, False, False)
+
+
+def test_nothing_is_known_of_nothing():
+    for test in (accuracy_by_unit, return_by_unit):
+        estimate, _ = test(moments())
+        assert (estimate.value, estimate.degrees_of_freedom, estimate.weight) == (0, 0, 0)
+    assert sharpe_by_unit(moments()).degrees_of_freedom == 0
+
+
+def test_the_error_of_the_difference_in_sharpe_ratio_is_the_jackknifes():
+    units = drawn(5, np.random.default_rng(5).integers(20, 60, 80).tolist(), deviation=0.003)
+    estimate = sharpe_by_unit(moments(*units))
+    without = [
+        float(sharpe_by_unit(moments(*units[:left], *units[left + 1 :])).value)
+        for left in range(len(units))
+    ]
+    jackknife = np.sqrt((len(units) - 1) * np.var(without))
+    assert estimate.standard_error == pytest.approx(jackknife, rel=0.1)
+    ratios = []
+    for variant in Variant:
+        earned = np.concatenate([rows[:, 1] for arm, rows in units if arm is variant])
+        ratios.append(earned.mean() / earned.std())
+    assert estimate.value == pytest.approx(ratios[1] - ratios[0])
+
+
+def test_what_bots_share_at_one_time_is_in_the_error_as_well():
+    """All bots of an arm are right or wrong together: no bot differs from another."""
+    generator = np.random.default_rng(6)
+    right = generator.random((2, 100)) < 0.5
+    units = [
+        (variant, np.stack([right[arm], right[arm] * 0.0], axis=1))
+        for arm, variant in enumerate(Variant)
+        for _ in range(20)
+    ]
+    between, independent = accuracy_by_unit(moments(*units))
+    blocks = [ArmBlocks(np.full(100, 20.0), 20.0 * each, 20.0 * each) for each in right]
+    estimate = with_time(between, independent, *blocks, np.full(100, 0.5), neighbours=False)
+    assert between.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 2000), rel=0.1)
+    assert estimate.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 100), rel=0.1)
+    assert with_time(
+        replace(between, degrees_of_freedom=np.asarray(3.0)),
+        independent,
+        *blocks,
+        np.full(100, 0.5),
+        neighbours=False,
+    ).degrees_of_freedom == pytest.approx(3.0)
+
+
+def test_a_share_that_grows_favours_no_arm():
+    """A bad first day with 1 % treatment, and a good second one with 50 %."""
+    weighed = []
+    for variant, days in ((Variant.CONTROL, (9900, 5000)), (Variant.TREATMENT, (100, 5000))):
+        weights = [overlap_weight(variant, share, 0.5) for share in (0.01, 0.5)]
+        weighed.append([n * weight for n, weight in zip(days, weights, strict=True)])
+    (bad, good), treated = weighed
+    assert bad / good == pytest.approx(treated[0] / treated[1])
+    assert overlap_weight(Variant.CONTROL, None, 0.1) == 1.0
+    assert overlap_weight(Variant.TREATMENT, 1.0, 1.0) == 1.0
+
+
+def test_totals_survive_json_exactly():
+    found = totals(*drawn(7, [3, 5, 2, 9]))
+    assert UnitTotals.from_dict(found.to_dict()) == found
+    assert UnitTotals() != found

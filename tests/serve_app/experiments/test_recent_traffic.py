@@ -1,0 +1,127 @@
+"""The last minute is kept second by second, and costs its part of the level."""
+
+import numpy as np
+import pytest
+
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import Block, BlockClock
+from serve_app.experiments.recent_traffic import RECENT_SHARE, STEP_S, WINDOW_S, RecentTraffic
+from serve_app.experiments.records import Variant
+from tests.serve_app.experiments.factories import START, definition, prediction
+
+BEGAN_S = START.timestamp()
+
+
+def filled(seconds):
+    recent = RecentTraffic()
+    for second in seconds:
+        recent.add(prediction(second))
+        recent.add(prediction(second, variant=Variant.TREATMENT, error="prediction_failed"))
+    return recent
+
+
+def test_a_window_begins_every_step_and_lasts_a_minute():
+    windows = filled(range(200)).windows(BEGAN_S + 199.5)
+    assert [each.start_s - BEGAN_S for each in windows] == [140, 150, 160, 170, 180, 190]
+    assert len(windows) == WINDOW_S / STEP_S
+    assert [len(each.blocks) for each in windows] == [60, 50, 40, 30, 20, 10]
+    for each in windows:
+        assert [block.block for block in each.blocks] == list(range(len(each.blocks)))
+        assert {block.treatment.errors for block in each.blocks} == {1}
+
+
+def test_what_is_older_than_a_minute_takes_no_memory():
+    recent = filled(range(10_000))
+    assert len(recent._seconds) <= WINDOW_S
+    recent.add(prediction(5))
+    recent.add(prediction(10_001))
+    assert len(recent._seconds) <= WINDOW_S
+
+
+def test_a_window_shares_nothing_with_what_is_still_counted():
+    recent = filled(range(3))
+    (*_, window) = recent.windows(BEGAN_S + 2.5)
+    recent.add(prediction(2))
+    assert [each.control.predictions for each in window.blocks] == [1, 1, 1]
+
+
+def mirrored(second, number=0, *, latency_ms=2.0, treatment=True):
+    fields = {
+        "prediction_id": f"{second} {number}",
+        "latency_ms": latency_ms,
+        "mirrored": True,
+        "treatment_share": None,
+    }
+    return prediction(second, variant=Variant.TREATMENT if treatment else Variant.CONTROL, **fields)
+
+
+@pytest.mark.parametrize("treatment_first", [True, False])
+def test_mirrored_requests_are_paired_whichever_arm_is_recorded_first(treatment_first):
+    recent = RecentTraffic()
+    arms = [mirrored(1, latency_ms=5.0), mirrored(1, latency_ms=2.0, treatment=False)]
+    for record in arms if treatment_first else arms[::-1]:
+        recent.add(record)
+    recent.add(mirrored(2, 1))
+    recent.add(mirrored(2, 1))  # sent again
+    (*_, window) = recent.windows(BEGAN_S + 2.5)
+    pairs = [block.pairs for block in window.blocks]
+    assert [(each.pairs, each.latency_difference_sum) for each in pairs] == [(1, 3.0), (0, 0.0)]
+
+
+def test_a_mirrored_request_whose_other_arm_never_comes_is_forgotten():
+    recent = RecentTraffic()
+    for second in range(1000):
+        recent.add(mirrored(second))
+    assert len(recent._unpaired) <= WINDOW_S
+
+
+def test_a_mirrored_treatment_that_becomes_slow_late_is_seen_in_the_last_minute():
+    made, generator = definition(mode="mirror", horizon_s=60), np.random.default_rng(1)
+    clock = BlockClock.of(made, START)
+    blocks, recent = {}, RecentTraffic()
+    for request in range(20 * 1800):
+        second = request / 20
+        control_ms, treatment_ms = generator.gamma(4.0, 0.5, 2)
+        treatment_ms += 6.0 * (second >= 1740)
+        arms = [
+            mirrored(second, latency_ms=control_ms, treatment=False),
+            mirrored(second, latency_ms=treatment_ms),
+        ]
+        key = clock.block(arms[0].time)
+        block = blocks.setdefault(key, Block(block=key))
+        for arm, record in zip((block.control, block.treatment), arms, strict=True):
+            arm.add_prediction(record)
+            recent.add(record)
+        block.pairs.add_predictions(*arms)
+    windows = recent.windows(BEGAN_S + 1799.9)
+    whole, watched = (
+        analyse(made, clock, list(blocks.values()), recent=each).recommendation
+        for each in ([], windows)
+    )
+    assert whole.action == "continue"
+    assert watched.action == "rollback"
+    assert "Treatment is too slow during the last minute" in watched.reasons[0]
+
+
+def test_watching_the_last_minute_takes_its_part_of_the_level():
+    made = definition(horizon_s=60)
+    clock = BlockClock.of(made, START)
+    blocks = {}
+    for second in range(60):
+        for number in range(10):
+            record = prediction(
+                second,
+                prediction_id=f"{second} {number}",
+                variant=Variant.TREATMENT if number == 0 else Variant.CONTROL,
+                latency_ms=3.0 + (3 * second + number) % 7 + 4.0 * (number == 0),
+            )
+            key = clock.block(record.time)
+            block = blocks.setdefault(key, Block(block=key))
+            (block.treatment if number == 0 else block.control).add_prediction(record)
+    alone, watched = (
+        analyse(made, clock, list(blocks.values()), recent=recent).evidence.latency
+        for recent in (None, [])
+    )
+    assert alone.harm_p_value < 1
+    assert watched.harm_p_value == pytest.approx(min(1.0, alone.harm_p_value / (1 - RECENT_SHARE)))
+    assert not watched.shown_by.recent
