@@ -25,7 +25,7 @@ from serve_app.experiments.store import ExperimentStore
 from serve_app.experiments.store.engine import Database
 from serve_app.experiments.store.log import ExperimentLog
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, SUMMARIES
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 
 Row = TypeVar("Row")
 Figures = dict[str, float]
@@ -162,7 +162,7 @@ def _insert_summaries(url: str, experiment_id: str, predictions: int) -> int:
     clock = BlockClock.of(_definition(experiment_id, experiment_id), START)
     seconds = range(0, DURATION_S, 60)
     numbers = sorted({clock.block(START + timedelta(seconds=second)) for second in seconds})
-    thousand = ArmSummary()
+    thousand = VariantSummary()
     for index in range(1000):
         record = _prediction(index)
         thousand.add_prediction(record)

@@ -2,7 +2,7 @@
 
 python -m benchmarks.scaling [--write]
 
-Prints the tables of docs/scaling.md; `--write` puts them there.
+Prints the tables of docs/guides/scaling.md; `--write` puts them there.
 """
 
 import json
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.report import RESULTS
 from testkit.paths import ROOT
 
-DOCUMENT = ROOT / "docs" / "scaling.md"
+DOCUMENT = ROOT / "docs" / "guides" / "scaling.md"
 BEGIN, END = "<!-- python -m benchmarks.scaling --write -->", "<!-- end -->"
 
 BOTS = 1000
@@ -244,7 +244,7 @@ def _bottlenecks(
 
 
 def main(
-    write: Annotated[bool, typer.Option("--write", help="Into docs/scaling.md.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Into docs/guides/scaling.md.")] = False,
 ) -> None:
     """Compute the tables from benchmarks/results/."""
     growth, store = (

@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, object]:
-        """Fields of the experiment beside its arms.
+        """Fields of the experiment beside its variants.
 
         Neighbouring bars share most of their horizon, so they are no independent evidence. What
         `horizon_s` states makes the blocks of the statistics at least as long in the server's
@@ -114,7 +114,7 @@ class Replayed:
     """What the bot saw."""
 
     answered_by: Counter[str]
-    """Predictions by the arm that answered; `none` came after the planned end."""
+    """Predictions by the variant that answered; `none` came after the planned end."""
     failures: Counter[str]
     """Calls that failed, by reason."""
     took_s: float
@@ -219,8 +219,10 @@ def _given(answer: Analysis | None) -> Analysis:
 
 def look_line(bar: int, analysis: Analysis) -> str:
     """Return a look at a running experiment in one line."""
-    arms = (analysis[arm] for arm in ("control", "treatment"))
-    right = " against ".join(f"{arm['accuracy']:.1%} of {arm['labelled']}" for arm in arms)
+    variants = (analysis[variant] for variant in ("control", "treatment"))
+    right = " against ".join(
+        f"{variant['accuracy']:.1%} of {variant['labelled']}" for variant in variants
+    )
     p_value = analysis["statistical_significance"]["p_value"]
     return f"bar {bar}: {right} right, p {p_value:.2f}: {analysis['recommendation']['action']}"
 
@@ -245,7 +247,7 @@ def warnings(replayed: Replayed, plan: Plan) -> list[str]:
     """Return what went wrong on the way, in sentences."""
     found = [f"{count} times {reason}" for reason, count in replayed.failures.most_common()]
     if late := replayed.answered_by["none"]:
-        found.append(f"{late} bars came after the planned end and belong to no arm.")
+        found.append(f"{late} bars came after the planned end and belong to no variant.")
     if replayed.took_s * SLOWEST_PACE > plan.replay_s:
         reached = (plan.bars + HORIZON_BARS) / replayed.took_s
         found.append(

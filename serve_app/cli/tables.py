@@ -173,14 +173,14 @@ FIGURES = {
     "p95_latency_ms": "latency, p95 ms",
     "error_rate": "error rate",
 }
-"""What a table shows of an arm, by its name in the analysis."""
+"""What a table shows of a variant, by its name in the analysis."""
 
 UNIT_FIGURES = {
     "seen": "{}",
     "labelled": "{} with an outcome",
     "effective": "worth equally busy ones",
 }
-"""What it shows of an arm's bots or symbols, where these are assigned."""
+"""What it shows of a variant's bots or symbols, where these are assigned."""
 
 
 def experiments_table(listed: Sequence[Mapping[str, Any]]) -> Table:
@@ -199,16 +199,16 @@ def experiments_table(listed: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def analysis_table(analysis: Mapping[str, Any]) -> Table:
-    """Return the figures of both arms side by side."""
+    """Return the figures of both variants side by side."""
     control, treatment = analysis["control"], analysis["treatment"]
-    arms = (f"control {control['model']}", f"treatment {treatment['model']}")
-    table = Table("", *(Column(Text(each)) for each in arms))
+    variants = (f"control {control['model']}", f"treatment {treatment['model']}")
+    table = Table("", *(Column(Text(each)) for each in variants))
     for name, label in FIGURES.items():
-        table.add_row(label, *(_figure(arm.get(name)) for arm in (control, treatment)))
+        table.add_row(label, *(_figure(variant.get(name)) for variant in (control, treatment)))
     units = analysis.get("units")
     if units:
         for name, label in UNIT_FIGURES.items():
-            numbers = (_figure(units[arm][name]) for arm in ("control", "treatment"))
+            numbers = (_figure(units[variant][name]) for variant in ("control", "treatment"))
             table.add_row(label.format(units["served"]), *numbers)
     return table
 

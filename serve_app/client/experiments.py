@@ -60,7 +60,7 @@ class ExperimentCalls(ABC):
             treatment_model: usually the same model.
             treatment_version: what is tried.
             traffic_split: control's share, from 0 to 1.
-            settings: further fields of the experiment, see docs/experiments.md.
+            settings: further fields of the experiment, see docs/guides/experiments.md.
 
         Returns:
             Whether it runs now. If not, the log says why.

@@ -126,7 +126,7 @@ class ModelClient(ExperimentCalls):
             features: (timesteps, features), or flat in row order; sent as float32.
             model_name: the server's default model if None.
             model_version: a version, `production` or `staging`; production if None.
-            unit_id: keeps whoever it names in one arm of an experiment.
+            unit_id: keeps whoever it names in one variant of an experiment.
 
         Raises:
             ClientError: no answer; only with `raise_errors`, as the next.

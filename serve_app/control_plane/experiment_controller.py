@@ -22,7 +22,7 @@ from serve_app.experiments.definition import (
 )
 from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
-from serve_app.experiments.lifecycle import check_arms, check_new, with_dead_band
+from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
 from serve_app.experiments.running import RunningExperiment
 from serve_app.state.routing import version_key
 
@@ -86,7 +86,7 @@ class Conductor:
     """Carries experiments through.
 
     Args:
-        fleet: loads the arms and divides the traffic.
+        fleet: loads the variants and divides the traffic.
         book: keeps the experiments.
         promote: puts a version into production in the registry.
         now: the present, with a time zone.
@@ -111,13 +111,13 @@ class Conductor:
         """By experiment the analysis that its promotion was begun with, once that was looked up."""
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
-        """Load both arms, then write the experiment down and divide the traffic.
+        """Load both variants, then write the experiment down and divide the traffic.
 
         Returns:
             The definition, with the dead band that the control declares where none was given.
 
         Raises:
-            ServingError: the definition is refused, an arm is not registered, does not load or
+            ServingError: the definition is refused, a variant is not registered, does not load or
                 takes other windows than the other one, the id is taken, or the model is in another
                 experiment.
         """
@@ -128,7 +128,7 @@ class Conductor:
         treatment = await self._fleet.find(
             definition.treatment_model_name, definition.treatment_model_version
         )
-        check_arms(definition, control, treatment)
+        check_variants(definition, control, treatment)
         for running in self._fleet.state.experiments:
             if running.definition.control_model_name == definition.control_model_name:
                 problem = (
@@ -192,7 +192,7 @@ class Conductor:
                 running.append(present)
                 continue
             try:
-                await self._load_arms(each.definition)
+                await self._load_variants(each.definition)
             except ServingError as error:
                 # Its requests go to production until it can go on; the others are not held up.
                 logger.error("experiment %s is suspended: %s", name, error)  # noqa: TRY400
@@ -213,7 +213,7 @@ class Conductor:
     def _age_s(self, experiment: StoredExperiment) -> float:
         return (self._now() - experiment.started_at).total_seconds()
 
-    async def _load_arms(self, definition: ExperimentDefinition) -> None:
+    async def _load_variants(self, definition: ExperimentDefinition) -> None:
         for model, version in (
             (definition.control_model_name, definition.control_model_version),
             (definition.treatment_model_name, definition.treatment_model_version),

@@ -32,7 +32,7 @@ class Conducts(Protocol):
     """Begins and ends experiments, for the whole application."""
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
-        """Load both arms and divide the traffic."""
+        """Load both variants and divide the traffic."""
 
     async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
         """End an experiment and return its final analysis."""

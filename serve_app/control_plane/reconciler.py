@@ -229,7 +229,7 @@ class Fleet:
             self._held.subtract(keys)
 
     async def divide(self, running: Sequence[RunningExperiment]) -> None:
-        """Divide traffic by exactly these experiments, whose arms are loaded."""
+        """Divide traffic by exactly these experiments, whose variants are loaded."""
         await self._change(lambda state: experiment(state, running))
 
     async def is_tripped(self, experiment_id: str) -> bool:

@@ -129,7 +129,7 @@ class PredictionService:
             try:
                 request = _parse_item(item)
                 if self._table.experiment(request.model_name, request.model_version) is not None:
-                    # Each has an arm, a record and perhaps a stand-in of its own; the versions
+                    # Each has a variant, a record and perhaps a stand-in of its own; the versions
                     # batch what comes at once anyway.
                     singles[index] = request
                     continue
@@ -139,8 +139,8 @@ class PredictionService:
             else:
                 groups[version_key(work.metadata)][index] = work
             await asyncio.sleep(0)  # a long list must not hold up the other requests
-        # An arm's time begins when an item is sent, not while it waits behind the rest of the body;
-        # at twice the size either arm can fill its runs.
+        # A variant's time begins when an item is sent, not while it waits behind the rest of the
+        # body; at twice the size either variant can fill its runs.
         sent = asyncio.Semaphore(2 * batch.max_batch_size)
         for answered in await asyncio.gather(
             *(self._predict_group(group, batch.max_batch_size, watch) for group in groups.values()),

@@ -1,9 +1,9 @@
-"""A request within an experiment: which arm answers it, what is recorded, and who stands in.
+"""A request within an experiment: which variant answers it, what is recorded, and who stands in.
 
-split    one arm answers; where treatment fails or takes too long, control does
-mirror   both arms run, the bot gets control's answer, both are recorded
+split    one variant answers; where treatment fails or takes too long, control does
+mirror   both variants run, the bot gets control's answer, both are recorded
 
-What an arm does is recorded as it was, alike for both: a run goes on to its own end when control
+What a variant does is recorded as it was, alike for both: a run goes on to its own end when control
 has stood in for it or the bot has given up, and counts as an error only where it failed.
 """
 
@@ -120,10 +120,10 @@ class Trials:
 
     Args:
         run: has a version answer.
-        recorder: notes what the arms answered.
+        recorder: notes what the variants answered.
         breakers: take treatment out when it fails.
         treatment_timeout_s: how long treatment may take before control answers in its place.
-        request_timeout_s: how long an arm may take before that is an error of its own.
+        request_timeout_s: how long a variant may take before that is an error of its own.
     """
 
     def __init__(
@@ -144,14 +144,14 @@ class Trials:
     async def answer(
         self, table: RoutingTable, running: RunningExperiment, asked: Asked
     ) -> TrialAnswer:
-        """Answer a request by an arm of `running`; both arms are in `table`.
+        """Answer a request by a variant of `running`; both variants are in `table`.
 
         Raises:
             ServingError: control could not answer, or the request is no good.
         """
-        control = table.arm(running, Variant.CONTROL)
+        control = table.variant(running, Variant.CONTROL)
         try:
-            treatment = table.arm(running, Variant.TREATMENT)
+            treatment = table.variant(running, Variant.TREATMENT)
         except NotServedError:
             treatment = None
         if running.mirrors:
@@ -235,13 +235,13 @@ class Trials:
         metadata: ModelMetadata,
         asked: Asked,
     ) -> Prediction:
-        """Return an arm's answer and record it with its own time, or its error."""
+        """Return a variant's answer and record it with its own time, or its error."""
         began_s = time.perf_counter()
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 prediction = await self._run(metadata, asked.features)
         except InvalidFeaturesError:
-            raise  # the request's fault, not the arm's
+            raise  # the request's fault, not the variant's
         except Exception as error:
             failure = self._failure(metadata, error)
             self._record(running, variant, asked, began_s, error=failure.code)
@@ -250,7 +250,7 @@ class Trials:
         return prediction
 
     def _failure(self, metadata: ModelMetadata, error: Exception) -> ServingError:
-        """Return what an arm failed with as an error of serving."""
+        """Return what a variant failed with as an error of serving."""
         if isinstance(error, ServingError):
             return error
         if isinstance(error, TimeoutError):
@@ -269,7 +269,7 @@ class Trials:
         prediction: Prediction | None = None,
         error: str | None = None,
     ) -> None:
-        """Note what an arm answered, or its error; it was not asked where it never began."""
+        """Note what a variant answered, or its error; it was not asked where it never began."""
         definition = running.definition
         model, version = (
             (definition.control_model_name, definition.control_model_version)

@@ -215,7 +215,7 @@ class FleetClient:
         await self._call(self._fleet.request.remote(model, version), REQUEST_TIMEOUT_S)
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
-        """Load both arms and divide the traffic."""
+        """Load both variants and divide the traffic."""
         await self._call(self._fleet.create_experiment.remote(definition))
 
     async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from serve_app.experiments.sample_ratio import check_sample_ratio
 from serve_app.experiments.significance import accuracy_significance
 from serve_app.experiments.statistics.by_unit import UnitMoments
 from serve_app.experiments.table import Table, tabulate
-from serve_app.experiments.units import ARMS
+from serve_app.experiments.units import VARIANTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,12 @@ def analyse(
 
 
 def _units(definition: ExperimentDefinition, table: Table) -> dict[Variant, UnitCount]:
-    """Return the counts of units by arm, where these are assigned."""
+    """Return the counts of units by variant, where these are assigned."""
     if definition.assignment not in UNIT_ASSIGNMENTS:
         return {}
     totals = table.units
     counts = zip(totals.seen, totals.labelled, UnitMoments.of(totals).effective, strict=True)
     return {
         variant: UnitCount(seen=seen, labelled=labelled, effective=float(effective))
-        for variant, (seen, labelled, effective) in zip(ARMS, counts, strict=True)
+        for variant, (seen, labelled, effective) in zip(VARIANTS, counts, strict=True)
     }

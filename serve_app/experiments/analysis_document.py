@@ -1,6 +1,6 @@
 """The analysis as one document of JSON values; what cannot be said is null.
 
-Its fields are the contract's; those beyond are described in docs/experiments.md.
+Its fields are the contract's; those beyond are described in docs/guides/experiments.md.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from serve_app.experiments.statistics import fixed_horizon, sharpe
 from serve_app.experiments.statistics.by_unit import FEWEST_UNITS, UnitMoments, sharpe_by_unit
 from serve_app.experiments.statistics.fixed_horizon import FixedTest
 from serve_app.experiments.table import Table
-from serve_app.experiments.variant_metrics import ArmMetrics, arm_metrics, return_moments
+from serve_app.experiments.variant_metrics import VariantMetrics, return_moments, variant_metrics
 
 
 def analysis_document(
@@ -35,8 +35,8 @@ def analysis_document(
     recommendation: Recommendation,
 ) -> Mapping[str, Any]:
     """Return the contract's analysis of an experiment."""
-    control = arm_metrics(table.control.total, definition.annual_periods)
-    treatment = arm_metrics(table.treatment.total, definition.annual_periods)
+    control = variant_metrics(table.control.total, definition.annual_periods)
+    treatment = variant_metrics(table.treatment.total, definition.annual_periods)
     return {
         "experiment_id": definition.experiment_id,
         "status": status.value,
@@ -60,11 +60,11 @@ def analysis_document(
 def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, Any] | None:
     if not evidence.units:
         return None
-    arms = {variant.value: asdict(units) for variant, units in evidence.units.items()}
+    variants = {variant.value: asdict(units) for variant, units in evidence.units.items()}
     outcomes = evidence.outcomes
     return {
         "served": SERVED[definition.assignment],
-        **arms,
+        **variants,
         "needed": FEWEST_UNITS,
         "outcomes_each": None
         if outcomes is None
@@ -72,7 +72,7 @@ def _unit_counts(definition: ExperimentDefinition, evidence: Evidence) -> dict[s
     }
 
 
-def _improvement(control: ArmMetrics, treatment: ArmMetrics) -> dict[str, float | None]:
+def _improvement(control: VariantMetrics, treatment: VariantMetrics) -> dict[str, float | None]:
     both = control.labelled and treatment.labelled
     return {
         "accuracy": treatment.accuracy - control.accuracy if both else 0.0,
@@ -171,9 +171,9 @@ def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
         return horizon + blocks
     served = SERVED[definition.assignment]
     return (
-        f"{horizon}{blocks} The arms serve different {served}: how these differ is in the error as "
-        f"well, which is computed over {served} too. There is no planned look: the verdict "
-        f"rests on the always-valid test alone. Latency and errors are compared by time alone."
+        f"{horizon}{blocks} The variants serve different {served}: how these differ is in the "
+        f"error as well, which is computed over {served} too. There is no planned look: the "
+        f"verdict rests on the always-valid test alone. Latency and errors are compared by time alone."
     )
 
 

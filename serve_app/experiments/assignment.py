@@ -1,4 +1,4 @@
-"""Which arm answers: a pure function of the experiment's salt and the unit.
+"""Which variant answers: a pure function of the experiment's salt and the unit.
 
 Every router computes the same, now and after a restart, with nothing stored or shared.
 """
@@ -50,7 +50,7 @@ def unit_of(
 
 
 def assign(definition: ExperimentDefinition, unit: str, treatment_share: float) -> Variant:
-    """Return the arm of a unit.
+    """Return the variant of a unit.
 
     As the share grows units only ever move to treatment: whoever is in it at 5 % is at 10 %.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.units import UnitTotals
 
 BLOCKS_PER_DOUBLING = 128
@@ -59,12 +59,12 @@ def length(age: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Block:
-    """Both arms during one block of time."""
+    """Both variants during one block of time."""
 
     block: int
     """Its key, see `BlockClock.block`."""
-    control: ArmSummary = field(default_factory=ArmSummary)
-    treatment: ArmSummary = field(default_factory=ArmSummary)
+    control: VariantSummary = field(default_factory=VariantSummary)
+    treatment: VariantSummary = field(default_factory=VariantSummary)
     pairs: PairSummary = field(default_factory=PairSummary)
     """Empty unless the experiment mirrors."""
     units: UnitTotals | None = None

@@ -1,4 +1,4 @@
-"""The circuit breaker: takes an arm out at once when it fails, and tries it again meanwhile.
+"""The circuit breaker: takes a variant out at once when it fails, and tries it again meanwhile.
 
 A pure state machine: each function returns the next state. It protects the bots, within seconds and
 without proof; whether treatment is worse is for `guardrails` to show. Trials go on beside the
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 
 class BreakerSettings(BaseModel):
-    """When an arm is taken out and when it is tried again."""
+    """When a variant is taken out and when it is tried again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,24 +29,24 @@ class BreakerSettings(BaseModel):
     window_calls: PositiveInt = 20
     retry_after_s: PositiveFloat = 0.25
     """How long after a failure the next trial waits. Long pauses leave the guardrails without
-    evidence: at 30 s an arm that always fails is not rolled back for many minutes."""
+    evidence: at 30 s a variant that always fails is not rolled back for many minutes."""
     trial_successes: PositiveInt = 3
     """Answers in a row that bring it back."""
 
 
 class Turn(Enum):
-    """What becomes of a request that is the arm's."""
+    """What becomes of a request that is the variant's."""
 
     ANSWER = "answer"
-    """The arm answers it."""
+    """The variant answers it."""
     TRIAL = "trial"
-    """The arm is tried with it; somebody else answers."""
+    """The variant is tried with it; somebody else answers."""
     WITHHELD = "withheld"
-    """The arm does not see it."""
+    """The variant does not see it."""
 
 
 class BreakerMode(StrEnum):
-    """Whether the arm gets traffic."""
+    """Whether the variant gets traffic."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -90,7 +90,7 @@ def turn(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[Tur
 
 
 def on_success(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Breaker:
-    """Return the state after the arm answered."""
+    """Return the state after the variant answered."""
     if breaker.mode is BreakerMode.OPEN:  # an answer to what was asked before it opened
         return breaker
     if breaker.mode is BreakerMode.HALF_OPEN:
@@ -103,7 +103,7 @@ def on_success(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Bre
 
 
 def on_failure(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Breaker:
-    """Return the state after the arm failed or did not answer in time."""
+    """Return the state after the variant failed or did not answer in time."""
     if breaker.mode is BreakerMode.OPEN:
         return breaker
     if breaker.mode is BreakerMode.HALF_OPEN:

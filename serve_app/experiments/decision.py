@@ -34,7 +34,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitCount:
-    """An arm's bots or symbols."""
+    """A variant's bots or symbols."""
 
     seen: int
     labelled: int
@@ -54,7 +54,7 @@ class Evidence:
     latency: Guardrail
     errors: Guardrail
     units: Mapping[Variant, UnitCount] = field(default_factory=dict)
-    """Of both arms; empty unless bots or symbols are assigned."""
+    """Of both variants; empty unless bots or symbols are assigned."""
     outcomes: OutcomeRatio | None = None
     """How many outcomes these have; None where that cannot be compared."""
 
@@ -126,7 +126,10 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
 
 
 def _complete(evidence: Evidence) -> bool:
-    """Return whether no arm's bots or symbols lack outcomes; a failing one may still be harm."""
+    """Return whether no variant's bots or symbols lack outcomes.
+
+    A failing one may still be harm.
+    """
     return evidence.outcomes is None or evidence.outcomes.healthy
 
 
@@ -143,13 +146,13 @@ def _incomplete(definition: ExperimentDefinition, evidence: Evidence) -> str:
 
 def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:
     served = SERVED[definition.assignment]
-    arms = ", ".join(
-        f"{arm} has {units.labelled:,} with an outcome, worth {units.effective:.1f} equally busy "
-        f"ones"
-        for arm, units in evidence.units.items()
+    variants = ", ".join(
+        f"{variant} has {units.labelled:,} with an outcome, worth {units.effective:.1f} equally "
+        f"busy ones"
+        for variant, units in evidence.units.items()
     )
     return (
-        f"Too few {served}: {arms}; each needs {FEWEST_UNITS:g}. Whole {served} were "
+        f"Too few {served}: {variants}; each needs {FEWEST_UNITS:g}. Whole {served} were "
         f"assigned, and luck in which ones is only known from several."
     )
 

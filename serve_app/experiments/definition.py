@@ -65,32 +65,32 @@ class EndReason(StrEnum):
 
 
 class Assignment(StrEnum):
-    """What is assigned to an arm as a whole."""
+    """What is assigned to a variant as a whole."""
 
     REQUEST = "request"
     """Every request on its own: most evidence per request."""
     UNIT_ID = "unit_id"
-    """A bot stays in its arm; a request without `unit_id` is assigned on its own."""
+    """A bot stays in its variant; a request without `unit_id` is assigned on its own."""
     SYMBOL = "symbol"
-    """A symbol stays in its arm; the arms then trade different markets."""
+    """A symbol stays in its variant; the variants then trade different markets."""
     SWITCHBACK = "switchback"
     """A symbol during one block of time: for models whose trades disturb each other."""
 
 
 UNIT_ASSIGNMENTS = frozenset({Assignment.UNIT_ID, Assignment.SYMBOL})
-"""Those under which the arms serve different bots or symbols all along."""
+"""Those under which the variants serve different bots or symbols all along."""
 
 SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
-"""What the arms serve different ones of, under UNIT_ASSIGNMENTS."""
+"""What the variants serve different ones of, under UNIT_ASSIGNMENTS."""
 
 
 class Mode(StrEnum):
     """Who answers."""
 
     SPLIT = "split"
-    """Each request is answered by one arm."""
+    """Each request is answered by one variant."""
     MIRROR = "mirror"
-    """Both arms see every request, the bot gets control's answer: paired, and without risk."""
+    """Both variants see every request, the bot gets control's answer: paired, and without risk."""
 
 
 class ExperimentDefinition(BaseModel):
@@ -110,8 +110,8 @@ class ExperimentDefinition(BaseModel):
     duration_hours: Positive = 24.0
     """The planned end, where the fixed-horizon test is allowed, unless by bot or symbol."""
     min_samples: PositiveInt = 100
-    """Labelled predictions (answered, with an outcome) that each arm needs before any verdict on
-    its quality."""
+    """Labelled predictions (answered, with an outcome) that each variant needs before any verdict
+    on its quality."""
     min_accuracy_improvement: NotNegative = 0.02
     """Treatment's accuracy minus control's that a promotion asks for; also what the sequential
     test is tuned to find."""
@@ -137,7 +137,7 @@ class ExperimentDefinition(BaseModel):
     """Horizons in a year of trading, what the Sharpe ratio is annualised by. None: a year of 365.25
     days over `horizon_s`; without that either the ratio is per prediction."""
     dead_band: NotNegative = 0.0
-    """HOLD is right when the market's |return| is at most this; the same for both arms."""
+    """HOLD is right when the market's |return| is at most this; the same for both variants."""
     exposure_stages: tuple[Share, ...] = ()
     """Treatment's shares one after the other, the last being `treatment_traffic`; for example
     (0.01, 0.05, 0.1, 0.25, 0.5). Empty: `treatment_traffic` at once."""
@@ -172,7 +172,7 @@ class ExperimentDefinition(BaseModel):
             )
         if self.mode is Mode.MIRROR and self.assignment is not Assignment.REQUEST:
             raise ValueError(
-                f"assignment {self.assignment} with mode mirror: both arms see every request, "
+                f"assignment {self.assignment} with mode mirror: both variants see every request, "
                 f"leave assignment out"
             )
         self._check_switchback()
@@ -200,7 +200,7 @@ class ExperimentDefinition(BaseModel):
         if self.mode is Mode.MIRROR or self.assignment is Assignment.SWITCHBACK:
             raise ValueError(
                 "exposure_stages do not go with mode mirror, which risks nothing, nor with "
-                "assignment switchback, whose arms must not differ in when they answer"
+                "assignment switchback, whose variants must not differ in when they answer"
             )
         if abs(self.exposure_stages[-1] - self.treatment_traffic) > SHARE_TOLERANCE:
             raise ValueError(

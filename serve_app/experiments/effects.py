@@ -19,7 +19,7 @@ from serve_app.experiments.definition import (
 from serve_app.experiments.statistics import by_unit, estimates, sequential
 from serve_app.experiments.statistics.by_unit import UnitMoments
 from serve_app.experiments.statistics.distributions import t_quantile, t_tail
-from serve_app.experiments.statistics.estimates import ArmBlocks, Estimate, Floats
+from serve_app.experiments.statistics.estimates import Estimate, Floats, VariantBlocks
 from serve_app.experiments.statistics.sequential import SequentialTest
 from serve_app.experiments.table import Table
 
@@ -129,7 +129,11 @@ def return_effect(definition: ExperimentDefinition, table: Table) -> Effect:
 
 
 def _with_time(
-    table: Table, between: Estimate, independent: Floats, control: ArmBlocks, treatment: ArmBlocks
+    table: Table,
+    between: Estimate,
+    independent: Floats,
+    control: VariantBlocks,
+    treatment: VariantBlocks,
 ) -> Effect:
     return Effect.of(
         by_unit.with_time(
@@ -163,8 +167,8 @@ def error_effect(definition: ExperimentDefinition, table: Table, ratio: float = 
 
 def _compared(
     definition: ExperimentDefinition,
-    control: ArmBlocks,
-    treatment: ArmBlocks,
+    control: VariantBlocks,
+    treatment: VariantBlocks,
     floor: Floats,
     *,
     neighbours: bool,
@@ -176,23 +180,23 @@ def _compared(
     )
 
 
-def _paired(pairs: ArmBlocks, *, neighbours: bool, extra_pairs: int = 0) -> Effect:
+def _paired(pairs: VariantBlocks, *, neighbours: bool, extra_pairs: int = 0) -> Effect:
     """Compare pairs; `extra_pairs` discordant ones each way are added for the variance alone."""
     n = float(pairs.n.sum())
     extra = np.zeros(pairs.n.shape)
     extra[0] = 2 * extra_pairs
-    padded = ArmBlocks(pairs.n + extra, pairs.total, pairs.square_total + extra)
+    padded = VariantBlocks(pairs.n + extra, pairs.total, pairs.square_total + extra)
     floor = float(estimates.value_variance(padded)) / n if n else 0.0
     return Effect.of(estimates.paired(pairs, floor=floor, neighbours=neighbours))
 
 
-def _scaled(arm: ArmBlocks, ratio: float) -> ArmBlocks:
-    return ArmBlocks(arm.n, ratio * arm.total, ratio**2 * arm.square_total)
+def _scaled(variant: VariantBlocks, ratio: float) -> VariantBlocks:
+    return VariantBlocks(variant.n, ratio * variant.total, ratio**2 * variant.square_total)
 
 
 def difference_over_blocks(
-    control: ArmBlocks,
-    treatment: ArmBlocks,
+    control: VariantBlocks,
+    treatment: VariantBlocks,
     *,
     alpha: float = 0.05,
     planned_n: float,
@@ -201,13 +205,14 @@ def difference_over_blocks(
     """Return treatment's mean minus control's, always valid for values correlated over time.
 
     The block method on its own: cut time into equally long blocks, at least one horizon long, and
-    sum up each arm's values (0 and 1 for accuracy) in each.
+    sum up each variant's values (0 and 1 for accuracy) in each.
 
     Args:
-        control, treatment: by block in order of time, arrays of shape (blocks,), zeros where an arm
+        control, treatment: by block in order of time, arrays of shape (blocks,), zeros where a
+        variant
             has none; look as often as you like, the last block may be unfinished.
         alpha: probability of ever leaving the truth out of the interval.
-        planned_n: values per arm at which the interval is narrowest; it must not depend on the
+        planned_n: values per variant at which the interval is narrowest; it must not depend on the
             data.
         neighbours: false only for blocks of many horizons, whose neighbours are independent.
 

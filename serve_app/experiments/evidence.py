@@ -8,7 +8,7 @@ from typing import Any
 from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.units import UnitTotals
 
 
@@ -76,8 +76,8 @@ class ExperimentEvidence:
             [
                 Block(
                     block=each["block"],
-                    control=ArmSummary.from_dict(each["control"]),
-                    treatment=ArmSummary.from_dict(each["treatment"]),
+                    control=VariantSummary.from_dict(each["control"]),
+                    treatment=VariantSummary.from_dict(each["treatment"]),
                     pairs=PairSummary.from_dict(each["pairs"]),
                     units=each["units"] and UnitTotals.from_dict(each["units"]),
                 )

@@ -24,7 +24,7 @@ PLANNED_REQUESTS = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the evidence of harm is: the arms' values and how they differ at the same times."""
+    """What the evidence of harm is: the variants' values and how they differ at the same times."""
 
     control: float | None
     treatment: float | None
@@ -41,7 +41,7 @@ class Guardrail:
     name: str
     control: float | None
     treatment: float | None
-    """The arms' own values; None without any."""
+    """The variants' own values; None without any."""
     limit: float
     harm_p_value: float
     """Always-valid, one-sided, against "treatment is within the limit"; 1 while nothing is known.
@@ -69,8 +69,8 @@ def latency_guardrail(definition: ExperimentDefinition, table: Table, alpha: flo
     limit = definition.max_latency_degradation_ms
     worst = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
     means = [
-        arm.total.latency_sum / arm.total.answered if arm.total.answered else None
-        for arm in (table.control, table.treatment)
+        variant.total.latency_sum / variant.total.answered if variant.total.answered else None
+        for variant in (table.control, table.treatment)
     ]
     return Guardrail(
         name="latency_ms",
@@ -98,7 +98,7 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
     rates = [each.errors / each.asked if each.asked else None for each in (control, treatment)]
     effect = error_effect(definition, table)
     worst_by_block = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
-    # A one-sided bound for each arm at half the level makes one for the difference.
+    # A one-sided bound for each variant at half the level makes one for the difference.
     highest, lowest = (
         sequential.bernoulli_interval(each.errors, each.asked, alpha, PLANNED_REQUESTS)
         for each in (treatment, control)
@@ -135,7 +135,7 @@ def error_ratio_p_value(
     beta-binomial mixture; for independent errors.
 
     Args:
-        control, treatment: (errors, predictions) of the arms.
+        control, treatment: (errors, predictions) of the variants.
         ratio: of the error rates.
     """
     (control_errors, control_n), (treatment_errors, treatment_n) = control, treatment

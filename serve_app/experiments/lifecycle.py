@@ -35,10 +35,10 @@ def check_new(definition: ExperimentDefinition) -> None:
         )
 
 
-def check_arms(
+def check_variants(
     definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
 ) -> None:
-    """Refuse arms that cannot answer the same requests, or whose verdict cannot be carried out.
+    """Refuse variants that cannot answer the same requests, or whose verdict cannot be carried out.
 
     Raises:
         InvalidRequestError: of the field that is at fault.
@@ -77,7 +77,7 @@ def with_dead_band(
             raise _unclear_dead_band("a number from 0 to 1", {name: value})
         declared[name] = float(value)
     if len(set(declared.values())) > 1:
-        raise _unclear_dead_band("the same for both arms", declared)
+        raise _unclear_dead_band("the same for both variants", declared)
     if definition.control not in declared:
         return definition
     values = {**definition.model_dump(), "dead_band": declared[definition.control]}

@@ -1,9 +1,10 @@
-"""Whether the bots or symbols of both arms have equally many outcomes: a coarse alarm.
+"""Whether the bots or symbols of both variants have equally many outcomes: a coarse alarm.
 
-Single requests that are lost leave every unit in its arm, so that no count of units sees them. They
-do make the units of an arm poorer in outcomes, which a t-test of outcomes by unit sees where many
-are lost, or units are many and alike. It is always valid, and like the error in accuracy never less
-than if units scattered alike in both arms: a small arm may lack the few very busy ones.
+Single requests that are lost leave every unit in its variant, so that no count of units sees them.
+They do make the units of a variant poorer in outcomes, which a t-test of outcomes by unit sees
+where many are lost, or units are many and alike. It is always valid, and like the error in accuracy
+never less than if units scattered alike in both variants: a small variant may lack the few very
+busy ones.
 """
 
 import math
@@ -13,12 +14,12 @@ from serve_app.experiments.definition import UNIT_ASSIGNMENTS, ExperimentDefinit
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.sample_ratio import ALARM, PLANNED_UNITS
 from serve_app.experiments.statistics.by_unit import FEWEST_UNITS
-from serve_app.experiments.units import ARMS, LABELLED, UnitTotals, arm_of
+from serve_app.experiments.units import LABELLED, VARIANTS, UnitTotals, slice_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeRatio:
-    """Outcomes of a unit, on average, and whether the arms differ by more than chance."""
+    """Outcomes of a unit, on average, and whether the variants differ by more than chance."""
 
     control: float
     treatment: float
@@ -31,19 +32,19 @@ class OutcomeRatio:
 
 
 def check_outcomes(definition: ExperimentDefinition, units: UnitTotals) -> OutcomeRatio | None:
-    """Compare how many outcomes the units of both arms have (Welch 1947, over units).
+    """Compare how many outcomes the units of both variants have (Welch 1947, over units).
 
     Returns:
         None unless bots or symbols are assigned, once and for all (under staged exposure a unit is
-        in both arms for unlike times), with FEWEST_UNITS seen in each arm.
+        in both variants for unlike times), with FEWEST_UNITS seen in each variant.
     """
     if definition.assignment not in UNIT_ASSIGNMENTS or definition.exposure_stages:
         return None
     if min(units.seen) < FEWEST_UNITS:
         return None
     means, spreads = [], []
-    for variant, count in zip(ARMS, units.seen, strict=True):
-        place = arm_of(variant).start + LABELLED
+    for variant, count in zip(VARIANTS, units.seen, strict=True):
+        place = slice_of(variant).start + LABELLED
         total, squares = float(units.sums[place]), float(units.products[place, place])
         means.append(total / count)
         spreads.append(max(0.0, squares - total**2 / count))

@@ -27,11 +27,12 @@ BLOCKING_EFFICIENCY = 0.83
 after taking the larger of two estimated variances (some 5 %)."""
 
 UNIT_EFFICIENCY = 0.9
-"""Information left after drawing arms of unlike size, and taking the larger of two variances."""
+"""Information left after drawing variants of unlike size, and taking the larger of two
+variances."""
 
 
 def planned_samples(definition: ExperimentDefinition) -> float:
-    """Return the labelled predictions per arm with which one planned look finds the effect.
+    """Return the labelled predictions per variant with which one planned look finds the effect.
 
     2 (z_{1-alpha/2} + z_power)² p (1 - p) / effect², for an accuracy p of a half, the worst case
     (Fleiss, Levin and Paik 2003, section 4.2), for `min_accuracy_improvement` but
@@ -57,10 +58,10 @@ def looking_alpha(definition: ExperimentDefinition) -> float:
 def samples_for_verdict(
     definition: ExperimentDefinition, effect: float, power: float = POWER
 ) -> float:
-    """Return the labelled predictions per arm by which the always-valid test finds `effect`.
+    """Return the labelled predictions per variant by which the always-valid test finds `effect`.
 
-    For independent predictions, arms of equal size and an accuracy near a half. With shares c and t
-    both arms together need this over 2 c t.
+    For independent predictions, variants of equal size and an accuracy near a half. With shares c
+    and t both variants together need this over 2 c t.
 
     Args:
         definition: for alpha and what the test is tuned to.
@@ -88,9 +89,9 @@ def units_for_verdict(
     outcomes_each: float,
     power: float = POWER,
 ) -> int:
-    """Return the bots or symbols per arm by which the always-valid test finds `effect`.
+    """Return the bots or symbols per variant by which the always-valid test finds `effect`.
 
-    For equally busy ones, arms of equal size, an accuracy near a half, and predictions that are
+    For equally busy ones, variants of equal size, an accuracy near a half, and predictions that are
     independent but for their unit. More outcomes of the same units help until `unit_deviation` is
     all that is left.
 

@@ -15,7 +15,7 @@ from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
 from serve_app.experiments.records import PredictionRecord, Variant
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.table import tabulate
 
 WINDOW_S = 60
@@ -41,7 +41,7 @@ class RecentTraffic:
     def __init__(self) -> None:
         self._seconds: dict[int, Block] = {}
         self._unpaired: dict[str, PredictionRecord] = {}
-        """Of mirrored requests, the arm that was recorded first, by prediction."""
+        """Of mirrored requests, the variant that was recorded first, by prediction."""
 
     def add(self, record: PredictionRecord) -> None:
         """Count a prediction that was committed."""
@@ -49,8 +49,8 @@ class RecentTraffic:
         if second not in self._seconds:
             self._forget(max([second, *self._seconds]))
         block = self._seconds.setdefault(second, Block(block=second))
-        arm = block.treatment if record.variant is Variant.TREATMENT else block.control
-        arm.add_prediction(record)
+        variant = block.treatment if record.variant is Variant.TREATMENT else block.control
+        variant.add_prediction(record)
         if record.mirrored:
             self._pair(record, block)
 
@@ -62,13 +62,16 @@ class RecentTraffic:
         ]
 
     def _pair(self, record: PredictionRecord, block: Block) -> None:
-        """Count a mirrored request once both arms are recorded; they have the request's time."""
+        """Count a mirrored request once both variants are recorded.
+
+        They have the request's time.
+        """
         other = self._unpaired.pop(record.prediction_id, record)
-        arms = {each.variant: each for each in (other, record)}
-        if len(arms) == 1:
+        variants = {each.variant: each for each in (other, record)}
+        if len(variants) == 1:
             self._unpaired[record.prediction_id] = record
         else:
-            block.pairs.add_predictions(arms[Variant.CONTROL], arms[Variant.TREATMENT])
+            block.pairs.add_predictions(variants[Variant.CONTROL], variants[Variant.TREATMENT])
 
     def _forget(self, now_s: float) -> None:
         """Forget what no window holds any more."""
@@ -94,8 +97,8 @@ def _first_start_s(now_s: float) -> int:
 def _copy(block: Block, start_s: int) -> Block:
     return Block(
         block=block.block - start_s,
-        control=ArmSummary().merge(block.control),
-        treatment=ArmSummary().merge(block.treatment),
+        control=VariantSummary().merge(block.control),
+        treatment=VariantSummary().merge(block.treatment),
         pairs=PairSummary().merge(block.pairs),
     )
 

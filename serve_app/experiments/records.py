@@ -21,7 +21,7 @@ LARGEST_LATENCY_MS = 1e9
 
 
 class Variant(StrEnum):
-    """An arm of an experiment."""
+    """A variant of an experiment."""
 
     CONTROL = "control"
     TREATMENT = "treatment"
@@ -37,8 +37,8 @@ It says nothing of treatment beyond the failures that opened the breaker, which 
 class PredictionRecord:
     """One prediction of one version, answered or failed.
 
-    In mirror mode both arms answer a request and their two records share its `prediction_id`, so
-    that a record is known by (prediction_id, variant).
+    In mirror mode both variants answer a request and their two records share its `prediction_id`,
+    so that a record is known by (prediction_id, variant).
 
     Raises:
         InvalidRequestError: a field is out of its range, or the record holds neither a direction
@@ -64,7 +64,7 @@ class PredictionRecord:
     error: str | None = None
     """Code of the error when the version failed."""
     mirrored: bool = False
-    """Whether both arms answered the request, and the bot got control's answer."""
+    """Whether both variants answered the request, and the bot got control's answer."""
     unit_id: str | None = None
     """Whom the request named as its unit, usually a bot."""
 

@@ -27,18 +27,18 @@ class RunningExperiment(BaseModel):
 
     @property
     def keys(self) -> frozenset[str]:
-        """`model:version` of both arms."""
+        """`model:version` of both variants."""
         return frozenset((self.definition.control, self.definition.treatment))
 
     @property
     def mirrors(self) -> bool:
-        """Whether both arms see every request."""
+        """Whether both variants see every request."""
         return self.definition.mode is Mode.MIRROR
 
     def variant_of(
         self, prediction_id: str, unit_id: str | None, symbol: str, time: datetime
     ) -> Variant:
-        """Return the arm that a request is assigned to; the same in every router."""
+        """Return the variant that a request is assigned to; the same in every router."""
         unit = unit_of(
             self.definition,
             prediction_id=prediction_id,

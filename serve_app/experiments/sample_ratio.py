@@ -1,7 +1,7 @@
-"""Whether the arms got the requests they should: a mismatch means that something is broken.
+"""Whether the variants got the requests they should: a mismatch means that something is broken.
 
-When treatment's slow answers are lost, or a router sends a symbol astray, the arms no longer see
-the same market, and every other number is worthless (Fabijan et al., KDD 2019).
+When treatment's slow answers are lost, or a router sends a symbol astray, the variants no longer
+see the same market, and every other number is worthless (Fabijan et al., KDD 2019).
 
 The alarm is always valid: looked at once a second for a month, it sounds for nothing with
 probability ALARM at most (a mixture over the shares there might be instead, as Lindon and Malek,
@@ -38,10 +38,10 @@ PLANNED_UNITS = 100.0
 one of 30 points in as many units."""
 
 LOST_SHARE = 0.01
-"""In mirror mode one arm may lack this share of the other's records."""
+"""In mirror mode one variant may lack this share of the other's records."""
 
 SMALLEST_EXPECTED = 5
-"""With fewer expected in an arm chi² is a poor approximation (Cochran 1954); exact then."""
+"""With fewer expected in a variant chi² is a poor approximation (Cochran 1954); exact then."""
 
 FEWEST_BLOCKS = 10
 
@@ -90,25 +90,27 @@ class SampleRatio:
 
 
 def check_sample_ratio(definition: ExperimentDefinition, table: Table) -> SampleRatio:
-    """Hold the counts of both arms against the intended shares.
+    """Hold the counts of both variants against the intended shares.
 
-    Where bots or symbols are assigned they are counted, each once, in the arm in which it was seen
-    first: a busy one makes the requests split unevenly with nothing wrong.
+    Where bots or symbols are assigned they are counted, each once, in the variant in which it was
+    seen first: a busy one makes the requests split unevenly with nothing wrong.
     """
     if definition.assignment in UNIT_ASSIGNMENTS:
         return _of_units(definition, table.units)
-    arms = (table.control.total, table.treatment.total)
-    counts = (arms[0].predictions, arms[1].predictions)
+    variants = (table.control.total, table.treatment.total)
+    counts = (variants[0].predictions, variants[1].predictions)
     if definition.mode is Mode.MIRROR:
         fine = abs(counts[0] - counts[1]) <= max(1.0, LOST_SHARE * max(counts))
-        return _unproven(counts, 0.5, fine, "both arms must have seen every request")
+        return _unproven(counts, 0.5, fine, "both variants must have seen every request")
     if not sum(counts):
         share = definition.treatment_traffic
         return _unproven(counts, share, True, "there are no predictions yet")
-    without = sum(arm.predictions - arm.assigned for arm in arms)
+    without = sum(variant.predictions - variant.assigned for variant in variants)
     fixed = definition.treatment_traffic
-    expected = sum(arm.share_sum for arm in arms) + without * fixed
-    variance = sum(arm.share_variance_sum for arm in arms) + without * fixed * (1 - fixed)
+    expected = sum(variant.share_sum for variant in variants) + without * fixed
+    variance = sum(variant.share_variance_sum for variant in variants) + without * fixed * (
+        1 - fixed
+    )
     share = round(expected / sum(counts), 12)  # a sum of many equal shares is off by rounding
     if definition.assignment is Assignment.SWITCHBACK:
         found = _by_block(table, share)
@@ -166,7 +168,7 @@ def _single_look(counts: tuple[int, int], expected: float, variance: float) -> t
 
 
 def _by_share(table: Table) -> tuple[Floats, Floats, Floats]:
-    """Return treatment's predictions, both arms', and the intended share, by intended share.
+    """Return treatment's predictions, both variants', and the intended share, by intended share.
 
     A block in which the share changed is held against its mean, which makes the evidence weaker,
     never stronger (Hoeffding 1956: it is convex in the count).

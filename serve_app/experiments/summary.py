@@ -1,4 +1,4 @@
-"""What is kept of the predictions of one arm during one block of time.
+"""What is kept of the predictions of one variant during one block of time.
 
 A summary has constant size, adding is order-free, and merging two is exact: every metric and every
 test is computed from summaries, never from single predictions. They are accumulators: `add_…`
@@ -92,14 +92,17 @@ def _load_bins(values: Mapping[str, int]) -> histogram.Bins:
 
 
 @dataclass(slots=True, kw_only=True)
-class ArmSummary(_Summary):
-    """One arm's predictions during one block."""
+class VariantSummary(_Summary):
+    """One variant's predictions during one block."""
 
     predictions: int = 0
     """Answered, failed and withheld."""
     errors: int = 0
     withheld: int = 0
-    """Those the arm was not asked for, its circuit breaker being open: no events of their own."""
+    """Those the variant was not asked for, its circuit breaker being open.
+
+    No events of their own.
+    """
     assigned: int = 0
     """Those that came with the chance of treatment they were assigned with."""
     share_sum: float = 0.0
@@ -132,7 +135,7 @@ class ArmSummary(_Summary):
     """Of the times from the labelled predictions to their outcomes."""
 
     def add_prediction(self, record: PredictionRecord) -> None:
-        """Count a prediction of this arm."""
+        """Count a prediction of this variant."""
         self.predictions += 1
         if record.treatment_share is not None:
             self.assigned += 1
@@ -171,7 +174,7 @@ class ArmSummary(_Summary):
 
     @property
     def asked(self) -> int:
-        """Predictions that the arm was asked for."""
+        """Predictions that the variant was asked for."""
         return self.predictions - self.withheld
 
     @property
@@ -197,10 +200,10 @@ class ArmSummary(_Summary):
 
 @dataclass(slots=True, kw_only=True)
 class PairSummary(_Summary):
-    """Requests that both arms answered (mirror mode), during one block: differences by pair."""
+    """Requests that both variants answered (mirror mode), during one block: differences by pair."""
 
     pairs: int = 0
-    """Requests that both arms answered."""
+    """Requests that both variants answered."""
     latency_difference_sum: float = 0.0
     latency_difference_square_sum: float = 0.0
     """Treatment minus control, in ms and ms²."""
@@ -217,7 +220,7 @@ class PairSummary(_Summary):
     """Of control's return times treatment's."""
 
     def add_predictions(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
-        """Count a request that both arms saw; one that an arm failed is no pair."""
+        """Count a request that both variants saw; one that a variant failed is no pair."""
         if control.error is not None or treatment.error is not None:
             return
         difference = treatment.latency_ms - control.latency_ms

@@ -8,32 +8,32 @@ from numpy.typing import NDArray
 
 from serve_app.experiments.blocks import Block, BlockClock, common_length, length
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
-from serve_app.experiments.statistics.estimates import LONG_BLOCK_HORIZONS, ArmBlocks
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.statistics.estimates import LONG_BLOCK_HORIZONS, VariantBlocks
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.units import UnitTotals
 
 Floats = NDArray[np.float64]
 
 PREDICTIONS_PER_BLOCK = 8
-"""Comparing the arms within blocks of n predictions loses 1/n of the information."""
+"""Comparing the variants within blocks of n predictions loses 1/n of the information."""
 
 TRAFFIC_BLOCK_S = 1.0
 """Least length of a block of traffic: a slow spell of a fraction of a second is one event."""
 
 
 @dataclass(frozen=True, slots=True)
-class ArmTable:
-    """One arm: all of it, and each quantity by block."""
+class VariantTable:
+    """One variant: all of it, and each quantity by block."""
 
-    total: ArmSummary
-    accuracy: ArmBlocks
+    total: VariantSummary
+    accuracy: VariantBlocks
     """Whether a labelled prediction was right."""
-    returns: ArmBlocks
+    returns: VariantBlocks
     """What its position earned."""
-    latency: ArmBlocks
+    latency: VariantBlocks
     """In ms, of the answered predictions."""
-    errors: ArmBlocks
-    """Whether a prediction failed, of those that the arm was asked for."""
+    errors: VariantBlocks
+    """Whether a prediction failed, of those that the variant was asked for."""
     predictions: Floats
     """How many there were by block of traffic, withheld ones included."""
     chance_sum: Floats
@@ -42,12 +42,12 @@ class ArmTable:
 
 @dataclass(frozen=True, slots=True)
 class PairTable:
-    """The requests that both arms answered: treatment minus control by pair."""
+    """The requests that both variants answered: treatment minus control by pair."""
 
     total: PairSummary
-    accuracy: ArmBlocks
-    returns: ArmBlocks
-    latency: ArmBlocks
+    accuracy: VariantBlocks
+    returns: VariantBlocks
+    latency: VariantBlocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Table:
     horizon ties outcomes together, not latencies, and harm to traffic is to be found in seconds.
     """
 
-    control: ArmTable
-    treatment: ArmTable
+    control: VariantTable
+    treatment: VariantTable
     pairs: PairTable
     block_s: float
     """Length of a block of quality."""
@@ -86,11 +86,12 @@ class _Places:
 def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequence[Block]) -> Table:
     """Return the blocks of an experiment as arrays.
 
-    Blocks are merged into equally long ones. Where the arms are compared within a block, an average
-    block holds at least PREDICTIONS_PER_BLOCK; a block of quality is at least one horizon long.
+    Blocks are merged into equally long ones. Where the variants are compared within a block, an
+    average block holds at least PREDICTIONS_PER_BLOCK; a block of quality is at least one horizon
+    long.
     """
-    control = ArmSummary().merge(*(each.control for each in blocks))
-    treatment = ArmSummary().merge(*(each.treatment for each in blocks))
+    control = VariantSummary().merge(*(each.control for each in blocks))
+    treatment = VariantSummary().merge(*(each.treatment for each in blocks))
     pairs = PairSummary().merge(*(each.pairs for each in blocks))
     horizon_s = definition.horizon_s
     if horizon_s is None:
@@ -112,8 +113,8 @@ def tabulate(definition: ExperimentDefinition, clock: BlockClock, blocks: Sequen
     places = _Places(_place(keys, size), _place(keys, traffic_size))
     block_s = size * clock.base_s
     return Table(
-        control=_arm([each.control for each in blocks], places, control, definition),
-        treatment=_arm([each.treatment for each in blocks], places, treatment, definition),
+        control=_variant([each.control for each in blocks], places, control, definition),
+        treatment=_variant([each.treatment for each in blocks], places, treatment, definition),
         pairs=_pairs([each.pairs for each in blocks], places, pairs),
         block_s=block_s,
         blocks=len(np.unique(places.quality)),
@@ -135,28 +136,30 @@ def _treated_share(
 ) -> Floats:
     chances, counts = [], []
     for each in blocks:
-        arms = each.control, each.treatment
-        chances.append(sum(_chance_sum(arm, definition) for arm in arms))
-        counts.append(sum(arm.predictions for arm in arms))
+        variants = each.control, each.treatment
+        chances.append(sum(_chance_sum(variant, definition) for variant in variants))
+        counts.append(sum(variant.predictions for variant in variants))
     return _by_block(chances, place) / np.maximum(_by_block(counts, place), 1.0)
 
 
-def _chance_sum(arm: ArmSummary, definition: ExperimentDefinition) -> float:
+def _chance_sum(variant: VariantSummary, definition: ExperimentDefinition) -> float:
     """Return the sum of the predictions' chances of treatment, the intended one for want of it."""
-    return arm.share_sum + (arm.predictions - arm.assigned) * definition.treatment_traffic
+    return (
+        variant.share_sum + (variant.predictions - variant.assigned) * definition.treatment_traffic
+    )
 
 
-def _usual_delay_s(*arms: ArmSummary) -> float | None:
+def _usual_delay_s(*variants: VariantSummary) -> float | None:
     """Return how long outcomes take to come, on average; None without any.
 
     The shortest delay would be undone by a single early outcome, and blocks that are too short make
     the error too small; the mean errs on the other side.
     """
-    labelled = sum(each.labelled for each in arms)
-    least = [each.least_delay_s for each in arms if each.least_delay_s is not None]
+    labelled = sum(each.labelled for each in variants)
+    least = [each.least_delay_s for each in variants if each.least_delay_s is not None]
     if not labelled or not least:
         return None
-    return max(*least, sum(each.delay_sum_s for each in arms) / labelled)
+    return max(*least, sum(each.delay_sum_s for each in variants) / labelled)
 
 
 def _length_with(count: int, keys: Sequence[int], total: int) -> float:
@@ -177,30 +180,32 @@ def _by_block(values: Sequence[float], place: NDArray[np.int64]) -> Floats:
     return np.bincount(place, weights=np.array(values, float), minlength=1).astype(float)
 
 
-def _arm(
-    parts: Sequence[ArmSummary],
+def _variant(
+    parts: Sequence[VariantSummary],
     places: _Places,
-    total: ArmSummary,
+    total: VariantSummary,
     definition: ExperimentDefinition,
-) -> ArmTable:
+) -> VariantTable:
     chances = [_chance_sum(each, definition) for each in parts]
     labelled = _by_block([each.labelled for each in parts], places.quality)
     correct = _by_block([each.correct for each in parts], places.quality)
     errors = _by_block([each.errors for each in parts], places.traffic)
-    return ArmTable(
+    return VariantTable(
         total=total,
-        accuracy=ArmBlocks(labelled, correct, correct),
-        returns=ArmBlocks(
+        accuracy=VariantBlocks(labelled, correct, correct),
+        returns=VariantBlocks(
             labelled,
             _by_block([each.return_sum for each in parts], places.quality),
             _by_block([each.return_square_sum for each in parts], places.quality),
         ),
-        latency=ArmBlocks(
+        latency=VariantBlocks(
             _by_block([each.answered for each in parts], places.traffic),
             _by_block([each.latency_sum for each in parts], places.traffic),
             _by_block([each.latency_square_sum for each in parts], places.traffic),
         ),
-        errors=ArmBlocks(_by_block([each.asked for each in parts], places.traffic), errors, errors),
+        errors=VariantBlocks(
+            _by_block([each.asked for each in parts], places.traffic), errors, errors
+        ),
         predictions=_by_block([each.predictions for each in parts], places.traffic),
         chance_sum=_by_block(chances, places.traffic),
     )
@@ -219,11 +224,11 @@ def _pairs(parts: Sequence[PairSummary], places: _Places, total: PairSummary) ->
     ]
     return PairTable(
         total=total,
-        accuracy=ArmBlocks(labelled, gained - lost, gained + lost),
-        returns=ArmBlocks(
+        accuracy=VariantBlocks(labelled, gained - lost, gained + lost),
+        returns=VariantBlocks(
             labelled, _by_block(earned, places.quality), _by_block(squares, places.quality)
         ),
-        latency=ArmBlocks(
+        latency=VariantBlocks(
             _by_block([each.pairs for each in parts], places.traffic),
             _by_block([each.latency_difference_sum for each in parts], places.traffic),
             _by_block([each.latency_difference_square_sum for each in parts], places.traffic),

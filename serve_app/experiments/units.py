@@ -6,8 +6,8 @@ sum of its products with itself: constant size, however many units and predictio
 
 A prediction counts by its *overlap weight* (Li, Morgan and Zaslavsky 2018): in treatment by
 1 - share, in control by the share, of the moment it was assigned. So what came at any time weighs
-as much in one arm as in the other, and a treatment whose share grows is not judged by the luck of
-the later days (Simpson's paradox). Weights are relative to those at the intended share: 1 unless
+as much in one variant as in the other, and a treatment whose share grows is not judged by the luck
+of the later days (Simpson's paradox). Weights are relative to those at the intended share: 1 unless
 exposure is staged.
 """
 
@@ -23,17 +23,17 @@ from serve_app.experiments.records import POSITION, Outcome, PredictionRecord, V
 Floats = NDArray[np.float64]
 
 LABELLED, CORRECT, RETURN, RETURN_SQUARE = range(4)
-"""Places in an arm's part of a vector: weights of the labelled predictions, of those that were
+"""Places in a variant's part of a vector: weights of the labelled predictions, of those that were
 right, and weighted sums of the returns signed by the position and of their squares."""
 MEASURES = 4
-ARMS = tuple(Variant)
-SIZE = MEASURES * len(ARMS)
-"""Of a vector: control's part, then treatment's. A unit has both when its arm changed."""
+VARIANTS = tuple(Variant)
+SIZE = MEASURES * len(VARIANTS)
+"""Of a vector: control's part, then treatment's. A unit has both when its variant changed."""
 
 
-def arm_of(variant: Variant) -> slice:
-    """Return where an arm's part of a vector lies."""
-    start = MEASURES * ARMS.index(variant)
+def slice_of(variant: Variant) -> slice:
+    """Return where a variant's part of a vector lies."""
+    start = MEASURES * VARIANTS.index(variant)
     return slice(start, start + MEASURES)
 
 
@@ -41,7 +41,7 @@ def overlap_weight(variant: Variant, share: float | None, intended: float) -> fl
     """Return what a prediction counts for.
 
     Args:
-        variant: its arm.
+        variant: its variant.
         share: treatment's when it was assigned; None stands for the intended one.
         intended: treatment's share in the end.
     """
@@ -53,7 +53,10 @@ def overlap_weight(variant: Variant, share: float | None, intended: float) -> fl
 
 
 def measure(record: PredictionRecord, outcome: Outcome, dead_band: float) -> Floats:
-    """Return what an answered prediction with its outcome adds to its arm; shape (MEASURES,)."""
+    """Return what an answered prediction with its outcome adds to its variant.
+
+    Shape (MEASURES,).
+    """
     assert record.direction is not None
     right = record.direction == market_class(outcome.market_return, dead_band)
     earned = POSITION[record.direction] * outcome.market_return
@@ -69,7 +72,7 @@ class UnitTotals:
     labelled: list[int] = field(default_factory=lambda: [0, 0])
     """Those with a labelled one."""
     first_seen: dict[float, list[int]] = field(default_factory=dict)
-    """By treatment's share at the moment: in which arm units were seen first."""
+    """By treatment's share at the moment: in which variant units were seen first."""
     sums: Floats = field(default_factory=lambda: np.zeros(SIZE))
     """Of the units' vectors."""
     products: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
@@ -83,11 +86,11 @@ class UnitTotals:
     __hash__ = None  # type: ignore[assignment]  # it changes
 
     def see(self, variant: Variant, share: float, *, first: bool) -> None:
-        """Count a unit's first prediction in an arm, which may be its first in either."""
-        arm = ARMS.index(variant)
-        self.seen[arm] += 1
+        """Count a unit's first prediction in a variant, which may be its first in either."""
+        index = VARIANTS.index(variant)
+        self.seen[index] += 1
         if first:
-            self.first_seen.setdefault(share, [0, 0])[arm] += 1
+            self.first_seen.setdefault(share, [0, 0])[index] += 1
 
     def label(self, before: Floats, added: Floats, squares: Floats) -> None:
         """Count labelled predictions of one unit.
@@ -98,9 +101,9 @@ class UnitTotals:
             squares: the sum over them of the outer products of what each adds, (SIZE, SIZE).
         """
         after = before + added
-        for arm, variant in enumerate(ARMS):
-            place = arm_of(variant).start + LABELLED
-            self.labelled[arm] += bool(after[place]) and not before[place]
+        for index, variant in enumerate(VARIANTS):
+            place = slice_of(variant).start + LABELLED
+            self.labelled[index] += bool(after[place]) and not before[place]
         self.sums += added
         self.products += np.outer(after, after) - np.outer(before, before)
         self.independent += squares

@@ -1,5 +1,5 @@
-"""What an arm achieved. Ratios of nothing are 0, as scikit-learn's zero_division=0 has it; what has
-no value then (latency, Sharpe ratio) is None.
+"""What a variant achieved. Ratios of nothing are 0, as scikit-learn's zero_division=0 has it; what
+has no value then (latency, Sharpe ratio) is None.
 """
 
 import math
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from serve_app.experiments.statistics.histogram import quantile_ms
 from serve_app.experiments.statistics.sequential import Moments
 from serve_app.experiments.statistics.sharpe import sharpe_ratio, standard_error
-from serve_app.experiments.summary import CLASSES, ArmSummary
+from serve_app.experiments.summary import CLASSES, VariantSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmMetrics:
-    """Figures of one arm. The error rate is over what it was asked for, quality over `labelled`."""
+class VariantMetrics:
+    """Figures of one variant.
+
+    The error rate is over what it was asked for, quality over `labelled`.
+    """
 
     samples: int
     """Predictions: answered, failed, and withheld by an open circuit breaker."""
@@ -43,11 +46,11 @@ class ArmMetrics:
     """Predictions a second between the first and the last."""
 
 
-def arm_metrics(summary: ArmSummary, annual_periods: float | None = None) -> ArmMetrics:
-    """Return the figures of an arm.
+def variant_metrics(summary: VariantSummary, annual_periods: float | None = None) -> VariantMetrics:
+    """Return the figures of a variant.
 
     Args:
-        summary: everything the arm did.
+        summary: everything the variant did.
         annual_periods: returns in a year, each over one horizon; None leaves the Sharpe ratio per
             prediction.
     """
@@ -56,7 +59,7 @@ def arm_metrics(summary: ArmSummary, annual_periods: float | None = None) -> Arm
     ratio = sharpe_ratio(return_moments(summary))
     yearly = math.sqrt(annual_periods) if annual_periods else 1.0
     elapsed_s = (summary.last_s or 0.0) - (summary.first_s or 0.0)
-    return ArmMetrics(
+    return VariantMetrics(
         samples=summary.predictions,
         labelled=labelled,
         accuracy=_share(summary.correct, labelled),
@@ -95,8 +98,8 @@ def macro_scores(confusion: list[int]) -> tuple[float, float, float]:
     return sum(precisions) / CLASSES, sum(recalls) / CLASSES, sum(f1_scores) / CLASSES
 
 
-def return_moments(summary: ArmSummary) -> Moments:
-    """Return the sufficient statistics of an arm's returns, as if they were independent."""
+def return_moments(summary: VariantSummary) -> Moments:
+    """Return the sufficient statistics of a variant's returns, as if they were independent."""
     return Moments(
         n=summary.labelled, total=summary.return_sum, square_total=summary.return_square_sum
     )

@@ -65,8 +65,8 @@ class RoutingTable:
             return None
         return self.experiments.get(self.default_model if model is None else model)
 
-    def arm(self, running: RunningExperiment, variant: Variant) -> ModelMetadata:
-        """Return the version that answers for an arm of a running experiment."""
+    def variant(self, running: RunningExperiment, variant: Variant) -> ModelMetadata:
+        """Return the version that answers for a variant of a running experiment."""
         definition = running.definition
         if variant is Variant.CONTROL:
             return self.choose(definition.control_model_name, definition.control_model_version)

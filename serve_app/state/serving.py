@@ -106,8 +106,8 @@ class ServingState(_Value):
     def is_pinned(self, version: ServedVersion) -> bool:
         """Return whether it stays without requests: by its number, a stage, an experiment."""
         by_number = (version.metadata.name, version.metadata.version) in self._declared
-        is_arm = any(version.key in each.keys for each in self.experiments)
-        return is_arm or bool(self._stages_of(version)) or (by_number and not version.leaving)
+        is_variant = any(version.key in each.keys for each in self.experiments)
+        return is_variant or bool(self._stages_of(version)) or (by_number and not version.leaving)
 
     def is_declared(self, version: ServedVersion) -> bool:
         """Return whether the configuration names it, by its number or by a stage that it holds."""

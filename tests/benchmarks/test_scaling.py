@@ -1,4 +1,4 @@
-"""The calculation behind docs/scaling.md."""
+"""The calculation behind docs/guides/scaling.md."""
 
 import json
 

@@ -83,8 +83,8 @@ class Market:
         assert seconds >= 0
         self.now_s += seconds
 
-    async def create_ab_test(self, *arms, **fields):
-        self.created.append((arms, fields))
+    async def create_ab_test(self, *variants, **fields):
+        self.created.append((variants, fields))
         self.ends_s = self.now_s + fields["duration_hours"] * 3600
         return True
 
@@ -151,8 +151,8 @@ async def test_the_planned_end_comes_after_the_last_outcome_and_is_waited_for(sa
     assert seen.answered_by == {"control": 5, "treatment": 5}
     assert market.outcomes[-1][2] < market.ends_s <= market.now_s
     assert final["status"] == "completed"
-    ((arms, fields),) = market.created
-    assert arms == ("e", "hybrid_cnn_lstm", "1.0.0", "hybrid_cnn_lstm", "1.1.0")
+    ((variants, fields),) = market.created
+    assert variants == ("e", "hybrid_cnn_lstm", "1.0.0", "hybrid_cnn_lstm", "1.1.0")
     assert fields["traffic_split"] == 0.5
 
 
@@ -189,7 +189,7 @@ async def test_bars_after_the_planned_end_are_told(samples):
     seen, _ = await run(market, samples[:50], of, ignore, market.sleep, market.clock)
     late = seen.answered_by["none"]
     assert late > 0
-    assert f"{late} bars came after the planned end and belong to no arm." in warnings(seen, of)
+    assert f"{late} bars came after the planned end and belong to no variant." in warnings(seen, of)
 
 
 def test_the_conclusion_holds_the_interval_the_blocks_and_the_reasons():

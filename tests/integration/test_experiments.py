@@ -70,7 +70,7 @@ async def trade(client, market, seconds=math.inf, concurrency=4, done=None):
 
 
 def favours(variant):
-    """Return a market in which one arm is always right and the other never."""
+    """Return a market in which one variant is always right and the other never."""
 
     def market(answer):
         direction = answer["prediction"]["direction"]
@@ -105,10 +105,10 @@ async def test_an_experiment_from_its_creation_to_its_final_analysis(client, exp
         "treatment": "1.1.0",
     }
     analysis = await client.get_ab_test_analysis(experiment)
-    for arm, accuracy in (("control", 0.0), ("treatment", 1.0)):
-        assert analysis[arm]["samples"] == analysis[arm]["labelled"] == seen[arm]
-        assert analysis[arm]["accuracy"] == accuracy
-        assert analysis[arm]["error_rate"] == 0
+    for variant, accuracy in (("control", 0.0), ("treatment", 1.0)):
+        assert analysis[variant]["samples"] == analysis[variant]["labelled"] == seen[variant]
+        assert analysis[variant]["accuracy"] == accuracy
+        assert analysis[variant]["error_rate"] == 0
     assert len(acknowledged) == sum(seen.values())
     assert analysis["sample_ratio"]["healthy"]
     assert [each["status"] for each in await client.list_ab_tests()][-1] == "running"
@@ -135,7 +135,7 @@ async def test_outcomes_late_doubled_contradicting_and_unknown(client, experimen
         ["never-asked"],
     )
     final = await client.stop_ab_test(experiment)
-    assert sum(final[arm]["labelled"] for arm in ("control", "treatment")) == 1
+    assert sum(final[variant]["labelled"] for variant in ("control", "treatment")) == 1
 
 
 async def test_what_cannot_be_an_experiment_is_refused_with_the_reason(client, experiment):
@@ -205,31 +205,31 @@ async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
     assert len(acknowledged) == len(answers) > 0
     assert all(each["variant"] in ("control", "treatment") for each in answers)
     analysis = await client.get_ab_test_analysis(experiment)
-    labelled = {arm: analysis[arm]["labelled"] for arm in ("control", "treatment")}
+    labelled = {variant: analysis[variant]["labelled"] for variant in ("control", "treatment")}
     if mirrored:
         assert labelled == {"control": len(acknowledged), "treatment": len(acknowledged)}
     else:
         assert sum(labelled.values()) == len(acknowledged)
         units = analysis["units"]  # they named no bot: each request is a unit of its own
-        assert {arm: units[arm]["labelled"] for arm in labelled} == labelled
+        assert {variant: units[variant]["labelled"] for variant in labelled} == labelled
 
 
-async def test_a_unit_stays_in_its_arm_whatever_dies(cluster, client, experiment):
+async def test_a_unit_stays_in_its_variant_whatever_dies(cluster, client, experiment):
     await create(client, experiment, assignment="unit_id")
 
-    async def arms():
+    async def variants():
         answers = [
             await client.predict("EURUSD", WINDOW, unit_id=f"bot-{unit}") for unit in range(30)
         ]
         return [each["variant"] for each in answers]
 
-    before = await arms()
+    before = await variants()
     assert set(before) == {"control", "treatment"}
     (router,) = await asyncio.to_thread(cluster.replicas, "Router")
     router.send_signal(signal.SIGKILL)
-    assert await arms() == before
+    assert await variants() == before
     await asyncio.sleep(1)  # longer than a router keeps what it has to record
     analysis = await client.get_ab_test_analysis(experiment)
-    seen = {arm: analysis["units"][arm]["seen"] for arm in ("control", "treatment")}
-    assert seen == {arm: before.count(arm) for arm in ("control", "treatment")}
+    seen = {variant: analysis["units"][variant]["seen"] for variant in ("control", "treatment")}
+    assert seen == {variant: before.count(variant) for variant in ("control", "treatment")}
     assert analysis["sample_ratio"]["counts"] == seen

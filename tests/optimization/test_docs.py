@@ -1,4 +1,4 @@
-"""The snippet of docs/optimization.md runs as it stands."""
+"""The snippet of docs/guides/optimization.md runs as it stands."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from testkit.paths import ROOT
 
-DOCUMENT = ROOT / "docs" / "optimization.md"
+DOCUMENT = ROOT / "docs" / "guides" / "optimization.md"
 
 
 def test_the_snippet_runs_and_the_file_is_right(tmp_path):

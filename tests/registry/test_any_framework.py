@@ -17,7 +17,7 @@ from registry.predictors import load_predictor, try_out
 from serve_app.data_plane.decoding import decode
 from testkit.paths import ROOT
 
-DOCUMENT = ROOT / "docs" / "models.md"
+DOCUMENT = ROOT / "docs" / "guides" / "models.md"
 SHAPE = (4, 3)
 WIRE = {"HOLD": 0, "BUY": 1, "SELL": 2}
 LABEL_MAPS = [

@@ -1,4 +1,4 @@
-"""The snippets of docs/registry.md run as they stand."""
+"""The snippets of docs/guides/registry.md run as they stand."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from testkit.paths import ROOT
 
-DOCUMENT = ROOT / "docs" / "registry.md"
+DOCUMENT = ROOT / "docs" / "guides" / "registry.md"
 
 
 def test_the_lifecycle_runs_and_tells_the_history(tmp_path):

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so: its flags, settings, commands, codes and log lines."""
+"""docs/guides/operations.md says what is so: its flags, settings, commands, codes and log lines."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ from serve_app.launch.environment import SERVER_ENVIRONMENT
 from serve_app.settings import AppSettings
 from testkit.paths import ROOT
 
-DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
+DOCUMENT = (ROOT / "docs" / "guides" / "operations.md").read_text()
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "serve_app").rglob("*.py"))
 PROGRAMS = {"modelctl": typer.main.get_command(app), "serve": serve_cli, "ray": ray_cli}
 
@@ -126,4 +126,4 @@ def test_every_link_leads_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", DOCUMENT)
     local = [link for link in links if not link.startswith("https://")]
     assert local
-    assert [link for link in local if not (ROOT / "docs" / link).exists()] == []
+    assert [link for link in local if not (ROOT / "docs" / "guides" / link).exists()] == []

@@ -170,7 +170,7 @@ def add_experiments(app: FastAPI, experiments: ExperimentService, max_body_bytes
         openapi_extra=schemas.body_of(ExperimentDefinition),
     )
     async def create(request: Request) -> Response:
-        """Load both arms and divide the model's traffic between them."""
+        """Load both variants and divide the model's traffic between them."""
         return answer(await experiments.create(await document(request)))
 
     @app.get("/api/ml/ab-test", responses=_responses(list[schemas.ExperimentEntry]))

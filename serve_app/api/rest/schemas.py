@@ -33,7 +33,7 @@ class PredictBody(_Schema):
     model_version: Text | None = None
     """A version, `production` or `staging`; by default what is in production."""
     unit_id: Text | None = None
-    """Keeps a bot in one arm of an experiment."""
+    """Keeps a bot in one variant of an experiment."""
     timings: bool = False
     """Whether the answer is to say where its time went; not in a batch."""
 
@@ -76,7 +76,7 @@ class PredictAnswer(_Schema):
     model_name: str
     model_version: str
     variant: Literal["control", "treatment"] | None
-    """The arm of an experiment that answered; null outside experiments."""
+    """The variant of an experiment that answered; null outside experiments."""
     fallback: bool = False
     """Present and true where control stood in for treatment, which failed."""
     prediction_id: str

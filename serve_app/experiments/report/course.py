@@ -29,7 +29,7 @@ from serve_app.experiments.sample_ratio import (
 )
 from serve_app.experiments.significance import accuracy_significance
 from serve_app.experiments.statistics.sequential import normal_mixture_boundary
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import Table, tabulate
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Profit:
-    """One arm's sum of returns along the way; arrays of shape (points,), beginning with zeros."""
+    """One variant's sum of returns along the way.
+
+    Arrays of shape (points,), beginning with zeros.
+    """
 
     times: Sequence[datetime]
     labelled: Floats
@@ -94,10 +97,10 @@ def profits(started_at: datetime, blocks: Sequence[Block]) -> tuple[Profit, Prof
     control, treatment = (
         Profit(
             times,
-            _running([arm.labelled for arm in arms], kept),
-            _running([arm.return_sum for arm in arms], kept),
+            _running([variant.labelled for variant in variants], kept),
+            _running([variant.return_sum for variant in variants], kept),
         )
-        for arms in (
+        for variants in (
             [each.control for each in ordered],
             [each.treatment for each in ordered],
         )
@@ -110,7 +113,7 @@ def _moment(definition: ExperimentDefinition, table: Table) -> Moment:
         definition, accuracy_effect(definition, table), at_planned_end=False
     )
     ratio = check_sample_ratio(definition, table)
-    ends = [arm.last_s for arm in (table.control.total, table.treatment.total)]
+    ends = [variant.last_s for variant in (table.control.total, table.treatment.total)]
     return Moment(
         time=_time(max((each for each in ends if each is not None), default=0.0)),
         difference=None if accuracy.standard_error is None else accuracy.difference,
@@ -123,17 +126,19 @@ def _moment(definition: ExperimentDefinition, table: Table) -> Moment:
 
 def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None:
     """Return how far treatment's share may stray before the alarm sounds (nearly, for few)."""
-    arms = table.control.total, table.treatment.total
-    count = sum(arm.predictions for arm in arms)
+    variants = table.control.total, table.treatment.total
+    count = sum(variant.predictions for variant in variants)
     if definition.mode is Mode.MIRROR:
         return LOST_SHARE / (2 - LOST_SHARE) / 2
     if definition.assignment in UNIT_ASSIGNMENTS:
         return _slack(*unit_variance(table.units), PLANNED_UNITS)
     if definition.assignment is not Assignment.REQUEST:
         return None
-    without = sum(arm.predictions - arm.assigned for arm in arms)
+    without = sum(variant.predictions - variant.assigned for variant in variants)
     share = definition.treatment_traffic
-    variance = sum(arm.share_variance_sum for arm in arms) + without * share * (1 - share)
+    variance = sum(variant.share_variance_sum for variant in variants) + without * share * (
+        1 - share
+    )
     return _slack(count, variance, PLANNED_COUNT)
 
 
@@ -176,8 +181,8 @@ def _running(values: Sequence[float], kept: Sequence[int]) -> Floats:
 
 
 def _last_s(block: Block) -> float:
-    arms: tuple[ArmSummary, ...] = block.control, block.treatment
-    return max(arm.last_s for arm in arms if arm.last_s is not None)
+    variants: tuple[VariantSummary, ...] = block.control, block.treatment
+    return max(variant.last_s for variant in variants if variant.last_s is not None)
 
 
 def _time(seconds: float) -> datetime:

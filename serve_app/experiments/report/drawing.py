@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the arms also differ in
-# dashes. The page replaces each colour by its own, lighter in the dark.
+# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the variants also
+# differ in dashes. The page replaces each colour by its own, lighter in the dark.
 CONTROL = "#0072b2"
 TREATMENT = "#d55e00"
 GOOD = "#00785a"

@@ -15,13 +15,13 @@ LEADING = 2
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A row: one figure of both arms."""
+    """A row: one figure of both variants."""
 
     name: str
     control: str
     treatment: str
     difference: str
-    """Treatment minus control; empty where it says nothing, as the arms get unequal traffic."""
+    """Treatment minus control; empty where it says nothing, as the variants get unequal traffic."""
     explanation: str
 
 
@@ -59,7 +59,7 @@ class _Row:
 
 
 def figures(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[Figure]:
-    """Return the key figures of both arms."""
+    """Return the key figures of both variants."""
     control, treatment = document["control"], document["treatment"]
     rows = []
     for row in _rows(definition, document):
@@ -77,7 +77,7 @@ def _units(document: Mapping[str, Any]) -> list[Figure]:
     units = document.get("units")  # reports from before it have none
     if not units:
         return []
-    arms, served = (units["control"], units["treatment"]), units["served"]
+    variants, served = (units["control"], units["treatment"]), units["served"]
     rows = (
         ("seen", served.capitalize(), wording.count, "Those that the version answered."),
         (
@@ -95,15 +95,15 @@ def _units(document: Mapping[str, Any]) -> list[Figure]:
         ),
     )
     return [
-        Figure(name, write(arms[0][key]), write(arms[1][key]), "", explanation)
+        Figure(name, write(variants[0][key]), write(variants[1][key]), "", explanation)
         for key, name, write, explanation in rows
     ]
 
 
-def _text(row: _Row, arm: Mapping[str, Any]) -> str:
+def _text(row: _Row, variant: Mapping[str, Any]) -> str:
     if row.key in ("samples", "labelled"):
-        return wording.count(arm[row.key])
-    return row.write(arm[row.key]) if arm[row.needs] else wording.NOTHING
+        return wording.count(variant[row.key])
+    return row.write(variant[row.key]) if variant[row.needs] else wording.NOTHING
 
 
 def _rows(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[_Row]:

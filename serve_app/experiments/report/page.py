@@ -18,7 +18,7 @@ from serve_app.experiments.report import plots, wording
 from serve_app.experiments.report.course import moments, profits
 from serve_app.experiments.report.figures import checks, figures, tiles
 from serve_app.experiments.report.verdict import verdict
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -63,8 +63,8 @@ def render_page(
     document = present if experiment.final_report is None else experiment.final_report
     bounds = document["statistical_significance"]["interval"]
     course = moments(definition, clock, blocks)
-    control = ArmSummary().merge(*(each.control for each in blocks))
-    treatment = ArmSummary().merge(*(each.treatment for each in blocks))
+    control = VariantSummary().merge(*(each.control for each in blocks))
+    treatment = VariantSummary().merge(*(each.treatment for each in blocks))
     return _TEMPLATES.get_template("page.html.jinja").render(
         words=wording,
         made=wording.moment(now),
@@ -115,7 +115,7 @@ def _progress(
     units = document.get("units")  # reports from before it have none
     if units:
         needed = f"{units['needed']:g} needed for any verdict on quality"
-        worth = min(units[arm]["effective"] for arm in ("control", "treatment"))
+        worth = min(units[variant]["effective"] for variant in ("control", "treatment"))
         steps.append(
             (
                 f"{units['served'].capitalize()} with outcomes for each version",

@@ -23,7 +23,7 @@ from serve_app.experiments.report.drawing import (
     TREATMENT,
 )
 from serve_app.experiments.statistics.histogram import quantile_ms, upper_end_ms
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 
 MOST_BARS = 60
 FEWEST_BINS_PER_BAR = 3
@@ -89,23 +89,26 @@ def effect_over_time(
 def profit_over_time(
     control: Profit, treatment: Profit, course: Sequence[Moment], started_at: datetime
 ) -> Markup | None:
-    """Return both arms' sums of returns, over time and over predictions; None without outcomes."""
-    arms = [
+    """Return both variants' sums of returns, over time and over predictions.
+
+    None without outcomes.
+    """
+    variants = [
         (control, CONTROL, DASHED, "control"),
         (treatment, TREATMENT, SOLID, "treatment"),
     ]
-    if not any(arm.labelled[-1] for arm, *_ in arms):
+    if not any(variant.labelled[-1] for variant, *_ in variants):
         return None
 
     def paint(figure: Figure) -> None:
         over_time, by_count = figure.subplots(1, 2)
-        counts = [float(arm.labelled[-1]) for arm, *_ in arms]
+        counts = [float(variant.labelled[-1]) for variant, *_ in variants]
         most = min(counts) or max(counts)
-        for arm, colour, dashes, name in arms:
+        for variant, colour, dashes, name in variants:
             look = {"color": colour, "linestyle": dashes, "linewidth": 1.8, "label": name}
-            over_time.plot(drawing.numbers(arm.times), arm.total, **look)
-            seen = arm.labelled <= most
-            by_count.plot(arm.labelled[seen], arm.total[seen], **look)
+            over_time.plot(drawing.numbers(variant.times), variant.total, **look)
+            seen = variant.labelled <= most
+            by_count.plot(variant.labelled[seen], variant.total[seen], **look)
         drawing.time_axis(over_time, *_span(started_at, course))
         over_time.set_title("As it happened")
         over_time.set_ylabel("Profit and loss so far\n(% of one stake)")
@@ -122,8 +125,8 @@ def profit_over_time(
     return drawing.draw("profit", paint)
 
 
-def latencies(control: ArmSummary, treatment: ArmSummary) -> Markup | None:
-    """Return how both arms' latencies are distributed; None without an answer."""
+def latencies(control: VariantSummary, treatment: VariantSummary) -> Markup | None:
+    """Return how both variants' latencies are distributed; None without an answer."""
     bins = sorted({*control.latency_bins, *treatment.latency_bins})
     if not bins:
         return None
@@ -134,14 +137,14 @@ def latencies(control: ArmSummary, treatment: ArmSummary) -> Markup | None:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for arm, colour, dashes, name in (
+        for variant, colour, dashes, name in (
             (control, CONTROL, DASHED, "control"),
             (treatment, TREATMENT, SOLID, "treatment"),
         ):
-            p95_ms = quantile_ms(arm.latency_bins, 0.95)
+            p95_ms = quantile_ms(variant.latency_bins, 0.95)
             if p95_ms is None:
                 continue
-            heights = _heights(arm.latency_bins, first, width, bars)
+            heights = _heights(variant.latency_bins, first, width, bars)
             axes.stairs(heights, edges, fill=True, color=colour, alpha=0.16)
             axes.stairs(heights, edges, color=colour, linewidth=1.6, linestyle=dashes, label=name)
             axes.axvline(

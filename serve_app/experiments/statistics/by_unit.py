@@ -1,11 +1,11 @@
 """Treatment minus control where bots or symbols are assigned as a whole.
 
 Units were drawn, so units are what scatters: a bot that does well does so in all of its
-predictions, and twice as many of them are not twice the evidence. Each arm's mean is a ratio of two
-sums over units, values over predictions, and its variance is that of the ratio, linearised, between
-units (delta method; Deng, Knoblich and Lu, "Applying the Delta Method in Metric Analytics", KDD
-2018, section 4; the same as cluster-robust). Predictions of different units at one time share the
-market, which is a second clustering (Cameron, Gelbach and Miller 2011, with independent
+predictions, and twice as many of them are not twice the evidence. Each variant's mean is a ratio of
+two sums over units, values over predictions, and its variance is that of the ratio, linearised,
+between units (delta method; Deng, Knoblich and Lu, "Applying the Delta Method in Metric Analytics",
+KDD 2018, section 4; the same as cluster-robust). Predictions of different units at one time share
+the market, which is a second clustering (Cameron, Gelbach and Miller 2011, with independent
 predictions in place of the intersection, which can only make the variance larger).
 
 The clock of the always-valid test is the number of predictions, as without units. Where units
@@ -19,7 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve_app.experiments.statistics.estimates import ArmBlocks, Estimate, Floats, between_blocks
+from serve_app.experiments.statistics.estimates import (
+    Estimate,
+    Floats,
+    VariantBlocks,
+    between_blocks,
+)
 from serve_app.experiments.units import (
     CORRECT,
     LABELLED,
@@ -31,7 +36,7 @@ from serve_app.experiments.units import (
 )
 
 FEWEST_UNITS = 5.0
-"""Units of equal size that each arm needs. With fewer, nothing is known of how units differ."""
+"""Units of equal size that each variant needs. With fewer, nothing is known of how units differ."""
 
 _CONTROL, _TREATMENT = slice(0, MEASURES), slice(MEASURES, SIZE)
 
@@ -58,7 +63,7 @@ class UnitMoments:
 
     @property
     def effective(self) -> tuple[Floats, Floats]:
-        """Of how many units of equal size each arm is worth (Kish 1965): (sum n)² / sum n²."""
+        """Of how many units of equal size each variant is worth (Kish 1965): (sum n)² / sum n²."""
         return tuple(  # type: ignore[return-value]
             _ratio(count**2, self.products[..., place, place])
             for count, place in zip(self.labelled, (LABELLED, MEASURES + LABELLED), strict=True)
@@ -68,11 +73,12 @@ class UnitMoments:
 def accuracy_by_unit(moments: UnitMoments) -> tuple[Estimate, Floats]:
     """Return the difference in accuracy, and its variance had predictions been independent.
 
-    The latter counts one right and one wrong prediction more in each arm (Agresti and Caffo 2000).
+    The latter counts one right and one wrong prediction more in each variant (Agresti and Caffo
+    2000).
     """
     estimate, independent = _difference(moments, CORRECT)
-    for arm, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
-        share = _ratio(moments.sums[..., arm][..., CORRECT], count)
+    for variant, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
+        share = _ratio(moments.sums[..., variant][..., CORRECT], count)
         independent = independent + _ratio(share**2 + (1 - share) ** 2, (count + 2) ** 2)
     return _at_least(estimate, independent), independent
 
@@ -87,11 +93,11 @@ def sharpe_by_unit(moments: UnitMoments) -> Estimate:
     """Return the difference in Sharpe ratio by prediction, for one planned look.
 
     Delta method on the first two moments of the returns (Ledoit and Wolf 2008, section 3.1),
-    between units; unknown where an arm's returns do not scatter.
+    between units; unknown where a variant's returns do not scatter.
     """
     slopes, ratios, known = [], [], np.asarray(True)
-    for arm, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
-        sums = moments.sums[..., arm]
+    for variant, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
+        sums = moments.sums[..., variant]
         mean = _ratio(sums[..., RETURN], count)
         square = _ratio(sums[..., RETURN_SQUARE], count)
         scatters = square - mean**2 > 1e-12 * square
@@ -111,8 +117,8 @@ def sharpe_by_unit(moments: UnitMoments) -> Estimate:
 def with_time(
     by_unit: Estimate,
     independent: Floats,
-    control: ArmBlocks,
-    treatment: ArmBlocks,
+    control: VariantBlocks,
+    treatment: VariantBlocks,
     treated_share: Floats,
     *,
     neighbours: bool,
@@ -145,16 +151,16 @@ def _difference(moments: UnitMoments, measure: int) -> tuple[Estimate, Floats]:
     variance.
     """
     slopes, means = [], []
-    for arm, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
-        mean = _ratio(moments.sums[..., arm][..., measure], count)
+    for variant, count in zip((_CONTROL, _TREATMENT), moments.labelled, strict=True):
+        mean = _ratio(moments.sums[..., variant][..., measure], count)
         slope = np.zeros((*mean.shape, MEASURES))
         slope[..., measure] = _ratio(np.ones(mean.shape), count)
         slope[..., LABELLED] = -_ratio(mean, count)
         slopes.append(slope)
         means.append(mean)
     independent = sum(
-        _quadratic(slope, moments.independent[..., arm, arm])
-        for slope, arm in zip(slopes, (_CONTROL, _TREATMENT), strict=True)
+        _quadratic(slope, moments.independent[..., variant, variant])
+        for slope, variant in zip(slopes, (_CONTROL, _TREATMENT), strict=True)
     )
     return _estimate(moments, means[1] - means[0], *slopes), np.asarray(independent)
 
@@ -163,25 +169,27 @@ def _estimate(moments: UnitMoments, value: Floats, control: Floats, treatment: F
     """Return the estimate whose deviation from the truth is linear in the units' vectors.
 
     Its variance is the sum over units of their squared parts, times n / (n - 1) for the n effective
-    units of each arm (a cluster-robust error's usual correction, Cameron and Miller 2015), or what
-    it is if units scatter alike in both arms, whichever gives more: a few units of a small arm may
-    happen to be alike. Degrees of freedom are Welch's (1947) with the effective numbers of units.
+    units of each variant (a cluster-robust error's usual correction, Cameron and Miller 2015), or
+    what it is if units scatter alike in both variants, whichever gives more: a few units of a small
+    variant may happen to be alike. Degrees of freedom are Welch's (1947) with the effective numbers
+    of units.
 
     Args:
         moments: of the units.
         value: treatment minus control.
-        control, treatment: what a unit's sums in an arm weigh in the arm's mean, (..., MEASURES).
+        control, treatment: what a unit's sums in a variant weigh in the variant's mean, (...,
+        MEASURES).
     """
     numbers = np.stack(moments.effective)
     freedoms = np.maximum(numbers - 1, 0.0)
-    # Of one unit an arm's variance is not known; such an estimate has no degrees of freedom.
+    # Of one unit a variant's variance is not known; such an estimate has no degrees of freedom.
     few = np.sqrt(_ratio(numbers, freedoms))
     slope = np.concatenate([-control * few[0][..., None], treatment * few[1][..., None]], axis=-1)
     own = _quadratic(slope, moments.products)
     parts = np.stack(
         [
-            _quadratic(slope[..., arm], moments.products[..., arm, arm])
-            for arm in (_CONTROL, _TREATMENT)
+            _quadratic(slope[..., variant], moments.products[..., variant, variant])
+            for variant in (_CONTROL, _TREATMENT)
         ]
     )
     spread = _ratio((parts * numbers * freedoms).sum(axis=0), freedoms.sum(axis=0))
@@ -203,8 +211,10 @@ def _at_least(estimate: Estimate, variance: Floats) -> Estimate:
     return replace(estimate, standard_error=error)
 
 
-def _weighted(arm: ArmBlocks, weight: Floats) -> ArmBlocks:
-    return ArmBlocks(weight * arm.n, weight * arm.total, weight**2 * arm.square_total)
+def _weighted(variant: VariantBlocks, weight: Floats) -> VariantBlocks:
+    return VariantBlocks(
+        weight * variant.n, weight * variant.total, weight**2 * variant.square_total
+    )
 
 
 def _quadratic(slope: Floats, products: Floats) -> Floats:

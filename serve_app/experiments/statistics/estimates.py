@@ -27,8 +27,8 @@ factor: degrees of freedom are divided by it."""
 
 
 @dataclass(frozen=True, slots=True)
-class ArmBlocks:
-    """Sufficient statistics of one arm by block, arrays of shape (..., blocks)."""
+class VariantBlocks:
+    """Sufficient statistics of one variant by block, arrays of shape (..., blocks)."""
 
     n: Floats
     total: Floats
@@ -44,8 +44,8 @@ class Estimate:
     degrees_of_freedom: Floats
     """Of the standard error; 0 or less when there are too few blocks for one."""
     weight: Floats
-    """Amount of data: the harmonic sum of both arms' counts, half an arm's count when they are
-    equal; in mirror mode the number of pairs."""
+    """Amount of data: the harmonic sum of both variants' counts, half a variant's count when they
+    are equal; in mirror mode the number of pairs."""
 
     @property
     def t(self) -> Floats:
@@ -60,14 +60,18 @@ def t_of(value: Floats, standard_error: Floats) -> Floats:
 
 
 def within_blocks(
-    control: ArmBlocks, treatment: ArmBlocks, *, floor: Floats | float = 0.0, neighbours: bool
+    control: VariantBlocks,
+    treatment: VariantBlocks,
+    *,
+    floor: Floats | float = 0.0,
+    neighbours: bool,
 ) -> Estimate:
-    """Compare the arms within each block, and average over the blocks.
+    """Compare the variants within each block, and average over the blocks.
 
-    What moves both arms during a block (the market, the load) cancels, and so does a change of
+    What moves both variants during a block (the market, the load) cancels, and so does a change of
     treatment's share over time, which would bias a comparison of pooled means (Simpson's paradox).
     Blocks weigh by n_c n_t / (n_c + n_t), the inverse variance of their difference; a block in
-    which an arm has no value does not count.
+    which a variant has no value does not count.
 
     Args:
         control, treatment: by block.
@@ -82,7 +86,7 @@ def within_blocks(
     )
 
 
-def paired(pairs: ArmBlocks, *, floor: Floats | float = 0.0, neighbours: bool) -> Estimate:
+def paired(pairs: VariantBlocks, *, floor: Floats | float = 0.0, neighbours: bool) -> Estimate:
     """Average the pairs' differences; blocks weigh by their number of pairs."""
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = pairs.total / pairs.n
@@ -112,29 +116,31 @@ def weighted(
     )
 
 
-def between_blocks(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool) -> Estimate:
-    """Compare the arms' pooled means, for a switchback, whose blocks hold one arm each.
+def between_blocks(
+    control: VariantBlocks, treatment: VariantBlocks, *, neighbours: bool
+) -> Estimate:
+    """Compare the variants' pooled means, for a switchback, whose blocks hold one variant each.
 
     The variance is that of the two ratios, linearised, by block; the degrees of freedom are those
-    of the arm with fewer blocks.
+    of the variant with fewer blocks.
     """
     value = np.zeros(control.n.shape[:-1])
     contribution = np.zeros(control.n.shape)
     freedom = np.full(value.shape, np.inf)
     counts = []
-    for sign, arm in ((-1, control), (1, treatment)):
-        count = arm.n.sum(axis=-1, keepdims=True)
+    for sign, variant in ((-1, control), (1, treatment)):
+        count = variant.n.sum(axis=-1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = arm.total.sum(axis=-1, keepdims=True) / count
-            effective = count[..., 0] ** 2 / np.square(arm.n).sum(axis=-1)
+            mean = variant.total.sum(axis=-1, keepdims=True) / count
+            effective = count[..., 0] ** 2 / np.square(variant.n).sum(axis=-1)
             few = np.sqrt(effective / (effective - 1))[..., None]
-            contribution = contribution + sign * few * (arm.total - mean * arm.n) / count
+            contribution = contribution + sign * few * (variant.total - mean * variant.n) / count
         value = value + sign * mean[..., 0]
         freedom = np.minimum(freedom, np.nan_to_num(effective) - 1)
         counts.append(count[..., 0])
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(counts[0] * counts[1] / (counts[0] + counts[1]))
-    # Of an arm's only block nothing is known; it has no degrees of freedom either.
+    # Of a variant's only block nothing is known; it has no degrees of freedom either.
     contribution = np.nan_to_num(contribution, posinf=0.0, neginf=0.0)
     return from_contributions(np.nan_to_num(value), contribution, freedom, weight, 0.0, neighbours)
 
@@ -160,22 +166,22 @@ def from_contributions(
     return Estimate(value, np.sqrt(variance), np.nan_to_num(degrees_of_freedom, nan=0.0), weight)
 
 
-def independent_variance(control: ArmBlocks, treatment: ArmBlocks) -> Floats:
+def independent_variance(control: VariantBlocks, treatment: VariantBlocks) -> Floats:
     """Return the variance that `within_blocks` would have if all values were independent.
 
-    With the arms' own variances or the pooled one, whichever gives more: a few values of a small
-    arm may happen to be alike.
+    With the variants' own variances or the pooled one, whichever gives more: a few values of a
+    small variant may happen to be alike.
     """
-    arms = (control, treatment)
+    variants = (control, treatment)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(control.n * treatment.n / (control.n + treatment.n))
         scale = weight.sum(axis=-1) ** 2
         factors = [
-            np.nan_to_num(np.where(weight > 0, weight**2 / arm.n, 0.0).sum(axis=-1) / scale)
-            for arm in arms
+            np.nan_to_num(np.where(weight > 0, weight**2 / variant.n, 0.0).sum(axis=-1) / scale)
+            for variant in variants
         ]
-        freedoms = [np.maximum(arm.n.sum(axis=-1) - 1, 0.0) for arm in arms]
-        variances = [value_variance(arm) for arm in arms]
+        freedoms = [np.maximum(variant.n.sum(axis=-1) - 1, 0.0) for variant in variants]
+        variances = [value_variance(variant) for variant in variants]
         pooled = np.nan_to_num(
             sum(freedom * each for freedom, each in zip(freedoms, variances, strict=True))
             / (freedoms[0] + freedoms[1])
@@ -184,20 +190,22 @@ def independent_variance(control: ArmBlocks, treatment: ArmBlocks) -> Floats:
     return np.asarray(np.maximum(own, (factors[0] + factors[1]) * pooled))
 
 
-def value_variance(arm: ArmBlocks) -> Floats:
+def value_variance(variant: VariantBlocks) -> Floats:
     """Return the variance of a single value over all blocks; what is within rounding of 0 is 0."""
-    n, total, squares = (each.sum(axis=-1) for each in (arm.n, arm.total, arm.square_total))
+    n, total, squares = (
+        each.sum(axis=-1) for each in (variant.n, variant.total, variant.square_total)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = squares - total**2 / n
         variance = np.where(spread > 1e-12 * squares, spread / (n - 1), 0.0)
     return np.asarray(np.nan_to_num(variance, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def counted(arm: ArmBlocks) -> ArmBlocks:
-    """Return the arm with one success and one failure more, for the variance of a share.
+def counted(variant: VariantBlocks) -> VariantBlocks:
+    """Return the variant with one success and one failure more, for the variance of a share.
 
     Agresti and Caffo (2000): without them ten right of ten would have no variance.
     """
-    extra = np.zeros(arm.n.shape)
+    extra = np.zeros(variant.n.shape)
     extra[..., 0] = 1.0
-    return ArmBlocks(arm.n + 2 * extra, arm.total + extra, arm.square_total + extra)
+    return VariantBlocks(variant.n + 2 * extra, variant.total + extra, variant.square_total + extra)

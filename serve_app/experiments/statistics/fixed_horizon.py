@@ -17,8 +17,8 @@ from serve_app.experiments.statistics.sequential import Moments
 
 VALIDITY = "at the planned end only, and only for independent predictions"
 VALIDITY_BY_UNIT = (
-    "at the planned end only, and too narrow where a few busy units carry an arm; not part of the "
-    "verdict"
+    "at the planned end only, and too narrow where a few busy units carry a variant; not part of "
+    "the verdict"
 )
 
 
@@ -43,7 +43,7 @@ def two_proportion(
     The p-value is of the pooled test, the interval Wald's with unpooled errors.
 
     Returns:
-        None when an arm has no trials, or when all trials of both arms ended alike.
+        None when a variant has no trials, or when all trials of both variants ended alike.
     """
     if not control_trials or not treatment_trials:
         return None
@@ -68,11 +68,11 @@ def welch(control: Moments, treatment: Moments, alpha: float = 0.05) -> FixedTes
     """Return Welch's t-test for a difference in means (Welch 1947).
 
     Returns:
-        None with fewer than two values in an arm or without any variance.
+        None with fewer than two values in a variant or without any variance.
     """
     if min(control.n, treatment.n) < 2:
         return None
-    parts = [(arm.variance / arm.n, arm.n - 1) for arm in (control, treatment)]
+    parts = [(variant.variance / variant.n, variant.n - 1) for variant in (control, treatment)]
     variance = sum(part for part, _ in parts)
     if variance == 0:
         return None

@@ -149,24 +149,30 @@ def difference_in_means(
     """Return treatment's mean minus control's, always valid for *independent* values.
 
     For values that are correlated over time use `effects.difference_over_blocks`. The variance is
-    the larger of the pooled and the unpooled one, the degrees of freedom are the smaller arm's.
+    the larger of the pooled and the unpooled one, the degrees of freedom are the smaller variant's.
 
     Args:
-        control, treatment: of each arm so far; look as often as you like.
+        control, treatment: of each variant so far; look as often as you like.
         alpha: probability of ever leaving the truth out of the interval.
-        planned_n: values per arm at which the interval is narrowest; it must not depend on the
+        planned_n: values per variant at which the interval is narrowest; it must not depend on the
             data.
 
     Returns:
-        None with fewer than two values in an arm.
+        None with fewer than two values in a variant.
     """
     if min(control.n, treatment.n) < 2:
         return None
-    arms = (control, treatment)
-    pooled = sum(arm.variance * (arm.n - 1) for arm in arms) / (control.n + treatment.n - 2)
-    # A few values of the smaller arm may happen to be alike; then the larger arm's spread counts.
+    variants = (control, treatment)
+    pooled = sum(variant.variance * (variant.n - 1) for variant in variants) / (
+        control.n + treatment.n - 2
+    )
+    # A few values of the smaller variant may happen to be alike; then the larger variant's spread
+    # counts.
     error = math.sqrt(
-        max(sum(arm.variance / arm.n for arm in arms), sum(pooled / arm.n for arm in arms))
+        max(
+            sum(variant.variance / variant.n for variant in variants),
+            sum(pooled / variant.n for variant in variants),
+        )
     )
     freedom = min(control.n, treatment.n) - 1
     weight = control.n * treatment.n / (control.n + treatment.n)

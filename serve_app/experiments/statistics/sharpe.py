@@ -7,7 +7,7 @@ import numpy as np
 
 from serve_app.experiments.effects import Effect
 from serve_app.experiments.statistics.distributions import normal_tail
-from serve_app.experiments.statistics.estimates import ArmBlocks, Floats, from_contributions
+from serve_app.experiments.statistics.estimates import Floats, VariantBlocks, from_contributions
 from serve_app.experiments.statistics.sequential import Moments
 from serve_app.experiments.summary import PairSummary
 
@@ -62,7 +62,7 @@ def jobson_korkie_memmel(
 def of_pairs(pairs: PairSummary) -> PairedSharpeTest | None:
     """Return Jobson and Korkie's test of treatment against control, for mirrored requests.
 
-    None when an arm has no Sharpe ratio.
+    None when a variant has no Sharpe ratio.
     """
     control = Moments(
         n=pairs.labelled,
@@ -83,36 +83,38 @@ def of_pairs(pairs: PairSummary) -> PairedSharpeTest | None:
     return jobson_korkie_memmel(first, second, min(1.0, max(-1.0, correlation)), pairs.labelled)
 
 
-def difference(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool) -> Effect | None:
+def difference(
+    control: VariantBlocks, treatment: VariantBlocks, *, neighbours: bool
+) -> Effect | None:
     """Return treatment's Sharpe ratio minus control's, per prediction, with a HAC error.
 
     Delta method on the first two moments (Ledoit and Wolf 2008, section 3.1) with the scatter of
     the blocks' contributions and the covariance of neighbouring blocks for the error, so that it
-    holds for overlapping returns and for arms that trade at the same times. Valid for one planned
-    look.
+    holds for overlapping returns and for variants that trade at the same times. Valid for one
+    planned look.
 
     Args:
         control, treatment: returns by block, arrays of shape (blocks,).
         neighbours: see `estimates.within_blocks`.
 
     Returns:
-        None when an arm has no Sharpe ratio.
+        None when a variant has no Sharpe ratio.
     """
     value, freedom = 0.0, math.inf
     contribution = np.zeros(control.n.shape)
     counts = []
-    for sign, arm in ((-1, control), (1, treatment)):
+    for sign, variant in ((-1, control), (1, treatment)):
         moments = Moments(
-            n=int(arm.n.sum()),
-            total=float(arm.total.sum()),
-            square_total=float(arm.square_total.sum()),
+            n=int(variant.n.sum()),
+            total=float(variant.total.sum()),
+            square_total=float(variant.square_total.sum()),
         )
         ratio = sharpe_ratio(moments)
         if ratio is None:
             return None
         value += sign * ratio
-        contribution += sign * _contributions(arm, moments, ratio)
-        freedom = min(freedom, moments.n**2 / float(np.square(arm.n).sum()) - 1)
+        contribution += sign * _contributions(variant, moments, ratio)
+        freedom = min(freedom, moments.n**2 / float(np.square(variant.n).sum()) - 1)
         counts.append(moments.n)
     weight = counts[0] * counts[1] / (counts[0] + counts[1])
     return Effect.of(
@@ -127,11 +129,13 @@ def difference(control: ArmBlocks, treatment: ArmBlocks, *, neighbours: bool) ->
     )
 
 
-def _contributions(arm: ArmBlocks, moments: Moments, ratio: float) -> Floats:
-    """Return what each block adds to the deviation of an arm's ratio from the truth."""
+def _contributions(variant: VariantBlocks, moments: Moments, ratio: float) -> Floats:
+    """Return what each block adds to the deviation of a variant's ratio from the truth."""
     mean, deviation = moments.mean, math.sqrt(moments.variance)
-    first = (arm.total - mean * arm.n) / deviation
-    second = (arm.square_total - 2 * mean * arm.total + mean**2 * arm.n) / deviation**2 - arm.n
-    blocks = moments.n**2 / float(np.square(arm.n).sum())
+    first = (variant.total - mean * variant.n) / deviation
+    second = (
+        variant.square_total - 2 * mean * variant.total + mean**2 * variant.n
+    ) / deviation**2 - variant.n
+    blocks = moments.n**2 / float(np.square(variant.n).sum())
     few = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 1.0
     return np.asarray(few * (first - ratio / 2 * second) / moments.n)

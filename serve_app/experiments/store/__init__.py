@@ -1,4 +1,7 @@
-"""Durable storage of experiments, predictions and outcomes; see docs/experiments-storage.md."""
+"""Durable storage of experiments, predictions and outcomes.
+
+See docs/guides/experiments-storage.md.
+"""
 
 from serve_app.experiments.history import (
     HistoryEntry,

@@ -75,7 +75,7 @@ def prediction_of_row(row: Row[Any]) -> PredictionRecord:
 def predictions_by_id(
     connection: Connection, ids: Iterable[str]
 ) -> dict[str, list[PredictionRecord]]:
-    """Return what is stored under the ids: one prediction each, or one an arm."""
+    """Return what is stored under the ids: one prediction each, or one a variant."""
     found: dict[str, list[PredictionRecord]] = {}
     for some in in_parts(ids):
         rows = connection.execute(select(PREDICTIONS).where(PREDICTIONS.c.prediction_id.in_(some)))

@@ -21,7 +21,7 @@ NO_VARIANT = ""
 """Stands in a key for the variant of a prediction outside every experiment."""
 
 PAIRS = "pairs"
-"""Stands in `summaries` for the variant where both arms answered the same requests (mirror)."""
+"""Stands in `summaries` for the variant where both variants answered the same requests (mirror)."""
 
 UNITS = "units"
 """Stands in `summaries` for the variant of what is known of the experiment's units."""
@@ -74,7 +74,7 @@ PREDICTIONS = Table(
     Column("unit_id", Text),
     sqlite_with_rowid=False,
 )
-"""One answer; in mirror mode both arms answer under one `prediction_id`."""
+"""One answer; in mirror mode both variants answer under one `prediction_id`."""
 
 Index(
     "predictions_by_time",
@@ -101,7 +101,7 @@ SUMMARIES = Table(
     Column("summary", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""JSON of an ArmSummary, of a PairSummary where `variant` is PAIRS, of UnitTotals where it is
+"""JSON of an VariantSummary, of a PairSummary where `variant` is PAIRS, of UnitTotals where it is
 UNITS; `block` as in BlockClock.
 
 Changed in the transaction that writes the predictions and outcomes they summarise. UnitTotals are
@@ -120,9 +120,9 @@ UNIT_SUMS = Table(
     Column("return_square_sum", Double, nullable=False),
     sqlite_with_rowid=False,
 )
-"""What each bot or symbol of an experiment that assigns these brought to an arm, in overlap weights
-(`experiments.units`). Changed together with the UnitTotals. Predictions that are units of their own
-are in these alone."""
+"""What each bot or symbol of an experiment that assigns these brought to a variant, in overlap
+weights (`experiments.units`). Changed together with the UnitTotals. Predictions that are units of
+their own are in these alone."""
 
 RETENTION = Table(
     "retention",

@@ -13,7 +13,7 @@ from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import PAIRS, SUMMARIES, UNITS
 from serve_app.experiments.store.units import UnitChanges
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.units import UnitTotals
 
 Key = tuple[str, int, str]
@@ -46,26 +46,26 @@ class SummaryChanges:
 
     def __init__(self, find_rules: FindRules) -> None:
         self._find_rules = find_rules
-        self._arms: dict[Key, ArmSummary] = {}
+        self._variants: dict[Key, VariantSummary] = {}
         self._pairs: dict[Key, PairSummary] = {}
         self._units = UnitChanges()
 
     def add_prediction(self, record: PredictionRecord) -> None:
-        """Count a prediction in its arm, if it has one."""
+        """Count a prediction in its variant, if it has one."""
         if record.experiment_id is not None:
-            self._arm_of(record).add_prediction(record)
+            self._variant_of(record).add_prediction(record)
             rules = self._rules(record)
             self._units.add_prediction(record, rules.definition, rules.clock.block(record.time))
 
     def add_pair(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
-        """Count a request that both arms have now answered."""
+        """Count a request that both variants have now answered."""
         self._pair_of(control).add_predictions(control, treatment)
 
     def add_outcome(self, record: PredictionRecord, outcome: Outcome) -> None:
-        """Count the outcome of a prediction in its arm, if it has one."""
+        """Count the outcome of a prediction in its variant, if it has one."""
         if record.experiment_id is not None:
             rules = self._rules(record)
-            self._arm_of(record).add_outcome(record, outcome, rules.definition.dead_band)
+            self._variant_of(record).add_outcome(record, outcome, rules.definition.dead_band)
             self._units.add_outcome(
                 record, outcome, rules.definition, rules.clock.block(record.time)
             )
@@ -73,17 +73,19 @@ class SummaryChanges:
     def add_pair_outcome(
         self, control: PredictionRecord, treatment: PredictionRecord, outcome: Outcome
     ) -> None:
-        """Count the outcome of a request that both arms have answered."""
+        """Count the outcome of a request that both variants have answered."""
         dead_band = self._rules(control).definition.dead_band
         self._pair_of(control).add_outcome(control, treatment, outcome, dead_band)
 
     def apply(self, connection: Connection) -> None:
         """Add everything to the stored summaries."""
-        changed: dict[Key, ArmSummary | PairSummary] = {**self._arms, **self._pairs}
+        changed: dict[Key, VariantSummary | PairSummary] = {**self._variants, **self._pairs}
         stored = _stored(connection, changed)
         for key, text in stored.items():
-            if key in self._arms:
-                changed[key] = ArmSummary.from_dict(orjson.loads(text)).merge(self._arms[key])
+            if key in self._variants:
+                changed[key] = VariantSummary.from_dict(orjson.loads(text)).merge(
+                    self._variants[key]
+                )
             else:
                 changed[key] = PairSummary.from_dict(orjson.loads(text)).merge(self._pairs[key])
         rows = {
@@ -108,8 +110,8 @@ class SummaryChanges:
             connection.execute(insert(SUMMARIES), inserted)
         self._units.apply(connection)
 
-    def _arm_of(self, record: PredictionRecord) -> ArmSummary:
-        return self._arms.setdefault(self._key(record, record.variant or ""), ArmSummary())
+    def _variant_of(self, record: PredictionRecord) -> VariantSummary:
+        return self._variants.setdefault(self._key(record, record.variant or ""), VariantSummary())
 
     def _pair_of(self, control: PredictionRecord) -> PairSummary:
         return self._pairs.setdefault(self._key(control, PAIRS), PairSummary())
@@ -152,9 +154,9 @@ def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
         elif variant == UNITS:
             block.units = UnitTotals.from_dict(values)
         elif variant == Variant.CONTROL:
-            block.control = ArmSummary.from_dict(values)
+            block.control = VariantSummary.from_dict(values)
         else:
-            block.treatment = ArmSummary.from_dict(values)
+            block.treatment = VariantSummary.from_dict(values)
     return list(blocks.values())
 
 

@@ -19,16 +19,16 @@ from serve_app.experiments.units import (
     SIZE,
     Floats,
     UnitTotals,
-    arm_of,
     measure,
     overlap_weight,
+    slice_of,
 )
 
-Arms = dict[Variant, Floats]
-"""What a unit has in each arm in which it was seen, shape (MEASURES,)."""
+Variants = dict[Variant, Floats]
+"""What a unit has in each variant in which it was seen, shape (MEASURES,)."""
 
 _COLUMNS = ("labelled", "correct", "return_sum", "return_square_sum")
-"""In the order of an arm's part of a unit's vector."""
+"""In the order of a variant's part of a unit's vector."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ class _Added:
     squares: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
 
     def add(self, variant: Variant, measured: Floats) -> None:
-        arm = arm_of(variant)
-        self.sums[arm] += measured
-        self.squares[arm, arm] += np.outer(measured, measured)
+        part = slice_of(variant)
+        self.sums[part] += measured
+        self.squares[part, part] += np.outer(measured, measured)
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class _Changes:
     newest: int = 0
     """Latest block of a prediction."""
     seen: list[tuple[str | None, Variant, float]] = field(default_factory=list)
-    """Unit, arm and treatment's share, in the order they came; None is a unit of its own."""
+    """Unit, variant and treatment's share, in the order they came; None is a unit of its own."""
     labelled: dict[str, _Added] = field(default_factory=dict)
     alone: list[_Added] = field(default_factory=list)
     """Of the requests that are units of their own."""
@@ -119,28 +119,28 @@ def _unit(record: PredictionRecord, definition: ExperimentDefinition) -> str | N
 def _apply(connection: Connection, experiment_id: str, changes: _Changes) -> None:
     named = {unit for unit, _, _ in changes.seen if unit is not None} | set(changes.labelled)
     stored = _stored(connection, experiment_id, named)
-    units: dict[str, Arms] = {unit: dict(arms) for unit, arms in stored.items()}
+    units: dict[str, Variants] = {unit: dict(variants) for unit, variants in stored.items()}
     newest, totals = _totals(connection, experiment_id)
     for unit, variant, share in changes.seen:
         if unit is None:
             totals.see(variant, share, first=True)
             continue
-        arms = units.setdefault(unit, {})
-        if variant not in arms:
-            totals.see(variant, share, first=not arms)
-            arms[variant] = np.zeros(len(_COLUMNS))
+        variants = units.setdefault(unit, {})
+        if variant not in variants:
+            totals.see(variant, share, first=not variants)
+            variants[variant] = np.zeros(len(_COLUMNS))
     for unit, added in changes.labelled.items():
         known = units.get(unit)
         if not known:  # from before units were kept, see migration 0003
             continue
         before = np.zeros(SIZE)
         for variant, sums in known.items():
-            before[arm_of(variant)] = sums
+            before[slice_of(variant)] = sums
         totals.label(before, added.sums, added.squares)
         units[unit] = {
-            variant: (before + added.sums)[arm_of(variant)]
+            variant: (before + added.sums)[slice_of(variant)]
             for variant in Variant
-            if variant in known or added.sums[arm_of(variant)].any()
+            if variant in known or added.sums[slice_of(variant)].any()
         }
     for added in changes.alone:
         totals.label(np.zeros(SIZE), added.sums, added.squares)
@@ -148,8 +148,10 @@ def _apply(connection: Connection, experiment_id: str, changes: _Changes) -> Non
     _write_totals(connection, experiment_id, newest, max(newest or 0, changes.newest), totals)
 
 
-def _stored(connection: Connection, experiment_id: str, units: Iterable[str]) -> dict[str, Arms]:
-    found: dict[str, Arms] = {}
+def _stored(
+    connection: Connection, experiment_id: str, units: Iterable[str]
+) -> dict[str, Variants]:
+    found: dict[str, Variants] = {}
     for some in in_parts(units):
         rows = connection.execute(
             select(UNIT_SUMS).where(
@@ -165,13 +167,13 @@ def _stored(connection: Connection, experiment_id: str, units: Iterable[str]) ->
 def _write_units(
     connection: Connection,
     experiment_id: str,
-    units: dict[str, Arms],
-    stored: dict[str, Arms],
+    units: dict[str, Variants],
+    stored: dict[str, Variants],
 ) -> None:
     """Write the rows that are new or differ from the stored ones."""
     inserted, updated = [], []
-    for unit, arms in units.items():
-        for variant, sums in arms.items():
+    for unit, variants in units.items():
+        for variant, sums in variants.items():
             values = dict(zip(_COLUMNS, sums.tolist(), strict=True))
             before = stored.get(unit, {}).get(variant)
             if before is None:

@@ -49,7 +49,7 @@ def write_predictions(
 ) -> WrittenPredictions:
     """Write those that are not stored yet, and add them to their summaries.
 
-    An outcome may be stored already, when the other arm's prediction came first.
+    An outcome may be stored already, when the other variant's prediction came first.
     """
     oldest_s = connection.scalar(select(RETENTION.c.before_s))
     refused = []
@@ -60,15 +60,15 @@ def write_predictions(
             candidates.setdefault(record.key, plain_prediction(record))
         else:
             refused.append(RefusedPrediction(record.prediction_id, reason))
-    arms = predictions_by_id(connection, (prediction_id for prediction_id, _ in candidates))
-    outcomes = outcomes_by_id(connection, arms)
-    stored = {record.key for records in arms.values() for record in records}
+    variants = predictions_by_id(connection, (prediction_id for prediction_id, _ in candidates))
+    outcomes = outcomes_by_id(connection, variants)
+    stored = {record.key for records in variants.values() for record in records}
     fresh = [record for key, record in candidates.items() if key not in stored]
     if fresh:
         connection.execute(insert(PREDICTIONS), [row_of_prediction(record) for record in fresh])
         changes = SummaryChanges(find_rules)
         for record in fresh:
-            others = arms.setdefault(record.prediction_id, [])
+            others = variants.setdefault(record.prediction_id, [])
             _count_prediction(changes, record, others, outcomes.get(record.prediction_id))
             others.append(record)
         changes.apply(connection)
@@ -91,16 +91,16 @@ def record_outcomes(
     # An id that the database cannot hold is none that it knows.
     ids = [each.prediction_id for each in outcomes if is_storable(each.prediction_id)]
     returns = {key: each.market_return for key, each in outcomes_by_id(connection, ids).items()}
-    arms = predictions_by_id(connection, (each for each in ids if each not in returns))
+    variants = predictions_by_id(connection, (each for each in ids if each not in returns))
     changes = SummaryChanges(find_rules)
     accepted = []
     results = []
     for outcome in outcomes:
-        result = _decide(outcome, returns, arms)
+        result = _decide(outcome, returns, variants)
         if result is OutcomeResult.ACCEPTED:
             returns[outcome.prediction_id] = outcome.market_return
             accepted.append(outcome)
-            _count_outcome(changes, arms[outcome.prediction_id], outcome)
+            _count_outcome(changes, variants[outcome.prediction_id], outcome)
         results.append(RecordedOutcome(outcome, result, returns.get(outcome.prediction_id)))
     if accepted:
         connection.execute(insert(OUTCOMES), [row_of_outcome(each) for each in accepted])
@@ -145,11 +145,11 @@ def _count_prediction(
 
 
 def _count_outcome(
-    changes: SummaryChanges, arms: Sequence[PredictionRecord], outcome: Outcome
+    changes: SummaryChanges, variants: Sequence[PredictionRecord], outcome: Outcome
 ) -> None:
-    for number, record in enumerate(arms):
+    for number, record in enumerate(variants):
         changes.add_outcome(record, outcome)
-        for other in arms[:number]:
+        for other in variants[:number]:
             pair = _pair(record, other)
             if pair is not None:
                 changes.add_pair_outcome(*pair, outcome)
@@ -159,21 +159,21 @@ def _pair(
     one: PredictionRecord, other: PredictionRecord
 ) -> tuple[PredictionRecord, PredictionRecord] | None:
     """Return control and treatment where the two are a mirrored request's, else None."""
-    arms = {each.variant: each for each in (one, other)}
-    if len(arms) < len(Variant) or None in arms or one.experiment_id != other.experiment_id:
+    variants = {each.variant: each for each in (one, other)}
+    if len(variants) < len(Variant) or None in variants or one.experiment_id != other.experiment_id:
         return None
     if not (one.mirrored and other.mirrored):
         return None
-    return arms[Variant.CONTROL], arms[Variant.TREATMENT]
+    return variants[Variant.CONTROL], variants[Variant.TREATMENT]
 
 
 def _decide(
     outcome: Outcome,
     returns: Mapping[str, float],
-    arms: Mapping[str, Sequence[PredictionRecord]],
+    variants: Mapping[str, Sequence[PredictionRecord]],
 ) -> OutcomeResult:
     stored = returns.get(outcome.prediction_id)
     if stored is not None:
         same = stored == outcome.market_return
         return OutcomeResult.DUPLICATE if same else OutcomeResult.CONFLICT
-    return OutcomeResult.ACCEPTED if outcome.prediction_id in arms else OutcomeResult.UNKNOWN
+    return OutcomeResult.ACCEPTED if outcome.prediction_id in variants else OutcomeResult.UNKNOWN

@@ -76,7 +76,7 @@ async def test_list_shows_how_each_ended(server):
 
 
 @pytest.mark.parametrize(("command", "path"), [("show", "analyze"), ("stop", "stop")])
-async def test_show_and_stop_tell_both_arms_and_why(server, command, path):
+async def test_show_and_stop_tell_both_variants_and_why(server, command, path):
     server.script(f"{EXPERIMENTS}/a_b/{path}", Reply(ANALYSIS))
     shown = await modelctl("experiment", command, "a_b", "--url", server.url)
     assert shown.exit_code == 0, shown.stderr
@@ -110,12 +110,12 @@ async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tm
     assert (done.exit_code, "do not fit" in done.stderr) == (1, True)
 
 
-async def test_show_tells_the_bots_of_each_arm_where_these_are_assigned(server):
-    arms = {
+async def test_show_tells_the_bots_of_each_variant_where_these_are_assigned(server):
+    variants = {
         "control": {"seen": 41, "labelled": 39, "effective": 12.5},
         "treatment": {"seen": 7, "labelled": 5, "effective": 3.25},
     }
-    by_bot = {**ANALYSIS, "units": {"served": "bots", "needed": 5.0, **arms}}
+    by_bot = {**ANALYSIS, "units": {"served": "bots", "needed": 5.0, **variants}}
     server.script(f"{EXPERIMENTS}/a_b/analyze", Reply(by_bot))
     done = await modelctl("experiment", "show", "a_b", "--url", server.url)
     rows = [line.replace("│", " ").split() for line in done.stdout.splitlines()]

@@ -34,7 +34,7 @@ from testkit.fake_server import (
 )
 from testkit.paths import ROOT
 
-PAGE = (ROOT / "docs" / "client.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "guides" / "client.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 WINDOW = np.random.default_rng(0).standard_normal((60, 110))
 

@@ -24,7 +24,7 @@ async def test_a_treatment_is_loaded_before_it_gets_its_first_request(world, con
     assert world.serving() == "1.0.0"
 
 
-async def test_an_arm_is_never_unloaded_while_its_experiment_runs(world, conductor, book):
+async def test_an_variant_is_never_unloaded_while_its_experiment_runs(world, conductor, book):
     await conductor.create(definition())
     for _ in range(20):
         await conductor._fleet.tend()
@@ -65,7 +65,7 @@ async def test_the_models_own_dead_band_is_taken_where_none_is_given(world, cond
     assert given.dead_band == 0.0
 
 
-async def test_arms_of_different_windows_cannot_answer_the_same_requests(world, conductor):
+async def test_variants_of_different_windows_cannot_answer_the_same_requests(world, conductor):
     other = world.versions["1.1.0"].model_copy(update={"input_shape": (5, 2)})
     world.versions["1.1.0"] = other
     with pytest.raises(InvalidRequestError, match=r"windows of \(3, 2\) as control does"):

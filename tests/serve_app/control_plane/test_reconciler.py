@@ -446,7 +446,7 @@ async def test_an_interrupted_load_leaves_everything_as_it_was(world):
     assert fleet.state.find("toy:1.2.0").load == fleet.state.find("toy:1.2.0").launched
 
 
-async def test_an_experiment_whose_arm_is_lost_is_forgotten_with_it(world):
+async def test_an_experiment_whose_variant_is_lost_is_forgotten_with_it(world):
     fleet = await started(world, PRODUCTION)
     await fleet.load(world.versions["1.2.0"])
     definition = ExperimentDefinition(

@@ -69,7 +69,7 @@ async def recorded(notes, count):
             await asyncio.sleep(0.005)
 
 
-async def test_requests_that_name_no_version_are_split_and_the_answer_says_by_which_arm():
+async def test_requests_that_name_no_version_are_split_and_the_answer_says_by_which_variant():
     notes = Notes()
     under_test = service(notes=notes, experiments=[running()])
     answers = [await predict(under_test, request()) for _ in range(200)]
@@ -94,7 +94,7 @@ async def test_a_request_that_names_its_version_is_in_no_experiment(reference):
     assert notes.records[0].experiment_id is None
 
 
-async def test_a_unit_stays_in_its_arm():
+async def test_a_unit_stays_in_its_variant():
     experiment = running(assignment="unit_id")
     for unit in range(20):
         variants = {
@@ -227,7 +227,7 @@ async def test_a_failing_control_is_the_answer_and_is_recorded():
     ]
 
 
-async def test_a_bad_request_is_no_arms_error():
+async def test_a_bad_request_is_no_variants_error():
     notes = Notes()
     for share in (TREATED, UNTREATED):
         with pytest.raises(InvalidFeaturesError):
@@ -281,18 +281,18 @@ def test_health_names_the_running_experiments():
     assert service(experiments=[running()]).health()["active_experiments"] == ["old_vs_new"]
 
 
-def test_a_switchback_changes_arms_with_its_blocks_only():
+def test_a_switchback_changes_variants_with_its_blocks_only():
     experiment = running(assignment="switchback", switchback_block_s=3600, horizon_s=60)
     within_an_hour = {
         experiment.variant_of(f"id-{minute}", None, "EURUSD", NOW.replace(minute=minute))
         for minute in (5, 25, 55)
     }
     assert len(within_an_hour) == 1
-    arms = {
+    variants = {
         experiment.variant_of("id", None, "EURUSD", NOW + timedelta(hours=hour))
         for hour in range(50)
     }
-    assert arms == {Variant.CONTROL, Variant.TREATMENT}
+    assert variants == {Variant.CONTROL, Variant.TREATMENT}
 
 
 async def test_a_treatment_that_is_not_served_any_more_costs_the_bot_nothing():
@@ -319,7 +319,7 @@ async def test_a_late_answer_of_treatment_is_recorded_as_what_it_is():
     assert record.latency_ms > 90
 
 
-async def test_an_answer_beyond_the_request_timeout_is_an_error_of_either_arm():
+async def test_an_answer_beyond_the_request_timeout_is_an_error_of_either_variant():
     for share, variant in ((TREATED, "treatment"), (UNTREATED, "control")):
         notes = Notes()
         under_test = service(
@@ -428,7 +428,7 @@ async def test_in_a_large_batch_treatments_time_begins_when_an_item_is_sent():
     assert not any(each.get("fallback") for each in answer["predictions"])
 
 
-async def test_mirrored_arms_are_timed_each_around_its_own_run():
+async def test_mirrored_variants_are_timed_each_around_its_own_run():
     notes = Notes()
     under_test = service(
         old=Slow(1, 0.02), new=Slow(2, 0.02), notes=notes, experiments=[running(mode="mirror")]

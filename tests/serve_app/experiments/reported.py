@@ -9,7 +9,7 @@ from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentStatus
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.records import BUY, SELL, Outcome, Variant
-from serve_app.experiments.units import SIZE, UnitTotals, arm_of, measure
+from serve_app.experiments.units import SIZE, UnitTotals, measure, slice_of
 from tests.serve_app.experiments.factories import START, definition, prediction
 
 HALF = {"control_traffic": 0.5, "treatment_traffic": 0.5}
@@ -67,10 +67,10 @@ def simulate(
     Args:
         experiment: who answers what.
         accuracy, latency_ms, error_rate: of control and treatment.
-        lost: share of each arm's predictions that are never recorded.
+        lost: share of each variant's predictions that are never recorded.
         share: treatment's share by part of the time passed; by default the one intended.
         labelled: share of the predictions that get an outcome.
-        bots: how many ask in turn by lot, each in one arm; 0 where requests are assigned.
+        bots: how many ask in turn by lot, each in one variant; 0 where requests are assigned.
     """
     made, generator = experiment.definition, np.random.default_rng(seed)
     clock = BlockClock.of(made, START)
@@ -82,11 +82,11 @@ def simulate(
         chance = made.treatment_traffic if share is None else share(part)
         bot = units.draw()
         treated = generator.random() < chance if bot is None else bool(units.treated[bot])
-        arms = (False, True) if mirrored else (treated,)
+        variants = (False, True) if mirrored else (treated,)
         market = float(0.001 * generator.standard_normal())
         has_outcome = generator.random() < labelled
         records = {}
-        for treatment in arms:
+        for treatment in variants:
             if generator.random() < lost[treatment]:
                 continue
             right = generator.random() < accuracy[treatment]
@@ -103,11 +103,11 @@ def simulate(
             records[treatment] = record
             key = clock.block(record.time)
             block = blocks.setdefault(key, Block(block=key))
-            arm = block.treatment if treatment else block.control
-            arm.add_prediction(record)
+            variant = block.treatment if treatment else block.control
+            variant.add_prediction(record)
             units.see(bot, record.variant, chance)
             if has_outcome:
-                arm.add_outcome(record, _outcome(market, second), made.dead_band)
+                variant.add_outcome(record, _outcome(market, second), made.dead_band)
                 units.label(bot, record, _outcome(market, second))
             block.units = units.known()
         if mirrored and len(records) == 2:
@@ -120,7 +120,7 @@ def simulate(
 
 
 class Units:
-    """The bots of a simulated experiment, each in one arm for good, half of them in each."""
+    """The bots of a simulated experiment, each in one variant for good, half of them in each."""
 
     def __init__(self, count, generator):
         self._generator = generator
@@ -141,7 +141,7 @@ class Units:
         if bot is None or record.direction is None:
             return
         added = np.zeros(SIZE)
-        added[arm_of(record.variant)] = measure(record, outcome, 0.0)
+        added[slice_of(record.variant)] = measure(record, outcome, 0.0)
         self._totals.label(self._sums[bot], added, np.outer(added, added))
         self._sums[bot] += added
 

@@ -6,13 +6,13 @@ from serve_app.experiments.blocks import Block, BlockClock, common_length, lengt
 from serve_app.experiments.power import looking_alpha, planned_weight
 from serve_app.experiments.statistics.estimates import (
     LONG_BLOCK_HORIZONS,
-    ArmBlocks,
+    VariantBlocks,
     counted,
     independent_variance,
     within_blocks,
 )
 from serve_app.experiments.statistics.sequential import p_value, tuning
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 from tests.serve_app.experiments.factories import START
 
@@ -49,7 +49,7 @@ class Experiments:
     def p_values(self, made, now):
         """The verdict's always-valid p-values after `now` predictions."""
         size = common_length([now - 1], max(self.horizon, PREDICTIONS_PER_BLOCK))
-        arms = [
+        variants = [
             self._blocks(chosen, right, now, size)
             for chosen, right in (
                 (~self.treated, self.control_right),
@@ -57,8 +57,8 @@ class Experiments:
             )
         ]
         estimate = within_blocks(
-            *arms,
-            floor=independent_variance(*(counted(arm) for arm in arms)),
+            *variants,
+            floor=independent_variance(*(counted(variant) for variant in variants)),
             neighbours=size < LONG_BLOCK_HORIZONS * self.horizon,
         )
         freedom = estimate.degrees_of_freedom
@@ -86,7 +86,7 @@ class Experiments:
         starts = np.arange(0, now, size)
         n = np.add.reduceat(chosen[:, :now].astype(float), starts, axis=1)
         hits = np.add.reduceat((chosen & right)[:, :now].astype(float), starts, axis=1)
-        return ArmBlocks(n, hits, hits)
+        return VariantBlocks(n, hits, hits)
 
     def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0)):
         """One experiment's blocks after `now` predictions, as the store keeps them."""
@@ -102,14 +102,14 @@ class Experiments:
                 part = slice(start, end)
                 self._blocks_made[key] = Block(
                     block=start,
-                    control=self._arm(row, part, ~treated[part], failed[part], spent[part]),
-                    treatment=self._arm(row, part, treated[part], failed[part], spent[part]),
+                    control=self._variant(row, part, ~treated[part], failed[part], spent[part]),
+                    treatment=self._variant(row, part, treated[part], failed[part], spent[part]),
                 )
             blocks.append(self._blocks_made[key])
             start = end
         return blocks
 
-    def _arm(self, row, part, chosen, failed, spent):
+    def _variant(self, row, part, chosen, failed, spent):
         answered, errors = chosen & ~failed, int((chosen & failed).sum())
         right = np.where(
             self.treated[row, part], self.treatment_right[row, part], self.control_right[row, part]
@@ -117,7 +117,7 @@ class Experiments:
         moves = np.abs(self.returns[row, part])
         earned = np.where(right, moves, -moves)[answered]
         hits, count = int((answered & right).sum()), int(answered.sum())
-        return ArmSummary(
+        return VariantSummary(
             predictions=count + errors,
             errors=errors,
             latency_sum=float(spent[answered].sum()),

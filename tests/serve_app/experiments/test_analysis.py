@@ -11,8 +11,8 @@ import pytest
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.records import Variant
-from serve_app.experiments.statistics.estimates import ArmBlocks, between_blocks
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.statistics.estimates import VariantBlocks, between_blocks
+from serve_app.experiments.summary import VariantSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
 from tests.serve_app.experiments.reported import running, simulate
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
@@ -31,10 +31,10 @@ def build(rows, clock=CLOCK):
         record = prediction(second, variant=variant, direction=direction, **changes)
         key = clock.block(record.time)
         block = blocks.setdefault(key, Block(block=key))
-        arm = block.control if variant is Variant.CONTROL else block.treatment
-        arm.add_prediction(record)
+        summary = block.control if variant is Variant.CONTROL else block.treatment
+        summary.add_prediction(record)
         if market_return is not None:
-            arm.add_outcome(record, outcome(market_return, second + 1), dead_band=0.0)
+            summary.add_outcome(record, outcome(market_return, second + 1), dead_band=0.0)
     return list(blocks.values())
 
 
@@ -44,9 +44,9 @@ def plain(document):
 
 
 def alternate(count, direction=1, market_return=0.001, **changes):
-    arms = (Variant.CONTROL, Variant.TREATMENT)
+    variants = (Variant.CONTROL, Variant.TREATMENT)
     fields = {"treatment_share": 0.5, **changes}
-    return [(n / 4, arms[n % 2], direction, market_return, fields) for n in range(count)]
+    return [(n / 4, variants[n % 2], direction, market_return, fields) for n in range(count)]
 
 
 FAILED = {"error": "prediction_failed"}
@@ -54,7 +54,7 @@ FAILED = {"error": "prediction_failed"}
 DEGENERATE = {
     "nothing": [],
     "one prediction": alternate(1),
-    "one of each arm": alternate(2),
+    "one of each variant": alternate(2),
     "control alone": alternate(400)[::2],
     "treatment alone": alternate(400)[1::2],
     "no outcome": alternate(400, market_return=None),
@@ -148,15 +148,15 @@ def test_a_mismatched_split_blocks_the_verdict():
 
 
 def test_shares_that_grow_under_way_are_no_mismatch_and_do_not_bias_the_difference():
-    """Simpson's paradox: both arms are right 70 % of the first half and 30 % of the second, and
+    """Simpson's paradox: both variants are right 70 % of the first half and 30 % of the second, and
     treatment's share grows in between."""
     generator = np.random.default_rng(2)
     rows = []
     for number in range(8000):
         share, right = (0.05, 0.7) if number < 4000 else (0.5, 0.3)
-        arm = Variant.TREATMENT if generator.random() < share else Variant.CONTROL
+        variant = Variant.TREATMENT if generator.random() < share else Variant.CONTROL
         move = 0.001 if generator.random() < right else -0.001
-        rows.append((number / 4, arm, 1, move, {"treatment_share": share}))
+        rows.append((number / 4, variant, 1, move, {"treatment_share": share}))
     found = analyse(definition(), CLOCK, build(rows))
     assert found.document["sample_ratio"]["healthy"]
     assert found.document["improvement"]["accuracy"] < -0.1
@@ -175,7 +175,7 @@ def test_the_order_of_blocks_does_not_matter():
 
 def test_ten_million_predictions_do_not_overflow():
     share = 2_500_000
-    arm = ArmSummary(
+    variant = VariantSummary(
         predictions=10_000_000 + 7,
         errors=7,
         latency_sum=1e9 * 1e7,
@@ -187,7 +187,7 @@ def test_ten_million_predictions_do_not_overflow():
         return_sum=1e3 * 1e7,
         return_square_sum=1e6 * 1e7,
     )
-    blocks = [Block(block=number, control=arm, treatment=arm) for number in range(50)]
+    blocks = [Block(block=number, control=variant, treatment=variant) for number in range(50)]
     document = plain(analyse(definition(), CLOCK, blocks).document)
     assert document["control"]["accuracy"] == pytest.approx(0.75)
     assert math.isfinite(document["control"]["total_pnl"])
@@ -224,9 +224,9 @@ def test_mirrored_requests_are_compared_pair_by_pair():
         for target in (blocks, split):
             key = CLOCK.block(START + timedelta(seconds=second))
             block = target.setdefault(key, Block(block=key))
-            for arm, record in zip((block.control, block.treatment), pair, strict=True):
-                arm.add_prediction(record)
-                arm.add_outcome(record, outcome(move, second + 1), dead_band=0.0)
+            for summary, record in zip((block.control, block.treatment), pair, strict=True):
+                summary.add_prediction(record)
+                summary.add_outcome(record, outcome(move, second + 1), dead_band=0.0)
             if target is blocks:
                 block.pairs.add_predictions(*pair)
                 block.pairs.add_outcome(*pair, outcome(move, second + 1), dead_band=0.0)
@@ -248,7 +248,7 @@ def test_at_the_planned_end_a_smaller_effect_is_seen():
 
 
 @pytest.mark.parametrize(("accuracy", "action"), [(0.65, "promote"), (0.5, "continue")])
-def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
+def test_a_switchback_compares_blocks_that_hold_one_variant_each(accuracy, action):
     made = definition(
         assignment="switchback",
         switchback_block_s=60,
@@ -262,7 +262,7 @@ def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
     for number in range(200):
         treated = generator.random() < 0.5
         right = int(generator.binomial(60, accuracy if treated else 0.5))
-        arm = ArmSummary(
+        variant = VariantSummary(
             predictions=60,
             assigned=60,
             share_sum=30.0,
@@ -277,18 +277,18 @@ def test_a_switchback_compares_blocks_that_hold_one_arm_each(accuracy, action):
         block = Block(block=number)
         blocks.append(block)
         if treated:
-            block.treatment = arm
+            block.treatment = variant
         else:
-            block.control = arm
+            block.control = variant
     found = analyse(made, clock, blocks)
     assert found.recommendation.action == action
     assert found.document["statistical_significance"]["block_s"] == 60
     assert "by block of time" in found.document["sample_ratio"]["explanation"]
 
 
-def test_of_an_only_block_of_an_arm_nothing_is_known():
+def test_of_an_only_block_of_an_variant_nothing_is_known():
     only, many = (
-        ArmBlocks(np.array(n), np.array(n) / 49, np.array(n) / 49)
+        VariantBlocks(np.array(n), np.array(n) / 49, np.array(n) / 49)
         for n in ([49.0, 0.0, 0.0], [0.0, 49.0, 30.0])
     )
     estimate = between_blocks(only, many, neighbours=False)

@@ -14,13 +14,13 @@ from tests.serve_app.experiments.factories import START, definition
 UNITS = [f"request:{number}" for number in range(100_000)]
 
 
-def arms(salt, share):
+def variants(salt, share):
     made = definition(salt=salt)
     return np.array([assign(made, unit, share) is Variant.TREATMENT for unit in UNITS])
 
 
 def test_the_assignment_never_changes():
-    """Written down once: another value would send bots to the other arm after an upgrade."""
+    """Written down once: another value would send bots to the other variant after an upgrade."""
     assert uniform("v1_vs_v2", "request:0") == pytest.approx(0.06243246934785718, abs=1e-15)
     assert uniform("ab", "c") != uniform("a", "bc")
 
@@ -28,7 +28,7 @@ def test_the_assignment_never_changes():
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 def test_the_split_of_100_000_units_is_within_the_binomial_bounds(share):
     low, high = stats.binom.interval(0.999, len(UNITS), share)
-    assert low <= arms("a salt", share).sum() <= high
+    assert low <= variants("a salt", share).sum() <= high
 
 
 def test_values_are_uniform():
@@ -37,13 +37,13 @@ def test_values_are_uniform():
 
 
 def test_two_experiments_assign_independently():
-    first, second = arms("v1_vs_v2", 0.3), arms("v2_vs_v3", 0.5)
+    first, second = variants("v1_vs_v2", 0.3), variants("v2_vs_v3", 0.5)
     table = [[np.sum((first == a) & (second == b)) for a in (0, 1)] for b in (0, 1)]
     assert stats.chi2_contingency(table).pvalue > 0.001
 
 
 def test_a_growing_share_only_moves_units_to_treatment():
-    stages = [arms("a salt", share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
+    stages = [variants("a salt", share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
     for smaller, larger in pairwise(stages):
         assert np.all(larger[smaller])
         assert larger.sum() > smaller.sum()
@@ -51,7 +51,7 @@ def test_a_growing_share_only_moves_units_to_treatment():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_all_or_nothing(share):
-    assert arms("a salt", share).mean() == share
+    assert variants("a salt", share).mean() == share
 
 
 def unit(assignment, *, number=0, unit_id=None, symbol="EURUSD", seconds=0.0):

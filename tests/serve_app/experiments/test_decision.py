@@ -107,7 +107,7 @@ LOST = OutcomeRatio(control=40.0, treatment=28.0, always_valid_p_value=1e-6)
 
 
 @pytest.mark.parametrize("accuracy", [BETTER, WORSE])
-def test_where_one_arms_bots_lack_outcomes_there_is_no_verdict_on_accuracy(accuracy):
+def test_where_one_variants_bots_lack_outcomes_there_is_no_verdict_on_accuracy(accuracy):
     evidence = replace(GOOD, accuracy=accuracy, outcomes=LOST)
     recommendation = decide(definition(assignment="unit_id"), evidence)
     assert recommendation.action is Action.CONTINUE

@@ -39,7 +39,7 @@ def test_the_defaults_are_the_contracts():
             {"assignment": "switchback", "switchback_block_s": 60, "horizon_s": 300},
             "at least the horizon",
         ),
-        ({"mode": "mirror", "assignment": "symbol"}, "both arms see every request"),
+        ({"mode": "mirror", "assignment": "symbol"}, "both variants see every request"),
         ({"mode": "mirror", "exposure_stages": (0.1,)}, "do not go with mode mirror"),
         ({"exposure_stages": (0.05, 0.01)}, "each larger than the last"),
         ({"exposure_stages": (0.0, 0.1)}, "above 0"),

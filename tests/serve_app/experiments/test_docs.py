@@ -1,4 +1,4 @@
-"""The snippets, the lists and the numbers of docs/experiments.md are true."""
+"""The snippets, the lists and the numbers of docs/guides/experiments.md are true."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ from testkit.fake_server import (
 from testkit.paths import ROOT
 from tests.serve_app.experiments.factories import START, definition
 
-TEXT = (ROOT / "docs" / "experiments.md").read_text()
+TEXT = (ROOT / "docs" / "guides" / "experiments.md").read_text()
 
 
 def section(heading):
@@ -200,7 +200,7 @@ def test_the_limits_are_the_real_ones():
 def test_every_link_leads_somewhere():
     for link in re.findall(r"\]\(([^)]+)\)", TEXT):
         path, _, anchor = link.partition("#")
-        text = (ROOT / "docs" / path).read_text() if path else TEXT
+        text = (ROOT / "docs" / "guides" / path).read_text() if path else TEXT
         headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
         assert not anchor or anchor in anchors, link

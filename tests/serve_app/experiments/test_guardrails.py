@@ -14,12 +14,12 @@ ALPHA = 0.025
 HALVES = {"control_traffic": 0.5, "treatment_traffic": 0.5}
 
 
-def table(made, count=4000, **arms):
-    blocks = Experiments(1, 1, count).summaries(0, count, **arms)
+def table(made, count=4000, **variants):
+    blocks = Experiments(1, 1, count).summaries(0, count, **variants)
     return tabulate(made, CLOCK, blocks)
 
 
-def test_equal_arms_are_shown_to_be_no_worse():
+def test_equal_variants_are_shown_to_be_no_worse():
     made = definition(**HALVES)
     rows = table(made, errors=(0.002, 0.002))
     for guardrail in (latency_guardrail(made, rows, ALPHA), error_guardrail(made, rows, ALPHA)):

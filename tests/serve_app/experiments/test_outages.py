@@ -1,4 +1,4 @@
-"""What becomes of an experiment whose arms fail: one of them for good, or both for a while.
+"""What becomes of an experiment whose variants fail: one of them for good, or both for a while.
 
 Simulated traffic through two routers' circuit breakers into summaries, analysed once a second, as
 the server does.
@@ -22,7 +22,7 @@ from serve_app.experiments.circuit_breaker import (
 )
 from serve_app.experiments.recent_traffic import RecentTraffic
 from serve_app.experiments.records import CIRCUIT_OPEN, Variant
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
 
 SHARE = 0.1
@@ -35,7 +35,7 @@ Fails = Callable[[float, bool], bool]
 
 
 class Traffic:
-    """Requests at random times, each answered by the arm it is assigned to."""
+    """Requests at random times, each answered by the variant it is assigned to."""
 
     def __init__(self, seed: int, rate: float, fails: Fails) -> None:
         self.random = np.random.default_rng(seed)
@@ -75,10 +75,10 @@ class Traffic:
             **({"error": error} if error else {}),
         )
         self.recent.add(record)
-        arm = self._arm(record.time, treated=treated)
-        arm.add_prediction(record)
+        variant = self._variant(record.time, treated=treated)
+        variant.add_prediction(record)
         market = 0.001 if self.random.random() < 0.5 else -0.001
-        arm.add_outcome(record, outcome(market, self.time_s + 60), MADE.dead_band)
+        variant.add_outcome(record, outcome(market, self.time_s + 60), MADE.dead_band)
 
     def _ask(self) -> str | None:
         router = self.random.integers(len(self.breakers))
@@ -93,7 +93,7 @@ class Traffic:
     def _failure(self, *, treated: bool) -> str | None:
         return "prediction_failed" if self.fails(self.time_s, treated) else None
 
-    def _arm(self, time, *, treated: bool) -> ArmSummary:
+    def _variant(self, time, *, treated: bool) -> VariantSummary:
         key = CLOCK.block(time)
         block = self.blocks.setdefault(key, Block(block=key))
         return block.treatment if treated else block.control
@@ -142,7 +142,7 @@ def test_one_error_in_a_thousand_is_no_reason():
 
 
 @pytest.mark.parametrize("lasts_s", [3, 30])
-def test_an_outage_of_both_arms_speaks_against_neither(lasts_s):
+def test_an_outage_of_both_variants_speaks_against_neither(lasts_s):
     """Treatment's breaker must not keep the outage going for treatment alone."""
     found = 0
     for seed in range(8):
@@ -161,7 +161,7 @@ def test_an_outage_of_both_arms_speaks_against_neither(lasts_s):
     assert found <= stats.binom.ppf(0.999, 8, 0.05)
 
 
-def test_arms_that_fail_alike_are_not_told_apart():
+def test_variants_that_fail_alike_are_not_told_apart():
     random = np.random.default_rng(4)
     found = 0
     for seed in range(8):

@@ -1,4 +1,4 @@
-"""Requests that one arm loses are seen by how many outcomes its bots have, if coarsely."""
+"""Requests that one variant loses are seen by how many outcomes its bots have, if coarsely."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from serve_app.experiments.outcome_ratio import check_outcomes
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import ALARM
-from serve_app.experiments.units import LABELLED, UnitTotals, arm_of
+from serve_app.experiments.units import LABELLED, UnitTotals, slice_of
 from tests.serve_app.experiments.factories import definition
 
 BY_BOT = definition(assignment="unit_id", control_traffic=0.5, treatment_traffic=0.5)
@@ -16,7 +16,7 @@ def totals(control, treatment):
     """Bots with so many outcomes each."""
     found = UnitTotals(seen=[len(control), len(treatment)])
     for variant, counts in zip(Variant, (control, treatment), strict=True):
-        place = arm_of(variant).start + LABELLED
+        place = slice_of(variant).start + LABELLED
         found.sums[place] = np.sum(counts)
         found.products[place, place] = np.square(counts).sum()
     return found
@@ -40,13 +40,13 @@ def test_without_losses_unequal_bots_raise_no_alarm(bots, share, unequal):
 
 
 @pytest.mark.parametrize("bots", [[40] * 20, [30, 50] * 10])
-def test_equal_arms_are_told_with_a_p_value_of_one(bots):
+def test_equal_variants_are_told_with_a_p_value_of_one(bots):
     found = check_outcomes(BY_BOT, totals(bots, bots))
     assert (found.control, found.treatment, found.healthy) == (40.0, 40.0, True)
     assert found.always_valid_p_value == 1.0
 
 
-def test_a_third_of_the_requests_lost_by_one_arms_bots_is_an_alarm():
+def test_a_third_of_the_requests_lost_by_one_variants_bots_is_an_alarm():
     found = check_outcomes(BY_BOT, drawn(np.random.default_rng(2), 200, lost=0.3))
     assert found.treatment < 0.8 * found.control
     assert found.always_valid_p_value < ALARM

@@ -56,10 +56,10 @@ def mirrored(second, number=0, *, latency_ms=2.0, treatment=True):
 
 
 @pytest.mark.parametrize("treatment_first", [True, False])
-def test_mirrored_requests_are_paired_whichever_arm_is_recorded_first(treatment_first):
+def test_mirrored_requests_are_paired_whichever_variant_is_recorded_first(treatment_first):
     recent = RecentTraffic()
-    arms = [mirrored(1, latency_ms=5.0), mirrored(1, latency_ms=2.0, treatment=False)]
-    for record in arms if treatment_first else arms[::-1]:
+    variants = [mirrored(1, latency_ms=5.0), mirrored(1, latency_ms=2.0, treatment=False)]
+    for record in variants if treatment_first else variants[::-1]:
         recent.add(record)
     recent.add(mirrored(2, 1))
     recent.add(mirrored(2, 1))  # sent again
@@ -68,7 +68,7 @@ def test_mirrored_requests_are_paired_whichever_arm_is_recorded_first(treatment_
     assert [(each.pairs, each.latency_difference_sum) for each in pairs] == [(1, 3.0), (0, 0.0)]
 
 
-def test_a_mirrored_request_whose_other_arm_never_comes_is_forgotten():
+def test_a_mirrored_request_whose_other_variant_never_comes_is_forgotten():
     recent = RecentTraffic()
     for second in range(1000):
         recent.add(mirrored(second))
@@ -83,16 +83,16 @@ def test_a_mirrored_treatment_that_becomes_slow_late_is_seen_in_the_last_minute(
         second = request / 20
         control_ms, treatment_ms = generator.gamma(4.0, 0.5, 2)
         treatment_ms += 6.0 * (second >= 1740)
-        arms = [
+        variants = [
             mirrored(second, latency_ms=control_ms, treatment=False),
             mirrored(second, latency_ms=treatment_ms),
         ]
-        key = clock.block(arms[0].time)
+        key = clock.block(variants[0].time)
         block = blocks.setdefault(key, Block(block=key))
-        for arm, record in zip((block.control, block.treatment), arms, strict=True):
-            arm.add_prediction(record)
+        for variant, record in zip((block.control, block.treatment), variants, strict=True):
+            variant.add_prediction(record)
             recent.add(record)
-        block.pairs.add_predictions(*arms)
+        block.pairs.add_predictions(*variants)
     windows = recent.windows(BEGAN_S + 1799.9)
     whole, watched = (
         analyse(made, clock, list(blocks.values()), recent=each).recommendation

@@ -7,14 +7,14 @@ from scipy import stats
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio, pearson
 from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
-from serve_app.experiments.summary import ArmSummary
+from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import tabulate
 from serve_app.experiments.units import UnitTotals
 from tests.serve_app.experiments.factories import START, definition
 
 
-def arm(predictions, share=None):
-    summary = ArmSummary(predictions=predictions)
+def variant(predictions, share=None):
+    summary = VariantSummary(predictions=predictions)
     if share is not None:
         summary.assigned = predictions
         summary.share_sum = predictions * share
@@ -33,16 +33,20 @@ def check(blocks, made=None):
 
 @pytest.mark.parametrize("share", [0.5, None])
 def test_with_a_constant_share_it_is_pearsons_test(share):
-    ratio = check([(arm(821588, share), arm(815482, share))])
+    ratio = check([(variant(821588, share), variant(815482, share))])
     assert ratio.p_value == pytest.approx(pearson((821588, 815482), (0.5, 0.5))[1])
     assert not ratio.healthy
 
 
 def test_a_share_that_grew_is_expected_as_it_was():
-    ratio = check([(arm(9900, 0.01), arm(100, 0.01)), (arm(5000, 0.5), arm(5000, 0.5))])
+    ratio = check(
+        [(variant(9900, 0.01), variant(100, 0.01)), (variant(5000, 0.5), variant(5000, 0.5))]
+    )
     assert ratio.p_value == pytest.approx(1.0)
     assert ratio.expected_share == pytest.approx(0.255)
-    wrong = check([(arm(9800, 0.01), arm(200, 0.01)), (arm(5000, 0.5), arm(5000, 0.5))])
+    wrong = check(
+        [(variant(9800, 0.01), variant(200, 0.01)), (variant(5000, 0.5), variant(5000, 0.5))]
+    )
     assert wrong.p_value < 0.1
 
 
@@ -66,7 +70,7 @@ def test_looked_at_after_every_hundred_requests_it_sounds_for_nothing_as_seldom_
     # The check itself, at one point of one of these paths:
     fair = definition(control_traffic=1 - share, treatment_traffic=share)
     count = int(treated[0, -1])
-    ratio = check([(arm(REQUESTS - count, share), arm(count, share))], fair)
+    ratio = check([(variant(REQUESTS - count, share), variant(count, share))], fair)
     assert ratio.always_valid_p_value == pytest.approx(always[0, -1])
 
 
@@ -80,7 +84,7 @@ def test_over_stages_of_exposure_it_sounds_for_nothing_as_seldom_too():
         blocks, low = [], 1.0
         for share in np.repeat(made.exposure_stages, 10):
             treated = int(generator.binomial(200, share))
-            blocks.append((arm(200 - treated, share), arm(treated, share)))
+            blocks.append((variant(200 - treated, share), variant(treated, share)))
             low = min(low, check(blocks, made).always_valid_p_value)
         sounded += low < 0.05
     assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
@@ -101,8 +105,12 @@ def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_t
         blocks, low = [], 1.0
         for count in generator.integers(50, 150, size=60):
             treated = generator.random() < share
-            arms = (arm(0), arm(int(count), share)) if treated else (arm(int(count), share), arm(0))
-            blocks.append(arms)
+            variants = (
+                (variant(0), variant(int(count), share))
+                if treated
+                else (variant(int(count), share), variant(0))
+            )
+            blocks.append(variants)
             low = min(low, check(blocks, made).always_valid_p_value or 1.0)
         sounded += low < 0.05
     assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
@@ -112,20 +120,20 @@ def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_t
 def test_a_treatment_that_loses_requests_is_found_within_ten_thousand(share, lost):
     treated = round(10_000 * share * (1 - lost))
     made = definition(control_traffic=1 - share, treatment_traffic=share)
-    ratio = check([(arm(round(10_000 * (1 - share)), share), arm(treated, share))], made)
+    ratio = check([(variant(round(10_000 * (1 - share)), share), variant(treated, share))], made)
     assert not ratio.healthy
 
 
 def test_a_few_requests_raise_no_alarm():
     """One treated request of three at 1 % has chi² 32, yet happens three times in a hundred."""
-    ratio = check([(arm(2, 0.01), arm(1, 0.01))])
+    ratio = check([(variant(2, 0.01), variant(1, 0.01))])
     assert ratio.p_value == pytest.approx(0.0297, abs=1e-4)
     assert "exact binomial" in ratio.explanation
 
 
 def test_no_share_means_no_request():
-    assert check([(arm(100, 0.0), arm(0))]).healthy
-    assert not check([(arm(99, 0.0), arm(1, 0.0))]).healthy
+    assert check([(variant(100, 0.0), variant(0))]).healthy
+    assert not check([(variant(99, 0.0), variant(1, 0.0))]).healthy
 
 
 def test_without_predictions_there_is_nothing_to_test():
@@ -134,10 +142,10 @@ def test_without_predictions_there_is_nothing_to_test():
     assert ratio.always_valid_p_value is None
 
 
-def test_mirrored_arms_must_have_seen_the_same():
+def test_mirrored_variants_must_have_seen_the_same():
     made = definition(mode="mirror")
-    assert check([(arm(1000), arm(995))], made).healthy
-    assert not check([(arm(1000), arm(980))], made).healthy
+    assert check([(variant(1000), variant(995))], made).healthy
+    assert not check([(variant(1000), variant(980))], made).healthy
 
 
 def of_units(first_seen, **changes):
@@ -147,8 +155,8 @@ def of_units(first_seen, **changes):
     )
     block = Block(
         block=0,
-        control=arm(9000, 0.5),
-        treatment=arm(1000, 0.5),
+        control=variant(9000, 0.5),
+        treatment=variant(1000, 0.5),
         units=UnitTotals(first_seen=first_seen),
     )
     return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), [block]))
@@ -202,11 +210,13 @@ def test_a_switchback_is_tested_by_block():
     )
     generator = np.random.default_rng(1)
     fair = [
-        (arm(100, 0.5), arm(0)) if generator.random() < 0.5 else (arm(0), arm(100, 0.5))
+        (variant(100, 0.5), variant(0))
+        if generator.random() < 0.5
+        else (variant(0), variant(100, 0.5))
         for _ in range(100)
     ]
     assert check(fair, made).healthy
     assert check(fair, made).p_value > 0.001
     assert check(fair[:5], made).p_value is None
-    stuck = [(arm(0), arm(90 + number % 20, 0.5)) for number in range(100)]
+    stuck = [(variant(0), variant(90 + number % 20, 0.5)) for number in range(100)]
     assert not check(stuck, made).healthy

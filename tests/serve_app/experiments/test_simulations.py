@@ -8,7 +8,7 @@ from serve_app.experiments.analysis import analyse
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.effects import difference_over_blocks
 from serve_app.experiments.power import samples_for_verdict
-from serve_app.experiments.statistics.estimates import ArmBlocks
+from serve_app.experiments.statistics.estimates import VariantBlocks
 from serve_app.experiments.statistics.sequential import Moments, difference_in_means
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
@@ -75,9 +75,9 @@ def test_ignoring_the_overlap_fails_even_at_a_single_look():
 @pytest.mark.parametrize("effect", [0.05, -0.1])
 def test_a_real_effect_is_found_with_the_stated_power_at_the_stated_size(effect):
     made = definition()
-    per_arm = samples_for_verdict(made, effect, power=0.8)
-    experiments = Experiments(4, 300, round(2 * per_arm), effect=effect)
-    found = (experiments.p_values(made, round(2 * per_arm)) <= made.alpha).sum()
+    per_variant = samples_for_verdict(made, effect, power=0.8)
+    experiments = Experiments(4, 300, round(2 * per_variant), effect=effect)
+    found = (experiments.p_values(made, round(2 * per_variant)) <= made.alpha).sum()
     low, _ = stats.binom.interval(0.999, 300, 0.8)
     assert found >= low
 
@@ -85,7 +85,7 @@ def test_a_real_effect_is_found_with_the_stated_power_at_the_stated_size(effect)
 @pytest.mark.parametrize("distribution", ["exponential", "rare", "even"])
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_means_of_independent_values_may_be_compared_after_each_of_them(distribution, share):
-    """Few values of a small arm are often all alike; that is no evidence."""
+    """Few values of a small variant are often all alike; that is no evidence."""
     generator = np.random.default_rng(5)
     draw = {
         "exponential": lambda: generator.exponential(1.0, 400),
@@ -98,15 +98,19 @@ def test_means_of_independent_values_may_be_compared_after_each_of_them(distribu
 
 def ever_different(values, treated) -> bool:
     counts, sums, squares = (
-        [(each * arm).cumsum() for arm in (~treated, treated)]
+        [(each * variant).cumsum() for variant in (~treated, treated)]
         for each in (np.ones(len(values)), values, values**2)
     )
     for now in range(len(values)):
-        arms = (
-            Moments(n=int(counts[arm][now]), total=sums[arm][now], square_total=squares[arm][now])
-            for arm in (0, 1)
+        variants = (
+            Moments(
+                n=int(counts[variant][now]),
+                total=sums[variant][now],
+                square_total=squares[variant][now],
+            )
+            for variant in (0, 1)
         )
-        test = difference_in_means(*arms, alpha=ALPHA, planned_n=50)
+        test = difference_in_means(*variants, alpha=ALPHA, planned_n=50)
         if test is not None and test.p_value <= ALPHA:
             return True
     return False
@@ -117,7 +121,7 @@ def test_the_block_method_on_sums_alone():
     rejected = 0
     for row in range(40):
         treated, starts = experiments.treated[row], np.arange(0, 600, 20)
-        arms = []
+        variants = []
         for chosen, right in (
             (~treated, experiments.control_right[row]),
             (treated, experiments.treatment_right[row]),
@@ -125,10 +129,13 @@ def test_the_block_method_on_sums_alone():
             n, hits = (
                 np.add.reduceat(each.astype(float), starts) for each in (chosen, chosen & right)
             )
-            arms.append(ArmBlocks(n, hits, hits))
+            variants.append(VariantBlocks(n, hits, hits))
         looks = (
             difference_over_blocks(
-                *(ArmBlocks(arm.n[:now], arm.total[:now], arm.square_total[:now]) for arm in arms),
+                *(
+                    VariantBlocks(variant.n[:now], variant.total[:now], variant.square_total[:now])
+                    for variant in variants
+                ),
                 alpha=ALPHA,
                 planned_n=200,
             )
@@ -138,12 +145,12 @@ def test_the_block_method_on_sums_alone():
     assert rejected <= most_false_alarms(40)
 
 
-def verdicts(experiments, made, looks, **arms):
+def verdicts(experiments, made, looks, **variants):
     """Each experiment's first verdict at these looks, `continue` without any."""
     found = []
     for row in range(len(experiments.treated)):
         actions = (
-            analyse(made, CLOCK, experiments.summaries(row, now, **arms)).recommendation.action
+            analyse(made, CLOCK, experiments.summaries(row, now, **variants)).recommendation.action
             for now in looks
         )
         found.append(next((each for each in actions if each != "continue"), "continue"))
@@ -169,7 +176,7 @@ def test_without_effect_the_whole_analysis_long_form():
 
 
 @pytest.mark.parametrize(
-    ("effect", "arms", "expected"),
+    ("effect", "variants", "expected"),
     [
         (0.1, {}, "promote"),
         (-0.15, {}, "rollback"),
@@ -178,7 +185,9 @@ def test_without_effect_the_whole_analysis_long_form():
         (0.1, {"latency_ms": (2.0, 6.0)}, "rollback"),
     ],
 )
-def test_a_real_difference_leads_to_its_verdict(effect, arms, expected):
+def test_a_real_difference_leads_to_its_verdict(effect, variants, expected):
     experiments = Experiments(8, 5, 6000, effect=effect)
-    found = verdicts(experiments, definition(**HALVES), (200, 500, 1000, 2000, 4000, 6000), **arms)
+    found = verdicts(
+        experiments, definition(**HALVES), (200, 500, 1000, 2000, 4000, 6000), **variants
+    )
     assert found == [expected] * 5

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.experiments.statistics.histogram import RELATIVE_ERROR, quantile_ms
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from tests.serve_app.experiments.factories import outcome, prediction
 
 RECORDS = st.lists(
@@ -24,7 +24,7 @@ RECORDS = st.lists(
 
 
 def summarise(rows):
-    summary = ArmSummary()
+    summary = VariantSummary()
     for direction, market_return, latency_ms, second in rows:
         error = "prediction_failed" if direction is None else None
         record = prediction(second, direction=direction, error=error, latency_ms=latency_ms)
@@ -39,9 +39,9 @@ def test_merging_is_adding_in_any_order_and_survives_json(first, second, third):
     whole = summarise([*third, *first, *second])
     parts = [summarise(rows) for rows in (first, second, third)]
     merged = parts[0].merge(*parts[1:])
-    assert merged == reduce(ArmSummary.merge, parts)
+    assert merged == reduce(VariantSummary.merge, parts)
     assert merged == whole
-    assert ArmSummary.from_dict(json.loads(json.dumps(merged.to_dict()))) == merged
+    assert VariantSummary.from_dict(json.loads(json.dumps(merged.to_dict()))) == merged
 
 
 def test_what_is_counted():
@@ -93,17 +93,17 @@ def test_pairs_hold_what_a_paired_test_needs():
 @pytest.mark.parametrize("q", [0.0, 0.5, 0.95, 0.99, 1.0])
 def test_a_quantile_is_off_by_the_stated_error_at_most(q):
     values = np.random.default_rng(1).lognormal(1.0, 2.0, 5_000)
-    summaries = [ArmSummary() for _ in range(7)]
+    summaries = [VariantSummary() for _ in range(7)]
     for number, value in enumerate(values):
         summaries[number % 7].add_prediction(prediction(latency_ms=float(value)))
     exact = np.quantile(values, q, method="inverted_cdf")
-    estimate = quantile_ms(ArmSummary().merge(*summaries).latency_bins, q)
+    estimate = quantile_ms(VariantSummary().merge(*summaries).latency_bins, q)
     assert estimate == pytest.approx(exact, rel=RELATIVE_ERROR * 1.001)
 
 
 def test_a_quantile_of_nothing_is_none_and_of_zero_is_a_microsecond():
     assert quantile_ms({}, 0.95) is None
-    summary = ArmSummary()
+    summary = VariantSummary()
     summary.add_prediction(prediction(latency_ms=0.0))
     assert quantile_ms(summary.latency_bins, 0.95) == pytest.approx(0.001, rel=RELATIVE_ERROR)
 
@@ -119,15 +119,15 @@ def test_a_summary_has_constant_size():
 
 
 def one_latency(latency_ms):
-    summary = ArmSummary()
+    summary = VariantSummary()
     summary.add_prediction(prediction(latency_ms=latency_ms))
     return summary
 
 
 def test_what_an_open_breaker_withheld_is_no_error_and_no_answer():
-    arm = ArmSummary()
-    arm.add_prediction(prediction(1.0))
-    arm.add_prediction(prediction(2.0, error="overloaded"))
-    arm.add_prediction(prediction(3.0, error="circuit_open"))
-    assert (arm.predictions, arm.errors, arm.asked, arm.answered) == (3, 1, 2, 1)
-    assert arm.assigned == 3, "the sample ratio counts them"
+    variant = VariantSummary()
+    variant.add_prediction(prediction(1.0))
+    variant.add_prediction(prediction(2.0, error="overloaded"))
+    variant.add_prediction(prediction(3.0, error="circuit_open"))
+    assert (variant.predictions, variant.errors, variant.asked, variant.answered) == (3, 1, 2, 1)
+    assert variant.assigned == 3, "the sample ratio counts them"

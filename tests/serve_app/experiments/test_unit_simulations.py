@@ -11,7 +11,7 @@ from serve_app.experiments.effects import Effect
 from serve_app.experiments.power import units_for_verdict
 from serve_app.experiments.records import Variant
 from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
-from serve_app.experiments.units import CORRECT, LABELLED, SIZE, UnitTotals, arm_of
+from serve_app.experiments.units import CORRECT, LABELLED, SIZE, UnitTotals, slice_of
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
 from tests.serve_app.experiments.unit_simulation import (
@@ -92,7 +92,7 @@ def test_without_effect_one_planned_look_rejects_alpha_at_most_if_busy_bots_are_
 
 
 def test_without_effect_one_planned_look_rejects_too_often_where_busy_bots_are_better():
-    """Why by bot no verdict rests on it: few bots carry an arm, and tell little of its error."""
+    """Why by bot no verdict rests on it: few bots carry a variant, and tell little of its error."""
     experiments = UnitExperiments(5, 1000, **SCENARIOS["busy bots that are better"])
     *_, last = experiments.batches(20, 10.0)
     assert (fixed_p_values(last) <= ALPHA).sum() > most_false_alarms(1000)
@@ -128,8 +128,8 @@ def with_units(experiments, row, now):
         of_bot = bots == bot
         variant = Variant.TREATMENT if treated[of_bot][0] else Variant.CONTROL
         one = np.zeros((of_bot.sum(), SIZE))
-        one[:, arm_of(variant).start + LABELLED] = 1
-        one[:, arm_of(variant).start + CORRECT] = right[of_bot]
+        one[:, slice_of(variant).start + LABELLED] = 1
+        one[:, slice_of(variant).start + CORRECT] = right[of_bot]
         units.see(variant, 0.5, first=True)
         units.label(np.zeros(SIZE), one.sum(axis=0), one.T @ one)
     return [*blocks[:-1], replace(blocks[-1], units=units)]
@@ -150,7 +150,7 @@ def first_verdicts(experiments, looks):
 
 
 def test_without_effect_bots_that_share_a_market_lead_to_no_verdict():
-    """No bot differs from another here; all of an arm are right or wrong at once."""
+    """No bot differs from another here; all of a variant are right or wrong at once."""
     found = first_verdicts(shared_market(6, 30, 1200, 40), range(200, 1201, 200))
     assert len(found) - found.count("continue") <= most_false_alarms(30)
 

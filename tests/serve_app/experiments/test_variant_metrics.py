@@ -1,4 +1,4 @@
-"""An arm's figures are what scikit-learn and NumPy say of the same rows."""
+"""A variant's figures are what scikit-learn and NumPy say of the same rows."""
 
 import math
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from serve_app.experiments.records import POSITION, market_class
-from serve_app.experiments.summary import ArmSummary
-from serve_app.experiments.variant_metrics import arm_metrics
+from serve_app.experiments.summary import VariantSummary
+from serve_app.experiments.variant_metrics import variant_metrics
 from tests.serve_app.experiments.factories import outcome, prediction
 
 DEAD_BAND = 0.001
@@ -20,7 +20,7 @@ ROWS = st.lists(
 
 
 def summarise(rows):
-    summary = ArmSummary()
+    summary = VariantSummary()
     for second, (direction, market_return) in enumerate(rows):
         record = prediction(second, direction=direction, latency_ms=1.0 + second)
         summary.add_prediction(record)
@@ -31,7 +31,7 @@ def summarise(rows):
 @settings(deadline=None)
 @given(ROWS)
 def test_scores_equal_scikit_learns(rows):
-    metrics = arm_metrics(summarise(rows))
+    metrics = variant_metrics(summarise(rows))
     predicted = [direction for direction, _ in rows]
     occurred = [market_class(market_return, DEAD_BAND) for _, market_return in rows]
     expected = precision_recall_fscore_support(
@@ -44,7 +44,7 @@ def test_scores_equal_scikit_learns(rows):
 @settings(deadline=None)
 @given(ROWS)
 def test_trading_figures_equal_numpys(rows):
-    metrics = arm_metrics(summarise(rows), annual_periods=252)
+    metrics = variant_metrics(summarise(rows), annual_periods=252)
     earned = np.array([POSITION[direction] * market_return for direction, market_return in rows])
     held = np.array([direction != 0 for direction, _ in rows])
     assert metrics.total_pnl == pytest.approx(earned.sum(), abs=1e-12)
@@ -62,7 +62,7 @@ def test_technical_figures():
     summary = summarise([(1, 0.01)] * 100)
     for second in range(100, 125):
         summary.add_prediction(prediction(second, error="overloaded", latency_ms=1e4))
-    metrics = arm_metrics(summary)
+    metrics = variant_metrics(summary)
     assert (metrics.samples, metrics.labelled) == (125, 100)
     assert metrics.error_rate == 0.2
     assert metrics.avg_latency_ms == pytest.approx(50.5)
@@ -70,11 +70,11 @@ def test_technical_figures():
     assert metrics.throughput == pytest.approx(1.0)
 
 
-def test_an_arm_without_predictions_has_no_latency_and_no_sharpe_ratio():
-    metrics = arm_metrics(ArmSummary(), annual_periods=252)
+def test_an_variant_without_predictions_has_no_latency_and_no_sharpe_ratio():
+    metrics = variant_metrics(VariantSummary(), annual_periods=252)
     assert (metrics.avg_latency_ms, metrics.p95_latency_ms, metrics.sharpe_ratio) == (None,) * 3
     assert (metrics.accuracy, metrics.f1_score, metrics.win_rate, metrics.throughput) == (0.0,) * 4
 
 
 def test_returns_that_never_vary_have_no_sharpe_ratio():
-    assert arm_metrics(summarise([(1, 0.003)] * 1000)).sharpe_ratio is None
+    assert variant_metrics(summarise([(1, 0.003)] * 1000)).sharpe_ratio is None

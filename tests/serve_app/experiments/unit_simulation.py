@@ -8,7 +8,7 @@ from serve_app.experiments.records import Variant
 from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
 from serve_app.experiments.statistics.estimates import Estimate
 from serve_app.experiments.statistics.sequential import p_value, tuning
-from serve_app.experiments.units import CORRECT, LABELLED, SIZE, arm_of, overlap_weight
+from serve_app.experiments.units import CORRECT, LABELLED, SIZE, overlap_weight, slice_of
 
 
 class UnitExperiments:
@@ -70,7 +70,7 @@ class UnitExperiments:
             right = self._generator.binomial(fresh, np.clip(accuracy, 0.01, 0.99))
             for variant, chosen in zip(Variant, (~treated, treated), strict=True):
                 weight = overlap_weight(variant, share, intended)
-                labelled, correct = (arm_of(variant).start + each for each in (LABELLED, CORRECT))
+                labelled, correct = (slice_of(variant).start + each for each in (LABELLED, CORRECT))
                 vectors[..., labelled] += weight * fresh * chosen
                 vectors[..., correct] += weight * right * chosen
                 independent[:, labelled, labelled] += weight**2 * (fresh * chosen).sum(axis=1)

@@ -126,13 +126,13 @@ def mirror():
 
 
 @pytest.fixture(scope="module")
-def one_arm():
+def one_variant():
     experiment = running(control_traffic=1.0, treatment_traffic=0.0)
     return experiment, simulate(experiment, 5, 300)
 
 
 @pytest.fixture(scope="module")
-def rendered(no_effect, win, loss, mismatch, mirror, one_arm):
+def rendered(no_effect, win, loss, mismatch, mirror, one_variant):
     """The reports of all scenarios, each made once."""
     made = {
         "no_effect": no_effect,
@@ -140,7 +140,7 @@ def rendered(no_effect, win, loss, mismatch, mirror, one_arm):
         "loss": loss,
         "mismatch": mismatch,
         "mirror": mirror,
-        "one_arm": one_arm,
+        "one_variant": one_variant,
     }
     return {name: render(*scenario) for name, scenario in made.items()}
 
@@ -151,7 +151,7 @@ SCENARIOS = {
     "loss": ("bad", "toy:1.1.0 does harm: roll it back", 4),
     "mismatch": ("broken", "No verdict: the traffic was not split as intended", 4),
     "mirror": ("good", "toy:1.1.0 is better: promote it", 4),
-    "one_arm": ("waiting", "No verdict yet: let the experiment go on", 3),
+    "one_variant": ("waiting", "No verdict yet: let the experiment go on", 3),
 }
 
 
@@ -194,9 +194,9 @@ def test_the_figures_are_those_of_the_analysis(name, request, rendered):
     for label, (field, improvement, rounding) in shown.items():
         _, control, treatment, difference, explanation = page.row("figures", label)
         assert explanation
-        for arm, text in (("control", control), ("treatment", treatment)):
-            if document[arm]["samples"] or field in ("samples", "labelled"):
-                assert number(text) == pytest.approx(document[arm][field], abs=1.001 * rounding)
+        for variant, text in (("control", control), ("treatment", treatment)):
+            if document[variant]["samples"] or field in ("samples", "labelled"):
+                assert number(text) == pytest.approx(document[variant][field], abs=1.001 * rounding)
             else:
                 assert text == "\N{EN DASH}"
         if improvement is None or not document["treatment"]["samples"]:
@@ -239,13 +239,13 @@ def test_the_last_moment_is_the_analysis_made_now(name, request):
 
 
 @pytest.mark.parametrize("name", ["no_effect", "loss", "mirror"])
-def test_profits_end_at_the_arms_totals(name, request):
+def test_profits_end_at_the_variants_totals(name, request):
     experiment, blocks = request.getfixturevalue(name)
     document = document_of(experiment, blocks)
-    for arm, profit in zip(("control", "treatment"), profits(START, blocks), strict=True):
+    for variant, profit in zip(("control", "treatment"), profits(START, blocks), strict=True):
         assert (profit.total[0], profit.labelled[0]) == (0.0, 0.0)
-        assert profit.total[-1] == pytest.approx(document[arm]["total_pnl"], rel=1e-12)
-        assert profit.labelled[-1] == document[arm]["labelled"]
+        assert profit.total[-1] == pytest.approx(document[variant]["total_pnl"], rel=1e-12)
+        assert profit.labelled[-1] == document[variant]["labelled"]
 
 
 def test_the_band_of_the_sample_ratio_is_left_exactly_when_the_alarm_sounds(no_effect, mismatch):
@@ -276,7 +276,8 @@ def test_an_ended_experiment_shows_the_report_kept_at_its_end_and_counts_what_ca
     final, present = kept.final_report, document_of(experiment, blocks)
     assert number(page.row("figures", "Predictions")[1]) == final["control"]["samples"]
     later = sum(
-        present[arm]["labelled"] - final[arm]["labelled"] for arm in ("control", "treatment")
+        present[variant]["labelled"] - final[variant]["labelled"]
+        for variant in ("control", "treatment")
     )
     assert f"{later:,} outcomes came in later" in page.text
     assert "It was stopped by hand on 5 Jan 2026, 06:00 UTC, after 6 h." in page.text

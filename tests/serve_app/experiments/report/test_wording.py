@@ -66,7 +66,7 @@ def test_mirrored_requests_are_said_to_go_to_both():
     experiment = running(mode="mirror")
     text = Page(render(experiment, simulate(experiment, 1, 500))).text
     assert "Every request went to both versions, so that each should have half" in text
-    assert "both arms must have seen every request" in text
+    assert "both variants must have seen every request" in text
 
 
 def test_what_a_verdict_would_need_is_not_told_once_there_is_one():

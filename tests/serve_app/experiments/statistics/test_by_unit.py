@@ -1,4 +1,5 @@
-"""The difference between arms that serve different bots, with what bots differ by in its error."""
+"""The difference between variants that serve different bots, with what bots differ by in its
+error."""
 
 from dataclasses import replace
 
@@ -16,17 +17,17 @@ from serve_app.experiments.statistics.by_unit import (
     sharpe_by_unit,
     with_time,
 )
-from serve_app.experiments.statistics.estimates import ArmBlocks
-from serve_app.experiments.units import SIZE, UnitTotals, arm_of, overlap_weight
+from serve_app.experiments.statistics.estimates import VariantBlocks
+from serve_app.experiments.units import SIZE, UnitTotals, overlap_weight, slice_of
 
 
 def totals(*units):
-    """Of units, each the arm and its predictions: (right, return) rows."""
+    """Of units, each the variant and its predictions: (right, return) rows."""
     found = UnitTotals()
     for variant, rows in units:
         one = np.zeros((len(rows), SIZE))
         right, earned = np.array(rows, float).T
-        one[:, arm_of(variant)] = np.stack([np.ones(len(rows)), right, earned, earned**2], axis=1)
+        one[:, slice_of(variant)] = np.stack([np.ones(len(rows)), right, earned, earned**2], axis=1)
         found.see(variant, 0.5, first=True)
         found.label(np.zeros(SIZE), one.sum(axis=0), one.T @ one)
     return found
@@ -68,7 +69,7 @@ def test_of_unequal_bots_the_error_is_that_of_a_ratio():
     estimate = return_by_unit(moments(*units))[0]
     variance = 0.0
     for variant in Variant:
-        rows = [each for arm, each in units if arm is variant]
+        rows = [each for assigned, each in units if assigned is variant]
         n = np.array([len(each) for each in rows])
         earned = np.array([each[:, 1].sum() for each in rows])
         worth = n.sum() ** 2 / (n**2).sum()
@@ -87,7 +88,7 @@ def test_the_error_is_never_less_than_that_of_independent_predictions():
     assert independent == pytest.approx(2 * (0.25 / 200 + 0.5 / 202**2))
 
 
-def test_a_small_arm_whose_bots_happen_to_be_alike_is_not_taken_for_certain():
+def test_a_small_variant_whose_bots_happen_to_be_alike_is_not_taken_for_certain():
     alike = [(Variant.TREATMENT, [[1, 0.01], [0, -0.01]] * 50) for _ in range(6)]
     other = drawn(3, [100] * 60)
     control = [(Variant.CONTROL, rows) for _, rows in other]
@@ -122,22 +123,22 @@ def test_the_error_of_the_difference_in_sharpe_ratio_is_the_jackknifes():
     assert estimate.standard_error == pytest.approx(jackknife, rel=0.1)
     ratios = []
     for variant in Variant:
-        earned = np.concatenate([rows[:, 1] for arm, rows in units if arm is variant])
+        earned = np.concatenate([rows[:, 1] for assigned, rows in units if assigned is variant])
         ratios.append(earned.mean() / earned.std())
     assert estimate.value == pytest.approx(ratios[1] - ratios[0])
 
 
 def test_what_bots_share_at_one_time_is_in_the_error_as_well():
-    """All bots of an arm are right or wrong together: no bot differs from another."""
+    """All bots of a variant are right or wrong together: no bot differs from another."""
     generator = np.random.default_rng(6)
     right = generator.random((2, 100)) < 0.5
     units = [
-        (variant, np.stack([right[arm], right[arm] * 0.0], axis=1))
-        for arm, variant in enumerate(Variant)
+        (variant, np.stack([right[index], right[index] * 0.0], axis=1))
+        for index, variant in enumerate(Variant)
         for _ in range(20)
     ]
     between, independent = accuracy_by_unit(moments(*units))
-    blocks = [ArmBlocks(np.full(100, 20.0), 20.0 * each, 20.0 * each) for each in right]
+    blocks = [VariantBlocks(np.full(100, 20.0), 20.0 * each, 20.0 * each) for each in right]
     estimate = with_time(between, independent, *blocks, np.full(100, 0.5), neighbours=False)
     assert between.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 2000), rel=0.1)
     assert estimate.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 100), rel=0.1)
@@ -150,7 +151,7 @@ def test_what_bots_share_at_one_time_is_in_the_error_as_well():
     ).degrees_of_freedom == pytest.approx(3.0)
 
 
-def test_a_share_that_grows_favours_no_arm():
+def test_a_share_that_grows_favours_no_variant():
     """A bad first day with 1 % treatment, and a good second one with 50 %."""
     weighed = []
     for variant, days in ((Variant.CONTROL, (9900, 5000)), (Variant.TREATMENT, (100, 5000))):

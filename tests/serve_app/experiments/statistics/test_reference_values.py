@@ -8,7 +8,7 @@ from scipy import stats
 
 from serve_app.experiments.guardrails import holm
 from serve_app.experiments.sample_ratio import pearson
-from serve_app.experiments.statistics.estimates import ArmBlocks
+from serve_app.experiments.statistics.estimates import VariantBlocks
 from serve_app.experiments.statistics.fixed_horizon import two_proportion, welch
 from serve_app.experiments.statistics.sequential import (
     Moments,
@@ -73,7 +73,7 @@ def test_welch_and_two_proportion_equal_scipy_and_the_chi_square_test():
 
 
 def test_sample_ratio():
-    """821588 against 815482, and three arms; Fabijan et al., KDD 2019, and R's chisq.test."""
+    """821588 against 815482, and three variants; Fabijan et al., KDD 2019, and R's chisq.test."""
     chi_square, p = pearson((821588, 815482), (0.5, 0.5))
     assert chi_square == pytest.approx(22.7744, abs=5e-5)
     assert p == pytest.approx(1.822e-6, rel=5e-4)
@@ -97,16 +97,20 @@ def test_standard_error_of_a_sharpe_ratio(n, expected):
 
 
 def test_the_block_error_of_independent_returns_is_lo_s():
-    """With independent normal returns the HAC error agrees with Lo's formula for each arm."""
+    """With independent normal returns the HAC error agrees with Lo's formula for each variant."""
     generator = np.random.default_rng(2)
-    arms = []
+    variants = []
     for mean in (0.1, 0.3):
         returns = generator.normal(mean, 1, (400, 50))
-        arms.append(ArmBlocks(np.full(400, 50.0), returns.sum(1), np.square(returns).sum(1)))
-    effect = difference(*arms, neighbours=False)
+        variants.append(
+            VariantBlocks(np.full(400, 50.0), returns.sum(1), np.square(returns).sum(1))
+        )
+    effect = difference(*variants, neighbours=False)
     ratios = [
-        sharpe_ratio(Moments(n=20_000, total=arm.total.sum(), square_total=arm.square_total.sum()))
-        for arm in arms
+        sharpe_ratio(
+            Moments(n=20_000, total=variant.total.sum(), square_total=variant.square_total.sum())
+        )
+        for variant in variants
     ]
     expected = math.hypot(*(standard_error(ratio, 20_000) for ratio in ratios))
     assert effect.value == pytest.approx(ratios[1] - ratios[0])

@@ -9,7 +9,7 @@ import pytest
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, Mode
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
-from serve_app.experiments.units import SIZE, UnitTotals, arm_of, measure, overlap_weight
+from serve_app.experiments.units import SIZE, UnitTotals, measure, overlap_weight, slice_of
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def prediction(prediction_id, variant=Variant.CONTROL, after_s=0.0, **fields):
     )
 
 
-def both_arms(prediction_id, after_s=0.0):
+def both_variants(prediction_id, after_s=0.0):
     control = prediction(prediction_id, Variant.CONTROL, after_s, mirrored=True)
     treatment = prediction(
         prediction_id, Variant.TREATMENT, after_s, mirrored=True, direction=2, latency_ms=2.25
@@ -75,18 +75,18 @@ def recompute(store, experiment_id="e1"):
         record = each.prediction
         number = clock.block(record.time)
         block = blocks.setdefault(number, Block(block=number))
-        arm = block.control if record.variant is Variant.CONTROL else block.treatment
-        arm.add_prediction(record)
+        summary = block.control if record.variant is Variant.CONTROL else block.treatment
+        summary.add_prediction(record)
         if each.outcome is not None:
-            arm.add_outcome(record, each.outcome, dead_band)
+            summary.add_outcome(record, each.outcome, dead_band)
         requests[record.prediction_id][record.variant] = each
-    for arms in requests.values():
-        if len(arms) == 2 and all(each.prediction.mirrored for each in arms.values()):
-            control, treatment = (arms[variant].prediction for variant in Variant)
+    for variants in requests.values():
+        if len(variants) == 2 and all(each.prediction.mirrored for each in variants.values()):
+            control, treatment = (variants[variant].prediction for variant in Variant)
             pairs = blocks[clock.block(control.time)].pairs
             pairs.add_predictions(control, treatment)
-            if arms[Variant.CONTROL].outcome is not None:
-                pairs.add_outcome(control, treatment, arms[Variant.CONTROL].outcome, dead_band)
+            if variants[Variant.CONTROL].outcome is not None:
+                pairs.add_outcome(control, treatment, variants[Variant.CONTROL].outcome, dead_band)
     return [blocks[number] for number in sorted(blocks)]
 
 
@@ -116,9 +116,9 @@ def recompute_units(store, experiment_id="e1"):
         record = each.prediction
         unit = record.symbol if made.assignment == "symbol" else record.unit_id
         seen[number if unit is None else unit][record.variant].append(each)
-    for arms in seen.values():
+    for variants in seen.values():
         added, squares = np.zeros(SIZE), np.zeros((SIZE, SIZE))
-        for variant, predictions in arms.items():
+        for variant, predictions in variants.items():
             totals.see(variant, predictions[0].prediction.treatment_share, first=True)
             for each in predictions:
                 record = each.prediction
@@ -127,7 +127,7 @@ def recompute_units(store, experiment_id="e1"):
                 share = record.treatment_share
                 weight = overlap_weight(variant, share, made.treatment_traffic)
                 one = np.zeros(SIZE)
-                one[arm_of(variant)] = weight * measure(record, each.outcome, made.dead_band)
+                one[slice_of(variant)] = weight * measure(record, each.outcome, made.dead_band)
                 added += one
                 squares += np.outer(one, one)
         totals.label(np.zeros(SIZE), added, squares)
@@ -135,7 +135,10 @@ def recompute_units(store, experiment_id="e1"):
 
 
 def assert_units_equal_rows(store, experiment_id="e1", *, first_seen=True):
-    """The units' totals are what the rows add up to; where arms changed, but for the first seen."""
+    """The units' totals are what the rows add up to.
+
+    Where variants changed, but for the first seen.
+    """
     stored, anew = newest_units(store, experiment_id), recompute_units(store, experiment_id)
     assert (stored.seen, stored.labelled) == (anew.seen, anew.labelled)
     if first_seen:

@@ -13,7 +13,7 @@ from tests.serve_app.experiments.store.builders import (
     START,
     assert_summaries_equal_rows,
     assert_units_equal_rows,
-    both_arms,
+    both_variants,
     definition,
     mirror,
     newest_units,
@@ -33,8 +33,8 @@ def store(url):
 
 def script(name):
     """Return groups with all that can happen to a prediction: pairs late, outcomes repeated."""
-    control, treatment = both_arms(f"{name}-a", after_s=1)
-    pair = both_arms(f"{name}-b", after_s=2)
+    control, treatment = both_variants(f"{name}-a", after_s=1)
+    pair = both_variants(f"{name}-b", after_s=2)
     outside = prediction(f"{name}-c", None)
     first = [control, *pair, outside]
     return [
@@ -92,7 +92,7 @@ def test_killed_between_any_two_statements_units_count_once(url, store):
 
 
 def units_script(name):
-    """A bot in each arm that comes again and again, and a request that is a unit of its own."""
+    """A bot in each variant that comes again and again, and a request that is a unit of its own."""
     fields = {"experiment_id": "units", "treatment_share": 0.1}
     records = [
         prediction(f"{name}-a", unit_id="a", **fields),

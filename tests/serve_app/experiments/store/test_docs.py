@@ -1,4 +1,7 @@
-"""docs/experiments-storage.md: its snippet runs as it stands, and its tables are the real ones."""
+"""docs/guides/experiments-storage.md.
+
+Its snippet runs as it stands, and its tables are the real ones.
+"""
 
 import re
 import subprocess
@@ -8,7 +11,7 @@ from serve_app.experiments.store.export import COLUMNS
 from serve_app.experiments.store.schema import METADATA
 from testkit.paths import ROOT
 
-DOCUMENT = (ROOT / "docs" / "experiments-storage.md").read_text()
+DOCUMENT = (ROOT / "docs" / "guides" / "experiments-storage.md").read_text()
 
 
 def test_the_snippet_stores_an_outcome(tmp_path):

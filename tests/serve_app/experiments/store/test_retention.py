@@ -11,7 +11,7 @@ from serve_app.experiments.store import ExperimentStore, OutcomeResult
 from serve_app.experiments.store.store import DELETED_AT_ONCE
 from tests.serve_app.experiments.store.builders import (
     START,
-    both_arms,
+    both_variants,
     mirror,
     outcome,
     prediction,
@@ -40,7 +40,7 @@ def delete_before(store, before, **options):
 
 
 def test_old_predictions_go_and_their_summaries_stay(store):
-    old, new = both_arms("old", at_day(1)), both_arms("new", at_day(5))
+    old, new = both_variants("old", at_day(1)), both_variants("new", at_day(5))
     store.write_predictions([*old, *new, prediction("outside", None, at_day(1))])
     store.record_outcomes([outcome(each) for each in ("old", "new", "outside")])
     before = store.blocks("e1")
@@ -51,7 +51,7 @@ def test_old_predictions_go_and_their_summaries_stay(store):
 
 
 def test_what_was_deleted_counts_no_second_time(store):
-    old = both_arms("old", at_day(1))
+    old = both_variants("old", at_day(1))
     store.write_predictions(old)
     store.record_outcomes([outcome("old")])
     before = store.blocks("e1")
@@ -74,7 +74,7 @@ def test_an_earlier_limit_than_the_last_takes_back_nothing(store):
     assert written.written == 0
 
 
-def test_an_outcome_stays_while_one_arm_of_its_prediction_does(store):
+def test_an_outcome_stays_while_one_variant_of_its_prediction_does(store):
     control = prediction("a", Variant.CONTROL, at_day(1), mirrored=True)
     treatment = prediction("a", Variant.TREATMENT, at_day(1) + 1, mirrored=True)
     store.write_predictions([control, treatment])

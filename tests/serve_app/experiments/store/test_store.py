@@ -17,11 +17,11 @@ from serve_app.experiments.store_errors import (
     ModelInExperimentError,
     UnknownExperimentError,
 )
-from serve_app.experiments.summary import ArmSummary, PairSummary
+from serve_app.experiments.summary import PairSummary, VariantSummary
 from tests.serve_app.experiments.store.builders import (
     START,
     assert_summaries_equal_rows,
-    both_arms,
+    both_variants,
     definition,
     mirror,
     outcome,
@@ -135,14 +135,14 @@ def test_a_mirrored_pair_counts_once_in_whatever_order_its_parts_come(url, order
     """c is control's record, t treatment's, o the outcome; c+t come in one group."""
     with ExperimentStore(url) as store:
         store.create_experiment(mirror(), START)
-        control, treatment = both_arms("a", after_s=3)
+        control, treatment = both_variants("a", after_s=3)
         groups = order.split() if " " in order else order
         for group in groups:
             if group == "o":
                 store.record_outcomes([outcome("a", 0.01)])
             else:
-                arms = {"c": control, "t": treatment}
-                store.write_predictions([arms[each] for each in group.split("+")])
+                variants = {"c": control, "t": treatment}
+                store.write_predictions([variants[each] for each in group.split("+")])
         (block,) = store.blocks("e1")
         assert block.pairs.pairs == block.pairs.labelled == 1
         assert block.pairs.latency_difference_sum == 0.75
@@ -151,7 +151,7 @@ def test_a_mirrored_pair_counts_once_in_whatever_order_its_parts_come(url, order
         assert_summaries_equal_rows(store)
 
 
-def test_arms_that_share_an_id_without_mirroring_are_no_pair(store):
+def test_variants_that_share_an_id_without_mirroring_are_no_pair(store):
     """The circuit breaker: control answers, and the record says that treatment failed."""
     failed = prediction("a", Variant.TREATMENT, error="timeout")
     too_late = prediction("b", Variant.TREATMENT, latency_ms=9000.0)
@@ -281,7 +281,7 @@ def test_no_write_looks_through_a_whole_table(sqlite_url):
         event.listen(Engine, "before_cursor_execute", explain)
         try:
             for _ in range(2):
-                control, treatment = both_arms("a")
+                control, treatment = both_variants("a")
                 store.write_predictions([control, prediction("b", None)])
                 store.record_outcomes([outcome("a"), outcome("b"), outcome("x")])
                 store.write_predictions([treatment])
@@ -298,8 +298,10 @@ def test_any_mixture_of_groups_leaves_summaries_that_equal_the_rows(url, seed):
     chance = random.Random(seed)
     with ExperimentStore(url) as store:
         store.create_experiment(mirror(), START)
-        requests = [both_arms(f"p{n}", chance.uniform(0, 5000)) for n in range(60)]
-        records = [arm for arms in requests for arm in arms if chance.random() < 0.9]
+        requests = [both_variants(f"p{n}", chance.uniform(0, 5000)) for n in range(60)]
+        records = [
+            variant for variants in requests for variant in variants if chance.random() < 0.9
+        ]
         records += [prediction(f"q{n}", None) for n in range(10)]
         returned = {}
         for _ in range(40):
@@ -324,7 +326,7 @@ def test_how_blocks_are_cut_is_part_of_what_is_stored():
 
 def test_the_names_in_stored_summaries_stay():
     """Other names need a migration; a new one must mean nothing when it is absent."""
-    assert set(ArmSummary().to_dict()) >= {
+    assert set(VariantSummary().to_dict()) >= {
         *("predictions", "errors", "share_sum", "share_variance_sum", "latency_sum"),
         *("latency_square_sum", "latency_bins", "first_s", "last_s", "confusion", "wins"),
         *("return_sum", "return_square_sum", "least_delay_s"),

@@ -114,7 +114,7 @@ def test_where_units_are_not_assigned_nothing_is_kept_of_them(url, fields):
         assert [each.units for each in store.blocks("e1")] == [None]
 
 
-def test_a_unit_whose_arm_changed_counts_in_both_and_was_first_in_one(store):
+def test_a_unit_whose_variant_changed_counts_in_both_and_was_first_in_one(store):
     staged = definition("e2", "m2", assignment="unit_id", exposure_stages=(0.1, 0.5), **HALF)
     store.create_experiment(staged, START)
     before = by_bot(1, "a", treatment_share=0.1, experiment_id="e2")
