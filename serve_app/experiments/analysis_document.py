@@ -173,7 +173,8 @@ def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
     return (
         f"{horizon}{blocks} The variants serve different {served}: how these differ is in the "
         f"error as well, which is computed over {served} too. There is no planned look: the "
-        f"verdict rests on the always-valid test alone. Latency and errors are compared by time alone."
+        f"verdict rests on the always-valid test alone. Latency and errors are "
+        f"compared by time alone."
     )
 
 
