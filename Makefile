@@ -21,8 +21,8 @@ serve: setup ## train the example's model if none is registered, and serve on po
 	$(VENV)/bin/python -m examples.eurusd.train --if-empty --registry $(REGISTRY)
 	$(VENV)/bin/modelctl serve $(CONFIG)
 
-test: setup ## run all tests
-	$(VENV)/bin/python -m pytest
+test: setup ## run all tests, on up to four cores
+	$(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 nightly: setup ## run the long forms of the tests, about ten minutes
 	$(VENV)/bin/python -m pytest -m nightly

@@ -14,6 +14,15 @@ from registry.architectures import HybridCNNLSTM, save_checkpoint
 from testkit.cluster import Cluster
 
 NAME = "hybrid_cnn_lstm"
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs a cluster, and keep it in one worker, where it shares the cluster."""
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")
