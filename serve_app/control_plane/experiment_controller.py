@@ -24,7 +24,7 @@ from serve_app.experiments.exposure import Stage, next_share
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
 from serve_app.experiments.running import RunningExperiment
-from serve_app.state.routing import version_key
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Conductor:
                 )
                 raise ExperimentConflictError(definition.experiment_id, problem)
         definition = with_dead_band(definition, control, treatment)
-        with self._fleet.holding(version_key(control), version_key(treatment)):
+        with self._fleet.holding(str(VersionRef.of(control)), str(VersionRef.of(treatment))):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
             async with self._tending:

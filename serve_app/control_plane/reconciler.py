@@ -34,7 +34,6 @@ from serve_app.errors import (
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
-from serve_app.state.routing import version_key
 from serve_app.state.serving import (
     ServedVersion,
     ServingState,
@@ -50,6 +49,7 @@ from serve_app.state.serving import (
     retire,
     settings_for,
 )
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -153,9 +153,9 @@ class Fleet:
             metadata = await self.find(model, reference or "production")
             holders = await self._holders(model)
             stages = [name for name, each in holders.items() if each.version == metadata.version]
-            if loading := self._loads.get(version_key(metadata)):
+            if loading := self._loads.get(str(VersionRef.of(metadata))):
                 await asyncio.wait({loading})
-            with self.holding(version_key(metadata)):
+            with self.holding(str(VersionRef.of(metadata))):
                 await self._load(metadata, stages)
                 # Asked again: loading takes its time, and somebody may have rolled back meanwhile.
                 holders = await self._holders(model)
@@ -174,7 +174,7 @@ class Fleet:
             UnusableVersionError: it was tried just now, and does not load.
         """
         metadata = await self.find(model, version)
-        key = version_key(metadata)
+        key = str(VersionRef.of(metadata))
         if self.state.find(key) or key in self._loads:
             return
         failed_s, problem = self._failed.get(key, (0.0, ""))
@@ -210,7 +210,7 @@ class Fleet:
             UnusableVersionError: it does not load; nothing has changed.
             FleetUnavailableError: it took too long.
         """
-        key = version_key(metadata)
+        key = str(VersionRef.of(metadata))
         if loading := self._loads.get(key):
             await asyncio.wait({loading})
         with self.holding(key):
@@ -280,7 +280,7 @@ class Fleet:
 
     async def _load(self, metadata: ModelMetadata, stages: Sequence[str]) -> None:
         """Load a version beside the others; what goes wrong leaves everything as it was."""
-        model, version, key = metadata.name, metadata.version, version_key(metadata)
+        model, version, key = metadata.name, metadata.version, str(VersionRef.of(metadata))
         try:
             await self._catalogue.try_out(metadata)
         except RegistryError as error:
@@ -307,7 +307,7 @@ class Fleet:
             await self._change(lambda state: restore(state, before))
 
     async def _load_on_demand(self, metadata: ModelMetadata) -> None:
-        key = version_key(metadata)
+        key = str(VersionRef.of(metadata))
         try:
             await self._load(metadata, ())
         except UnusableVersionError as error:

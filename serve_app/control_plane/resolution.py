@@ -7,8 +7,8 @@ from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.control_plane.ports import Catalogue
 from serve_app.errors import SettingsError
 from serve_app.settings import AppSettings, VersionSettings
-from serve_app.state.routing import version_key
 from serve_app.state.serving import Declaration, ServedVersion, Stages, settled
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
             continue
         if declared.version in STAGE_NAMES:
             stages.setdefault(declared.model, {})[declared.version] = metadata.version
-        key = version_key(metadata)
+        key = str(VersionRef.of(metadata))
         if key in chosen:
             logger.warning("%s is declared twice: the settings of the first are used", key)
         else:

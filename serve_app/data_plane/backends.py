@@ -9,6 +9,7 @@ from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.state.reports import Reach
 from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
 
 
 class Backend(Protocol):
@@ -54,37 +55,37 @@ class Backends:
     ) -> None:
         self._open = open_backend
         self._clock = clock
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[VersionRef, _Slot] = {}
 
     def adopt(self, versions: Iterable[ServedVersion]) -> None:
         """Have a backend for each of these versions, and for no other."""
-        wanted = {each.key: each for each in versions}
-        for key in [key for key in self._slots if key not in wanted]:
-            self._close(self._slots.pop(key))
-        for key, version in wanted.items():
-            slot = self._slots.get(key)
+        wanted = {version.ref: version for version in versions}
+        for ref in [ref for ref in self._slots if ref not in wanted]:
+            self._close(self._slots.pop(ref))
+        for ref, version in wanted.items():
+            slot = self._slots.get(ref)
             if slot is None:
-                self._slots[key] = _Slot(version, self._open(version), None, self._clock())
+                self._slots[ref] = _Slot(version, self._open(version), None, self._clock())
             elif slot.version.load != version.load:
                 if slot.next is not None:
                     slot.next.close()
                 slot.version, slot.next = version, self._open(version)
 
-    def use(self, key: str) -> Backend | None:
-        """Return the backend of `model:version` for a request; None where there is none."""
-        slot = self._slots.get(key)
+    def use(self, ref: VersionRef) -> Backend | None:
+        """Return the backend of a version for a request; None where there is none."""
+        slot = self._slots.get(ref)
         if slot is None:
             return None
         slot.used_s = self._clock()
         return self._settled(slot).current
 
-    def loaded(self, key: str) -> bool:
+    def loaded(self, ref: VersionRef) -> bool:
         """Return whether a version can answer."""
-        return self._settled(self._slots[key]).current.loaded()
+        return self._settled(self._slots[ref]).current.loaded()
 
     def reaches(self) -> Mapping[str, Reach]:
-        """Return what there is to say of every version."""
-        return {key: self._reach(slot) for key, slot in self._slots.items()}
+        """Return what there is to say of every version, by `model:version`."""
+        return {str(ref): self._reach(slot) for ref, slot in self._slots.items()}
 
     def _reach(self, slot: _Slot) -> Reach:
         now_s = self._clock()

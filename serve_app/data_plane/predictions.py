@@ -41,7 +41,8 @@ from serve_app.experiments.circuit_breaker import BreakerMode
 from serve_app.experiments.records import PredictionRecord
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import RouterSettings
-from serve_app.state.routing import RoutingTable, version_key
+from serve_app.state.routing import RoutingTable
+from serve_app.versions import VersionRef
 
 
 class VersionLoader(Protocol):
@@ -123,7 +124,7 @@ class PredictionService:
         if len(batch.items) > self._max_batch_requests:
             raise BodyTooLargeError("requests", self._max_batch_requests, len(batch.items))
         answers: dict[int, dict[str, Any]] = {}
-        groups: dict[str, dict[int, _Work]] = defaultdict(dict)
+        groups: dict[VersionRef, dict[int, _Work]] = defaultdict(dict)
         singles: dict[int, PredictRequest] = {}
         for index, item in enumerate(batch.items):
             try:
@@ -137,7 +138,7 @@ class PredictionService:
             except ServingError as error:
                 answers[index] = _failed(symbol_of(item), error)
             else:
-                groups[version_key(work.metadata)][index] = work
+                groups[VersionRef.of(work.metadata)][index] = work
             await asyncio.sleep(0)  # a long list must not hold up the other requests
         # A variant's time begins when an item is sent, not while it waits behind the rest of the
         # body; at twice the size either variant can fill its runs.
@@ -170,7 +171,7 @@ class PredictionService:
                 "model_type": each.model_type,
                 "metrics": each.metrics,
                 "size_mb": each.model_size_mb,
-                "loaded": self._backends.loaded(version_key(each)),
+                "loaded": self._backends.loaded(VersionRef.of(each)),
             }
             for each in self._table.versions
         ]
@@ -189,22 +190,22 @@ class PredictionService:
 
     def health(self) -> dict[str, Any]:
         """Return what is loaded; unhealthy when a request that names nothing has no answer."""
-        loaded = [key for key in self._table.served if self._backends.loaded(key)]
+        loaded = [ref for ref in self._table.refs if self._backends.loaded(ref)]
         return {
             "status": self._status(loaded),
             "timestamp": self._now(),
-            "loaded_models": loaded,
+            "loaded_models": [str(ref) for ref in loaded],
             "active_experiments": sorted(
                 each.experiment_id for each in self._table.experiments.values()
             ),
             "uptime_seconds": time.monotonic() - self._started_s,
         }
 
-    def _status(self, loaded: Sequence[str]) -> str:
+    def _status(self, loaded: Sequence[VersionRef]) -> str:
         if loaded and self._table.pinned.issubset(loaded):
             return "healthy"
         try:
-            usual = version_key(self._table.choose(None, None))
+            usual = VersionRef.of(self._table.choose(None, None))
         except NotServedError:
             return "degraded" if loaded else "unhealthy"
         return "degraded" if usual in loaded else "unhealthy"
@@ -232,7 +233,7 @@ class PredictionService:
         raise VersionLoadingError(model, version, "it is being loaded")
 
     def _backend(self, metadata: ModelMetadata) -> Backend:
-        backend = self._backends.use(version_key(metadata))
+        backend = self._backends.use(VersionRef.of(metadata))
         if backend is None:
             raise NotServedError(metadata.name, metadata.version, self._table.served)
         return backend

@@ -15,8 +15,8 @@ from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.channel.server import Listener
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
-from serve_app.state.routing import version_key
 from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ModelServer:
         self._address: Address | None = None
         if settings.autoscaling is None:
             self._listener = Listener(metadata, self.predict_many, settings.max_ongoing_requests)
-            self._address = await _listen(self._listener, version_key(metadata))
+            self._address = await _listen(self._listener, str(VersionRef.of(metadata)))
 
     async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
         """Answer one window (timesteps, features); InvalidFeaturesError for any other.

@@ -39,6 +39,7 @@ from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -164,11 +165,11 @@ class Router:
         production = self._service.table.stages.get(model, {}).get("production")
         if production is None:
             return self._revision > 0
-        return self._backends.loaded(f"{model}:{production}")
+        return self._backends.loaded(VersionRef(model, production))
 
     async def _reaches_all(self) -> bool:
         await self._catch_up()
-        return all(self._backends.loaded(key) for key in self._service.table.pinned)
+        return all(self._backends.loaded(ref) for ref in self._service.table.pinned)
 
     async def _follow(self) -> None:
         """Catch up for ever with what the fleet's own call may have missed to tell."""

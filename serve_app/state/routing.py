@@ -9,6 +9,7 @@ from registry.records import STAGE_NAMES, ModelMetadata, ModelStage
 from serve_app.errors import NotServedError
 from serve_app.experiments.records import Variant
 from serve_app.experiments.running import RunningExperiment
+from serve_app.versions import VersionRef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class RoutingTable:
     stages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Version by model and stage name; what this server answers with, whatever the registry says
     since."""
-    pinned: frozenset[str] = frozenset()
-    """Those, as `model:version`, that must be loaded for the server to be healthy."""
+    pinned: frozenset[VersionRef] = frozenset()
+    """The versions that must be loaded for the server to be healthy."""
     loads_on_demand: bool = False
     """Whether a request for another registered version has it loaded."""
     experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
@@ -30,7 +31,9 @@ class RoutingTable:
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:
         """Every way to name a version: (model, version) and (model, stage name)."""
-        table = {(each.name, each.version): each for each in self.versions}
+        table: dict[tuple[str, str], ModelMetadata] = {
+            VersionRef.of(each): each for each in self.versions
+        }
         table |= {
             (model, stage): table[model, version]
             for model, holders in self.stages.items()
@@ -73,11 +76,11 @@ class RoutingTable:
         return self.choose(definition.treatment_model_name, definition.treatment_model_version)
 
     @cached_property
+    def refs(self) -> tuple[VersionRef, ...]:
+        """Every version behind this server."""
+        return tuple(VersionRef.of(each) for each in self.versions)
+
+    @cached_property
     def served(self) -> tuple[str, ...]:
         """Every version behind this server, as `model:version`."""
-        return tuple(version_key(each) for each in self.versions)
-
-
-def version_key(metadata: ModelMetadata) -> str:
-    """Return `model:version`, the name of a version all over the system."""
-    return f"{metadata.name}:{metadata.version}"
+        return tuple(str(ref) for ref in self.refs)

@@ -19,7 +19,8 @@ from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.errors import ServingStateError
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import AppSettings, VersionSettings
-from serve_app.state.routing import RoutingTable, version_key
+from serve_app.state.routing import RoutingTable
+from serve_app.versions import VersionRef
 
 Stages = dict[str, dict[str, str]]
 """Version by model and stage: {"hybrid_cnn_lstm": {"production": "1.0.0"}}."""
@@ -54,9 +55,14 @@ class ServedVersion(_Value):
         return Load(settings=self.settings, artifact=artifact)
 
     @property
+    def ref(self) -> VersionRef:
+        """The reference to this version."""
+        return VersionRef.of(self.metadata)
+
+    @property
     def key(self) -> str:
         """`model:version`."""
-        return version_key(self.metadata)
+        return str(self.ref)
 
 
 class Declaration(_Value):
@@ -98,7 +104,7 @@ class ServingState(_Value):
             default_model=self.settings.usual_model,
             versions=[each.metadata for each in self.versions],
             stages=self.stages,
-            pinned=frozenset(each.key for each in self.versions if self.is_pinned(each)),
+            pinned=frozenset(each.ref for each in self.versions if self.is_pinned(each)),
             loads_on_demand=self.settings.loading.on_demand,
             experiments={each.definition.control_model_name: each for each in self.experiments},
         )
@@ -239,7 +245,7 @@ def _without_leaving(
 
 def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings) -> ServingState:
     """Return the state with a version that came at run time, or with it under new settings."""
-    known = state.find(version_key(metadata))
+    known = state.find(str(VersionRef.of(metadata)))
     launched = known.launched if known else None
     added = ServedVersion(metadata=metadata, settings=settings, launched=launched)
     versions = tuple(added if each.key == added.key else each for each in state.versions)
@@ -298,11 +304,11 @@ def follow(state: ServingState, model: str, holders: Mapping[str, ModelMetadata]
     targets = dict(state.targets.get(model, {}))
     for stage in STAGE_NAMES:
         holder = holders.get(stage)
-        if holder is not None and version_key(holder) in state.keys:
+        if holder is not None and str(VersionRef.of(holder)) in state.keys:
             targets[stage] = holder.version
         elif holder is None and stage != "production":
             targets.pop(stage, None)
-    fresh = {version_key(each): each for each in holders.values()}
+    fresh = {str(VersionRef.of(each)): each for each in holders.values()}
     versions = tuple(
         each.model_copy(update={"metadata": _told(each.metadata, fresh.get(each.key))})
         for each in state.versions

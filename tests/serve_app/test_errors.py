@@ -6,6 +6,7 @@ import pytest
 
 from serve_app import errors
 from serve_app.api.rest.errors import STATUS, body_of, headers_of
+from testkit.error_trees import defined_tree, drawn_tree
 
 EXAMPLES = [
     errors.MalformedJsonError("unexpected end"),
@@ -35,6 +36,11 @@ EXAMPLES = [
     errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
     errors.UnexpectedAnswerError("http://x", "no JSON"),
 ]
+
+
+def test_the_drawn_tree_is_the_defined_one():
+    """The tree in the module's docstring holds exactly the classes of the module."""
+    assert drawn_tree(errors) == defined_tree(errors)
 
 
 def leaves(tree):

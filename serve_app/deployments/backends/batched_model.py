@@ -15,7 +15,7 @@ from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.artifacts import fetch, node_cache
 from serve_app.deployments.telemetry import run_counter
 from serve_app.settings import BatchSettings, VersionSettings
-from serve_app.state.routing import version_key
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class BatchedModel:
         except Exception as error:
             if len(windows) > 1:
                 return [answer for window in windows for answer in self._run([window])]
-            logger.exception("%s failed on a window", version_key(self._metadata))
+            logger.exception("%s failed on a window", VersionRef.of(self._metadata))
             return [Failure(f"{type(error).__name__}: {error}")]
         return decode(outputs, self._metadata.label_map)
 
@@ -103,5 +103,5 @@ async def load_model(
     predictor = await asyncio.to_thread(
         load_predictor, content, metadata, settings.num_threads, settings.num_gpus > 0
     )
-    count = run_counter(version_key(metadata))
+    count = run_counter(str(VersionRef.of(metadata)))
     return BatchedModel(predictor, metadata, settings.batching, count)

@@ -29,8 +29,8 @@ from serve_app.errors import (
     ServingError,
     VersionLoadingError,
 )
-from serve_app.state.routing import version_key
 from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class ReplicaBackend:
             except (Exception, asyncio.CancelledError) as error:
                 if _is_cancelled():
                     raise
-                logger.warning("%s does not answer: %r", version_key(self._metadata), error)
+                logger.warning("%s does not answer: %r", VersionRef.of(self._metadata), error)
             await asyncio.sleep(PING_PERIOD_S)
 
     async def _find_replicas(self, one: Address) -> None:
@@ -144,7 +144,9 @@ class ReplicaBackend:
                 timeout_s=FIND_TIMEOUT_S, return_exceptions=True
             )
         except (TimeoutError, RayError, RayServeException) as error:
-            logger.warning("%s: a replica does not answer: %r", version_key(self._metadata), error)
+            logger.warning(
+                "%s: a replica does not answer: %r", VersionRef.of(self._metadata), error
+            )
             return
         for address in addresses:
             if isinstance(address, Address):
@@ -266,7 +268,7 @@ class ReplicaBackend:
             except (ChannelLostError, RayActorError, ReplicaUnavailableError) as error:
                 if attempt == ATTEMPTS:
                     raise
-                logger.warning("%s: sent again: %s", version_key(self._metadata), error)
+                logger.warning("%s: sent again: %s", VersionRef.of(self._metadata), error)
         raise AssertionError("unreachable")
 
 

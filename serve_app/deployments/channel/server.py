@@ -28,7 +28,7 @@ from serve_app.deployments.channel.protocol import (
     encode_error,
 )
 from serve_app.errors import PredictionFailedError, ServingError
-from serve_app.state.routing import version_key
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Listener:
         """Return whether a hello is that of a router of ours; WireError where it is no hello."""
         hello = decode_hello(payload)
         knows_token = secrets.compare_digest(hello.token.encode(), self._token.encode())
-        return knows_token and hello.version == version_key(self._metadata)
+        return knows_token and hello.version == str(VersionRef.of(self._metadata))
 
     async def answer(self, call: int, windows: Windows) -> bytes:
         """Return the frame that answers a call, whatever comes of it."""

@@ -5,7 +5,10 @@ import pytest
 from serve_app.data_plane.backends import Backends
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
 from testkit.models import metadata
+
+TOY = VersionRef("toy", "1.0.0")
 
 
 class Opened:
@@ -77,15 +80,15 @@ def test_the_old_way_is_used_until_the_new_one_is_loaded(backends, opened, befor
     backends.adopt([version(**before)])
     (old,) = opened
     old.is_loaded = True
-    assert backends.use("toy:1.0.0") is old
+    assert backends.use(TOY) is old
     backends.adopt([version(**after)])
     _, new = opened
-    assert backends.use("toy:1.0.0") is old
+    assert backends.use(TOY) is old
     assert not backends.reaches()["toy:1.0.0"].loaded
-    assert backends.loaded("toy:1.0.0")
+    assert backends.loaded(TOY)
     new.is_loaded = True
     assert backends.reaches()["toy:1.0.0"].loaded
-    assert backends.use("toy:1.0.0") is new
+    assert backends.use(TOY) is new
     assert (old.is_closed, new.is_closed) == (True, False)
 
 
@@ -107,7 +110,7 @@ def test_idle_is_the_time_since_the_last_request_or_since_it_could_be_asked(
     opened[0].is_loaded = True
     clock.now_s = 105.0
     assert backends.reaches()["toy:1.0.0"].idle_s == 5.0
-    backends.use("toy:1.0.0")
+    backends.use(TOY)
     clock.now_s = 107.0
     backends.adopt([version()])
     assert backends.reaches()["toy:1.0.0"].idle_s == 2.0

@@ -24,6 +24,7 @@ from serve_app.errors import (
 from serve_app.settings import RouterSettings, VersionSettings
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
 from testkit.models import metadata
 
 OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
@@ -115,7 +116,7 @@ def service(
         default_model="toy",
         versions=[OLD, NEW],
         stages={"toy": {"production": "1.0.0", "staging": "1.1.0"}},
-        pinned=frozenset(opened),
+        pinned=frozenset(VersionRef.of(each) for each in (OLD, NEW)),
         loads_on_demand=loads_on_demand,
         experiments={each.definition.control_model_name: each for each in experiments},
     )

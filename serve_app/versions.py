@@ -1,0 +1,27 @@
+"""The reference to one version of one model, used throughout the system."""
+
+from typing import NamedTuple, Self
+
+from registry.records import ModelMetadata
+
+
+class VersionRef(NamedTuple):
+    """One version of one model.
+
+    `str` gives the `model:version` of log lines, responses and stored values.
+
+    >>> str(VersionRef("hybrid_cnn_lstm", "1.0.0"))
+    'hybrid_cnn_lstm:1.0.0'
+    """
+
+    model: str
+    version: str
+    """The version's number, never the name of a stage."""
+
+    @classmethod
+    def of(cls, metadata: ModelMetadata) -> Self:
+        """Return the reference to the version that `metadata` describes."""
+        return cls(metadata.name, metadata.version)
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version}"

@@ -1,0 +1,11 @@
+"""References to versions."""
+
+from serve_app.versions import VersionRef
+from testkit.models import metadata
+
+
+def test_a_reference_names_model_and_version():
+    """The reference to a version reads as `model:version`, as log lines and responses show it."""
+    ref = VersionRef.of(metadata(name="toy", version="1.0.0"))
+    assert ref == VersionRef("toy", "1.0.0")
+    assert (str(ref), f"{ref}") == ("toy:1.0.0", "toy:1.0.0")
