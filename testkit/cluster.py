@@ -7,7 +7,6 @@ import re
 import shlex
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,9 @@ import yaml
 
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.ports import HAPROXY_PORTS
-from testkit.paths import ROOT
+from testkit.paths import BIN
+from testkit.snippets import page
 
-BIN = Path(sys.executable).parent
 MARKER = "TRADESERVE_TEST_CLUSTER"
 FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
 OUR_PORTS = range(20_000, 30_000)
@@ -237,14 +236,8 @@ def title_of(process: psutil.Process) -> str:
 
 def operator_commands() -> list[str]:
     """Return the README's commands for a cluster of one's own, with this environment's programs."""
-    commands = readme_blocks("On a cluster of your own", "bash")[0].splitlines()
-    return [each.replace(".venv/bin/", f"{BIN}/") for each in commands]
-
-
-def readme_blocks(heading: str, language: str) -> list[str]:
-    """Return the code blocks of a language below a heading of the README."""
-    section = (ROOT / "README.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+    commands = page("README.md").block("bash", "On a cluster of your own").splitlines()
+    return [command.replace(".venv/bin/", f"{BIN}/") for command in commands]
 
 
 def haproxy_ports() -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from registry.predictors import choose_artifact, load_predictor
 from serve_app.client import ModelClient
-from testkit.cluster import BIN
+from testkit.paths import BIN
 from tests.integration.conftest import NAME
 
 VERSION = "1.2.0"

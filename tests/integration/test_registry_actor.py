@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from testkit.cluster import BIN, free_ports
-from testkit.paths import ROOT
+from testkit.cluster import free_ports
+from testkit.paths import BIN, ROOT
 from tests.integration.conftest import NAME, serving_args
 
 ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}

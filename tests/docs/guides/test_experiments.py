@@ -1,10 +1,9 @@
-"""The snippets, the lists and the numbers of docs/guides/experiments.md are true."""
+"""The snippets, lists and numbers of the guide to experiments agree with the code."""
 
 import asyncio
 import json
 import re
 import shlex
-import subprocess
 import sys
 
 import click
@@ -31,53 +30,34 @@ from testkit.fake_server import (
     prediction,
 )
 from testkit.paths import ROOT
+from testkit.snippets import page, run_python
 from tests.serve_app.experiments.factories import START, definition
 
-TEXT = (ROOT / "docs" / "guides" / "experiments.md").read_text()
+PAGE = page("docs/guides/experiments.md")
 
 
-def section(heading):
-    return TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-
-
-def blocks(language, heading):
-    return re.findall(rf"```{language}\n(.*?)```", section(heading), flags=re.DOTALL)
-
-
-def rows(heading):
-    """Return the cells of a section's tables, without rules."""
-    lines = [line for line in section(heading).splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_the_snippet_runs_and_finds_both_differences():
-    (code,) = blocks("python", "From Python")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    p_values = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+def test_snippet_finds_both_differences():
+    """The analysis of the Python snippet finds two significant differences."""
+    printed = run_python(PAGE.block("python", "From Python"))
+    p_values = [float(line.split()[-1]) for line in printed.splitlines()]
     assert len(p_values) == 2
     assert max(p_values) < 0.05
 
 
-def test_the_snippet_of_the_report_writes_it(tmp_path, monkeypatch):
+def test_report_snippet_writes_page(tmp_path, monkeypatch):
+    """The snippet of the report writes an HTML page."""
     monkeypatch.chdir(tmp_path)
     with ExperimentStore("sqlite:///experiments.db") as store:
         store.create_experiment(definition(), START)
-    (code,) = blocks("python", "The report")
+    code = PAGE.block("python", "The report")
     exec(compile(code, "experiments.md", "exec"), {})
     page = (tmp_path / "v1_vs_v2.html").read_text(encoding="utf-8")
     assert "No verdict yet: let the experiment go on" in page
 
 
-def test_the_table_of_sizes_is_what_the_function_says():
-    found = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|$", TEXT, re.MULTILINE)
+def test_samples_table():
+    """The sizes in the table are those of `samples_for_verdict`."""
+    found = re.findall(r"\| (\d+) points \| ([\d,]+) \| ([\d,]+) \|$", PAGE.text, re.MULTILINE)
     assert len(found) == 5
     for points, each, both in found:
         needed = samples_for_verdict(definition(), int(points) / 100)
@@ -85,8 +65,9 @@ def test_the_table_of_sizes_is_what_the_function_says():
         assert int(both.replace(",", "")) == pytest.approx(needed / (2 * 0.9 * 0.1), rel=0.02)
 
 
-def test_the_table_of_bots_is_what_the_function_says():
-    found = re.findall(r"\| (\d+) points \|((?: [\d,]+ \|){4})$", TEXT, re.MULTILINE)
+def test_units_table():
+    """The numbers of units in the table are those of `units_for_verdict`."""
+    found = re.findall(r"\| (\d+) points \|((?: [\d,]+ \|){4})$", PAGE.text, re.MULTILINE)
     assert len(found) == 4
     for points, cells in found:
         listed = [int(each.replace(",", "")) for each in cells.split("|")[:-1]]
@@ -99,8 +80,9 @@ def test_the_table_of_bots_is_what_the_function_says():
         assert listed == needed
 
 
-def test_every_field_is_listed_in_order_with_its_default():
-    listed = {name.strip("`"): default.strip("`") for name, default, _ in rows("Every field")[1:]}
+def test_fields_listed():
+    """The page lists every field of an experiment in order with its default."""
+    listed = {name.strip("`"): default.strip("`") for name, default, _ in PAGE.rows("Every field")}
     real = {
         name: "" if field.is_required() else json.dumps(to_jsonable_python(field.default))
         for name, field in ExperimentDefinition.model_fields.items()
@@ -108,13 +90,15 @@ def test_every_field_is_listed_in_order_with_its_default():
     assert list(listed.items()) == list(real.items())
 
 
-def test_every_assignment_is_described():
-    listed = [re.fullmatch(r"`(\w+)`", row[0]) for row in rows("Who answers whom")[1:]]
+def test_assignments_described():
+    """The page describes every assignment."""
+    listed = [re.fullmatch(r"`(\w+)`", row[0]) for row in PAGE.rows("Who answers whom")]
     assert {each[1] for each in listed} == set(Assignment)
 
 
-async def test_the_bots_snippet_creates_asks_reports_looks_and_stops():
-    (code,) = blocks("python", "Run one")
+async def test_bot_snippet_runs_experiment():
+    """The snippet of the bot creates, predicts, reports, analyses and stops."""
+    code = PAGE.block("python", "Run one")
     document = {"status": "completed", "recommendation": {"action": "continue", "reasons": []}}
     async with FakeServer() as server:
         server.script(CREATE, Reply({"status": "success", "experiment_id": "v1_vs_v2"}))
@@ -135,9 +119,9 @@ async def test_the_bots_snippet_creates_asks_reports_looks_and_stops():
     assert created == {**parse_definition(created).model_dump(include=created.keys())}
 
 
-def test_every_command_is_one_that_modelctl_takes():
-    """Parsed by the program itself, and not run."""
-    lines = [line for line in blocks("bash", "Run one")[0].splitlines() if line]
+def test_commands_parse():
+    """Modelctl itself parses every command of the page; none is run."""
+    lines = [line for line in PAGE.blocks("bash", "Run one")[0].splitlines() if line]
     assert len(lines) == 4
     for line in lines:
         program, group, name, *arguments = shlex.split(line)
@@ -149,8 +133,9 @@ def test_every_command_is_one_that_modelctl_takes():
         command.make_context(name, arguments)
 
 
-def test_the_body_over_http_is_an_experiment():
-    create, *others = blocks("bash", "Run one")[1].split("\ncurl ")
+def test_http_body():
+    """The body of the HTTP example defines an experiment, and its paths are endpoints."""
+    create, *others = PAGE.blocks("bash", "Run one")[1].split("\ncurl ")
     body = json.loads(shlex.split(create)[-1])
     created = parse_definition(body)
     assert created.model_dump(include=body.keys()) == body
@@ -161,25 +146,27 @@ def test_the_body_over_http_is_an_experiment():
     ]
 
 
-def test_every_code_of_a_refusal_is_one_that_the_server_gives():
+def test_error_codes():
+    """Every pair of status and code on the page is one of the server."""
     known = {(status, error.code) for error, status in errors.STATUS.items()}
-    named = re.findall(r"(\d{3}) `([a-z_]+)`", TEXT)
+    named = re.findall(r"(\d{3}) `([a-z_]+)`", PAGE.text)
     assert len(named) >= 8
     assert [each for each in named if (int(each[0]), each[1]) not in known] == []
 
 
-def test_the_settings_mean_what_is_shown_and_the_defaults_are_the_real_ones():
-    (snippet,) = blocks("yaml", "Settings")
+def test_settings():
+    """The settings parse to what the page shows, and its defaults are those of the code."""
+    snippet = PAGE.block("yaml", "Settings")
     shown = yaml.safe_load(snippet)
     settings = AppSettings.model_validate(shown)
     assert settings.model_dump(mode="json", exclude_unset=True) == shown
     router, experiments = RouterSettings(), ExperimentSettings()
-    listed = {name.strip("`"): default for name, default, _ in rows("Settings")[1:] if name}
+    listed = {name.strip("`"): default for name, default, _ in PAGE.rows("Settings") if name}
     assert {f"experiments.{each}" for each in ExperimentSettings.model_fields} < set(listed)
     assert json.loads(listed["experiments.record_all"]) is experiments.record_all
     assert float(listed["experiments.keep_days"]) == experiments.keep_days
     assert float(listed["router.treatment_timeout_s"]) == router.treatment_timeout_s
-    text, breaker = " ".join(section("When treatment fails").split()), router.breaker
+    text, breaker = PAGE.prose("When treatment fails"), router.breaker
     for words in (
         f"`router.treatment_timeout_s` ({router.treatment_timeout_s:g} s)",
         f"`failures_in_a_row` times ({breaker.failures_in_a_row})",
@@ -192,15 +179,7 @@ def test_the_settings_mean_what_is_shown_and_the_defaults_are_the_real_ones():
     assert breaker.failure_share == 0.5  # "half" in the text
 
 
-def test_the_limits_are_the_real_ones():
-    assert f"up to {MAX_OUTCOMES:,}" in section("Outcomes")
-    assert f"up to {Outbox.LIMIT:,} predictions" in section("When something dies")
-
-
-def test_every_link_leads_somewhere():
-    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
-        path, _, anchor = link.partition("#")
-        text = (ROOT / "docs" / "guides" / path).read_text() if path else TEXT
-        headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
-        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
-        assert not anchor or anchor in anchors, link
+def test_limits():
+    """The limits of the page are those of the code."""
+    assert f"up to {MAX_OUTCOMES:,}" in PAGE.section("Outcomes")
+    assert f"up to {Outbox.LIMIT:,} predictions" in PAGE.section("When something dies")

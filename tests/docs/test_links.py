@@ -1,0 +1,27 @@
+"""Every relative link of every page leads to a file and, where it has one, to an anchor."""
+
+from pathlib import Path
+
+import pytest
+
+from testkit.paths import ROOT
+from testkit.snippets import Page
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(path):
+    """The page links only to existing files and headings of the project, or to other sites."""
+    broken = [link for link in Page(path).links() if not leads_somewhere(path, link)]
+    assert broken == []
+
+
+def leads_somewhere(path: Path, link: str) -> bool:
+    if link.startswith("https://"):
+        return True
+    target, _, anchor = link.partition("#")
+    file = path.parent / target if target else path
+    if not file.exists():
+        return False
+    return not anchor or anchor in Page(file).anchors
