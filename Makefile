@@ -49,13 +49,14 @@ clean: ## remove .venv and caches; models stay
 
 # The stamp is written last and holds what was installed and where, so that an interrupted set-up,
 # another requirements.lock or a moved folder is set up anew by the next call. Two calls at once
-# take turns where there is flock.
+# take turns where there is flock. A .venv that is a link belongs to another checkout: it is used as
+# it is, since a set-up would empty that checkout's.
 setup:
 	@wanted() { pwd && cat requirements.lock; }; \
 	ready() { wanted | cmp -s - $(STAMP) && $(VENV)/bin/python -c '' 2>/dev/null; }; \
 	works() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
 	version() { "$$1" --version 2>&1 | head -n 1; }; \
-	if ready; then exit 0; fi; \
+	if ready || [ -L $(VENV) ]; then exit 0; fi; \
 	if command -v flock >/dev/null 2>&1; then \
 		exec 9<Makefile; \
 		flock --nonblock 9 || { echo "Waiting for another set-up of $(VENV)"; flock 9; }; \

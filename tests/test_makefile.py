@@ -126,6 +126,18 @@ def test_a_moved_checkout_is_set_up_again(checkout):
     assert checkout.installs() == 2
 
 
+def test_linked_environment_is_kept(checkout, tmp_path):
+    """An environment that several checkouts share by a link is used and never cleared."""
+    shared = tmp_path / "shared"
+    (shared / "bin").mkdir(parents=True)
+    checkout.add_python("python3.11")
+    shutil.copy(checkout.programs / "python3.11", shared / "bin" / "python")
+    (checkout.folder / ".venv").symlink_to(shared)
+    assert "ran -m pytest" in checkout.make("test").stdout
+    assert checkout.installs() == 0
+    assert (shared / "bin" / "python").exists()
+
+
 def test_a_failed_set_up_says_so_and_is_finished_by_the_next_call(checkout):
     checkout.add_python("python3.11")
     broken = checkout.folder / "broken"
