@@ -7,7 +7,6 @@ follows it, so that whoever dies in between, the next look puts it right.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -20,8 +19,9 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     ExperimentStatus,
 )
-from serve_app.experiments.exposure import Stage, next_share
+from serve_app.experiments.exposure import Stage, next_share, with_recorded_exposure
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
+from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
 from serve_app.experiments.running import RunningExperiment
 from serve_app.versions import VersionRef
@@ -30,15 +30,6 @@ logger = logging.getLogger(__name__)
 
 TEND_PERIOD_S = 1.0
 """How long evidence waits for its verdict, at most and beside what the analysis takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """An analysis, and what happened in the present stage of exposure."""
-
-    analysis: Analysis
-    treated: int
-    """Predictions of treatment since the stage began, answered and failed."""
 
 
 class Book(Protocol):
@@ -64,17 +55,14 @@ class Book(Protocol):
     async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
         """Return what happened to an experiment, the oldest first."""
 
-    async def exposure(self, experiment: StoredExperiment) -> RunningExperiment:
-        """Return a running experiment with the share that its history gives treatment."""
-
-    async def look(
+    async def analyse(
         self,
         experiment: StoredExperiment,
-        since: datetime,
+        exposed_at: datetime,
         *,
         status: ExperimentStatus = ExperimentStatus.RUNNING,
         at_planned_end: bool = False,
-    ) -> Look:
+    ) -> InterimAnalysis:
         """Analyse what is known of an experiment by now."""
 
 
@@ -197,7 +185,9 @@ class Conductor:
                 # Its requests go to production until it can go on; the others are not held up.
                 logger.error("experiment %s is suspended: %s", name, error)  # noqa: TRY400
                 continue
-            running.append(present or await self._book.exposure(each))
+            if present is None:
+                present = with_recorded_exposure(each, await self._book.history(name))
+            running.append(present)
         await self._fleet.divide(running)
         divided = {each.experiment_id for each in running}
         return [
@@ -229,14 +219,14 @@ class Conductor:
         if age_s >= definition.duration_s:
             # The last predictions' outcomes come one horizon after the traffic ended.
             if age_s >= definition.duration_s + (definition.horizon_s or 0.0):
-                look = await self._book.look(experiment, self._now(), at_planned_end=True)
+                look = await self._book.analyse(experiment, self._now(), at_planned_end=True)
                 if not await self._apply(experiment, look.analysis):
                     await self._end(experiment, EndReason.DURATION, "ended", look.analysis.document)
             return
         if not definition.auto_apply and not definition.exposure_stages:
             return
         running = self._running(definition.experiment_id)
-        look = await self._book.look(experiment, running.exposed_at)
+        look = await self._book.analyse(experiment, running.exposed_at)
         promotes = look.analysis.recommendation.action is Action.PROMOTE
         if promotes and await self._fleet.is_tripped(definition.experiment_id):
             return  # it earned it, and fails at present: nobody would stand in for it any more
@@ -313,13 +303,13 @@ class Conductor:
             return None
 
     async def _expose(
-        self, experiment: StoredExperiment, running: RunningExperiment, look: Look
+        self, experiment: StoredExperiment, running: RunningExperiment, look: InterimAnalysis
     ) -> None:
         """Give treatment the next share of the traffic where it has earned it."""
         stage = Stage(
             share=running.treatment_share,
             age_s=(self._now() - running.exposed_at).total_seconds(),
-            treatment_predictions=look.treated,
+            treatment_predictions=look.treatment_predictions,
         )
         share = next_share(
             experiment.definition,
@@ -359,7 +349,7 @@ class Conductor:
             [each for each in self._fleet.state.experiments if each.experiment_id != experiment_id]
         )
         if document is None:
-            document = (await self._book.look(experiment, self._now())).analysis.document
+            document = (await self._book.analyse(experiment, self._now())).analysis.document
         report = {**document, "status": ExperimentStatus.COMPLETED.value}
         entry = HistoryEntry(time=self._now(), action=action, details={"analysis": report})
         ended = await self._book.end(experiment_id, reason, report, entry)

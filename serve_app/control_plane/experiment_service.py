@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from serve_app.control_plane.experiment_controller import Look
 from serve_app.errors import (
     BodyTooLargeError,
     InvalidRequestError,
@@ -22,6 +21,7 @@ from serve_app.experiments.history import (
     RecordedOutcome,
     StoredExperiment,
 )
+from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.records import Outcome
 
 MAX_OUTCOMES = 10_000
@@ -53,7 +53,7 @@ class Reads(Protocol):
     async def blocks(self, experiment_id: str) -> Sequence[Block]:
         """Return an experiment's summaries."""
 
-    async def look(self, experiment: StoredExperiment, since: datetime) -> Look:
+    async def analyse(self, experiment: StoredExperiment, exposed_at: datetime) -> InterimAnalysis:
         """Analyse what is known of an experiment by now."""
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Sequence[RecordedOutcome]:
@@ -92,8 +92,8 @@ class ExperimentService:
         experiment = await self._book.experiment(experiment_id)
         if experiment.final_report is not None:
             return experiment.final_report
-        look = await self._book.look(experiment, experiment.started_at)
-        return dict(look.analysis.document)
+        interim = await self._book.analyse(experiment, experiment.started_at)
+        return dict(interim.analysis.document)
 
     async def evidence(self, experiment_id: str) -> dict[str, Any]:
         """Return what a report of an experiment is made of: all but single predictions."""

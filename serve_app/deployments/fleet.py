@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from ray import serve
 from ray.actor import ActorHandle
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
 from registry.errors import RegistryError
@@ -16,10 +14,12 @@ from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.experiment_controller import Conductor
 from serve_app.control_plane.ports import Launch, LaunchPhase
 from serve_app.control_plane.reconciler import Fleet
-from serve_app.deployments.actors.experiment_log import ActorBook, experiment_log
+from serve_app.deployments.actors.experiment_log import experiment_log
+from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import application_name, model_server
+from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.errors import FleetUnavailableError, ServingError
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.settings import AppSettings
@@ -32,6 +32,9 @@ ROUTER = "Router"
 """The deployment's name in the fleet's application."""
 
 ROUTER_TIMEOUT_S = 2.0
+
+DOMAIN_ERRORS = (RegistryError, ServingError)
+"""Errors of the registry's actor that are raised here as they were raised there."""
 
 T = TypeVar("T")
 
@@ -57,7 +60,7 @@ class FleetServer:
             ServeLauncher(application, registry_root),
             BroadcastRouters(application),
         )
-        book = ActorBook(log, application)
+        book = ExperimentLogClient(log, application)
         self._conductor = Conductor(self._fleet, book, ActorRegistry(registry).promote)
         await self._fleet.start(settings)
         self._commands: set[asyncio.Task[Any]] = set()
@@ -109,12 +112,10 @@ class ActorLedger:
 
     async def read(self) -> ServingState | None:
         """Return what was written last."""
-        try:
+        with raising_cause(*DOMAIN_ERRORS):
             state: ServingState | None = await self._registry.serving_state.remote(
                 self._application
             )
-        except RayTaskError as error:
-            raise _ours(error) from error
         return state
 
     async def write(self, state: ServingState, replaces: int) -> bool:
@@ -133,27 +134,21 @@ class ActorRegistry:
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
         """Return the version that `reference` means, None for an empty stage."""
-        try:
+        with raising_cause(*DOMAIN_ERRORS):
             metadata: ModelMetadata | None = await self._registry.find.remote(model, reference)
-        except RayTaskError as error:
-            raise _ours(error) from error
         return metadata
 
     async def try_out(self, metadata: ModelMetadata) -> None:
         """Load and run a version where the registry is."""
-        try:
+        with raising_cause(*DOMAIN_ERRORS):
             await self._registry.call.remote("try_out", metadata.name, metadata.version)
-        except RayTaskError as error:
-            raise _ours(error) from error
 
     async def promote(self, model: str, version: str, by: str, reason: str) -> None:
         """Put a version into production."""
-        try:
+        with raising_cause(*DOMAIN_ERRORS):
             await self._registry.call_once.remote(
                 "set_model_stage", model, version, ModelStage.PRODUCTION, by=by, reason=reason
             )
-        except RayTaskError as error:
-            raise _ours(error) from error
 
 
 class ServeLauncher:
@@ -216,19 +211,13 @@ class BroadcastRouters:
                 answers: list[Any] = await handle.broadcast(method, *args).results_async(
                     return_exceptions=True
                 )
-        except (KeyError, TimeoutError, RayError, RayServeException) as error:
+        except (KeyError, TimeoutError, *RAY_ERRORS) as error:
             logger.warning("the routers cannot be reached: %r", error)
             return []
         for each in answers:
             if isinstance(each, Exception):
                 logger.warning("a router failed at %s: %r", method, each)
         return answers
-
-
-def _ours(error: RayTaskError) -> Exception:
-    """Return an error of the registry or of serving as it was raised there."""
-    cause = error.cause
-    return cause if isinstance(cause, RegistryError | ServingError) else error
 
 
 def _cause(messages: Sequence[str]) -> str:

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from ray import serve
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
@@ -18,14 +16,17 @@ from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.timing import Stopwatch
-from serve_app.deployments.actors.experiment_log import ActorBook, Outbox, experiment_log
+from serve_app.deployments.actors.experiment_log import experiment_log
+from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
+from serve_app.deployments.actors.outbox import Outbox
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.backends.local import LocalBackend
-from serve_app.deployments.backends.replicas import ReplicaBackend, cause_of
+from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import ShortWay
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
+from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
 from serve_app.deployments.telemetry import request_counter, stage_histogram
 from serve_app.errors import (
     FleetUnavailableError,
@@ -90,12 +91,12 @@ class Router:
             self._outbox,
             settings.router,
         )
-        self._experiments = ExperimentService(client, ActorBook(log, self._application))
+        self._experiments = ExperimentService(client, ExperimentLogClient(log, self._application))
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self._follow()),
-            loop.create_task(self._outbox.send_for_ever()),
+            loop.create_task(self._outbox.send_forever()),
         ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -180,7 +181,7 @@ class Router:
     async def _catch_up(self) -> None:
         try:
             state = await self._registry.serving_state.remote(self._application, self._revision)
-        except RayError as error:
+        except RAY_ERRORS as error:
             # The registry actor comes back by itself; until then the last state holds.
             logger.warning("what is served could not be read: %r", error)
             return
@@ -230,7 +231,7 @@ class FleetClient:
         except TimeoutError:
             problem = f"no answer within {timeout_s:.0f} s"
             raise FleetUnavailableError(problem) from None
-        except (RayError, RayServeException, ServingError) as error:
+        except (*RAY_ERRORS, ServingError) as error:
             cause = cause_of(error)
             if isinstance(cause, STARTUP_ERRORS):
                 raise FleetUnavailableError(str(cause)) from None

@@ -1,9 +1,12 @@
 """How treatment's share grows, stage by stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_app.experiments.decision import Action, Evidence, Recommendation
 from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
+from serve_app.experiments.running import RunningExperiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +44,21 @@ def next_share(
         and breaker_closed
     )
     return min(larger) if larger and ready else stage.share
+
+
+def with_recorded_exposure(
+    experiment: StoredExperiment, history: Sequence[HistoryEntry]
+) -> RunningExperiment:
+    """Return the running experiment with the treatment share of its last recorded exposure step.
+
+    Args:
+        experiment: the experiment as stored.
+        history: its history, oldest entry first.
+    """
+    share, exposed_at = experiment.definition.first_share, experiment.started_at
+    for entry in history:
+        if entry.action == "exposed":
+            share, exposed_at = entry.details["share"], entry.time
+    return RunningExperiment(
+        definition=experiment.definition, treatment_share=share, exposed_at=exposed_at
+    )

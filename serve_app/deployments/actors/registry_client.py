@@ -16,7 +16,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
 
 from registry import ModelInfo, ModelMetadata, ModelRegistry, ModelStage
 from registry.comparison import Comparison
@@ -35,6 +34,7 @@ from serve_app.deployments.actors.registry import (
     SentFile,
     running_registry_actors,
 )
+from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
 
 CONNECT_TIMEOUT_S = 5.0
 """How long the cluster's port may take to accept a connection."""
@@ -310,10 +310,13 @@ async def _answer(sent: Awaitable[T]) -> T:
     """Return the actor's answer; what it raised comes out as it was raised there."""
     try:
         return await sent
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayActorError as error:
-        raise RegistryActorDownError(str(error)) from error
+    except RAY_ERRORS as error:
+        failure = failure_of(error)
+        if failure is CallFailure.RAISED:
+            raise cause_of(error) from None
+        if failure is CallFailure.LOST:
+            raise RegistryActorDownError(str(error)) from error
+        raise
 
 
 async def _answer_to_change(sent: Awaitable[T], method: str, model: str) -> T:

@@ -9,13 +9,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.serve.exceptions import (
-    BackPressureError,
-    DeploymentUnavailableError,
-    RayServeException,
-    ReplicaUnavailableError,
-)
 from ray.serve.handle import DeploymentHandle
 
 from registry.predictors import Windows
@@ -23,6 +16,7 @@ from serve_app.data_plane.batching import Batcher, wait_for_mates_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.deployments.channel.client import ChannelLostError, Channels
 from serve_app.deployments.channel.protocol import Address
+from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
 from serve_app.errors import (
     OverloadedError,
     PredictionFailedError,
@@ -52,14 +46,6 @@ MAX_MESSAGE_BYTES = 3_000_000
 """Of windows in one call; gRPC refuses messages of more than 4 MiB."""
 
 T = TypeVar("T")
-
-
-def cause_of(error: Exception) -> BaseException:
-    """Return what was raised on the other side of a call.
-
-    Over gRPC it comes as it is, through an actor call wrapped.
-    """
-    return error.cause if isinstance(error, RayTaskError) else error
 
 
 class ReplicaBackend:
@@ -143,7 +129,7 @@ class ReplicaBackend:
             addresses = await self._handle.broadcast("address").results_async(
                 timeout_s=FIND_TIMEOUT_S, return_exceptions=True
             )
-        except (TimeoutError, RayError, RayServeException) as error:
+        except (TimeoutError, *RAY_ERRORS) as error:
             logger.warning(
                 "%s: a replica does not answer: %r", VersionRef.of(self._metadata), error
             )
@@ -244,15 +230,16 @@ class ReplicaBackend:
                 answer = await self._send_until_answered(send)
         except TimeoutError:
             raise self._late() from None
-        except BackPressureError as error:
-            raise OverloadedError(name, version, error.message) from None
-        except DeploymentUnavailableError:
-            raise VersionLoadingError(name, version) from None
-        except (RayActorError, ReplicaUnavailableError) as error:
-            raise PredictionFailedError(name, version, "its replica died") from error
         except ServingError:
             raise
         except Exception as error:
+            match failure_of(error):
+                case CallFailure.OVERLOADED:
+                    raise OverloadedError(name, version, str(error)) from None
+                case CallFailure.NOT_DEPLOYED:
+                    raise VersionLoadingError(name, version) from None
+                case CallFailure.LOST:
+                    raise PredictionFailedError(name, version, "its replica died") from error
             cause = cause_of(error)
             if isinstance(cause, ServingError):
                 raise cause from None
@@ -265,8 +252,10 @@ class ReplicaBackend:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await send(attempt)
-            except (ChannelLostError, RayActorError, ReplicaUnavailableError) as error:
-                if attempt == ATTEMPTS:
+            except (ChannelLostError, *RAY_ERRORS) as error:
+                is_lost = isinstance(error, ChannelLostError)
+                is_lost = is_lost or failure_of(error) is CallFailure.LOST
+                if attempt == ATTEMPTS or not is_lost:
                     raise
                 logger.warning("%s: sent again: %s", VersionRef.of(self._metadata), error)
         raise AssertionError("unreachable")

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from serve_app.control_plane.experiment_controller import Conductor, Look
+from serve_app.control_plane.experiment_controller import Conductor
 from serve_app.errors import ExperimentConflictError, NoSuchExperimentError
 from serve_app.experiments.analysis import Analysis, analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.decision import Action, Recommendation
 from serve_app.experiments.definition import ExperimentDefinition, ExperimentStatus
-from serve_app.experiments.running import RunningExperiment
+from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.store import HistoryEntry, StoredExperiment
 from tests.serve_app.control_plane.world import NAME
 
@@ -66,21 +66,12 @@ class Book:
     async def history(self, experiment_id):
         return self.entries[experiment_id]
 
-    async def exposure(self, experiment):
-        share, since = experiment.definition.first_share, experiment.started_at
-        for entry in self.entries[experiment.definition.experiment_id]:
-            if entry.action == "exposed":
-                share, since = entry.details["share"], entry.time
-        return RunningExperiment(
-            definition=experiment.definition, treatment_share=share, exposed_at=since
-        )
-
-    async def look(self, experiment, since, *, status=None, at_planned_end=False):
+    async def analyse(self, experiment, since, *, status=None, at_planned_end=False):
         self.looks.append(at_planned_end)
         clock = BlockClock.of(experiment.definition, experiment.started_at)
         empty = analyse(experiment.definition, clock, [], at_planned_end=at_planned_end)
         verdict = Recommendation(action=self.recommends, reasons=("so it is",))
-        return Look(Analysis(empty.document, empty.evidence, verdict), self.treated)
+        return InterimAnalysis(Analysis(empty.document, empty.evidence, verdict), self.treated)
 
     def actions(self, experiment_id="a_b"):
         return [each.action for each in self.entries[experiment_id]]

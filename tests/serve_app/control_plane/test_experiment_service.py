@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 
 from serve_app.api.rest.schemas import ExperimentEntry, OutcomesAnswer
-from serve_app.control_plane.experiment_controller import Look
 from serve_app.control_plane.experiment_service import (
     MAX_OUTCOMES,
     ExperimentService,
@@ -22,6 +21,7 @@ from serve_app.errors import (
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentStatus
+from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.store import (
     HistoryEntry,
     OutcomeResult,
@@ -79,9 +79,9 @@ class Book:
     async def blocks(self, experiment_id):
         return []
 
-    async def look(self, experiment, since):
+    async def analyse(self, experiment, since):
         clock = BlockClock.of(experiment.definition, experiment.started_at)
-        return Look(analyse(experiment.definition, clock, []), 0)
+        return InterimAnalysis(analyse(experiment.definition, clock, []), 0)
 
     async def record_outcomes(self, outcomes):
         self.asked += 1

@@ -32,10 +32,10 @@ async def test_a_database_that_comes_later_is_opened_then(tmp_path, monkeypatch)
                 except StorageUnavailableError:
                     await asyncio.sleep(0.01)
     finally:
-        actor._working.cancel()
+        await actor.close()
 
 
-async def test_two_applications_on_one_database_carry_through_each_its_own(tmp_path):
+async def test_two_applications_on_one_database_keep_apart(tmp_path):
     actor = await opened(f"sqlite:///{tmp_path}/x.db")
     try:
         await actor.create(definition(), START, "one")
@@ -49,4 +49,4 @@ async def test_two_applications_on_one_database_carry_through_each_its_own(tmp_p
         with pytest.raises(ModelInExperimentError):
             await actor.create(definition(experiment_id="third"), START, "two")
     finally:
-        actor._working.cancel()
+        await actor.close()
