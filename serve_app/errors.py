@@ -19,7 +19,8 @@
     │   ├── OverloadedError             more requests than the version can take
     │   ├── TooManyVersionsError        no room for another version that nobody declared
     │   ├── FleetUnavailableError       what loads versions does not answer
-    │   └── StorageUnavailableError     what keeps predictions and outcomes does not answer
+    │   ├── StorageUnavailableError     what keeps predictions and outcomes does not answer
+    │   └── UnconfirmedStateError       a router may follow an older serving state
     ├── ModelOutputError                the model answered with something that is no prediction
     ├── PredictionFailedError           the version's replica failed while it computed the answer
     ├── SettingsError                   the configuration cannot be served
@@ -299,6 +300,21 @@ class StorageUnavailableError(UnavailableError):
         return (
             f"experiments and outcomes cannot be stored or read now, while predictions go on, and "
             f"nothing was acknowledged: {self.problem}; retry in {self.retry_after_s} s"
+        )
+
+
+class UnconfirmedStateError(UnavailableError):
+    """A router may follow an older serving state than the one that was written."""
+
+    code = "unconfirmed_state"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"the serving state is not confirmed: {self.problem}; retry in {self.retry_after_s} s"
         )
 
 

@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from serve_app.control_plane.reconciler import Fleet
-from serve_app.errors import ExperimentConflictError, NotRegisteredError, ServingError
+from serve_app.errors import (
+    ExperimentConflictError,
+    FleetUnavailableError,
+    NotRegisteredError,
+    ServingError,
+)
 from serve_app.experiments.analysis import Analysis
 from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import (
@@ -99,7 +104,10 @@ class Conductor:
         """By experiment the analysis that its promotion was begun with, once that was looked up."""
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
-        """Load both variants, then write the experiment down and divide the traffic.
+        """Load both variants, store the experiment, and return once every router splits traffic.
+
+        Where a router does not follow, the split is taken back: no experiment is acknowledged while
+        some requests are outside it.
 
         Returns:
             The definition, with the dead band that the control declares where none was given.
@@ -108,6 +116,9 @@ class Conductor:
             ServingError: the definition is refused, a variant is not registered, does not load or
                 takes other windows than the other one, the id is taken, or the model is in another
                 experiment.
+            UnconfirmedStateError: a router does not follow what is served already; nothing was
+                stored.
+            ExperimentConflictError: also if the experiment was stopped again at its start.
         """
         check_new(definition)
         control = await self._fleet.find(
@@ -129,20 +140,48 @@ class Conductor:
         with self._fleet.holding(str(VersionRef.of(control)), str(VersionRef.of(treatment))):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
+            # Before anything is stored: a router that is behind already would miss the split, too.
+            await self._fleet.confirm()
             async with self._tending:
                 await self._book.create(definition, self._now())
-                try:
+            try:
+                async with self._tending:
                     await self._follow_book()
-                except ServingError as error:
-                    # It is written down, so it runs: the next look divides the traffic.
-                    logger.warning("%s begins in a moment: %s", definition.experiment_id, error)
+                    self._expect_split(definition.experiment_id)
+                await self._fleet.confirm()
+            except Exception as error:
+                await self._take_back(definition.experiment_id, error)
+                problem = (
+                    f"experiment {definition.experiment_id!r} was stopped at its start, since not "
+                    f"every router splits its traffic: {error}; create it under another id"
+                )
+                raise ExperimentConflictError(definition.experiment_id, problem) from error
         return definition
 
-    async def stop(self, experiment_id: str) -> dict[str, Any]:
-        """End an experiment by hand and return its final analysis; of an ended one, its last."""
+    def _expect_split(self, experiment_id: str) -> None:
+        if all(each.experiment_id != experiment_id for each in self._fleet.state.experiments):
+            raise FleetUnavailableError(f"experiment {experiment_id!r} does not split traffic")
+
+    async def _take_back(self, experiment_id: str, error: Exception) -> None:
+        """Stop an experiment whose traffic not every router splits."""
+        logger.error("experiment %s is stopped at its start: %s", experiment_id, error)
         async with self._tending:
             experiment = await self._book.experiment(experiment_id)
-            return await self._end(experiment, EndReason.STOPPED, "stopped")
+            await self._end(experiment, EndReason.STOPPED, "stopped")
+
+    async def stop(self, experiment_id: str) -> dict[str, Any]:
+        """End an experiment by hand and return its final analysis; of an ended one, its last.
+
+        Raises:
+            NoSuchExperimentError: there is none of that id.
+            UnconfirmedStateError: it is ended, but a router does not follow in time and may still
+                split traffic.
+        """
+        async with self._tending:
+            experiment = await self._book.experiment(experiment_id)
+            report = await self._end(experiment, EndReason.STOPPED, "stopped")
+        await self._fleet.confirm()
+        return report
 
     async def tend_for_ever(self) -> None:
         """Watch over the experiments until another fleet takes over."""

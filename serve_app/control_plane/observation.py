@@ -1,6 +1,6 @@
 """What can be concluded from what Serve and the routers say. Pure: no IO, no Ray."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serve_app.control_plane.ports import Launch, LaunchPhase
@@ -52,6 +52,14 @@ def idle(reports: Sequence[RouterReport], limit_s: float) -> frozenset[str]:
         for key, reach in report.versions.items()
         if reach.idle_s < limit_s
     }
+
+
+def behind(
+    serving: Collection[str], reports: Sequence[RouterReport], revision: int
+) -> frozenset[str]:
+    """Return the serving routers that do not report `revision` or a newer one."""
+    following = {each.router for each in reports if each.revision >= revision}
+    return frozenset(serving) - following
 
 
 def unwanted(state: ServingState, launches: Mapping[str, Launch], sight: Sight) -> frozenset[str]:

@@ -65,6 +65,16 @@ class Launcher(Protocol):
         """End a version's replicas once they have answered what they have; do not wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class RouterReplicas:
+    """The ids of the routers that may receive requests, as Serve lists them."""
+
+    serving: frozenset[str]
+    stopping: frozenset[str] = frozenset()
+    """Routers that are being replaced: the proxy is letting go of them, and broadcasts no longer
+    reach them."""
+
+
 class Routers(Protocol):
     """All routers of the application."""
 
@@ -72,4 +82,11 @@ class Routers(Protocol):
         """Let every router go by `state`; one that cannot be reached takes it by itself later."""
 
     async def reports(self) -> Sequence[RouterReport]:
-        """Return what each router holds; empty while none answers."""
+        """Return every router's report; empty while one of them does not respond."""
+
+    async def replicas(self) -> RouterReplicas:
+        """Return which routers may receive requests now.
+
+        Raises:
+            FleetUnavailableError: Serve does not list them.
+        """

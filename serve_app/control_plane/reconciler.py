@@ -14,6 +14,7 @@ from registry.errors import (
     UnknownVersionError,
 )
 from registry.records import STAGE_NAMES, ModelMetadata
+from serve_app.control_plane.confirmation import RouterConfirmation
 from serve_app.control_plane.observation import Sight, idle, look, unwanted
 from serve_app.control_plane.ports import (
     Catalogue,
@@ -89,6 +90,7 @@ class Fleet:
         self._ledger, self._catalogue = ledger, catalogue
         self._launcher, self._routers = launcher, routers
         self._clock, self._sleep = clock, sleep
+        self._confirmation = RouterConfirmation(routers, clock, sleep)
         self._changing, self._tending = asyncio.Lock(), asyncio.Lock()
         self._reloading: dict[str, str] = {}
         self._failed: dict[str, tuple[float, str]] = {}
@@ -145,6 +147,7 @@ class Fleet:
             ReloadInProgressError: the model is being reloaded.
             UnusableVersionError: the version does not load; nothing has changed.
             FleetUnavailableError: another fleet has taken over, or it took too long.
+            UnconfirmedStateError: the traffic moves, and a router does not follow yet.
         """
         if model in self._reloading:
             raise ReloadInProgressError(model, self._reloading[model])
@@ -161,6 +164,7 @@ class Fleet:
                 holders = await self._holders(model)
                 await self._change(lambda state: follow(state, model, holders))
                 await self._wait_until_moved(model, metadata.version)
+                await self.confirm()
             return {**self.state.stages.get(model, {}), "loaded": metadata.version}
         finally:
             del self._reloading[model]
@@ -231,6 +235,14 @@ class Fleet:
     async def divide(self, running: Sequence[RunningExperiment]) -> None:
         """Divide traffic by exactly these experiments, whose variants are loaded."""
         await self._change(lambda state: experiment(state, running))
+
+    async def confirm(self) -> None:
+        """Return once every router follows the present state or a newer one.
+
+        Raises:
+            UnconfirmedStateError: a router does not follow in time.
+        """
+        await self._confirmation.wait(self.state)
 
     async def is_tripped(self, experiment_id: str) -> bool:
         """Return whether a router has taken the experiment's treatment out, or none can tell."""

@@ -55,6 +55,16 @@ class VersionLoader(Protocol):
         """Begin to load a version that somebody asked for."""
 
 
+class StateConfirmation(Protocol):
+    """The router's knowledge of whether it follows the present serving state."""
+
+    confirmed: bool
+    """Whether the router may serve."""
+
+    async def confirm(self) -> None:
+        """Return once the router may serve; raise UnconfirmedStateError if it may not."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """A checked request and the version that answers it."""
@@ -80,9 +90,11 @@ class PredictionService:
         loader: VersionLoader,
         recorder: Recorder,
         settings: RouterSettings,
+        confirmation: StateConfirmation,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._table = table
+        self._confirmation = confirmation
         self._backends = backends
         self._loader = loader
         self._recorder = recorder
@@ -110,6 +122,8 @@ class PredictionService:
 
     async def predict(self, request: PredictRequest, watch: Stopwatch) -> dict[str, Any]:
         """Answer one request, whose body has been read and parsed in the time on `watch`."""
+        if not self._confirmation.confirmed:
+            await self._confirmation.confirm()
         running = self._table.experiment(request.model_name, request.model_version)
         if running is not None:
             return await self._predict_in(running, request, watch)
@@ -123,6 +137,8 @@ class PredictionService:
         """Answer a list of requests in their order; a failed one has its error in its place."""
         if len(batch.items) > self._max_batch_requests:
             raise BodyTooLargeError("requests", self._max_batch_requests, len(batch.items))
+        if not self._confirmation.confirmed:
+            await self._confirmation.confirm()
         answers: dict[int, dict[str, Any]] = {}
         groups: dict[VersionRef, dict[int, _Work]] = defaultdict(dict)
         singles: dict[int, PredictRequest] = {}

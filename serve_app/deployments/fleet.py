@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 from ray import serve
 from ray.actor import ActorHandle
+from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus
 
 from registry.errors import RegistryError
 from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.experiment_controller import Conductor
-from serve_app.control_plane.ports import Launch, LaunchPhase
+from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
 from serve_app.control_plane.reconciler import Fleet
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
@@ -203,6 +204,17 @@ class BroadcastRouters:
         reports = await self._broadcast("report")
         return reports if all(isinstance(each, RouterReport) for each in reports) else ()
 
+    async def replicas(self) -> RouterReplicas:
+        """Return the routers that may receive requests, as Serve's controller lists them."""
+        try:
+            async with asyncio.timeout(ROUTER_TIMEOUT_S):
+                details = await asyncio.to_thread(_serve_details)
+        except (TimeoutError, *RAY_ERRORS) as error:
+            raise FleetUnavailableError(
+                f"Serve does not list the routers: {error!r}"[:200]
+            ) from error
+        return router_replicas(details, self._application)
+
     async def _broadcast(self, method: str, *args: object) -> list[Any]:
         try:
             # Before the first router is up there is nobody to tell.
@@ -218,6 +230,29 @@ class BroadcastRouters:
             if isinstance(each, Exception):
                 logger.warning("a router failed at %s: %r", method, each)
         return answers
+
+
+def _serve_details() -> Mapping[str, Any]:
+    # The ids of replicas: `serve.status` has only their number, by which a router that Serve
+    # replaces at this moment cannot be told from its replacement.
+    details: Mapping[str, Any] = _get_global_client().get_serve_details()  # type: ignore[union-attr]
+    return details
+
+
+def router_replicas(details: Mapping[str, Any], application: str) -> RouterReplicas:
+    """Return the routers of `application` in Serve's details of the cluster.
+
+    A replica that is starting receives no requests. One in any other state may: after a restart of
+    Serve's controller, for example, all of them are `RECOVERING` and serve.
+    """
+    deployments = details["applications"].get(application, {}).get("deployments", {})
+    states: dict[str, str] = {
+        replica["replica_id"]: replica["state"]
+        for replica in deployments.get(ROUTER, {}).get("replicas", ())
+    }
+    stopping = frozenset(router for router, state in states.items() if state == "STOPPING")
+    idle = frozenset(router for router, state in states.items() if state in ("STARTING", "STOPPED"))
+    return RouterReplicas(frozenset(states) - stopping - idle, stopping)
 
 
 def _cause(messages: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from serve_app.api.rest.parsing import parse_predict
 from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.predictions import PredictionService
+from serve_app.data_plane.state_follower import StateFollower
 from serve_app.data_plane.timing import Stopwatch
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
@@ -34,6 +35,7 @@ from serve_app.errors import (
     ServingError,
     ServingStateError,
     SettingsError,
+    UnconfirmedStateError,
 )
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.settings import AppSettings
@@ -43,9 +45,6 @@ from serve_app.state.serving import ServedVersion, ServingState
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
-
-POLL_PERIOD_S = 1.0
-"""How often a router looks whether it missed a change; the fleet tells it of each at once."""
 
 READY_TIMEOUT_S = 15.0
 """How long a new router waits for the version of a usual request before it takes requests all the
@@ -76,7 +75,7 @@ class Router:
         log_through_serve()
         self._settings = settings
         self._application = serve.get_replica_context().app_name
-        self._revision = 0
+        self._follower = StateFollower(self._read_state, self._apply)
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
@@ -90,12 +89,13 @@ class Router:
             client,
             self._outbox,
             settings.router,
+            self._follower,
         )
         self._experiments = ExperimentService(client, ExperimentLogClient(log, self._application))
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
         self._loops = [
-            loop.create_task(self._follow()),
+            loop.create_task(self._follower.follow_forever()),
             loop.create_task(self._outbox.send_forever()),
         ]
 
@@ -130,17 +130,17 @@ class Router:
         return await self._service.predict(parse_predict(document), Stopwatch())
 
     async def adopt(self, state: ServingState) -> None:
-        """Go by `state` from the next request on; one that is no newer changes nothing."""
-        if state.revision <= self._revision:
-            return
-        # Both in one step of the loop, so that no request finds a version without a backend.
-        self._backends.adopt(state.versions)
-        self._service.adopt(state.routing_table())
-        self._revision = state.revision
+        """Follow `state` from the next request on, unless this router follows a newer one."""
+        self._follower.adopt(state)
 
     async def report(self) -> RouterReport:
-        """Return what this router can reach."""
-        return RouterReport(self._revision, self._backends.reaches(), self._service.tripped())
+        """Return which state this router follows and which versions it reaches."""
+        return RouterReport(
+            serve.get_replica_context().replica_tag,
+            self._follower.revision,
+            self._backends.reaches(),
+            self._service.tripped(),
+        )
 
     async def check_health(self) -> None:
         """Raise when this router has stopped to follow or to record, so that it is replaced."""
@@ -161,32 +161,31 @@ class Router:
                 return
 
     async def _answers_usual_requests(self) -> bool:
-        await self._catch_up()
+        await self._follower.catch_up()
         model = self._settings.usual_model
         production = self._service.table.stages.get(model, {}).get("production")
         if production is None:
-            return self._revision > 0
+            return self._follower.revision > 0
         return self._backends.loaded(VersionRef(model, production))
 
     async def _reaches_all(self) -> bool:
-        await self._catch_up()
+        await self._follower.catch_up()
         return all(self._backends.loaded(ref) for ref in self._service.table.pinned)
 
-    async def _follow(self) -> None:
-        """Catch up for ever with what the fleet's own call may have missed to tell."""
-        while True:
-            await asyncio.sleep(POLL_PERIOD_S)
-            await self._catch_up()
-
-    async def _catch_up(self) -> None:
+    async def _read_state(self, known_revision: int) -> ServingState | None:
         try:
-            state = await self._registry.serving_state.remote(self._application, self._revision)
+            state: ServingState | None = await self._registry.serving_state.remote(
+                self._application, known_revision
+            )
         except RAY_ERRORS as error:
-            # The registry actor comes back by itself; until then the last state holds.
-            logger.warning("what is served could not be read: %r", error)
-            return
-        if state is not None:
-            await self.adopt(state)
+            # The registry actor restarts by itself; until then the last state holds.
+            raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
+        return state
+
+    def _apply(self, state: ServingState) -> None:
+        # Both in one step of the loop, so that no request finds a version without a backend.
+        self._backends.adopt(state.versions)
+        self._service.adopt(state.routing_table())
 
     def _open_backend(self, version: ServedVersion) -> Backend:
         if version.settings.placement == "router":

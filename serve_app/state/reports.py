@@ -18,10 +18,12 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """What one router holds."""
+    """The state that one router follows, and the versions that it reaches."""
 
+    router: str
+    """The id of the router's replica."""
     revision: int
-    """Of the state that it goes by."""
+    """The revision of the state that it follows."""
     versions: Mapping[str, Reach]
     """By `model:version`."""
     tripped: frozenset[str] = frozenset()

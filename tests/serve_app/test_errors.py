@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.UnknownPredictionError("p"),
     errors.OutcomeConflictError("p", 0.1, 0.2),
     errors.StorageUnavailableError("no answer"),
+    errors.UnconfirmedStateError("1 of 2 routers does not follow revision 7"),
     errors.ServingStateError("models/.serving-app.json", "no JSON"),
     errors.ServedElsewhereError("app", "models"),
     errors.VersionLoadingError("m", "1.0.0"),

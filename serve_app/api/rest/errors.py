@@ -22,6 +22,7 @@ from serve_app.errors import (
     StorageUnavailableError,
     TooManyVersionsError,
     UnavailableError,
+    UnconfirmedStateError,
     UnknownPredictionError,
     UnusableVersionError,
     VersionLoadingError,
@@ -45,6 +46,7 @@ STATUS: Mapping[type[ServingError], int] = {
     TooManyVersionsError: 503,
     FleetUnavailableError: 503,
     StorageUnavailableError: 503,
+    UnconfirmedStateError: 503,
     ModelOutputError: 500,
     PredictionFailedError: 500,
 }

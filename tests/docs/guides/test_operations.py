@@ -93,7 +93,7 @@ def test_error_codes():
     """Every pair of status and code in the table on reload is one of the server."""
     known = {(status, error.code) for error, status in errors.STATUS.items()}
     named = [row[0] for row in PAGE.rows("Promote")]
-    assert len(named) == 4
+    assert len(named) == 5
     for each in named:
         status, code = each.split()
         assert (int(status), code.strip("`")) in known

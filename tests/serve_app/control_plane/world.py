@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from registry import ModelStage
 from registry.errors import CorruptArtifactError, InvalidMetadataError, UnknownVersionError
 from registry.records import STAGE_NAMES
-from serve_app.control_plane.ports import Launch, LaunchPhase
+from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
 from serve_app.control_plane.reconciler import Fleet
 from serve_app.settings import AppSettings
 from serve_app.state.reports import Reach, RouterReport
@@ -23,9 +23,12 @@ class Died(BaseException):
 class Router:
     """Reaches what runs, or what it holds itself, unless it is deaf."""
 
+    name: str
     world: "World"
     state: object = None
     deaf: bool = False
+    hears_at_s: float = 0.0
+    """Before this time no broadcast and no read of its own reaches it."""
     used_s: dict = field(default_factory=dict)
     tripped: frozenset = frozenset()
 
@@ -41,7 +44,8 @@ class Router:
                 problem="out of memory" if here and broken else None,
                 idle_s=self.world.now_s - self.used_s.setdefault(each.key, self.world.now_s),
             )
-        return RouterReport(self.state.revision if self.state else 0, reaches, self.tripped)
+        revision = self.state.revision if self.state else 0
+        return RouterReport(self.name, revision, reaches, self.tripped)
 
 
 class World:
@@ -53,7 +57,9 @@ class World:
         self.versions = {}
         self.damaged, self.broken, self.unreadable = set(), set(), set()
         self.running, self.launched = {}, []
-        self.routers = [Router(self) for _ in range(routers)]
+        self.routers = [Router(f"r{at}", self) for at in range(routers)]
+        self.stopping = set()
+        """Names of the routers that are being replaced: no broadcast reaches them."""
         self.steps, self.dies_at = 0, None
 
     def register(self, *versions, **holders):
@@ -87,13 +93,16 @@ class World:
         """Let time pass; a router that is not deaf reads once a second what it missed."""
         self.now_s += seconds
         if seconds >= 1:
-            await self._tell(self.written)
+            self._tell(self.written, self.routers)
         await asyncio.sleep(0)
 
-    async def _tell(self, state):
-        for router in self.routers:
-            if not router.deaf:
+    def _tell(self, state, routers):
+        for router in routers:
+            if not router.deaf and self.now_s >= router.hears_at_s:
                 router.state = state
+
+    def listed(self):
+        return [each for each in self.routers if each.name not in self.stopping]
 
     def _step(self):
         self.steps += 1
@@ -144,10 +153,14 @@ class World:
 
     async def adopt(self, state):
         self._step()
-        await self._tell(state)
+        self._tell(state, self.listed())
 
     async def reports(self):
-        return [each.report() for each in self.routers]
+        return [each.report() for each in self.listed()]
+
+    async def replicas(self):
+        names = {each.name for each in self.routers}
+        return RouterReplicas(frozenset(names - self.stopping), frozenset(self.stopping & names))
 
     # What a caller would meet
 

@@ -18,6 +18,7 @@ from serve_app.errors import (
     NotServedError,
     OverloadedError,
     TooManyVersionsError,
+    UnconfirmedStateError,
     UnusableVersionError,
     VersionLoadingError,
 )
@@ -96,6 +97,16 @@ class Notes:
         self.records.append(record)
 
 
+class Confirmation:
+    """A serving state that is confirmed from the start, or fails to be."""
+
+    def __init__(self, error=None):
+        self.error, self.confirmed = error, error is None
+
+    async def confirm(self):
+        raise self.error
+
+
 def service(
     old=None,
     new=None,
@@ -104,6 +115,7 @@ def service(
     loads_on_demand=False,
     notes=None,
     experiments=(),
+    confirmation=None,
     **settings,
 ):
     opened = {"toy:1.0.0": old or Backend(1), "toy:1.1.0": new or Backend(2)}
@@ -122,7 +134,13 @@ def service(
     )
     limits = RouterSettings(max_batch_requests=max_batch_requests, **settings)
     return PredictionService(
-        table, backends, loader or Loader(), notes or Notes(), limits, now=lambda: NOW
+        table,
+        backends,
+        loader or Loader(),
+        notes or Notes(),
+        limits,
+        confirmation or Confirmation(),
+        now=lambda: NOW,
     )
 
 
@@ -316,6 +334,15 @@ async def test_a_reload_tells_which_version_holds_which_stage():
     ReloadAnswer.model_validate(answer)
 
 
+async def test_unconfirmed_state_refuses_predictions():
+    """A router that may follow an older state answers neither single requests nor batches."""
+    behind = service(confirmation=Confirmation(UnconfirmedStateError("the registry is away")))
+    with pytest.raises(UnconfirmedStateError, match="not confirmed: the registry is away"):
+        await predict(behind, request())
+    with pytest.raises(UnconfirmedStateError):
+        await predict_batch(behind, [request()])
+
+
 def test_a_server_that_knows_no_version_yet_is_not_healthy():
     empty = PredictionService(
         RoutingTable(default_model="toy"),
@@ -323,6 +350,7 @@ def test_a_server_that_knows_no_version_yet_is_not_healthy():
         Loader(),
         Notes(),
         RouterSettings(),
+        Confirmation(),
     )
     assert empty.health()["status"] == "unhealthy"
 

@@ -1,0 +1,120 @@
+"""Keeps a router on the serving state that the fleet has written. No Ray.
+
+The fleet broadcasts every change, and the router reads the state once per period, so that a missed
+broadcast is made up for. A broadcast cannot reach a router that is still starting: Serve lists it
+only afterwards. Its first request, which Serve sends only to a router that it lists, therefore
+reads the state again before it is answered. From then on the fleet finds the router in Serve's
+list and waits for it to follow.
+
+A router stays in service while the state cannot be read: whatever keeps the state from being read
+keeps it from being written as well, and the fleet acknowledges no change that a listed router does
+not follow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+
+from serve_app.errors import UnconfirmedStateError
+from serve_app.state.serving import ServingState
+
+logger = logging.getLogger(__name__)
+
+FOLLOW_PERIOD_S = 1.0
+"""Period at which a router reads the state; bounds how long a missed broadcast goes unnoticed."""
+
+CONFIRM_TIMEOUT_S = 2.0
+"""Longest wait of a new router's first requests for the state, before they receive a 503."""
+
+
+class StateFollower:
+    """Applies each newer state, and knows whether the router may serve.
+
+    Args:
+        read: returns the written state, None if it still has the given revision; raises
+            UnconfirmedStateError if it cannot be read.
+        apply: routes requests by a state from then on; must not wait.
+        sleep: waits for a number of seconds.
+        confirm_timeout_s: longest wait of one `confirm`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], Awaitable[ServingState | None]],
+        apply: Callable[[ServingState], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        confirm_timeout_s: float = CONFIRM_TIMEOUT_S,
+    ) -> None:
+        self._read = read
+        self._apply = apply
+        self._sleep = sleep
+        self._confirm_timeout_s = confirm_timeout_s
+        self._confirming: asyncio.Task[None] | None = None
+        self.revision = 0
+        """The revision of the state that is applied; 0 before the first one."""
+        self.confirmed = False
+        """Whether the router may serve: no newer state has been missed while it started, and none
+        has failed to be applied."""
+
+    def adopt(self, state: ServingState) -> None:
+        """Apply `state` from the next request on, unless a newer one is applied already."""
+        if state.revision <= self.revision:
+            return
+        try:
+            self._apply(state)
+        except Exception:
+            # The router knows of a newer state and does not follow it: it must not serve.
+            self.confirmed = False
+            raise
+        self.revision = state.revision
+
+    async def catch_up(self) -> None:
+        """Read and apply the present state; keep the last one if it cannot be read."""
+        try:
+            await self._follow_written()
+        except UnconfirmedStateError as error:
+            logger.warning("serving state not read: %s", error.problem)
+
+    async def follow_forever(self) -> None:
+        """Catch up once per period."""
+        while True:
+            await self._sleep(FOLLOW_PERIOD_S)
+            await self.catch_up()
+
+    async def confirm(self) -> None:
+        """Return once the router may serve; concurrent requests share one read.
+
+        Raises:
+            UnconfirmedStateError: the state could not be read in time, or not be applied.
+        """
+        if self.confirmed:
+            return
+        if self._confirming is None or self._confirming.done():
+            # In a context of its own: Serve cancels the tasks of a request whose client has left.
+            self._confirming = asyncio.get_running_loop().create_task(
+                self._confirm(), context=Context()
+            )
+        try:
+            async with asyncio.timeout(self._confirm_timeout_s):
+                await asyncio.shield(self._confirming)
+        except TimeoutError:
+            problem = f"the router could not read it within {self._confirm_timeout_s:g} s"
+            raise UnconfirmedStateError(problem) from None
+
+    async def _confirm(self) -> None:
+        try:
+            await self._follow_written()
+        except UnconfirmedStateError:
+            raise
+        except Exception as error:
+            logger.exception("serving state not applied")
+            raise UnconfirmedStateError(
+                f"the router could not apply it: {error!r}"[:200]
+            ) from error
+        self.confirmed = True
+
+    async def _follow_written(self) -> None:
+        state = await self._read(self.revision)
+        if state is not None:
+            self.adopt(state)

@@ -1,0 +1,28 @@
+"""The fleet's ports on Ray Serve, as far as they are pure."""
+
+import pytest
+
+from serve_app.control_plane.ports import RouterReplicas
+from serve_app.deployments.fleet import router_replicas
+
+
+def details(**states):
+    replicas = [{"replica_id": name, "state": state} for name, state in states.items()]
+    routers = {"deployments": {"Router": {"replicas": replicas}, "Fleet": {"replicas": []}}}
+    return {"applications": {"app": routers, "app:toy:1.0.0": {"deployments": {}}}}
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION"])
+def test_routers_that_receive_requests_are_serving(state):
+    """After a restart of Serve's controller, for example, recovering routers serve."""
+    assert router_replicas(details(a=state), "app") == RouterReplicas(frozenset({"a"}))
+
+
+def test_starting_routers_are_not_waited_for():
+    """They read the state before they serve; the ones that stop may still serve a moment."""
+    listed = router_replicas(details(a="STARTING", b="STOPPING", c="RUNNING", d="STOPPED"), "app")
+    assert listed == RouterReplicas(frozenset({"c"}), frozenset({"b"}))
+
+
+def test_application_that_is_being_deployed_has_no_routers():
+    assert router_replicas({"applications": {}}, "app") == RouterReplicas(frozenset())
