@@ -1,4 +1,4 @@
-"""Versioned models on the file system: what was trained, what serves, and the proof of it."""
+"""Versioned models on the file system: their artifacts, their stages and their history."""
 
 from registry.records import ModelInfo, ModelMetadata, ModelStage
 from registry.registry import ModelRegistry, get_model_registry

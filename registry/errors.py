@@ -1,32 +1,32 @@
-"""Everything that the registry refuses, as one tree.
+"""The registry's errors, as one tree.
 
     RegistryError
-    ├── InvalidNameError            a model name, version or artifact name breaks the rules
-    ├── InvalidMetadataError        metadata that cannot be written, or read from disk
-    │   └── SchemaVersionError      metadata written by other software than this
-    ├── UnknownModelError           no such model
+    ├── InvalidNameError            a model name, version or artifact name is not valid
+    ├── InvalidMetadataError        metadata cannot be written, or cannot be read from disk
+    │   └── SchemaVersionError      metadata was written by another version of this software
+    ├── UnknownModelError           the model does not exist
     ├── UnknownVersionError         the model exists, the version does not
-    ├── EmptyStageError             no version of the model holds that stage
+    ├── EmptyStageError             no version of the model is in the stage
     ├── VersionExistsError          a published version is immutable
-    ├── DeletedVersionError         a deleted version's number is not used again
-    ├── StageHeldError              the version holds a stage that the operation would leave empty
+    ├── DeletedVersionError         the number of a deleted version cannot be reused
+    ├── StageHeldError              the operation would leave a stage without its version
     ├── NothingToRollBackError      no earlier production version is left
     ├── StorageError                the disk is full, read-only, or fails
-    ├── UnsafePathError             a link, or another thing, in the place of a file or folder
+    ├── UnsafePathError             a link or special file is in the place of a file or folder
     ├── ArtifactError
-    │   ├── MissingArtifactError    the file is not there
-    │   ├── CorruptArtifactError    the file's sha256 is not the recorded one
-    │   ├── UnreadableArtifactError the file is not what its format promises
-    │   └── UnusableModelError      the model loads, but what it answers is no prediction
+    │   ├── MissingArtifactError    the file does not exist
+    │   ├── CorruptArtifactError    the file's sha256 differs from the recorded one
+    │   ├── UnreadableArtifactError the file does not have its declared format
+    │   └── UnusableModelError      the model loads, but its outputs are not a prediction
     ├── MissingPackageError         the library that runs the artifact is not installed
     ├── NoGpuError                  the library that runs the artifact finds no GPU
     ├── ArchitectureError
-    │   ├── UnknownArchitectureError    no network class goes by that model type
-    │   ├── AmbiguousArchitectureError  several network classes go by that model type
+    │   ├── UnknownArchitectureError    no network class has that model type
+    │   ├── AmbiguousArchitectureError  several network classes have that model type
     │   └── BrokenArchitectureError     an installed network class cannot be used
-    └── InputShapeError             an array of another shape than the model takes
+    └── InputShapeError             the input's shape differs from the model's
 
-Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP.
+Errors carry data, can be rebuilt from `args` after pickling, and are independent of HTTP.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ from pathlib import Path
 
 
 class RegistryError(Exception):
-    """Base of everything raised by the registry."""
+    """Base class of all errors of the registry."""
 
 
 class InvalidNameError(RegistryError):
-    """A model name, version or artifact name that the registry does not accept."""
+    """A model name, version, artifact name or other argument is not valid."""
 
     def __init__(self, kind: str, value: object, expected: str) -> None:
         super().__init__(kind, value, expected)
@@ -49,7 +49,7 @@ class InvalidNameError(RegistryError):
 
 
 class InvalidMetadataError(RegistryError):
-    """Metadata that does not follow the schema."""
+    """Metadata does not conform to the schema."""
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(where, problem)
@@ -60,7 +60,7 @@ class InvalidMetadataError(RegistryError):
 
 
 class SchemaVersionError(InvalidMetadataError):
-    """Metadata of a schema that this software does not know."""
+    """Metadata has a schema version that this software does not support."""
 
     def __init__(self, where: str, expected: int, received: object) -> None:
         super().__init__(where, f"expected schema version {expected}, received {received!r}")
@@ -72,7 +72,7 @@ class SchemaVersionError(InvalidMetadataError):
 
 
 class UnknownModelError(RegistryError):
-    """No model of that name is registered."""
+    """No model with that name is registered."""
 
     def __init__(self, model: str, known: Sequence[str]) -> None:
         super().__init__(model, tuple(known))
@@ -96,7 +96,7 @@ class UnknownVersionError(RegistryError):
 
 
 class EmptyStageError(RegistryError):
-    """No version of the model holds the stage."""
+    """No version of the model is in the stage."""
 
     def __init__(self, model: str, stage: str) -> None:
         super().__init__(model, stage)
@@ -110,7 +110,7 @@ class EmptyStageError(RegistryError):
 
 
 class VersionExistsError(RegistryError):
-    """The version is published already, with other content."""
+    """The version is already published with different content."""
 
     def __init__(self, model: str, version: str, published: str, offered: str) -> None:
         super().__init__(model, version, published, offered)
@@ -125,7 +125,7 @@ class VersionExistsError(RegistryError):
 
 
 class DeletedVersionError(RegistryError):
-    """The version was deleted; its number stays taken, since replicas may still serve it."""
+    """The version was deleted; its number is never reused, since replicas may still serve it."""
 
     def __init__(self, model: str, version: str, when: str, by: str) -> None:
         super().__init__(model, version, when, by)
@@ -134,12 +134,12 @@ class DeletedVersionError(RegistryError):
     def __str__(self) -> str:
         return (
             f"version {self.version} of model {self.model!r} was deleted at {self.when} by "
-            f"{self.by}, and a version's number is not used again; register a new version"
+            f"{self.by}, and its number cannot be reused; register a new version"
         )
 
 
 class StageHeldError(RegistryError):
-    """The operation is not allowed on a version that holds the stage."""
+    """The operation is not allowed while the version is in its stage."""
 
     def __init__(self, model: str, version: str, stage: str, operation: str) -> None:
         super().__init__(model, version, stage, operation)
@@ -157,7 +157,7 @@ class StageHeldError(RegistryError):
 
 
 class NothingToRollBackError(RegistryError):
-    """No version was in production before this one, or none of those is left."""
+    """No version was in production before the current one, or all of those are gone."""
 
     def __init__(self, model: str, current: str | None) -> None:
         super().__init__(model, current)
@@ -166,12 +166,12 @@ class NothingToRollBackError(RegistryError):
     def __str__(self) -> str:
         return (
             f"cannot roll back model {self.model!r}: no production version before "
-            f"{self.current or 'the first'} is left; promote the version you want"
+            f"{self.current or 'the first'} is left; promote a version instead"
         )
 
 
 class StorageError(RegistryError):
-    """The file system refused; nothing was changed."""
+    """A file operation failed; the registry is unchanged."""
 
     def __init__(self, where: Path | str, problem: str) -> None:
         super().__init__(where, problem)
@@ -179,13 +179,13 @@ class StorageError(RegistryError):
 
     def __str__(self) -> str:
         return (
-            f"cannot write below {self.where}: {self.problem}; nothing was changed, "
-            f"free the disk or the permission and try again"
+            f"cannot write below {self.where}: {self.problem}; nothing was changed; "
+            f"free disk space or grant the permission, then retry"
         )
 
 
 class UnsafePathError(RegistryError):
-    """A link stands where the registry keeps a file or folder of its own."""
+    """A link or special file is where the registry expects a regular file or folder."""
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
@@ -193,17 +193,17 @@ class UnsafePathError(RegistryError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is a link, which may lead out of the registry, or no plain file or "
-            f"folder; replace it by what belongs there"
+            f"{self.path} is a link, which may lead out of the registry, or not a regular file or "
+            f"folder; replace it with the regular one"
         )
 
 
 class ArtifactError(RegistryError):
-    """Base of what can be wrong with a model file."""
+    """Base class of all errors of model files."""
 
 
 class MissingArtifactError(ArtifactError):
-    """A model file that should be there is not."""
+    """A model file does not exist."""
 
     def __init__(self, path: Path | str, expected: str) -> None:
         super().__init__(path, expected)
@@ -214,7 +214,7 @@ class MissingArtifactError(ArtifactError):
 
 
 class CorruptArtifactError(ArtifactError):
-    """A model file whose content is not what was registered."""
+    """The content of a model file differs from the registered content."""
 
     def __init__(self, path: Path | str, expected_sha256: str, actual_sha256: str) -> None:
         super().__init__(path, expected_sha256, actual_sha256)
@@ -223,14 +223,14 @@ class CorruptArtifactError(ArtifactError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} was changed after it was registered: expected sha256 "
+            f"{self.path} was modified after registration: expected sha256 "
             f"{self.expected_sha256}, found {self.actual_sha256}; restore the file or register "
             f"a new version"
         )
 
 
 class UnreadableArtifactError(ArtifactError):
-    """A model file that does not hold what its format promises."""
+    """A model file does not have its declared format."""
 
     def __init__(self, path: Path | str, expected: str, problem: str) -> None:
         super().__init__(path, expected, problem)
@@ -241,7 +241,7 @@ class UnreadableArtifactError(ArtifactError):
 
 
 class UnusableModelError(ArtifactError):
-    """A model that loads, but does not run or answers with something that is no prediction."""
+    """A model loads, but does not run, or its outputs are not a prediction."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
@@ -252,7 +252,7 @@ class UnusableModelError(ArtifactError):
 
 
 class MissingPackageError(RegistryError):
-    """A library that is needed to run an artifact is not installed."""
+    """The library that runs the artifact is not installed."""
 
     def __init__(self, path: Path | str, package: str, extra: str) -> None:
         super().__init__(path, package, extra)
@@ -266,7 +266,7 @@ class MissingPackageError(RegistryError):
 
 
 class NoGpuError(RegistryError):
-    """A model is to run on a GPU, and the library that runs it can use none."""
+    """A model is configured to run on a GPU, but the library that runs it finds none."""
 
     def __init__(self, path: Path | str, library: str, problem: str) -> None:
         super().__init__(path, library, problem)
@@ -274,17 +274,17 @@ class NoGpuError(RegistryError):
 
     def __str__(self) -> str:
         return (
-            f"cannot run {self.path} on a GPU: {self.library} finds none it can use "
-            f"({self.problem}); num_gpus: 0 runs it on the CPU"
+            f"cannot run {self.path} on a GPU: {self.library} finds no usable GPU "
+            f"({self.problem}); set num_gpus: 0 to run it on the CPU"
         )
 
 
 class ArchitectureError(RegistryError):
-    """Base of what can be wrong with a model type."""
+    """Base class of all errors of model types."""
 
 
 class UnknownArchitectureError(ArchitectureError):
-    """No network class is known by that model type."""
+    """No network class has that model type."""
 
     def __init__(self, model_type: str, known: Sequence[str]) -> None:
         super().__init__(model_type, tuple(known))
@@ -293,12 +293,12 @@ class UnknownArchitectureError(ArchitectureError):
     def __str__(self) -> str:
         return (
             f"unknown model type {self.model_type!r}; known: {', '.join(self.known)}; install "
-            f"another as an entry point of the group tradeserve.architectures"
+            f"others as entry points of the group tradeserve.architectures"
         )
 
 
 class AmbiguousArchitectureError(ArchitectureError):
-    """Several network classes go by that model type."""
+    """Several network classes have that model type."""
 
     def __init__(self, model_type: str, sources: Sequence[str]) -> None:
         super().__init__(model_type, tuple(sources))
@@ -306,13 +306,13 @@ class AmbiguousArchitectureError(ArchitectureError):
 
     def __str__(self) -> str:
         return (
-            f"model type {self.model_type!r} is ambiguous, it means {' and '.join(self.sources)}; "
+            f"model type {self.model_type!r} is ambiguous: it names {' and '.join(self.sources)}; "
             f"rename the entry point or uninstall its distribution"
         )
 
 
 class BrokenArchitectureError(ArchitectureError):
-    """The network class by that model type cannot be used."""
+    """The network class of that model type cannot be used."""
 
     def __init__(self, model_type: str, source: str, problem: str) -> None:
         super().__init__(model_type, source, problem)
@@ -323,7 +323,7 @@ class BrokenArchitectureError(ArchitectureError):
 
 
 class InputShapeError(RegistryError):
-    """An input of another shape than the model takes."""
+    """The input's shape differs from the shape that the model expects."""
 
     def __init__(self, expected: str, received: Sequence[int]) -> None:
         super().__init__(expected, tuple(received))

@@ -1,18 +1,18 @@
-"""Where things lie in a registry folder. The only module that knows these names.
+"""The names of files and folders in a registry; no other module knows them.
 
 models/                       the registry
-├── .serving-APP.json         what the server APP in front of it serves; it alone writes here
-├── .serving-APP.lock         held by it while it runs
-├── .experiments-APP.db       its predictions and outcomes, with -wal and -shm beside it
+├── .serving-APP.json         the serving state of the application APP, written by it alone
+├── .serving-APP.lock         locked by the application while it runs
+├── .experiments-APP.db       the application's experiment store, with -wal and -shm beside it
 └── hybrid_cnn_lstm/          a model
-    ├── .lock                 held by the one writer at work
+    ├── .lock                 locked by the one writer that changes the model
     ├── .incoming-…/          a version being registered; not yet part of the registry
-    ├── .deleted-…/           a version being deleted; no longer part of it
-    ├── .intent.json          a change under way, finished or dropped by the next writer
-    ├── history.jsonl         what happened, one line each, only ever added to
+    ├── .deleted-…/           a version being deleted; no longer part of the registry
+    ├── .intent.json          the change in progress; the next writer completes or discards it
+    ├── history.jsonl         one line per change, append-only
     ├── v1.0.0/               a version: immutable artifacts and metadata.json
     ├── v1.1.0/
-    ├── production -> v1.0.0  at most one link a stage; the link is the truth
+    ├── production -> v1.0.0  at most one link per stage; the link is authoritative
     └── staging -> v1.1.0
 """
 
@@ -27,28 +27,37 @@ from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_ve
 
 METADATA = "metadata.json"
 SERVING, EXPERIMENTS = ".serving-", ".experiments-"
-"""What the names of a server's files begin with; they are no model's."""
-INCOMING, DELETED = ".incoming-", ".deleted-"
-ADDED = ".added-"
+"""Prefixes of the files that an application keeps beside the models."""
+INCOMING, DELETED, ADDED = ".incoming-", ".deleted-", ".added-"
+"""Prefixes of versions being registered or deleted, and of artifacts being added."""
 STAGE_LINKS = {stage: name for name, stage in STAGE_NAMES.items()}
+"""The name of the link by stage; the other stages have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths below `root`. Names and versions are validated before they become paths."""
+    """Paths below `root`. Every name and version is validated before it becomes part of a path.
+
+    >>> layout = Layout(Path("models"))
+    >>> print(layout.metadata("toy", "1.0.0"))
+    models/toy/v1.0.0/metadata.json
+    >>> layout.model("../outside")
+    Traceback (most recent call last):
+    registry.errors.InvalidNameError: invalid model name '../outside': expected 1 to 64 ...
+    """
 
     root: Path
 
     def serving(self, application: str) -> Path:
-        """Return the file in which a server keeps what it serves."""
+        """Return the file of the application's serving state."""
         return self.root / f"{SERVING}{check_model_name(application)}.json"
 
     def serving_lock(self, application: str) -> Path:
-        """Return the file that a server locks while it runs."""
+        """Return the file that the application locks while it runs."""
         return self.root / f"{SERVING}{check_model_name(application)}.lock"
 
     def experiments(self, application: str) -> Path:
-        """Return the database in which a server keeps its experiments, unless it has another."""
+        """Return the application's default experiment store."""
         return self.root / f"{EXPERIMENTS}{check_model_name(application)}.db"
 
     def model(self, name: str) -> Path:
@@ -64,31 +73,31 @@ class Layout:
         return self.version(name, version) / METADATA
 
     def lock(self, name: str) -> Path:
-        """Return the file that a writer of model `name` locks."""
+        """Return the lock file of model `name`."""
         return self.model(name) / ".lock"
 
     def incoming(self, name: str) -> Path:
-        """Return a new folder name to fill before it becomes a version."""
+        """Return a new folder name in which a registration assembles a version."""
         return self.model(name) / f"{INCOMING}{uuid.uuid4().hex}"
 
     def deleted(self, name: str, version: str) -> Path:
-        """Return a new folder name for a version that is on its way out."""
+        """Return a new folder name to which a deletion moves a version."""
         return self.model(name) / f"{DELETED}{self.version(name, version).name}-{uuid.uuid4().hex}"
 
     def added(self, name: str, version: str) -> Path:
-        """Return a new file name beside a version's artifacts, for one that is to join them."""
+        """Return a new file name beside a version's artifacts, for one being added."""
         return self.version(name, version) / f"{ADDED}{uuid.uuid4().hex}"
 
     def history(self, name: str) -> Path:
-        """Return the file of the model's history."""
+        """Return the history file of model `name`."""
         return self.model(name) / "history.jsonl"
 
     def intent(self, name: str) -> Path:
-        """Return the file of the change under way."""
+        """Return the file that describes the model's change in progress."""
         return self.model(name) / ".intent.json"
 
     def stage_link(self, name: str, stage: ModelStage) -> Path:
-        """Return the link of the stage `stage` (Production or Staging)."""
+        """Return the link to the version in `stage` (Production or Staging)."""
         return self.model(name) / STAGE_LINKS[stage]
 
     def models(self) -> list[str]:
@@ -97,12 +106,13 @@ class Layout:
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of model `name`, oldest first by semantic precedence."""
-        folders = (each[1:] for each in _folders(self.model(name)) if each.startswith("v"))
-        return sorted((version for version in folders if is_version(version)), key=precedence)
+        folders = (folder for folder in _folders(self.model(name)) if folder.startswith("v"))
+        versions = (folder.removeprefix("v") for folder in folders)
+        return sorted(filter(is_version, versions), key=precedence)
 
 
 def _folders(path: Path) -> list[str]:
-    """Return the names of the real folders in `path`; links to folders are none of ours."""
+    """Return the names of the folders in `path`, without links to folders."""
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -121,7 +131,7 @@ def _is_model_name(name: str) -> bool:
 
 @cache
 def is_version(version: str) -> bool:
-    """Tell whether `version` is a semantic version."""
+    """Return whether `version` is a semantic version."""
     try:
         check_version(version)
     except InvalidNameError:

@@ -1,4 +1,4 @@
-"""What the outputs of a model mean. No IO here."""
+"""The meanings that a model's outputs can have. Performs no IO."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,20 +13,28 @@ OUTPUT_WIDTHS: Mapping[str, int] = MappingProxyType(
 )
 """Numbers per window by the output's meaning; an output is (batch, width).
 
-`direction_logits` are one unnormalised score a class, `direction_probabilities` sum to 1;
-`confidence` is the probability, 0 to 1, that the direction is right; `expected_return` is the
-market's return over the model's horizon as a fraction.
+`direction_logits` holds one unnormalised score per class; `direction_probabilities` sums to 1;
+`confidence` is the probability, from 0 to 1, that the direction is right; `expected_return` is the
+market's return over the model's horizon, as a fraction.
 """
 
 DIRECTION_OUTPUTS = ("direction_logits", "direction_probabilities")
-"""A model gives one of these, and what else of OUTPUT_WIDTHS it knows."""
+"""The outputs of which a model has exactly one; the rest of OUTPUT_WIDTHS is optional."""
 
 
 def check_output_names(output_names: Mapping[str, str]) -> None:
-    """Raise ValueError unless `output_names` (by meaning) are enough for a prediction, and no more.
+    """Check that `output_names` (output name by meaning) is sufficient for a prediction.
 
-    That is: one of DIRECTION_OUTPUTS, perhaps `confidence` and `expected_return`, and a name of
-    its own for each.
+    It must contain exactly one of DIRECTION_OUTPUTS, may contain `confidence` and
+    `expected_return`, and must give each meaning an output of its own.
+
+    >>> check_output_names({"direction_logits": "logits", "confidence": "certainty"})
+    >>> check_output_names({"confidence": "certainty"})
+    Traceback (most recent call last):
+    ValueError: expected exactly one of direction_logits and direction_probabilities, ...
+
+    Raises:
+        ValueError: the names are not sufficient, or contain an unknown meaning.
     """
     if not output_names.keys() <= OUTPUT_WIDTHS.keys():
         unknown = [meaning for meaning in output_names if meaning not in OUTPUT_WIDTHS]

@@ -1,4 +1,4 @@
-"""The registry's values: what a version is and what is known of it. No IO here."""
+"""The registry's values: versions, their metadata and their history. Performs no IO."""
 
 import re
 from collections.abc import Mapping
@@ -28,15 +28,14 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 DIRECTIONS: Mapping[str, int] = {"HOLD": 0, "BUY": 1, "SELL": 2}
-"""Direction on the wire by label, the same for every model whatever its own class order."""
-
+"""Direction on the wire by label; the same for every model, whatever its own class order."""
 
 OUTPUTS = ("direction_logits", "confidence", "expected_return")
-"""The heads of a network of ours; other models give what `registry.outputs` allows."""
+"""The heads of a built-in network; other models may have any outputs of `registry.outputs`."""
 
 
 class ModelStage(StrEnum):
-    """Where a version stands in its life. The values are what goes over the wire."""
+    """The stages of a version's lifecycle. The values are the names on the wire."""
 
     NONE = "None"
     STAGING = "Staging"
@@ -48,11 +47,11 @@ STAGE_NAMES: Mapping[str, ModelStage] = {
     "production": ModelStage.PRODUCTION,
     "staging": ModelStage.STAGING,
 }
-"""The stages that one version at a time holds, by the name that refers to their holder."""
+"""The stages that at most one version holds, by the name that refers to the holder."""
 
 
 class ModelMetadata(BaseModel):
-    """What `metadata.json` holds about one version of a model."""
+    """The content of `metadata.json`: everything recorded about one version of a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,26 +63,27 @@ class ModelMetadata(BaseModel):
     updated_at: datetime
     description: str = ""
     model_type: str
-    """Name of the network class, for example `HybridCNNLSTM`; any word for a version with ONNX
-    files alone."""
+    """The name of the network class, for example `HybridCNNLSTM`. It may be any word if the version
+    has ONNX files only."""
     framework: str = "pytorch"
     metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
     training_params: dict[str, JsonValue] = Field(default_factory=dict)
     dataset_info: dict[str, JsonValue] = Field(default_factory=dict)
     input_shape: tuple[int, ...] = (60, 110)
-    """Shape of one sample, without the batch axis: (timesteps, features)."""
+    """The shape of one sample without the batch axis: (timesteps, features)."""
     output_names: dict[str, str]
-    """Name of the model's output by its meaning: direction_logits, confidence, expected_return."""
+    """The model's output name by meaning: direction_logits, confidence, expected_return."""
     label_map: dict[int, str]
-    """HOLD, BUY or SELL by the model's class index."""
+    """The label (HOLD, BUY or SELL) by the model's class index."""
     model_size_mb: float
+    """The total size of the artifacts, in MB (10^6 bytes)."""
     tags: tuple[str, ...] = ()
     artifacts: dict[str, str]
-    """sha256 (hex) of every artifact by its file name; names are added, never changed."""
+    """The sha256 (hex) of every artifact by file name; entries are added, never changed."""
     serving_artifact: str | None = None
-    """Which artifact serves, by name; None: model.onnx where there is one, else model.pt."""
+    """The artifact that serves; None means model.onnx if it exists, otherwise model.pt."""
     optimization: dict[str, JsonValue] | None = None
-    """Evidence of the last optimisation: what was measured, where, and what was recommended."""
+    """The evidence of the last optimisation: measurements, machine and recommendation."""
 
     @field_validator("label_map")
     @classmethod
@@ -120,7 +120,7 @@ class ModelMetadata(BaseModel):
 
 
 class Action(StrEnum):
-    """What can happen to a version."""
+    """The changes to a version. The values are stored in the history file."""
 
     REGISTERED = "registered"
     PROMOTED = "promoted"
@@ -135,11 +135,11 @@ class Action(StrEnum):
 
 
 KEEPS_STAGE = frozenset({Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED})
-"""Actions that leave a version in its stage."""
+"""The actions that do not change a version's stage."""
 
 
 class HistoryEntry(BaseModel):
-    """One line of a model's history: what happened, when, by whom and why."""
+    """One line of a model's history: a change with its time, author and reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -148,40 +148,42 @@ class HistoryEntry(BaseModel):
     action: Action
     version: str
     from_stage: ModelStage | None
-    """None for a registration."""
+    """The stage before the change; None for a registration."""
     to_stage: ModelStage | None
-    """None for a deletion."""
+    """The stage after the change; None for a deletion."""
     replaced: str | None = None
-    """The version that held the stage until then."""
+    """The version that held the stage until this change."""
     added: tuple[str, ...] = ()
-    """Artifacts that came to the version."""
+    """The artifacts that this change added to the version."""
     serves: str | None = None
-    """The artifact that serves since then, where that was decided."""
+    """The artifact that serves from this change on, if the change selected one."""
     by: str
     reason: str = ""
 
     @field_validator("by", "reason")
     @classmethod
     def _can_be_written(cls, text: str) -> str:
-        text.encode()  # a lone surrogate is no character
+        text.encode()  # fails for a lone surrogate, which UTF-8 cannot encode
         return text
 
 
 class Finding(BaseModel):
-    """Something in the registry's folder that should not be so."""
+    """A deviation of the registry's folder from what the registry wrote."""
 
     model_config = ConfigDict(frozen=True)
 
     path: str
-    """Below the registry's root."""
+    """The path relative to the registry's root."""
     problem: str
+    """The fact that was found."""
     remedy: str
+    """The action that removes the problem."""
     repairable: bool
-    """Whether `repair` mends it without losing anything."""
+    """Whether `repair` fixes it; repair never loses data."""
 
 
 class ModelInfo(BaseModel):
-    """One registered version: its metadata and where its files lie."""
+    """One registered version: its metadata and the location of its files."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -190,23 +192,31 @@ class ModelInfo(BaseModel):
     """The version's folder."""
 
     def artifact_path(self, artifact: str) -> Path:
-        """Return where the artifact `artifact` (a key of `metadata.artifacts`) lies."""
+        """Return the path of an artifact, given a key of `metadata.artifacts`."""
         return self.path / artifact
 
 
 def check_model_name(name: object) -> str:
-    """Return `name` if it may name a model, else raise InvalidNameError."""
+    """Return `name` if it is a valid model name.
+
+    Raises:
+        InvalidNameError: it is not.
+    """
     if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name):
         raise InvalidNameError(
             "model name",
             name,
-            "1 to 64 letters, digits, '_' or '-', beginning with a letter or digit",
+            "1 to 64 letters, digits, '_' or '-', starting with a letter or digit",
         )
     return name
 
 
 def check_artifact_name(name: object) -> str:
-    """Return `name` if it may name an artifact file, else raise InvalidNameError."""
+    """Return `name` if it is a valid file name of an artifact.
+
+    Raises:
+        InvalidNameError: it is not, or it is reserved for the registry's own files.
+    """
     if (
         not isinstance(name, str)
         or not _ARTIFACT_NAME.fullmatch(name)
@@ -221,7 +231,17 @@ def check_artifact_name(name: object) -> str:
 
 
 def check_version(version: object) -> str:
-    """Return `version` if it is a semantic version (semver.org 2.0.0), else raise."""
+    """Return `version` if it is a semantic version (semver.org 2.0.0).
+
+    >>> check_version("1.10.0-rc.1")
+    '1.10.0-rc.1'
+    >>> check_version("latest")
+    Traceback (most recent call last):
+    registry.errors.InvalidNameError: invalid version 'latest': expected a semantic version ...
+
+    Raises:
+        InvalidNameError: it is not.
+    """
     if not isinstance(version, str) or len(version) > 64 or not _is_semantic(version):
         raise InvalidNameError("version", version, "a semantic version such as 1.0.0")
     return version
@@ -229,15 +249,18 @@ def check_version(version: object) -> str:
 
 @cache
 def precedence(version: str) -> tuple[object, ...]:
-    """Sort key of a semantic version (semver.org 2.0.0, item 11): 1.10.0 after 1.9.0.
+    """Return the sort key of a semantic version (semver.org 2.0.0, item 11).
 
-    A pre-release comes before its release; its identifiers compare as numbers where they are
-    numbers, and these come before words. Build metadata counts last, for a fixed order only.
+    A pre-release precedes its release. Numeric identifiers of a pre-release compare as numbers and
+    precede words. Build metadata has no precedence; it counts last, only to make the order total.
+
+    >>> sorted(["1.10.0", "1.9.0", "1.10.0-rc.2", "1.10.0-rc.10"], key=precedence)
+    ['1.9.0', '1.10.0-rc.2', '1.10.0-rc.10', '1.10.0']
     """
     parsed = semver.Version.parse(version)
     identifiers = tuple(
-        (0, int(each), "") if each.isdigit() else (1, 0, each)
-        for each in (parsed.prerelease or "").split(".")
+        (0, int(identifier), "") if identifier.isdigit() else (1, 0, identifier)
+        for identifier in (parsed.prerelease or "").split(".")
     )
     is_release = parsed.prerelease is None
     return (*parsed.to_tuple()[:3], is_release, identifiers, parsed.build or "")
@@ -249,7 +272,17 @@ def _is_semantic(version: str) -> bool:
 
 
 def check_reference(reference: object) -> str:
-    """Return `reference` if it is a semantic version or a stage's name, else raise."""
+    """Return `reference` if it is a semantic version or the name of a stage in STAGE_NAMES.
+
+    >>> check_reference("production")
+    'production'
+    >>> check_reference("1.0")
+    Traceback (most recent call last):
+    registry.errors.InvalidNameError: invalid version '1.0': expected a semantic version ...
+
+    Raises:
+        InvalidNameError: it is neither.
+    """
     if isinstance(reference, str) and reference in STAGE_NAMES:
         return reference
     try:

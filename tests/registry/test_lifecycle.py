@@ -89,7 +89,7 @@ def test_a_rollback_passes_over_versions_deleted_or_retired_since(registry, vers
 
 def test_without_an_earlier_production_version_there_is_nothing_to_roll_back(registry, versions):
     versions("1.0.0")
-    with pytest.raises(errors.NothingToRollBackError, match="promote the version you want"):
+    with pytest.raises(errors.NothingToRollBackError, match="promote a version instead"):
         registry.rollback(NAME)
 
 

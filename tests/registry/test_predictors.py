@@ -1,6 +1,5 @@
 """From artifacts to outputs, and the artifacts that are refused."""
 
-import pickle
 import subprocess
 import sys
 
@@ -12,8 +11,6 @@ from onnx import TensorProto, helper
 
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from registry.errors import (
-    AmbiguousArchitectureError,
-    BrokenArchitectureError,
     InvalidMetadataError,
     MissingArtifactError,
     MissingPackageError,
@@ -268,21 +265,6 @@ def test_a_network_without_the_promised_outputs_is_refused(checkpoint):
     of = metadata(**CHECKPOINT, output_names={"direction_logits": "logits"})
     with pytest.raises(UnusableModelError, match="received NetworkOutput without logits"):
         try_out(of, {"model.pt": checkpoint}.__getitem__)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        UnusableModelError("toy/v1.0.0/model.onnx", "NaN"),
-        MissingPackageError("toy/v1.0.0/model.pt", "torch", "torch"),
-        UnknownArchitectureError("Net", ["A", "B"]),
-        AmbiguousArchitectureError("Net", ["a", "b"]),
-        BrokenArchitectureError("Net", "acme 2.1", "no licence"),
-    ],
-)
-def test_the_errors_survive_pickling(error):
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 @pytest.mark.parametrize(

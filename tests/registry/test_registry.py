@@ -1,7 +1,6 @@
 """The registry's API over a real folder."""
 
 import json
-import pickle
 from datetime import UTC, datetime
 
 import pytest
@@ -271,31 +270,3 @@ def test_times_come_from_the_clock_it_was_given(root, model_file):
 def test_one_folder_has_one_registry_object(root, tmp_path):
     assert get_model_registry(root) is get_model_registry(root)
     assert get_model_registry(root) is not get_model_registry(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        errors.InvalidNameError("version", "x", "y"),
-        errors.InvalidMetadataError("a", "b"),
-        errors.UnknownModelError("a", ["b"]),
-        errors.UnknownVersionError("a", "1.0.0", ["2.0.0"]),
-        errors.EmptyStageError("a", "Staging"),
-        errors.VersionExistsError("a", "1.0.0", "x", "y"),
-        errors.DeletedVersionError("a", "1.0.0", "2026-01-01", "x"),
-        errors.StageHeldError("a", "1.0.0", "Production", "archive"),
-        errors.NothingToRollBackError("a", "1.0.0"),
-        errors.StorageError("a", "disk full"),
-        errors.UnsafePathError("a"),
-        errors.SchemaVersionError("a", 1, 2),
-        errors.MissingArtifactError("a", "b"),
-        errors.CorruptArtifactError("a", "b", "c"),
-        errors.UnreadableArtifactError("a", "b", "c"),
-        errors.UnknownArchitectureError("a", ["b"]),
-        errors.InputShapeError("a", [1]),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_errors_survive_pickling(error):
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again)) == (type(error), str(error))

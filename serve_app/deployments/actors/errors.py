@@ -1,22 +1,22 @@
-"""What can stand between a caller and the cluster's registry, as one tree.
+"""Errors of reaching the cluster's registry actor, as one tree.
 
 ClusterError
-├── ClusterUnreachableError   no Ray cluster answers at the address
+├── ClusterUnreachableError   no Ray cluster responds at the address
 ├── NoRegistryActorError      the cluster has no registry actor
 ├── SeveralRegistriesError    the cluster serves several registry folders
-├── RegistryActorDownError    the actor does not come back after a crash
-└── InterruptedChangeError    the actor died during a change, which may have happened or not
+├── RegistryActorDownError    the actor is dead or does not recover from a crash
+└── InterruptedChangeError    the actor died during a change, which may have been applied
 """
 
 from collections.abc import Sequence
 
 
 class ClusterError(Exception):
-    """Base of what keeps the cluster's registry from answering."""
+    """Base class of all errors of reaching the cluster's registry."""
 
 
 class ClusterUnreachableError(ClusterError):
-    """No Ray cluster answers at the address."""
+    """No Ray cluster responds at the address."""
 
     def __init__(self, address: str, problem: str) -> None:
         super().__init__(address, problem)
@@ -30,7 +30,7 @@ class ClusterUnreachableError(ClusterError):
 
 
 class NoRegistryActorError(ClusterError):
-    """The cluster runs, but nothing serves a registry in it."""
+    """The cluster runs, but has no registry actor."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -38,13 +38,13 @@ class NoRegistryActorError(ClusterError):
 
     def __str__(self) -> str:
         return (
-            f"no registry actor in the Ray cluster at {self.address}; `serve deploy "
-            f"serve_config.yaml` starts it, or name the registry's folder with --registry"
+            f"no registry actor in the Ray cluster at {self.address}; start it with `serve deploy "
+            f"serve_config.yaml`, or name the registry's folder with --registry"
         )
 
 
 class SeveralRegistriesError(ClusterError):
-    """The cluster serves several registry folders, and none of them was named."""
+    """The cluster serves several registry folders, so the address alone is ambiguous."""
 
     def __init__(self, address: str, folders: Sequence[str]) -> None:
         super().__init__(address, tuple(folders))
@@ -53,12 +53,12 @@ class SeveralRegistriesError(ClusterError):
     def __str__(self) -> str:
         return (
             f"the Ray cluster at {self.address} serves several registries: "
-            f"{', '.join(self.folders)}; name the folder you mean with --registry instead"
+            f"{', '.join(self.folders)}; name one folder with --registry instead"
         )
 
 
 class RegistryActorDownError(ClusterError):
-    """The registry actor is dead or does not come back."""
+    """The registry actor is dead or does not recover."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -66,13 +66,13 @@ class RegistryActorDownError(ClusterError):
 
     def __str__(self) -> str:
         return (
-            f"the registry actor does not answer: {self.problem}; nothing was changed, "
-            f"try again, or start it with `serve deploy serve_config.yaml`"
+            f"the registry actor does not respond: {self.problem}; nothing was changed; "
+            f"retry, or start it with `serve deploy serve_config.yaml`"
         )
 
 
 class InterruptedChangeError(ClusterError):
-    """The registry actor died while it made the change."""
+    """The registry actor died while it applied the change."""
 
     def __init__(self, method: str, model: str) -> None:
         super().__init__(method, model)
@@ -80,7 +80,7 @@ class InterruptedChangeError(ClusterError):
 
     def __str__(self) -> str:
         return (
-            f"the registry actor died during {self.method} of {self.model!r}: it happened as a "
-            f"whole or not at all; see the model's history (`modelctl history {self.model}`) "
-            f"before you try again"
+            f"the registry actor died during {self.method} of {self.model!r}: the change was "
+            f"applied completely or not at all; check the model's history "
+            f"(`modelctl history {self.model}`) before you retry"
         )

@@ -149,7 +149,7 @@ def test_what_is_no_plain_file_is_refused_and_holds_nobody_up(registry, folder):
     metadata.unlink()
     metadata.mkdir()
     assert [info.metadata.version for info in registry.list_versions()] == ["1.0.0"]
-    with pytest.raises(errors.UnsafePathError, match="no plain file"):
+    with pytest.raises(errors.UnsafePathError, match="not a regular file"):
         registry.get(NAME, "1.1.0")
 
 

@@ -172,22 +172,6 @@ def test_the_remote_registry_has_every_method_of_the_local_one():
         assert theirs == ours, name
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        errors.ClusterUnreachableError("auto", "none"),
-        errors.NoRegistryActorError("auto"),
-        errors.SeveralRegistriesError("auto", ["a", "b"]),
-        errors.RegistryActorDownError("it died"),
-        errors.InterruptedChangeError("rollback", "m"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_errors_survive_pickling(error):
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
-
-
 @pytest.mark.parametrize("address", ["local", "ray://127.0.0.1", "127.0.0.1", "127.0.0.1:1"])
 def test_an_address_where_no_cluster_can_be_is_refused_at_once(address):
     with (

@@ -65,7 +65,7 @@ async def test_a_damaged_file_is_reported_and_replaced(cache, folder, warnings, 
     registry = Registry()
     assert await fetch(registry, VERSION, "model.onnx", cache) == CONTENT
     assert len(registry.asked) == 1
-    assert "was changed after it was registered" in warnings()[0]
+    assert "was modified after registration" in warnings()[0]
     assert (folder / SHA256).read_bytes() == CONTENT
 
 
@@ -105,7 +105,7 @@ async def test_a_folder_that_others_could_have_made_is_not_used(
 
 
 async def test_wrong_content_is_refused_and_not_kept(cache, folder):
-    with pytest.raises(CorruptArtifactError, match=r"toy/v1\.0\.0/model\.onnx was changed"):
+    with pytest.raises(CorruptArtifactError, match=r"toy/v1\.0\.0/model\.onnx was modified"):
         await fetch(Registry(b"other"), VERSION, "model.onnx", cache)
     assert not folder.exists()
 

@@ -1,0 +1,25 @@
+"""The examples in docstrings run and print what they show."""
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "registry.comparison",
+    "registry.layout",
+    "registry.outputs",
+    "registry.records",
+]
+"""Every module that has examples."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_of_a_module(module, tmp_path, monkeypatch):
+    """Each module listed has at least one example; each runs in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(
+        importlib.import_module(module), optionflags=doctest.ELLIPSIS, raise_on_error=False
+    )
+    assert result.failed == 0
+    assert result.attempted > 0
