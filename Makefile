@@ -27,11 +27,13 @@ test: setup ## run all tests, on up to four cores
 nightly: setup ## run the long forms of the tests, about ten minutes
 	$(VENV)/bin/python -m pytest -m nightly
 
-check: setup ## check format, style, types and import rules
+check: setup ## check format, style, types, import rules and the documentation
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m tools.reference --check
+	$(VENV)/bin/python -m mkdocs build --strict --quiet
 
 bench: setup ## measure, about 35 minutes; needs wrk (QUICK=1: a short run)
 	$(VENV)/bin/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)

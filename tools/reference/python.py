@@ -1,0 +1,119 @@
+"""The page on the public Python names."""
+
+import dataclasses
+import enum
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from tools.reference.fields import field_docs
+from tools.reference.markdown import code, docstring, table
+
+MODULES = (
+    "registry",
+    "registry.architectures",
+    "optimization",
+    "serve_app.client",
+    "serve_app.experiments",
+)
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [
+        "# Python\n",
+        "The public names. Other modules may change in any release; errors are listed under "
+        "[errors](errors.md).\n",
+    ]
+    for name in MODULES:
+        module = importlib.import_module(name)
+        parts += [f"## {name}\n", docstring(inspect.getdoc(module) or "")]
+        for public in getattr(module, "__all__", ()):
+            parts += describe(public, getattr(module, public))
+    return "\n".join(parts)
+
+
+def describe(name: str, value: object) -> list[str]:
+    """Return the description of one public name."""
+    if inspect.isclass(value):
+        return describe_class(name, value)
+    if inspect.isroutine(value):
+        return [f"### {name}\n", signature(name, value), docstring(inspect.getdoc(value) or "")]
+    kind = type(value).__name__
+    shown = f"{code(repr(value))}, " if isinstance(value, str | int | float) else ""
+    return [f"### {name}\n", f"{shown}a {kind}.\n"]
+
+
+def describe_class(name: str, cls: type) -> list[str]:
+    """Return the description of a class: its constructor, its fields or members, its methods."""
+    parts = [f"### {name}\n"]
+    if issubclass(cls, enum.Enum):
+        parts.append(docstring(inspect.getdoc(cls) or ""))
+        rows = [[code(member.name), code(member.value)] for member in cls]
+        return [*parts, table(("Member", "Value"), rows)]
+    parts += [signature(name, cls), docstring(inspect.getdoc(cls) or "")]
+    if dataclasses.is_dataclass(cls):
+        docs = field_docs(cls)
+        rows = [
+            [code(field.name), code(plain(str(field.type))), docs.get(field.name, "")]
+            for field in dataclasses.fields(cls)
+        ]
+        parts.append(table(("Field", "Type", "Meaning"), rows))
+    if issubclass(cls, BaseModel):
+        docs = field_docs(cls)
+        names = [[code(name), docs.get(name, "")] for name in cls.model_fields]
+        parts.append(table(("Field", "Meaning"), names))
+    for method, function in methods(cls):
+        parts += [
+            f"#### {name}.{method}\n",
+            signature(method, function),
+            docstring(inspect.getdoc(function) or ""),
+        ]
+    return parts
+
+
+def methods(cls: type) -> Iterator[tuple[str, object]]:
+    """Yield the public methods that the project defines for a class, in the order of definition."""
+    seen: set[str] = set()
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] not in {"registry", "optimization", "serve_app"}:
+            continue
+        for name, member in vars(base).items():
+            if name.startswith("_") or name in seen or not inspect.isroutine(unwrapped(member)):
+                continue
+            seen.add(name)
+            yield name, unwrapped(member)
+
+
+def unwrapped(member: object) -> object:
+    """Return the function of a class method or static method."""
+    return member.__func__ if isinstance(member, classmethod | staticmethod) else member
+
+
+def signature(name: str, value: object) -> str:
+    """Return a signature as a code block, a parameter per line where it is long."""
+    assert callable(value)
+    shown = inspect.signature(value)
+    parameters = [
+        str(each) for each in shown.parameters.values() if each.name not in {"self", "cls"}
+    ]
+    start = f"async {name}(" if inspect.iscoroutinefunction(value) else f"{name}("
+    returns = shown.return_annotation
+    has_result = returns is not inspect.Signature.empty and not inspect.isclass(value)
+    end = f") -> {inspect.formatannotation(returns)}" if has_result else ")"
+    line = plain(start + ", ".join(parameters) + end)
+    if len(line) > 90:
+        line = plain(start + "\n" + "".join(f"    {each},\n" for each in parameters) + end)
+    return f"```python\n{line}\n```\n"
+
+
+def plain(text: str) -> str:
+    """Return types without the paths of their modules."""
+    text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text)
+    text = re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", text)  # a member of an enumeration
+    text = text.replace("PosixPath(", "Path(").replace("<factory>", "{}")
+    return re.sub(r"\b(?:[a-z_0-9]+\.)+(?=[A-Z])", "", text)
