@@ -4,7 +4,6 @@ A page is addressed by its path below the project's root. Sections, code blocks,
 are returned as plain values, so that a test can compare them with the code.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from testkit.environment import shell_environment
 from testkit.paths import BIN, ROOT
 
 SERVER_URL = "http://localhost:8001"
@@ -161,15 +161,18 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> str:
-    """Run a command, with this environment's programs first on the path, and return its output.
+    """Run a command as from a user's shell and return its output.
+
+    The programs of this environment come first on the path.
 
     Raises:
         AssertionError: it ended with another code than 0.
     """
+    shell = shell_environment()
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **(environment or {})},
+        env={**shell, "PATH": f"{BIN}:{shell['PATH']}", **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

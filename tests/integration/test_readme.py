@@ -13,6 +13,7 @@ import yaml
 
 from serve_app.api.rest import schemas
 from testkit.cluster import free_ports, haproxy_ports
+from testkit.environment import shell_environment
 from testkit.paths import ROOT
 from testkit.snippets import SERVER_URL, page, run, run_python, run_shell
 from tests.integration.conftest import NAME
@@ -115,7 +116,7 @@ def test_make_serve(folder, registry):
     path.write_text(yaml.safe_dump(config))
     with subprocess.Popen(
         ["make", "serve", f"CONFIG={path.name}", f"REGISTRY={folder / 'models'}"],
-        env={**os.environ, **haproxy_ports()},
+        env={**shell_environment(), **haproxy_ports()},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -136,6 +137,8 @@ def test_make_serve(folder, registry):
 
 
 def test_ci_commands():
-    """.ci/run calls the checks and the README's test command."""
+    """`.ci/run` calls exactly the README's commands: `make check` and `make test`."""
     script = (ROOT / ".ci" / "run").read_text()
-    assert re.findall(r"^make .*?(\w+)$", script, flags=re.MULTILINE) == ["check", "test"]
+    assert "`make check`" in README.text
+    test = README.blocks("bash", "Start")[1].strip()
+    assert re.findall(r"^.*\bmake\b.*$", script, flags=re.MULTILINE) == ["make check", test]
