@@ -35,21 +35,20 @@ from serve_app.errors import (
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
-from serve_app.state.serving import (
-    ServedVersion,
-    ServingState,
+from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.state.transitions import (
     add,
     advance,
     declare,
-    experiment,
-    follow,
+    follow_registry,
     forget,
-    launched,
+    mark_launched,
     restart,
     restore,
     retire,
-    settings_for,
+    split_traffic,
 )
+from serve_app.state.version_settings import settings_for
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -162,7 +161,7 @@ class Fleet:
                 await self._load(metadata, stages)
                 # Asked again: loading takes its time, and somebody may have rolled back meanwhile.
                 holders = await self._holders(model)
-                await self._change(lambda state: follow(state, model, holders))
+                await self._change(lambda state: follow_registry(state, model, holders))
                 await self._wait_until_moved(model, metadata.version)
                 await self.confirm()
             return {**self.state.stages.get(model, {}), "loaded": metadata.version}
@@ -234,7 +233,7 @@ class Fleet:
 
     async def divide(self, running: Sequence[RunningExperiment]) -> None:
         """Divide traffic by exactly these experiments, whose variants are loaded."""
-        await self._change(lambda state: experiment(state, running))
+        await self._change(lambda state: split_traffic(state, running))
 
     async def confirm(self) -> None:
         """Return once every router follows the present state or a newer one.
@@ -300,7 +299,7 @@ class Fleet:
         before = self.state.find(key)
         with self.holding(key):
             await self._change(
-                lambda state: add(state, metadata, settings_for(state, metadata, stages))
+                lambda state: add(state, metadata, settings_for(state.settings, metadata, stages))
             )
             try:
                 problem = await self._wait_until_loaded(key)
@@ -432,7 +431,7 @@ class Fleet:
                 await self._launcher.launch(version)
                 self._launched_s[version.key] = self._clock()
                 begun[version.key] = Launch(LaunchPhase.STARTING)
-                await self._change(lambda state, version=version: launched(state, version))  # type: ignore[misc]
+                await self._change(lambda state, version=version: mark_launched(state, version))  # type: ignore[misc]
         return {**launches, **begun}
 
     def _must_launch(self, version: ServedVersion, launch: Launch | None) -> bool:

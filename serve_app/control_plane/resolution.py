@@ -7,7 +7,8 @@ from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.control_plane.ports import Catalogue
 from serve_app.errors import SettingsError
 from serve_app.settings import AppSettings, VersionSettings
-from serve_app.state.serving import Declaration, ServedVersion, Stages, settled
+from serve_app.state.serving import Declaration, ServedVersion, Stages
+from serve_app.state.version_settings import numbered
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
         if key in chosen:
             logger.warning("%s is declared twice: the settings of the first are used", key)
         else:
-            chosen[key] = ServedVersion(metadata=metadata, settings=settled(declared, metadata))
+            chosen[key] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
     if not chosen:
         references = ", ".join(f"{each.model}:{each.version}" for each in settings.versions)
         raise SettingsError("versions", f"none of {references} is in the registry; promote one")

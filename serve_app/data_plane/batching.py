@@ -148,4 +148,4 @@ def wait_for_mates_s(batching: BatchSettings, company: int) -> float:
         company: how many other requests its router has under way for the version.
     """
     lone_s = batching.batch_wait_timeout_s
-    return max(lone_s, batching.crowded_wait_timeout_s) if company >= CROWD else lone_s
+    return max(lone_s, batching.busy_wait_timeout_s) if company >= CROWD else lone_s

@@ -1,4 +1,4 @@
-"""What a router reports of the versions it can reach. Pure values."""
+"""The reports of the routers: the state they follow and the versions they reach. Pure values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What one router knows of one version."""
+    """Whether one router reaches one version."""
 
     loaded: bool
-    """Whether it can answer there, with the settings of the state that the router holds."""
+    """Whether the version responds there with the settings of the state that the router follows."""
     problem: str | None
-    """Why it never will be."""
+    """Why it cannot be loaded there; None while it is loaded or may still be."""
     idle_s: float
-    """How long nobody asked for it there."""
+    """Time since its last request there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,6 @@ class RouterReport:
     revision: int
     """The revision of the state that it follows."""
     versions: Mapping[str, Reach]
-    """By `model:version`."""
+    """The reach of every version of that state, by `model:version`."""
     tripped: frozenset[str] = frozenset()
-    """Experiments whose treatment this router has taken out."""
+    """The experiments whose treatment the circuit breaker of this router withholds."""

@@ -1,4 +1,4 @@
-"""Which version answers a request. Pure: no IO, no Ray."""
+"""Which version serves a request. Pure: no IO, no Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,20 +19,19 @@ class RoutingTable:
     default_model: str
     versions: Sequence[ModelMetadata] = ()
     stages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Version by model and stage name; what this server answers with, whatever the registry says
-    since."""
+    """Version by model and stage name, as served here, whatever the registry has recorded since."""
     pinned: frozenset[VersionRef] = frozenset()
     """The versions that must be loaded for the server to be healthy."""
     loads_on_demand: bool = False
-    """Whether a request for another registered version has it loaded."""
+    """Whether a request for another registered version loads that version."""
     experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
-    """By the model whose unnamed requests they divide."""
+    """The running experiments, by the model whose requests without a version they split."""
 
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:
-        """Every way to name a version: (model, version) and (model, stage name)."""
+        """Return the versions by (model, version) and by (model, stage name)."""
         table: dict[tuple[str, str], ModelMetadata] = {
-            VersionRef.of(each): each for each in self.versions
+            VersionRef.of(metadata): metadata for metadata in self.versions
         }
         table |= {
             (model, stage): table[model, version]
@@ -42,18 +41,21 @@ class RoutingTable:
         return MappingProxyType(table)
 
     def stage_of(self, metadata: ModelMetadata) -> ModelStage:
-        """Return the stage that a version holds here; else the registry's, if it is no such one."""
+        """Return the stage that points at a version here.
+
+        A version without one keeps the registry's stage for it unless that is a served stage.
+        """
         for name, version in self.stages.get(metadata.name, {}).items():
             if version == metadata.version:
                 return STAGE_NAMES[name]
-        unheld = metadata.stage in STAGE_NAMES.values()
-        return ModelStage.NONE if unheld else metadata.stage
+        is_served_stage = metadata.stage in STAGE_NAMES.values()
+        return ModelStage.NONE if is_served_stage else metadata.stage
 
     def choose(self, model: str | None, reference: str | None) -> ModelMetadata:
-        """Return the version that answers: the named one, by default the one in production.
+        """Return the version that serves a request: the named one, by default production.
 
         Raises:
-            NotServedError: no such version is behind this server; it lists those that are.
+            NotServedError: this server has no such version; the error lists those that it has.
         """
         name = self.default_model if model is None else model
         wanted = "production" if reference is None else reference
@@ -63,13 +65,13 @@ class RoutingTable:
             raise NotServedError(name, wanted, self.served) from None
 
     def experiment(self, model: str | None, reference: str | None) -> RunningExperiment | None:
-        """Return the experiment that a request is part of: named versions are in none."""
+        """Return the experiment that a request is part of, None if it names a version."""
         if reference is not None:
             return None
         return self.experiments.get(self.default_model if model is None else model)
 
     def variant(self, running: RunningExperiment, variant: Variant) -> ModelMetadata:
-        """Return the version that answers for a variant of a running experiment."""
+        """Return the version of a variant of a running experiment."""
         definition = running.definition
         if variant is Variant.CONTROL:
             return self.choose(definition.control_model_name, definition.control_model_version)
@@ -77,10 +79,10 @@ class RoutingTable:
 
     @cached_property
     def refs(self) -> tuple[VersionRef, ...]:
-        """Every version behind this server."""
-        return tuple(VersionRef.of(each) for each in self.versions)
+        """Return the reference to every version behind this server."""
+        return tuple(VersionRef.of(metadata) for metadata in self.versions)
 
     @cached_property
     def served(self) -> tuple[str, ...]:
-        """Every version behind this server, as `model:version`."""
+        """Return every version behind this server as `model:version`."""
         return tuple(str(ref) for ref in self.refs)

@@ -1,4 +1,4 @@
-"""What serve_config.yaml may say."""
+"""The settings of serve_config.yaml: defaults, and the error for each mistake."""
 
 import pytest
 import yaml
@@ -16,16 +16,16 @@ def version(**fields):
     return {"versions": [{"model": "m", **fields}]}
 
 
-def test_the_shipped_configuration_is_valid():
+def test_shipped_configuration_is_valid():
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     (application,) = config["applications"]
     assert application["import_path"] == "serve_app.app:build"
     assert config["http_options"]["port"] == 8001
     parsed = AppSettings.model_validate(application["args"])
-    assert [each.version for each in parsed.versions] == ["production", "staging"]
+    assert [declared.version for declared in parsed.versions] == ["production", "staging"]
 
 
-def test_a_lone_request_waits_for_nobody_by_default():
+def test_lone_request_does_not_wait_by_default():
     assert settings().versions[0].batching.batch_wait_timeout_s == 0
 
 
@@ -69,11 +69,11 @@ def test_a_lone_request_waits_for_nobody_by_default():
         ({"loading": {"max_versions": 0}}, "greater than 0"),
     ],
 )
-def test_a_mistake_is_named(changes, problem):
+def test_error_names_the_mistake(changes, problem):
     with pytest.raises(ValidationError, match=problem):
         settings(**changes)
 
 
-def test_settings_cannot_change_once_read():
+def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         settings().registry_root = "elsewhere"

@@ -140,11 +140,11 @@ async def test_a_run_belongs_to_none_of_its_requests():
 
 
 def test_only_a_crowd_waits_longer():
-    batching = BatchSettings(batch_wait_timeout_s=0.001, crowded_wait_timeout_s=0.005)
+    batching = BatchSettings(batch_wait_timeout_s=0.001, busy_wait_timeout_s=0.005)
     assert [wait_for_mates_s(batching, each) for each in (0, CROWD - 1, CROWD)] == [
         0.001,
         0.001,
         0.005,
     ]
-    never = BatchSettings(batch_wait_timeout_s=0.002, crowded_wait_timeout_s=0.0)
+    never = BatchSettings(batch_wait_timeout_s=0.002, busy_wait_timeout_s=0.0)
     assert wait_for_mates_s(never, CROWD) == 0.002

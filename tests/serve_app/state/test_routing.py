@@ -1,4 +1,4 @@
-"""Which version answers."""
+"""The version that serves a request."""
 
 import pytest
 
@@ -26,7 +26,7 @@ TABLE = RoutingTable(default_model="toy", versions=[OLD, NEW, OTHER], stages=STA
         ("other", "1.0.0", OTHER),
     ],
 )
-def test_the_named_version_answers_and_by_default_production(model, reference, expected):
+def test_named_version_serves_else_production(model, reference, expected):
     assert TABLE.choose(model, reference) is expected
 
 
@@ -41,12 +41,14 @@ def test_the_named_version_answers_and_by_default_production(model, reference, e
         ("other", "1.1.0"),
     ],
 )
-def test_no_other_version_stands_in_for_one_that_is_not_served(model, reference):
+def test_unserved_version_is_never_replaced(model, reference):
+    """A request for it is an error that lists what is served."""
     with pytest.raises(NotServedError, match=r"served: toy:1\.0\.0, toy:1\.1\.0, other:1\.0\.0"):
         TABLE.choose(model, reference)
 
 
-def test_the_stage_is_the_one_served_here_whatever_the_registry_says_since():
+def test_stage_is_the_one_served_here():
+    """A stage that the registry has moved since does not count before the reload."""
     promoted = metadata(version="1.1.0", stage=ModelStage.PRODUCTION)
     table = RoutingTable(default_model="toy", versions=[OLD, promoted, OTHER], stages=STAGES)
     assert table.stage_of(promoted) is ModelStage.STAGING

@@ -1,0 +1,87 @@
+"""Transitions are pure: a change has the next revision, and no change leaves the state alone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.running import RunningExperiment
+from serve_app.settings import AppSettings
+from serve_app.state import transitions
+from serve_app.state.serving import Declaration, ServedVersion
+from serve_app.state.version_settings import numbered
+from testkit.models import metadata
+
+SETTINGS = AppSettings(versions=[{"model": "toy", "version": "production"}])
+
+
+def served(number):
+    described = metadata(version=number)
+    return ServedVersion(metadata=described, settings=numbered(SETTINGS.versions[0], described))
+
+
+def declaration(*numbers, production):
+    return Declaration(
+        settings=SETTINGS,
+        versions=tuple(served(number) for number in numbers),
+        stages={"toy": {"production": production}},
+    )
+
+
+@pytest.fixture
+def state():
+    return transitions.declare(None, declaration("1.0.0", production="1.0.0"))
+
+
+def test_unchanged_state_keeps_its_revision(state):
+    assert transitions.advance(state, {"toy:1.0.0"}) is state
+    assert transitions.retire(state, {"toy:1.0.0"}) is state, "its stage pins it"
+    assert transitions.split_traffic(state, ()) is state
+
+
+def test_stage_moves_once_its_target_is_loaded(state):
+    added = transitions.add(state, metadata(version="1.1.0"), served("1.1.0").settings)
+    aimed = transitions.follow_registry(added, "toy", {"production": metadata(version="1.1.0")})
+    assert aimed.targets["toy"]["production"] == "1.1.0"
+    assert transitions.advance(aimed, {"toy:1.0.0"}).stages["toy"]["production"] == "1.0.0"
+    moved = transitions.advance(aimed, {"toy:1.0.0", "toy:1.1.0"})
+    assert moved.stages["toy"]["production"] == "1.1.0"
+    assert moved.revision == state.revision + 3
+    assert transitions.retire(moved, {"toy:1.0.0", "toy:1.1.0"}).keys == {"toy:1.1.0"}
+
+
+def test_undeclared_version_leaves_after_its_stage_moved(state):
+    state = transitions.mark_launched(state, state.versions[0])
+    after = transitions.declare(state, declaration("1.1.0", production="1.1.0"))
+    assert after.find("toy:1.0.0").leaving
+    assert after.stages["toy"]["production"] == "1.0.0"
+    assert transitions.advance(after, {"toy:1.1.0"}).keys == {"toy:1.1.0"}
+
+
+def test_restored_version_keeps_what_its_replicas_run_with(state):
+    before = state.versions[0]
+    changed = before.settings.model_copy(update={"num_threads": 2})
+    added = transitions.add(state, before.metadata, changed)
+    launched = transitions.mark_launched(added, added.versions[0])
+    restored = transitions.restore(launched, before).versions[0]
+    assert restored.settings == before.settings
+    assert restored.launched.settings.num_threads == 2
+
+
+def test_forgotten_version_ends_its_experiment(state):
+    both = transitions.add(state, metadata(version="1.1.0"), served("1.1.0").settings)
+    running = RunningExperiment(
+        definition=ExperimentDefinition(
+            experiment_id="a_b",
+            control_model_name="toy",
+            control_model_version="1.0.0",
+            treatment_model_name="toy",
+            treatment_model_version="1.1.0",
+        ),
+        treatment_share=0.1,
+        exposed_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    split = transitions.split_traffic(both, [running])
+    assert split.is_pinned(split.find("toy:1.1.0"))
+    forgotten = transitions.forget(split, {"toy:1.1.0"})
+    assert (forgotten.experiments, forgotten.keys) == ((), {"toy:1.0.0"})
