@@ -20,10 +20,10 @@ from serve_app.control_plane.resolution import resolve
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.fleet import ROUTER, ActorRegistry, FleetServer
 from serve_app.deployments.logs import QUIET
-from serve_app.deployments.model_server import HEALTH_CHECK_PERIOD_S
 from serve_app.deployments.router import Router
 from serve_app.errors import SettingsError
 from serve_app.settings import AppSettings, VersionSettings
+from serve_app.timeouts import HEALTH_CHECK_PERIOD_S
 
 
 def build(args: AppSettings) -> Application:

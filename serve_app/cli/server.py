@@ -15,9 +15,6 @@ from serve_app.errors import ServingError
 QUESTION_TIMEOUT_S = 2.0
 """After this long the server counts as not there."""
 
-COMMAND_TIMEOUT_S = 160.0
-"""Longer than the server itself waits for a version, so that it says why it did not come."""
-
 Answer = TypeVar("Answer")
 
 Url = Annotated[
@@ -75,7 +72,6 @@ def ask_server(url: str, question: Callable[[ModelClient], Awaitable[Answer]]) -
         client = ModelClient(
             url,
             timeout_s=QUESTION_TIMEOUT_S,
-            command_timeout_s=COMMAND_TIMEOUT_S,
             raise_errors=True,
         )
     except ValueError as error:

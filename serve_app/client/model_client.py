@@ -36,6 +36,7 @@ from serve_app.errors import (
     ServingError,
     UnexpectedAnswerError,
 )
+from serve_app.timeouts import CLIENT_COMMAND_S
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class ModelClient(ExperimentCalls):
         timeout_s: limit of a whole call, retries included; not of the two below.
         batch_timeout_s: limit of a whole `batch_predict`, all its bodies included.
         command_timeout_s: limit of a command such as `reload_model`, which loads a model before it
-            returns.
+            returns; the default is longer than the server's own limits.
         connect_timeout_s: limit of one attempt to connect, which also never takes more than half
             of the time left.
         raise_errors: raise instead of answering None, False or an empty list.
@@ -74,7 +75,7 @@ class ModelClient(ExperimentCalls):
         *,
         timeout_s: float = 1.0,
         batch_timeout_s: float = 5.0,
-        command_timeout_s: float = 60.0,
+        command_timeout_s: float = CLIENT_COMMAND_S,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
     ) -> None:

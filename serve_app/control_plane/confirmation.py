@@ -8,17 +8,10 @@ from serve_app.control_plane.observation import behind
 from serve_app.control_plane.ports import Routers
 from serve_app.errors import FleetUnavailableError, UnconfirmedStateError
 from serve_app.state.serving import ServingState
+from serve_app.timeouts import ROUTERS_FOLLOW_S, STOPPING_ROUTERS_S
 
 CONFIRM_PERIOD_S = 0.1
 """Pause between two broadcasts while a router is behind."""
-
-FOLLOW_TIMEOUT_S = 30.0
-"""Longest wait for all routers. Serve replaces a router that has died, or whose event loop is
-blocked for long, so that most of what delays one is over by then."""
-
-STOPPING_S = 4.0
-"""Longest wait for routers that are being replaced. They receive no broadcasts, and read the state
-by themselves once per second."""
 
 
 class RouterConfirmation:
@@ -42,13 +35,13 @@ class RouterConfirmation:
         """Return once every router follows `state`, which has been written, or a newer one.
 
         Raises:
-            UnconfirmedStateError: a router is still behind after FOLLOW_TIMEOUT_S, or Serve does
+            UnconfirmedStateError: a router is still behind after ROUTERS_FOLLOW_S, or Serve does
                 not list the routers.
         """
         began_s = self._clock()
         while problem := await self._problem(state.revision, self._clock() - began_s):
-            if self._clock() - began_s >= FOLLOW_TIMEOUT_S:
-                raise UnconfirmedStateError(f"{problem} after {FOLLOW_TIMEOUT_S:.0f} s")
+            if self._clock() - began_s >= ROUTERS_FOLLOW_S:
+                raise UnconfirmedStateError(f"{problem} after {ROUTERS_FOLLOW_S:.0f} s")
             await self._sleep(CONFIRM_PERIOD_S)
             await self._routers.adopt(state)
 
@@ -58,7 +51,9 @@ class RouterConfirmation:
             replicas = await self._routers.replicas()
         except FleetUnavailableError as error:
             return error.problem
-        expected = replicas.serving | (replicas.stopping if waited_s < STOPPING_S else frozenset())
+        expected = replicas.serving
+        if waited_s < STOPPING_ROUTERS_S:
+            expected |= replicas.stopping
         late = behind(expected, await self._routers.reports() if expected else (), revision)
         if not late:
             return None

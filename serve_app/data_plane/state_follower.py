@@ -18,14 +18,9 @@ from contextvars import Context
 
 from serve_app.errors import UnconfirmedStateError
 from serve_app.state.serving import ServingState
+from serve_app.timeouts import STATE_CONFIRM_S, STATE_FOLLOW_PERIOD_S
 
 logger = logging.getLogger(__name__)
-
-FOLLOW_PERIOD_S = 1.0
-"""Period at which a router reads the state; bounds how long a missed broadcast goes unnoticed."""
-
-CONFIRM_TIMEOUT_S = 2.0
-"""Longest wait of a new router's first requests for the state, before they receive a 503."""
 
 
 class StateFollower:
@@ -44,7 +39,7 @@ class StateFollower:
         read: Callable[[int], Awaitable[ServingState | None]],
         apply: Callable[[ServingState], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        confirm_timeout_s: float = CONFIRM_TIMEOUT_S,
+        confirm_timeout_s: float = STATE_CONFIRM_S,
     ) -> None:
         self._read = read
         self._apply = apply
@@ -79,7 +74,7 @@ class StateFollower:
     async def follow_forever(self) -> None:
         """Catch up once per period."""
         while True:
-            await self._sleep(FOLLOW_PERIOD_S)
+            await self._sleep(STATE_FOLLOW_PERIOD_S)
             await self.catch_up()
 
     async def confirm(self) -> None:

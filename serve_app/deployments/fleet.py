@@ -26,13 +26,12 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.timeouts import ROUTER_CALL_S
 
 logger = logging.getLogger(__name__)
 
 ROUTER = "Router"
 """The deployment's name in the fleet's application."""
-
-ROUTER_TIMEOUT_S = 2.0
 
 DOMAIN_ERRORS = (RegistryError, ServingError)
 """Errors of the registry's actor that are raised here as they were raised there."""
@@ -207,7 +206,7 @@ class BroadcastRouters:
     async def replicas(self) -> RouterReplicas:
         """Return the routers that may receive requests, as Serve's controller lists them."""
         try:
-            async with asyncio.timeout(ROUTER_TIMEOUT_S):
+            async with asyncio.timeout(ROUTER_CALL_S):
                 details = await asyncio.to_thread(_serve_details)
         except (TimeoutError, *RAY_ERRORS) as error:
             raise FleetUnavailableError(
@@ -219,7 +218,7 @@ class BroadcastRouters:
         try:
             # Before the first router is up there is nobody to tell.
             handle = await asyncio.to_thread(serve.get_deployment_handle, ROUTER, self._application)
-            async with asyncio.timeout(ROUTER_TIMEOUT_S):
+            async with asyncio.timeout(ROUTER_CALL_S):
                 answers: list[Any] = await handle.broadcast(method, *args).results_async(
                     return_exceptions=True
                 )

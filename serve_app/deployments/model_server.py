@@ -16,12 +16,10 @@ from serve_app.deployments.channel.server import Listener
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
+from serve_app.timeouts import HEALTH_CHECK_PERIOD_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
-
-HEALTH_CHECK_PERIOD_S = 2.0
-"""A dead replica is noticed, and replaced, within this time."""
 
 NAME = "ModelServer"
 """The deployment's name in the version's application."""

@@ -42,22 +42,15 @@ from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.timeouts import (
+    FLEET_COMMAND_S,
+    FLEET_REQUEST_S,
+    ROUTER_READY_OTHERS_S,
+    ROUTER_READY_S,
+)
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
-
-READY_TIMEOUT_S = 15.0
-"""How long a new router waits for the version of a usual request before it takes requests all the
-same; what is not loaded by then is answered 503."""
-
-OTHERS_TIMEOUT_S = 5.0
-"""How long it waits for the others that are to be loaded, once that one is."""
-
-COMMAND_TIMEOUT_S = 300.0
-"""How long a command may take; longer than the fleet waits for a version and for its traffic."""
-
-REQUEST_TIMEOUT_S = 5.0
-"""How long a bot's request may wait for the fleet's word on a version that is not served."""
 
 STARTUP_ERRORS = (SettingsError, ServingStateError, ServedElsewhereError)
 """What a server that is set up wrongly fails with; a caller can only wait until it is mended."""
@@ -149,8 +142,8 @@ class Router:
 
     async def _wait_until_ready(self) -> None:
         for timeout_s, is_ready in (
-            (READY_TIMEOUT_S, self._answers_usual_requests),
-            (OTHERS_TIMEOUT_S, self._reaches_all),
+            (ROUTER_READY_S, self._answers_usual_requests),
+            (ROUTER_READY_OTHERS_S, self._reaches_all),
         ):
             try:
                 async with asyncio.timeout(timeout_s):
@@ -213,7 +206,7 @@ class FleetClient:
 
     async def request(self, model: str, version: str) -> None:
         """Begin to load a version that somebody asked for."""
-        await self._call(self._fleet.request.remote(model, version), REQUEST_TIMEOUT_S)
+        await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
         """Load both variants and divide the traffic."""
@@ -223,7 +216,7 @@ class FleetClient:
         """End an experiment and return its final analysis."""
         return await self._call(self._fleet.stop_experiment.remote(experiment_id))
 
-    async def _call(self, sent: Awaitable[T], timeout_s: float = COMMAND_TIMEOUT_S) -> T:
+    async def _call(self, sent: Awaitable[T], timeout_s: float = FLEET_COMMAND_S) -> T:
         try:
             async with asyncio.timeout(timeout_s):
                 return await sent

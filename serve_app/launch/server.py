@@ -31,8 +31,8 @@ from serve_app.launch.readiness import (
     progress,
     trouble,
 )
+from serve_app.timeouts import SERVER_START_S
 
-STARTUP_TIMEOUT_S = 120.0
 STOP_GRACE_S = 6.0
 """How long Serve may take to drain its routers before everything is killed."""
 POLL_S = 0.2
@@ -115,7 +115,7 @@ class Server:
             StartupError: it ended, an application cannot be deployed, or it took too long.
         """
         url = f"http://{_reachable(self._config.host)}:{self._config.port}{HEALTH_PATH}"
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        deadline_s = time.monotonic() + SERVER_START_S
         while not self._stop_requests.any and not answers(url):
             self._expect_alive()
             states = application_states(self._dashboard_url) if self._dashboard_url else {}
@@ -123,7 +123,7 @@ class Server:
                 raise StartupError(*failed)
             if time.monotonic() > deadline_s:
                 raise StartupError(
-                    f"{url} did not answer 200 within {STARTUP_TIMEOUT_S:.0f} s: "
+                    f"{url} did not answer 200 within {SERVER_START_S:.0f} s: "
                     f"{progress(states)}; see the output above and the logs in {LOGS}"
                 )
             time.sleep(POLL_S)

@@ -10,8 +10,8 @@ import pytest
 
 from registry import ModelStage
 from serve_app.client import ModelClient
-from serve_app.deployments.backends.replicas import SILENCE_S
 from serve_app.errors import ServerRejectedError
+from serve_app.timeouts import REPLICA_HEARTBEAT_S
 from testkit.cluster import Cluster
 from testkit.load import load
 from tests.integration.conftest import NAME, serving_args
@@ -267,7 +267,7 @@ async def test_a_replica_that_stands_still_costs_no_request_and_takes_its_share_
     async with load(cluster.url, WINDOW, concurrency=4) as asked:
         await eventually(lambda: works(still))
         still.suspend()
-        await asyncio.sleep(SILENCE_S + SETTLE_S)
+        await asyncio.sleep(REPLICA_HEARTBEAT_S + SETTLE_S)
         still.resume()
         await eventually(lambda: works(still))
     assert asked.failures == []

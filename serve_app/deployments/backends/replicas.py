@@ -24,16 +24,10 @@ from serve_app.errors import (
     VersionLoadingError,
 )
 from serve_app.state.serving import ServedVersion
+from serve_app.timeouts import REPLICA_FIND_S, REPLICA_HEARTBEAT_S, REPLICA_PING_PERIOD_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
-
-PING_PERIOD_S = 0.5
-SILENCE_S = 3.0
-"""After this long without an answer a version is no longer loaded; longer than a slow model run."""
-
-FIND_TIMEOUT_S = 1.0
-"""How long all replicas together may take to say where they listen."""
 
 ATTEMPTS = 3
 """A prediction may be computed twice without harm, so a lost replica costs no answer. The last
@@ -75,7 +69,7 @@ class ReplicaBackend:
         self._timeout_s = timeout_s
         self._clock = clock
         self._answered_s = -math.inf
-        self._channels = Channels(version.key, SILENCE_S)
+        self._channels = Channels(version.key, REPLICA_HEARTBEAT_S)
         window_bytes = 4 * math.prod(self._metadata.input_shape)
         self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
         # One call computes, one is on its way.
@@ -86,8 +80,8 @@ class ReplicaBackend:
         )
 
     def loaded(self) -> bool:
-        """Return whether a replica answered within SILENCE_S."""
-        return self._clock() - self._answered_s < SILENCE_S
+        """Return whether a replica answered within REPLICA_HEARTBEAT_S."""
+        return self._clock() - self._answered_s < REPLICA_HEARTBEAT_S
 
     def problem(self) -> str | None:
         """Return None: replicas may always come back, and the fleet knows when they will not."""
@@ -107,7 +101,7 @@ class ReplicaBackend:
         """Ping the replicas for ever; a ping waits a while for one to be there."""
         while True:
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(REPLICA_HEARTBEAT_S):
                     address = await self._handle.address.remote()
                 self._answered_s = self._clock()
                 if self._settings.autoscaling is None and address is not None:
@@ -118,7 +112,7 @@ class ReplicaBackend:
                 if _is_cancelled():
                     raise
                 logger.warning("%s does not answer: %r", VersionRef.of(self._metadata), error)
-            await asyncio.sleep(PING_PERIOD_S)
+            await asyncio.sleep(REPLICA_PING_PERIOD_S)
 
     async def _find_replicas(self, one: Address) -> None:
         """Open channels to the one that answered the ping, whichever it was, and to the others."""
@@ -127,7 +121,7 @@ class ReplicaBackend:
             return
         try:
             addresses = await self._handle.broadcast("address").results_async(
-                timeout_s=FIND_TIMEOUT_S, return_exceptions=True
+                timeout_s=REPLICA_FIND_S, return_exceptions=True
             )
         except (TimeoutError, *RAY_ERRORS) as error:
             logger.warning(

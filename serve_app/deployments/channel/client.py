@@ -22,12 +22,9 @@ from serve_app.deployments.channel.protocol import (
     encode_call,
     encode_hello,
 )
+from serve_app.timeouts import CHANNEL_CONNECT_S, CHANNEL_RETRY_S
 
 logger = logging.getLogger(__name__)
-
-CONNECT_S = 3.0
-RETRY_S = 10.0
-"""How long a replica that could not be connected to is left alone; the handle reaches it."""
 
 BEATS = 6
 """A replica is pinged this often before it counts as silent."""
@@ -85,7 +82,7 @@ class Channel(asyncio.Protocol):
         """Connect and say hello; it takes calls once the replica has answered."""
         host, port = self.address.host, self.address.port
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(CHANNEL_CONNECT_S):
                 await self._loop.create_connection(lambda: self, host, port)
         except OSError as error:
             where = f"{host}:{port}"
@@ -239,4 +236,4 @@ class Channels:
             self._channels.pop(replica, None)
         else:
             loop = asyncio.get_running_loop()
-            loop.call_later(RETRY_S, self._channels.pop, replica, None)
+            loop.call_later(CHANNEL_RETRY_S, self._channels.pop, replica, None)

@@ -28,15 +28,10 @@ from serve_app.deployments.channel.protocol import (
     encode_error,
 )
 from serve_app.errors import PredictionFailedError, ServingError
+from serve_app.timeouts import CHANNEL_GOODBYE_S, CHANNEL_IDLE_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
-
-IDLE_S = 10.0
-"""A connection that says nothing for this long is ended; routers ping twice a second."""
-
-GOODBYE_S = 10.0
-"""How long routers may take to hang up once they were told to; as long as a request may wait."""
 
 MAX_STRANGERS = 64
 """Connections that have not said hello; a further one is ended at once."""
@@ -80,7 +75,7 @@ class Listener:
         for connection in list(self._connections):
             connection.say_goodbye()
         try:
-            async with asyncio.timeout(GOODBYE_S):
+            async with asyncio.timeout(CHANNEL_GOODBYE_S):
                 await self._all_gone.wait()
         except TimeoutError:
             logger.warning("%d routers did not hang up", len(self._connections))
@@ -133,7 +128,7 @@ class _Connection(asyncio.Protocol):
         self._was_heard = False
         self._is_lost = False
         self._loop = asyncio.get_running_loop()
-        self._idle = self._loop.call_later(IDLE_S, self._end_if_idle)
+        self._idle = self._loop.call_later(CHANNEL_IDLE_S, self._end_if_idle)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of no class of asyncio's. Both loops have set TCP_NODELAY.
@@ -206,4 +201,4 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         self._was_heard = False
-        self._idle = self._loop.call_later(IDLE_S, self._end_if_idle)
+        self._idle = self._loop.call_later(CHANNEL_IDLE_S, self._end_if_idle)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serve_app.cli import app
-from serve_app.cli.server import COMMAND_TIMEOUT_S
+from serve_app.timeouts import CLIENT_COMMAND_S
 from testkit.fake_server import MODELS, RELOAD, Disconnect, Reply, error
 
 WIDE = {"COLUMNS": "200", "MODELCTL_URL": None}
@@ -112,7 +112,7 @@ async def test_a_shell_sees_the_reason_once(server):
 
 async def test_a_server_that_is_not_there_is_named_and_not_waited_for_as_for_a_version(free_port):
     url = f"http://127.0.0.1:{free_port}"
-    async with asyncio.timeout(COMMAND_TIMEOUT_S / 2):
+    async with asyncio.timeout(CLIENT_COMMAND_S / 4):
         done = await modelctl("reload", "m", "--url", url)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: cannot reach the model server at {url}")

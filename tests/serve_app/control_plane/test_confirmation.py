@@ -8,13 +8,13 @@ import asyncio
 
 import pytest
 
-from serve_app.control_plane.confirmation import STOPPING_S
 from serve_app.data_plane.state_follower import StateFollower
 from serve_app.errors import (
     ExperimentConflictError,
     FleetUnavailableError,
     UnconfirmedStateError,
 )
+from serve_app.timeouts import STOPPING_ROUTERS_S
 from tests.serve_app.control_plane.experiment_world import definition, dividing
 from tests.serve_app.control_plane.world import NAME, Router
 
@@ -104,7 +104,7 @@ async def test_stopping_router_is_waited_for_briefly(world, conductor):
     world.routers[1].deaf = True
     began_s = world.now_s
     await conductor.create(definition())
-    assert STOPPING_S <= world.now_s - began_s < 2 * STOPPING_S + 1
+    assert STOPPING_ROUTERS_S <= world.now_s - began_s < 2 * STOPPING_ROUTERS_S + 1
     assert splitting(world) == {"r0"}
 
 

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from serve_app.data_plane.state_follower import FOLLOW_PERIOD_S, StateFollower
+from serve_app.data_plane.state_follower import StateFollower
 from serve_app.errors import UnconfirmedStateError
 from serve_app.settings import AppSettings
 from serve_app.state.serving import ServingState
+from serve_app.timeouts import STATE_FOLLOW_PERIOD_S
 
 
 def state(revision):
@@ -131,4 +132,4 @@ async def test_missed_broadcast_is_made_up_within_a_period(written, applied):
     follower = StateFollower(written.read, applied.apply, sleep)
     with pytest.raises(asyncio.CancelledError):
         await follower.follow_forever()
-    assert (applied.revisions, set(slept)) == ([2, 3], {FOLLOW_PERIOD_S})
+    assert (applied.revisions, set(slept)) == ([2, 3], {STATE_FOLLOW_PERIOD_S})

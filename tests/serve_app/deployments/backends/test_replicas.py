@@ -15,7 +15,6 @@ from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.deployments.backends.replicas import (
     ATTEMPTS,
     MAX_MESSAGE_BYTES,
-    SILENCE_S,
     ReplicaBackend,
 )
 from serve_app.deployments.channel.server import Listener
@@ -27,6 +26,7 @@ from serve_app.errors import (
 )
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
+from serve_app.timeouts import REPLICA_HEARTBEAT_S
 from testkit.models import metadata
 
 ANSWER = Prediction(1, 0.5, 0.01)
@@ -137,7 +137,7 @@ async def test_a_version_is_loaded_while_it_answers_predictions():
     assert not under_test.loaded()
     await under_test.predict(WINDOW)
     assert under_test.loaded()
-    clock.now_s += SILENCE_S
+    clock.now_s += REPLICA_HEARTBEAT_S
     assert not under_test.loaded()
     with pytest.raises(PredictionFailedError):
         await under_test.predict(WINDOW)
@@ -423,7 +423,7 @@ async def test_more_batches_than_the_limits_allow_are_refused_too():
     "error", [RuntimeError("Router is not initialized"), asyncio.CancelledError()]
 )
 async def test_the_watch_goes_on_whatever_ray_raises(error, monkeypatch):
-    monkeypatch.setattr("serve_app.deployments.backends.replicas.PING_PERIOD_S", 0.001)
+    monkeypatch.setattr("serve_app.deployments.backends.replicas.REPLICA_PING_PERIOD_S", 0.001)
     handle = Handle()
     handle.address = Raising(error, error, None)
     under_test = ReplicaBackend(version(), handle, 10.0)

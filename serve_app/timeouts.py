@@ -1,0 +1,111 @@
+"""Every timeout whose order matters, from the client down to a replica. Imports nothing.
+
+A caller must wait longer than what it calls, or it gives up before the reason for a failure reaches
+it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits for":
+
+    a command: reload, or create or stop an experiment
+
+    ModelClient, modelctl              CLIENT_COMMAND_S
+      └─► router                       FLEET_COMMAND_S
+            └─► fleet                  the sum of its steps
+                  ├─► version load     VERSION_LOAD_S, once per reload, twice per experiment
+                  ├─► traffic move     TRAFFIC_MOVE_S, once per reload
+                  └─► routers follow   ROUTERS_FOLLOW_S
+                        └─► routers that stop        STOPPING_ROUTERS_S
+                              └─► router's own read  STATE_FOLLOW_PERIOD_S + ROUTER_CALL_S
+
+    a prediction
+
+    ModelClient                        its `timeout_s`, by default shorter than all below: a trading
+      │                                loop has no use for a late response
+      └─► router                       settings: router.request_timeout_s
+            ├─► written state          STATE_CONFIRM_S, first requests of a new router only
+            ├─► fleet                  FLEET_REQUEST_S, versions that load on demand only
+            ├─► treatment              settings: router.treatment_timeout_s
+            └─► replica                REPLICA_HEARTBEAT_S
+                  ├─► its channel      CHANNEL_CONNECT_S
+                  └─► its address      REPLICA_FIND_S
+
+    a start
+
+    modelctl serve                     SERVER_START_S
+      ├─► version load                 VERSION_LOAD_S
+      └─► router                       ROUTER_READY_S, then ROUTER_READY_OTHERS_S
+"""
+
+CLIENT_COMMAND_S = 330.0
+"""Longest wait of the client for a command, so that the server's reason arrives first."""
+
+FLEET_COMMAND_S = 300.0
+"""Longest wait of a router for a command of the fleet."""
+
+VERSION_LOAD_S = 120.0
+"""Longest wait for a version: its trial run in the registry, and the start of its replicas."""
+
+TRAFFIC_MOVE_S = 120.0
+"""Longest wait for the stages of a loaded version to point at it."""
+
+ROUTERS_FOLLOW_S = 30.0
+"""Longest wait for every router to follow the written state. Serve replaces a router that has died
+within a few health checks, so that most of what delays a router is over by then."""
+
+STOPPING_ROUTERS_S = 4.0
+"""Longest wait for routers that are being replaced. Broadcasts no longer reach them, and they read
+the state by themselves."""
+
+ROUTER_CALL_S = 2.0
+"""Longest wait for a broadcast to the routers, and for Serve's list of them."""
+
+STATE_FOLLOW_PERIOD_S = 1.0
+"""Period at which a router reads the state; bounds how long a missed broadcast goes unnoticed."""
+
+STATE_CONFIRM_S = 2.0
+"""Longest wait of a new router's first requests for the state, before they receive a 503."""
+
+FLEET_REQUEST_S = 5.0
+"""Longest wait of a request for the fleet, which starts to load a version on demand."""
+
+LAUNCH_RETRY_S = 30.0
+"""Pause before a version that failed to load is launched again."""
+
+DRAIN_S = 2.0
+"""Time for which replicas stay after every router has let go of them, for requests in flight."""
+
+DRAIN_LIMIT_S = 60.0
+"""Time for which they stay while a router is not known to have let go of them."""
+
+HEALTH_CHECK_PERIOD_S = 2.0
+"""Period of Serve's health checks: a dead replica is noticed, and replaced, within this time."""
+
+REPLICA_HEARTBEAT_S = 3.0
+"""Time without a response after which a replica counts as lost; longer than a slow model run."""
+
+REPLICA_PING_PERIOD_S = 0.5
+"""Period of the pings to the replicas of a version."""
+
+REPLICA_FIND_S = 1.0
+"""Longest wait for all replicas of a version to return their addresses."""
+
+CHANNEL_CONNECT_S = 3.0
+"""Longest wait for a connection to a replica."""
+
+CHANNEL_RETRY_S = 10.0
+"""Pause after a failed connection to a replica, which is called through Serve's handle until then.
+"""
+
+CHANNEL_IDLE_S = 10.0
+"""Time without a message after which a replica closes a connection; routers ping far more often."""
+
+CHANNEL_GOODBYE_S = 10.0
+"""Longest wait of a stopping replica for routers to close their connections; as long as
+`router.request_timeout_s` by default."""
+
+ROUTER_READY_S = 15.0
+"""Longest wait of a new router for the version of requests that name none; what is not loaded then
+receives a 503."""
+
+ROUTER_READY_OTHERS_S = 5.0
+"""Longest wait of a new router for the other pinned versions, once that one is loaded."""
+
+SERVER_START_S = 150.0
+"""Longest wait of `modelctl serve` for the server's first healthy response."""
