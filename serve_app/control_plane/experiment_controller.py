@@ -24,7 +24,7 @@ from serve_app.experiments.definition import (
     ExperimentDefinition,
     ExperimentStatus,
 )
-from serve_app.experiments.exposure import Stage, next_share, with_recorded_exposure
+from serve_app.experiments.exposure import ExposureStep, next_share, with_recorded_exposure
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
@@ -345,7 +345,7 @@ class Conductor:
         self, experiment: StoredExperiment, running: RunningExperiment, look: InterimAnalysis
     ) -> None:
         """Give treatment the next share of the traffic where it has earned it."""
-        stage = Stage(
+        stage = ExposureStep(
             share=running.treatment_share,
             age_s=(self._now() - running.exposed_at).total_seconds(),
             treatment_predictions=look.treatment_predictions,

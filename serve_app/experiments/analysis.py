@@ -1,4 +1,4 @@
-"""The analysis of an experiment: what is known at one moment, computed from summaries alone."""
+"""The analysis of an experiment at one time, computed from summaries alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,17 +25,16 @@ from serve_app.experiments.recent_traffic import Window, with_recent
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import check_sample_ratio
 from serve_app.experiments.significance import accuracy_significance
-from serve_app.experiments.statistics.by_unit import UnitMoments
 from serve_app.experiments.table import Table, tabulate
 from serve_app.experiments.units import VARIANTS
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What is known of an experiment at one moment."""
+    """The results of an experiment at one time."""
 
     document: Mapping[str, Any]
-    """The contract's analysis, JSON values only."""
+    """The analysis document of the HTTP API, JSON values only."""
     evidence: Evidence
     recommendation: Recommendation
 
@@ -49,16 +48,17 @@ def analyse(
     at_planned_end: bool = False,
     recent: Sequence[Window] | None = None,
 ) -> Analysis:
-    """Analyse an experiment; at any time and as often as you like.
+    """Analyse an experiment; any number of interim looks at any time is valid.
 
     Args:
         definition: the experiment.
-        clock: of the experiment.
+        clock: the experiment's clock.
         blocks: its summaries, in any order, each block once.
-        status: as it stands.
-        at_planned_end: true in one analysis only, made and kept when the planned duration is over:
-            only there the fixed-horizon test counts, and by bot or symbol not even there.
-        recent: the last minute, where harm that began late is to be seen as well.
+        status: its current status.
+        at_planned_end: true in one analysis only, which is made at the end of the planned duration
+            and stored. Only this analysis uses the fixed-horizon test, and not where bots or
+            symbols are assigned.
+        recent: windows of the last minute, in which harm that begins late is detected.
     """
     table = tabulate(definition, clock, blocks)
     alpha = one_sided_alpha(definition)
@@ -86,11 +86,11 @@ def analyse(
 
 
 def _units(definition: ExperimentDefinition, table: Table) -> dict[Variant, UnitCount]:
-    """Return the counts of units by variant, where these are assigned."""
+    """Return the counts of units by variant, if units are assigned."""
     if definition.assignment not in UNIT_ASSIGNMENTS:
         return {}
     totals = table.units
-    counts = zip(totals.seen, totals.labelled, UnitMoments.of(totals).effective, strict=True)
+    counts = zip(totals.seen, totals.labelled, totals.moments.effective, strict=True)
     return {
         variant: UnitCount(seen=seen, labelled=labelled, effective=float(effective))
         for variant, (seen, labelled, effective) in zip(VARIANTS, counts, strict=True)

@@ -1,6 +1,6 @@
-"""The analysis as one document of JSON values; what cannot be said is null.
+"""The analysis as one document of JSON values; a value that is not known is null.
 
-Its fields are the contract's; those beyond are described in docs/guides/experiments.md.
+docs/guides/experiments.md describes its fields.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,24 @@ from serve_app.experiments.definition import (
     ExperimentStatus,
     Mode,
 )
-from serve_app.experiments.effects import Effect, accuracy_effect, return_effect
+from serve_app.experiments.effects import accuracy_effect, return_effect
 from serve_app.experiments.guardrails import Guardrail
 from serve_app.experiments.power import planned_samples, planned_weight
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from serve_app.experiments.statistics import fixed_horizon, sharpe
-from serve_app.experiments.statistics.by_unit import FEWEST_UNITS, UnitMoments, sharpe_by_unit
+from serve_app.experiments.statistics.by_unit import FEWEST_UNITS, sharpe_by_unit
+from serve_app.experiments.statistics.effect import Effect
 from serve_app.experiments.statistics.fixed_horizon import FixedTest
+from serve_app.experiments.statistics.sequential import Moments
 from serve_app.experiments.table import Table
 from serve_app.experiments.variant_metrics import VariantMetrics, return_moments, variant_metrics
+
+VALIDITY = "at the planned end only, and only for independent predictions"
+VALIDITY_BY_UNIT = (
+    "at the planned end only, and too narrow if a few very active units dominate a variant; not "
+    "part of the verdict"
+)
 
 
 def analysis_document(
@@ -34,7 +42,7 @@ def analysis_document(
     evidence: Evidence,
     recommendation: Recommendation,
 ) -> Mapping[str, Any]:
-    """Return the contract's analysis of an experiment."""
+    """Return the analysis document of an experiment."""
     control = variant_metrics(table.control.total, definition.annual_periods)
     treatment = variant_metrics(table.treatment.total, definition.annual_periods)
     return {
@@ -101,7 +109,7 @@ def _significance(
         "interval": None if accuracy.interval is None else list(accuracy.interval),
         "difference": accuracy.difference,
         "standard_error": accuracy.standard_error,
-        "valid": "at any time, however often one looks",
+        "valid": "at any time, with any number of interim looks",
         "at_planned_end": accuracy.at_planned_end,
         "planned_samples": round(planned_samples(definition)),
         "blocks": table.blocks,
@@ -113,9 +121,9 @@ def _significance(
 
 
 def _fixed_horizon(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
-    """Return the ordinary tests: of predictions, or of units where these are assigned."""
+    """Return the ordinary tests: over predictions, or over units where units are assigned."""
     tests: dict[str, Any] = {
-        "valid": fixed_horizon.VALIDITY,
+        "valid": VALIDITY,
         "accuracy_two_proportion": None,
         "avg_return_welch": None,
         "accuracy_by_unit": None,
@@ -123,7 +131,7 @@ def _fixed_horizon(definition: ExperimentDefinition, table: Table) -> dict[str, 
     }
     if definition.assignment in UNIT_ASSIGNMENTS:
         return tests | {
-            "valid": fixed_horizon.VALIDITY_BY_UNIT,
+            "valid": VALIDITY_BY_UNIT,
             "accuracy_by_unit": _fixed_effect(definition, accuracy_effect(definition, table)),
             "avg_return_by_unit": _fixed_effect(definition, return_effect(definition, table)),
         }
@@ -152,29 +160,29 @@ def _fixed_effect(definition: ExperimentDefinition, effect: Effect) -> dict[str,
 
 
 def _assumptions(definition: ExperimentDefinition, table: Table) -> str:
-    """Return in words what the interval takes for granted."""
+    """Return the assumptions of the interval as text."""
     if table.horizon_s is None:
         horizon = "No outcome has arrived yet."
     elif definition.horizon_s is None:
         horizon = (
-            f"horizon_s was not stated; the mean delay of an outcome, {table.horizon_s:.3g} s, "
-            f"stands for it. If positions are held longer the interval is too narrow."
+            f"horizon_s was not stated, so the mean delay of an outcome, {table.horizon_s:.3g} s, "
+            f"is used instead. If positions are held longer, the interval is too narrow."
         )
     else:
         horizon = f"Positions are held for {table.horizon_s:g} s."
-    neighbours = ", neighbours counted as correlated" if table.neighbours else ""
+    neighbours = ", including the covariance of neighbouring blocks" if table.neighbours else ""
     blocks = (
-        f" Predictions within {table.block_s:g} s may depend on each other: the error is computed "
-        f"over blocks of that length{neighbours}."
+        f" Predictions within {table.block_s:g} s may depend on each other: the standard error is "
+        f"computed over blocks of this length{neighbours}."
     )
     if definition.assignment not in UNIT_ASSIGNMENTS:
         return horizon + blocks
     served = SERVED[definition.assignment]
     return (
-        f"{horizon}{blocks} The variants serve different {served}: how these differ is in the "
-        f"error as well, which is computed over {served} too. There is no planned look: the "
-        f"verdict rests on the always-valid test alone. Latency and errors are "
-        f"compared by time alone."
+        f"{horizon}{blocks} The variants serve different {served}, so the standard error is also "
+        f"computed over {served} and includes their differences. The verdict uses the "
+        f"always-valid test alone, at the planned end too. Latency and errors are compared by time "
+        f"alone."
     )
 
 
@@ -207,7 +215,10 @@ def _sample_ratio(ratio: SampleRatio) -> dict[str, Any]:
 
 def _guardrails(definition: ExperimentDefinition, evidence: Evidence) -> list[dict[str, Any]]:
     adjusted = adjusted_harms(definition, evidence)
-    return [_guardrail(each, adjusted[each.name]) for each in (evidence.latency, evidence.errors)]
+    return [
+        _guardrail(guardrail, adjusted[guardrail.name])
+        for guardrail in (evidence.latency, evidence.errors)
+    ]
 
 
 def _guardrail(guardrail: Guardrail, adjusted_p_value: float) -> dict[str, Any]:
@@ -226,7 +237,9 @@ def _guardrail(guardrail: Guardrail, adjusted_p_value: float) -> dict[str, Any]:
 
 
 def _returns(definition: ExperimentDefinition, table: Table) -> dict[str, Any]:
-    """Return the difference in return, always valid, and in Sharpe ratio, at the planned end."""
+    """Return the always-valid difference in return, and the difference in Sharpe ratio, which is
+    valid at the planned end.
+    """
     effect = return_effect(definition, table)
     alpha = definition.alpha
     half_width = effect.sequential_half_width(planned_weight(definition), alpha)
@@ -243,8 +256,8 @@ def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[s
     effect: Effect | None
     valid = "at the planned end only"
     if definition.assignment in UNIT_ASSIGNMENTS:
-        effect = Effect.of(sharpe_by_unit(UnitMoments.of(table.units)))
-        over, valid = SERVED[definition.assignment], fixed_horizon.VALIDITY_BY_UNIT
+        effect = Effect.of(sharpe_by_unit(table.units.moments))
+        over, valid = SERVED[definition.assignment], VALIDITY_BY_UNIT
     else:
         effect = sharpe.difference(
             table.control.returns, table.treatment.returns, neighbours=table.neighbours
@@ -257,7 +270,7 @@ def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[s
         "difference": effect.value * yearly,
         "standard_error": effect.standard_error * yearly,
         "p_value": effect.fixed_p_value(),
-        "test": f"Ledoit and Wolf (2008), error over {over}",
+        "test": f"Ledoit and Wolf (2008), standard error over {over}",
         "valid": valid,
         "jobson_korkie_memmel": _paired_sharpe(definition, table),
     }
@@ -266,21 +279,31 @@ def _sharpe_difference(definition: ExperimentDefinition, table: Table) -> dict[s
 def _paired_sharpe(definition: ExperimentDefinition, table: Table) -> dict[str, Any] | None:
     if definition.mode is not Mode.MIRROR:
         return None
-    test = sharpe.of_pairs(table.pairs.total)
+    pairs = table.pairs.total
+    control, treatment = (
+        Moments(n=pairs.labelled, total=total, square_total=square_total)
+        for total, square_total in (
+            (pairs.control_return_sum, pairs.control_return_square_sum),
+            (pairs.treatment_return_sum, pairs.treatment_return_square_sum),
+        )
+    )
+    test = sharpe.of_pairs(control, treatment, pairs.return_product_sum)
     if test is None:
         return None
-    return {"z": test.z, "p_value": test.p_value, "valid": fixed_horizon.VALIDITY}
+    return {"z": test.z, "p_value": test.p_value, "valid": VALIDITY}
 
 
 def _annualisation(definition: ExperimentDefinition) -> dict[str, Any]:
     periods = definition.annual_periods
     if periods is None:
-        basis = "Sharpe ratios are per prediction: neither horizon_s nor periods_per_year is stated"
+        basis = (
+            "Sharpe ratios are per prediction: neither horizon_s nor periods_per_year was stated"
+        )
     elif definition.periods_per_year is not None:
-        basis = f"Sharpe ratios are times the square root of the stated {periods:g} periods a year"
+        basis = f"Sharpe ratios are multiplied by the square root of periods_per_year, {periods:g}"
     else:
         basis = (
-            f"Sharpe ratios are times the square root of {periods:g}, the horizons of "
-            f"{definition.horizon_s:g} s in a year of 365.25 days"
+            f"Sharpe ratios are multiplied by the square root of {periods:g}, the number of "
+            f"horizons of {definition.horizon_s:g} s in a year of 365.25 days"
         )
     return {"periods_per_year": periods, "basis": basis}

@@ -1,6 +1,6 @@
-"""Which variant answers: a pure function of the experiment's salt and the unit.
+"""The assignment of a request to a variant: a pure function of the salt and the unit.
 
-Every router computes the same, now and after a restart, with nothing stored or shared.
+Every router computes the same variant, before and after a restart, without stored or shared state.
 """
 
 import math
@@ -12,12 +12,12 @@ from serve_app.experiments.records import Variant
 
 _DIGEST_BYTES = 8
 _UNIFORM_BITS = 53
-"""As many as a float holds exactly."""
+"""Number of bits that a float holds exactly."""
 
 
 def uniform(salt: str, unit: str) -> float:
-    """Return a number in [0, 1), uniform over units and independent between salts."""
-    # The salt's length keeps ("ab", "c") and ("a", "bc") apart.
+    """Return a number in [0, 1) that is uniform over units and independent between salts."""
+    # The salt's length distinguishes ("ab", "c") from ("a", "bc").
     salted = f"{len(salt)}:{salt}{unit}".encode()
     digest = blake2b(salted, digest_size=_DIGEST_BYTES).digest()
     bits = int.from_bytes(digest, "big") >> (8 * _DIGEST_BYTES - _UNIFORM_BITS)
@@ -32,7 +32,7 @@ def unit_of(
     symbol: str,
     time: datetime,
 ) -> str:
-    """Return what is assigned as a whole, for a request.
+    """Return the unit of a request: everything with the same unit gets the same variant.
 
     A request without `unit_id` in an experiment by unit_id is a unit of its own.
     """
@@ -44,7 +44,7 @@ def unit_of(
         case Assignment.SYMBOL:
             return f"symbol:{symbol}"
         case Assignment.SWITCHBACK:
-            assert definition.switchback_block_s is not None  # the definition checked it
+            assert definition.switchback_block_s is not None  # validated by the definition
             block = math.floor(time.timestamp() / definition.switchback_block_s)
             return f"block:{block}:{symbol}"
 
@@ -52,12 +52,23 @@ def unit_of(
 def assign(definition: ExperimentDefinition, unit: str, treatment_share: float) -> Variant:
     """Return the variant of a unit.
 
-    As the share grows units only ever move to treatment: whoever is in it at 5 % is at 10 %.
+    While the share grows, units only move to treatment: a unit in treatment at 5 % stays in it at
+    10 %.
 
     Args:
-        definition: for the salt.
+        definition: the experiment, for its salt.
         unit: see `unit_of`.
-        treatment_share: treatment's share of the units at present.
+        treatment_share: treatment's current share of the units.
+
+    >>> definition = ExperimentDefinition(
+    ...     experiment_id="v1_vs_v2",
+    ...     control_model_name="net",
+    ...     control_model_version="1.0.0",
+    ...     treatment_model_name="net",
+    ...     treatment_model_version="1.1.0",
+    ... )
+    >>> [assign(definition, "unit:bot-7", share).value for share in (0.1, 0.9)]
+    ['control', 'treatment']
     """
     treated = uniform(definition.hashed_salt, unit) < treatment_share
     return Variant.TREATMENT if treated else Variant.CONTROL

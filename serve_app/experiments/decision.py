@@ -1,8 +1,9 @@
-"""Promote, roll back or go on, and why, in sentences that hold the numbers.
+"""The recommendation: promote, roll back or continue, with its reasons and their numbers.
 
-With no effect a promotion has probability alpha / 2 at most, and a rollback too, however often one
-looks. A rollback needs one of three harms shown (Holm's correction for three); a promotion needs
-all of its conditions at once, which needs no correction (intersection-union, Berger 1982).
+Without an effect the probability of a promotion is at most alpha / 2, and so is that of a rollback,
+at any number of interim looks. A rollback needs one of three significant harms (Holm's correction
+for three hypotheses); a promotion needs all of its conditions at once, for which no correction is
+necessary (intersection-union test, Berger 1982).
 """
 
 from collections.abc import Mapping
@@ -10,22 +11,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from serve_app.experiments.definition import SERVED, ExperimentDefinition
-from serve_app.experiments.guardrails import Comparison, Guardrail, holm
+from serve_app.experiments.guardrails import Comparison, Guardrail
 from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import SampleRatio
 from serve_app.experiments.significance import Significance
 from serve_app.experiments.statistics.by_unit import FEWEST_UNITS
+from serve_app.experiments.statistics.multiple_testing import holm
 
 SMALLEST_SHOWN = 1e-4
-"""Nobody who knows no statistics reads 4e-07."""
+"""A smaller p-value is reported as "below" this: readers without statistics cannot read 4e-07."""
 
 ROUNDING = 1e-9
-"""A difference in accuracy this close to what is asked for, or allowed, is that."""
+"""Tolerance of the comparison between a difference in accuracy and its limit."""
 
 
 class Action(StrEnum):
-    """What to do with treatment."""
+    """The recommended action for treatment."""
 
     PROMOTE = "promote"
     ROLLBACK = "rollback"
@@ -34,18 +36,18 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitCount:
-    """A variant's bots or symbols."""
+    """The number of a variant's bots or symbols."""
 
     seen: int
     labelled: int
-    """Those with an outcome."""
+    """Number of those with an outcome."""
     effective: float
-    """Of how many equally busy ones these are worth."""
+    """Number of equally active units that these are equivalent to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a decision rests on."""
+    """The results that a decision is based on."""
 
     control_labelled: int
     treatment_labelled: int
@@ -54,31 +56,31 @@ class Evidence:
     latency: Guardrail
     errors: Guardrail
     units: Mapping[Variant, UnitCount] = field(default_factory=dict)
-    """Of both variants; empty unless bots or symbols are assigned."""
+    """The counts of both variants; empty unless bots or symbols are assigned."""
     outcomes: OutcomeRatio | None = None
-    """How many outcomes these have; None where that cannot be compared."""
+    """The comparison of the outcomes per unit; None where it does not apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """What to do, and why."""
+    """The recommended action and its reasons."""
 
     action: Action
     reasons: tuple[str, ...]
 
 
 def one_sided_alpha(definition: ExperimentDefinition) -> float:
-    """Return the level of a guardrail, and of all harms together."""
+    """Return the level of one guardrail, and of all harms together."""
     return definition.alpha / 2
 
 
 def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict[str, float]:
     """Return the p-values of the three harms by name, corrected for their number (Holm)."""
     accuracy = evidence.accuracy
-    judged = _enough(definition, evidence) and _complete(evidence) and accuracy.difference < 0
+    tested = _enough(definition, evidence) and _complete(evidence) and accuracy.difference < 0
     return holm(
         {
-            "accuracy": accuracy.p_value / 2 if judged else 1.0,
+            "accuracy": accuracy.p_value / 2 if tested else 1.0,
             "latency_ms": evidence.latency.harm_p_value,
             "error_rate": evidence.errors.harm_p_value,
         }
@@ -86,7 +88,7 @@ def adjusted_harms(definition: ExperimentDefinition, evidence: Evidence) -> dict
 
 
 def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendation:
-    """Return what to do with treatment."""
+    """Return the recommended action for treatment, with its reasons."""
     if not evidence.sample_ratio.healthy:
         reason = _mismatch(evidence.sample_ratio)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
@@ -96,10 +98,11 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
     if not _enough(definition, evidence):
         reason = (
             f"Not enough labelled predictions: control has {evidence.control_labelled:,} and "
-            f"treatment {evidence.treatment_labelled:,}; each needs {definition.min_samples:,}."
+            f"treatment {evidence.treatment_labelled:,}; each variant needs "
+            f"{definition.min_samples:,}."
         )
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
-    if any(each.effective < FEWEST_UNITS for each in evidence.units.values()):
+    if any(units.effective < FEWEST_UNITS for units in evidence.units.values()):
         reason = _too_few_units(definition, evidence)
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     if not _complete(evidence):
@@ -107,16 +110,16 @@ def decide(definition: ExperimentDefinition, evidence: Evidence) -> Recommendati
         return Recommendation(action=Action.CONTINUE, reasons=(reason,))
     conditions = [
         _improves(definition, evidence.accuracy),
-        _is_no_chance(evidence.accuracy),
-        _is_fast_enough(evidence.latency),
-        _fails_seldom_enough(definition, evidence.errors),
+        _is_significant(evidence.accuracy),
+        _holds_latency(evidence.latency),
+        _holds_errors(definition, evidence.errors),
     ]
     missing = tuple(reason for fulfilled, reason in conditions if not fulfilled)
     if not missing:
         reasons = tuple(reason for _, reason in conditions)
         return Recommendation(action=Action.PROMOTE, reasons=reasons)
     if evidence.accuracy.at_planned_end:
-        missing = (*missing, "The planned end has come without a verdict: control stays.")
+        missing = (*missing, "The planned end was reached without a verdict: control stays.")
     return Recommendation(action=Action.CONTINUE, reasons=missing)
 
 
@@ -126,9 +129,9 @@ def _enough(definition: ExperimentDefinition, evidence: Evidence) -> bool:
 
 
 def _complete(evidence: Evidence) -> bool:
-    """Return whether no variant's bots or symbols lack outcomes.
+    """Return whether the bots or symbols of both variants have equally many outcomes.
 
-    A failing one may still be harm.
+    If not, accuracy has no verdict, but latency and errors still do.
     """
     return evidence.outcomes is None or evidence.outcomes.healthy
 
@@ -139,70 +142,81 @@ def _incomplete(definition: ExperimentDefinition, evidence: Evidence) -> str:
     return (
         f"No verdict on accuracy: control's {served} have {outcomes.control:,.1f} outcomes each on "
         f"average and treatment's {outcomes.treatment:,.1f} "
-        f"({_chance(outcomes.always_valid_p_value)}). Single requests or outcomes are lost, or a "
-        f"version makes its {served} ask more or less; find out which."
+        f"({_p(outcomes.always_valid_p_value)}). Single requests or outcomes are lost, or a "
+        f"version makes its {served} send more or fewer requests; find the cause first."
     )
 
 
 def _too_few_units(definition: ExperimentDefinition, evidence: Evidence) -> str:
     served = SERVED[definition.assignment]
     variants = ", ".join(
-        f"{variant} has {units.labelled:,} with an outcome, worth {units.effective:.1f} equally "
-        f"busy ones"
+        f"{variant} has {units.labelled:,} with an outcome, equivalent to {units.effective:.1f} "
+        f"equally active ones"
         for variant, units in evidence.units.items()
     )
     return (
-        f"Too few {served}: {variants}; each needs {FEWEST_UNITS:g}. Whole {served} were "
-        f"assigned, and luck in which ones is only known from several."
+        f"Too few {served}: {variants}; each variant needs {FEWEST_UNITS:g}. Whole {served} are "
+        f"assigned, and how much they differ by chance can only be measured with several of them."
     )
 
 
 def _mismatch(ratio: SampleRatio) -> str:
     observed = ratio.observed_share or 0.0
     p_value = ratio.always_valid_p_value
-    chance = "" if p_value is None else f" ({_chance(p_value)})"
+    chance = "" if p_value is None else f" ({_p(p_value)})"
     return (
         f"No verdict: treatment has {ratio.treatment:,} of {ratio.control + ratio.treatment:,} "
-        f"{ratio.counted}, {observed:.2%}, where {ratio.expected_share:.2%} were intended{chance}. "
-        f"Requests are lost or misdirected; no number here can be trusted until that is found."
+        f"{ratio.counted}, {observed:.2%} instead of the intended {ratio.expected_share:.2%}"
+        f"{chance}. Requests are lost or misdirected; no number here is reliable until the cause "
+        f"is found."
     )
 
 
 def _harms(definition: ExperimentDefinition, evidence: Evidence) -> list[str]:
     adjusted = adjusted_harms(definition, evidence)
-    shown = {name for name, p in adjusted.items() if p <= one_sided_alpha(definition)}
+    significant = {name for name, p in adjusted.items() if p <= one_sided_alpha(definition)}
     latency, errors, accuracy = evidence.latency, evidence.errors, evidence.accuracy
     reasons = []
-    if "latency_ms" in shown:
+    if "latency_ms" in significant:
         seen = latency.shown_by
         reasons.append(
             f"Treatment is too slow{_when(seen)}: {seen.treatment:.2f} ms on average against "
-            f"{seen.control:.2f} ms, and {seen.difference:.2f} ms more at the same times; shown to "
-            f"be more than {latency.limit:.2f} ms slower ({_chance(adjusted['latency_ms'])})."
+            f"{seen.control:.2f} ms, and {seen.difference:.2f} ms more at the same times; it is "
+            f"significantly more than {latency.limit:.2f} ms slower "
+            f"({_p(adjusted['latency_ms'])})."
         )
-    if "error_rate" in shown:
+    if "error_rate" in significant:
         seen = errors.shown_by
         reasons.append(
             f"Treatment fails too often{_when(seen)}: {seen.treatment:.2%} of its predictions "
-            f"against {seen.control:.2%}, and {seen.difference:.2%} more at the same times; shown "
-            f"to be more than {errors.limit:g} times as often ({_chance(adjusted['error_rate'])})."
+            f"against {seen.control:.2%}, and {_points(seen.difference)} more at the same times; "
+            f"it fails significantly more than {errors.limit:g} times as often "
+            f"({_p(adjusted['error_rate'])})."
         )
     served = SERVED.get(definition.assignment)
     if reasons and served is not None:
         reasons.append(
-            f"Latency and errors are compared by time, not between {served}: see whether a few of "
-            f"these are behind it."
+            f"Latency and errors are compared by time, not between {served}: check whether a few "
+            f"of them are the cause."
         )
-    if "accuracy" in shown and accuracy.difference < -definition.max_accuracy_drop - ROUNDING:
+    if "accuracy" in significant and accuracy.difference < -definition.max_accuracy_drop - ROUNDING:
         reasons.append(
-            f"Treatment's accuracy is lower by {-accuracy.difference:.2%}, more than the allowed "
-            f"{definition.max_accuracy_drop:.2%}, and that is more than chance "
-            f"({_chance(adjusted['accuracy'])})."
+            f"Treatment's accuracy is {_points(-accuracy.difference)} lower, more than the allowed "
+            f"{_number(definition.max_accuracy_drop)}, and the difference is significant "
+            f"({_p(adjusted['accuracy'])})."
         )
     return reasons
 
 
-def _chance(p_value: float) -> str:
+def _number(share: float, sign: str = "") -> str:
+    return f"{100 * share:{sign}.2f}"
+
+
+def _points(share: float, sign: str = "") -> str:
+    return f"{_number(share, sign)} percentage points"
+
+
+def _p(p_value: float) -> str:
     return f"p = {p_value:.2g}" if p_value >= SMALLEST_SHOWN else f"p below {SMALLEST_SHOWN:.4f}"
 
 
@@ -212,55 +226,60 @@ def _when(seen: Comparison) -> str:
 
 def _improves(definition: ExperimentDefinition, accuracy: Significance) -> tuple[bool, str]:
     difference, wanted = accuracy.difference, definition.min_accuracy_improvement
-    direction = "higher" if difference >= 0 else "lower"
     if difference >= wanted - ROUNDING:
-        return True, (f"Accuracy is {difference:.2%} higher, at least the {wanted:.2%} asked for.")
+        return True, (
+            f"Accuracy is {_points(difference)} higher; a promotion requires {_number(wanted)}."
+        )
     return False, (
-        f"Accuracy is {abs(difference):.2%} {direction}; a promotion asks for {wanted:.2%} more."
+        f"Accuracy is only {_points(difference)} higher; a promotion requires {_number(wanted)}."
+        if difference >= 0
+        else f"Accuracy is {_points(-difference)} lower; a promotion requires {_number(wanted)} "
+        f"higher."
     )
 
 
-def _is_no_chance(accuracy: Significance) -> tuple[bool, str]:
+def _is_significant(accuracy: Significance) -> tuple[bool, str]:
     if accuracy.interval is None:
         return False, (
-            "Whether that is chance cannot be said yet: the predictions span too few blocks of "
-            "time, or too few predictions."
+            "Whether the difference is significant is not known yet: there are too few labelled "
+            "predictions, or they span too few blocks of time."
         )
     low, high = accuracy.interval
     facts = (
-        f"the true difference lies between {low:+.2%} and {high:+.2%}, {_chance(accuracy.p_value)}"
+        f"the true difference lies between {_number(low, '+')} and {_points(high, '+')} "
+        f"({_p(accuracy.p_value)})"
     )
     if accuracy.significant and accuracy.difference > 0:
-        return True, f"That is more than chance: {facts}."
+        return True, f"The difference is significant: {facts}."
     if accuracy.significant:
-        return False, f"Treatment is worse, and that is more than chance: {facts}."
-    return False, f"That may be chance: {facts}."
+        return False, f"Treatment is significantly worse: {facts}."
+    return False, f"The difference is not significant: {facts}."
 
 
-def _is_fast_enough(latency: Guardrail) -> tuple[bool, str]:
+def _holds_latency(latency: Guardrail) -> tuple[bool, str]:
     if latency.held:
         return True, (
-            f"Latency: at worst {latency.worst_case:+.2f} ms against control, within the "
-            f"{latency.limit:.2f} ms allowed."
+            f"Latency is within its limit: at worst {latency.worst_case:+.2f} ms compared to "
+            f"control, and {latency.limit:.2f} ms are allowed."
         )
     return False, (
-        f"It is not shown yet that treatment is less than {latency.limit:.2f} ms slower"
-        f"{_at_worst(latency.worst_case, '{:+.2f} ms')}."
+        f"It is not certain yet that treatment is less than {latency.limit:.2f} ms slower"
+        f"{_at_worst(latency.worst_case, f'{latency.worst_case:+.2f} ms')}."
     )
 
 
-def _fails_seldom_enough(definition: ExperimentDefinition, errors: Guardrail) -> tuple[bool, str]:
+def _holds_errors(definition: ExperimentDefinition, errors: Guardrail) -> tuple[bool, str]:
     allowed = definition.max_error_rate_increase
     if errors.held:
         return True, (
-            f"Errors: at worst {errors.worst_case:+.2%} against control, within the "
-            f"{allowed:.2%} allowed."
+            f"The error rate is within its limit: at worst {_points(errors.worst_case, '+')} "
+            f"compared to control, and {_number(allowed)} are allowed."
         )
     return False, (
-        f"It is not shown yet that treatment's error rate is less than {allowed:.2%} above "
-        f"control's{_at_worst(errors.worst_case, '{:+.2%}')}."
+        f"It is not certain yet that treatment's error rate is less than {_points(allowed)} above "
+        f"control's{_at_worst(errors.worst_case, _points(errors.worst_case, '+'))}."
     )
 
 
-def _at_worst(value: float, form: str) -> str:
-    return "" if value == float("inf") else f": at worst {form.format(value)}"
+def _at_worst(value: float, text: str) -> str:
+    return "" if value == float("inf") else f": at worst {text}"

@@ -1,4 +1,4 @@
-"""How treatment's share grows, stage by stage."""
+"""Growing exposure: when treatment's share proceeds to the next step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,40 +10,41 @@ from serve_app.experiments.running import RunningExperiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What happened since treatment got its present share."""
+class ExposureStep:
+    """The current exposure step: treatment's share and the traffic since it was set."""
 
     share: float
     age_s: float
     treatment_predictions: int
-    """Answered and failed, during this stage."""
+    """Number of treatment's predictions during this step, failed ones included."""
 
 
 def next_share(
     definition: ExperimentDefinition,
-    stage: Stage,
+    step: ExposureStep,
     evidence: Evidence,
     recommendation: Recommendation,
     *,
     breaker_closed: bool,
 ) -> float:
-    """Return treatment's share from now on: the next stage's, or the present one.
+    """Return treatment's share from now on: that of the next step, or the current one.
 
-    The next stage begins when this one has lasted `stage_hours` and gave treatment `min_samples`
-    predictions, the sample ratio is healthy, both guardrails are within their limits as the numbers
-    stand, nothing calls for a rollback, and the circuit breaker is closed.
+    The next step begins when the current one has lasted `stage_hours` and treatment has received
+    `min_samples` predictions in it, the sample ratio is healthy, the point estimates of both
+    guardrails are within their limits, the recommendation is no rollback, and the circuit breaker
+    is closed.
     """
-    larger = [share for share in definition.exposure_stages if share > stage.share]
+    larger = [share for share in definition.exposure_stages if share > step.share]
     ready = (
-        stage.age_s >= definition.stage_hours * 3600
-        and stage.treatment_predictions >= definition.min_samples
+        step.age_s >= definition.stage_hours * 3600
+        and step.treatment_predictions >= definition.min_samples
         and evidence.sample_ratio.healthy
-        and evidence.latency.looks_fine
-        and evidence.errors.looks_fine
+        and evidence.latency.within_limit
+        and evidence.errors.within_limit
         and recommendation.action is not Action.ROLLBACK
         and breaker_closed
     )
-    return min(larger) if larger and ready else stage.share
+    return min(larger) if larger and ready else step.share
 
 
 def with_recorded_exposure(

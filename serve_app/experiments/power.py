@@ -1,4 +1,4 @@
-"""How many labelled predictions a verdict needs, and how many bots or symbols."""
+"""Sample sizes: the number of labelled predictions, bots or symbols that a verdict needs."""
 
 import math
 
@@ -11,32 +11,33 @@ from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 
 POWER = 0.8
 SMALLEST_EFFECT = 0.01
-"""The test is tuned to no smaller difference in accuracy: it would be blind to large ones."""
+"""The test is tuned to no smaller difference in accuracy, so that it detects large ones early."""
 
 TUNED_SHARE = 0.25
-"""The interval is narrowest at this share of the planned size: it costs 3 % of width at the planned
-size, and a large effect is found much earlier."""
+"""The interval is narrowest at this share of the planned size. This makes it 3 % wider at the
+planned size, and detects a large effect much earlier."""
 
-LOOKING_SHARE = 0.5
-"""Part of alpha that is spent on looking at any time; the rest is spent at the planned end. Where
-bots or symbols are assigned all of it is: when a few busy ones are also better or worse than the
-others, Student's t at a single look is too narrow (7 to 11 % instead of 5 % in simulations)."""
+INTERIM_SHARE = 0.5
+"""Part of alpha that is spent on interim looks; the rest is spent at the planned end. Where bots or
+symbols are assigned, all of alpha is spent on interim looks: if a few very active ones are also
+better or worse than the others, Student's t at the planned end rejects too often (7 to 11 % instead
+of 5 % in simulations)."""
 
 BLOCKING_EFFICIENCY = 0.83
-"""Information left after comparing within blocks (up to 1 / PREDICTIONS_PER_BLOCK is lost), and
-after taking the larger of two estimated variances (some 5 %)."""
+"""Part of the information that remains after the comparison within blocks (which loses up to
+1 / PREDICTIONS_PER_BLOCK) and after taking the larger of two estimated variances (some 5 %)."""
 
 UNIT_EFFICIENCY = 0.9
-"""Information left after drawing variants of unlike size, and taking the larger of two
-variances."""
+"""Part of the information that remains after the random split into variants of unequal size, and
+after taking the larger of two variances."""
 
 
 def planned_samples(definition: ExperimentDefinition) -> float:
-    """Return the labelled predictions per variant with which one planned look finds the effect.
+    """Return the labelled predictions per variant that one planned analysis needs.
 
-    2 (z_{1-alpha/2} + z_power)² p (1 - p) / effect², for an accuracy p of a half, the worst case
-    (Fleiss, Levin and Paik 2003, section 4.2), for `min_accuracy_improvement` but
-    no less than SMALLEST_EFFECT, at a power of 80 %.
+    2 (z_{1-alpha/2} + z_power)² p (1 - p) / effect², for an accuracy p of one half, the worst case
+    (Fleiss, Levin and Paik 2003, section 4.2). The effect is `min_accuracy_improvement`, but at
+    least SMALLEST_EFFECT, and the power is 80 %.
     """
     effect = max(definition.min_accuracy_improvement, SMALLEST_EFFECT)
     z = -normal_quantile(definition.alpha / 2) + normal_quantile(POWER)
@@ -48,27 +49,27 @@ def planned_weight(definition: ExperimentDefinition) -> float:
     return TUNED_SHARE * planned_samples(definition) / 2
 
 
-def looking_alpha(definition: ExperimentDefinition) -> float:
-    """Return the part of alpha that is spent on looking at any time."""
+def interim_alpha(definition: ExperimentDefinition) -> float:
+    """Return the part of alpha that is spent on interim looks."""
     if definition.assignment in UNIT_ASSIGNMENTS:
         return definition.alpha
-    return LOOKING_SHARE * definition.alpha
+    return INTERIM_SHARE * definition.alpha
 
 
 def samples_for_verdict(
     definition: ExperimentDefinition, effect: float, power: float = POWER
 ) -> float:
-    """Return the labelled predictions per variant by which the always-valid test finds `effect`.
+    """Return the labelled predictions per variant by which the always-valid test detects `effect`.
 
-    For independent predictions, variants of equal size and an accuracy near a half. With shares c
-    and t both variants together need this over 2 c t.
+    This holds for independent predictions, variants of equal size and an accuracy near one half.
+    With shares c and t both variants together need this number divided by 2 c t.
 
     Args:
-        definition: for alpha and what the test is tuned to.
+        definition: the experiment, for alpha and the size that the test is tuned to.
         effect: true difference in accuracy, not 0.
         power: probability of a significant difference by then.
     """
-    alpha, tuned = looking_alpha(definition), planned_weight(definition)
+    alpha, tuned = interim_alpha(definition), planned_weight(definition)
     z = normal_quantile(power)
     samples = 2.0 * PREDICTIONS_PER_BLOCK
     while True:
@@ -89,17 +90,17 @@ def units_for_verdict(
     outcomes_each: float,
     power: float = POWER,
 ) -> int:
-    """Return the bots or symbols per variant by which the always-valid test finds `effect`.
+    """Return the bots or symbols per variant by which the always-valid test detects `effect`.
 
-    For equally busy ones, variants of equal size, an accuracy near a half, and predictions that are
-    independent but for their unit. More outcomes of the same units help until `unit_deviation` is
-    all that is left.
+    This holds for equally active units, variants of equal size, an accuracy near one half, and
+    predictions that are independent within their unit. More outcomes of the same units help until
+    only `unit_deviation` remains.
 
     Args:
-        definition: for alpha and what the test is tuned to.
+        definition: the experiment, for alpha and the size that the test is tuned to.
         effect: true difference in accuracy, not 0.
-        unit_deviation: standard deviation of the units' own accuracies, below a half.
-        outcomes_each: labelled predictions of each unit.
+        unit_deviation: standard deviation of the units' own accuracies, below one half.
+        outcomes_each: labelled predictions per unit.
         power: probability of a significant difference by then.
     """
     alpha, tuned = definition.alpha, planned_weight(definition)

@@ -1,25 +1,25 @@
-"""Whether the difference in accuracy is more than chance: the basis of the verdict."""
+"""Whether the difference in accuracy is significant: the basis of the verdict."""
 
 import math
 from dataclasses import dataclass
 
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.effects import Effect
-from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.power import interim_alpha, planned_weight
+from serve_app.experiments.statistics.effect import Effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Significance:
-    """Treatment's accuracy minus control's, and whether it is more than chance."""
+    """Treatment's accuracy minus control's, and whether the difference is significant."""
 
     difference: float
     standard_error: float | None
-    """By block of time, and by unit where these are assigned; None while there are too few."""
+    """The error over blocks of time, and over units where these are assigned; None with too few."""
     interval: tuple[float, float] | None
-    """Holds together with all others ever looked at; None while nothing can be said."""
+    """The interval, valid jointly with those of all other interim looks; None with too few data."""
     p_value: float
-    """Two-sided; corrected for looking at any time and, where there is one, for the planned look.
-    At most alpha exactly when the interval leaves 0 out."""
+    """The two-sided p-value, corrected for interim looks and for the planned end, if that has a
+    test of its own. It is at most alpha exactly when the interval excludes 0."""
     alpha: float
     significant: bool
     at_planned_end: bool
@@ -31,22 +31,22 @@ def accuracy_significance(
 ) -> Significance:
     """Return the test of a difference in accuracy.
 
-    Where bots or symbols are assigned it is the always-valid test alone, with all of alpha. Else
-    half of alpha is spent on looking at any time (the always-valid test), the other half on one
-    look at the planned end (Student's t). Both together reject no effect with
-    probability alpha at most (Bonferroni), and the final interval is nearly as narrow as that of a
-    test that was never looked at.
+    Where bots or symbols are assigned it is the always-valid test alone, with all of alpha.
+    Otherwise half of alpha is spent on interim looks (the always-valid test) and half on one
+    analysis at the planned end (Student's t). Both together have a false positive with probability
+    alpha at most (Bonferroni), and the final interval is nearly as narrow as that of a test without
+    interim looks.
 
     Args:
-        definition: for alpha, and the improvement that the test is tuned to.
+        definition: the experiment, for alpha and the improvement that the test is tuned to.
         effect: difference in accuracy.
-        at_planned_end: true for one analysis only, made when the planned duration is over.
+        at_planned_end: true for one analysis only, made at the end of the planned duration.
     """
-    alpha, looking = definition.alpha, looking_alpha(definition)
+    alpha, interim = definition.alpha, interim_alpha(definition)
     tuned = planned_weight(definition)
-    p_value = effect.sequential_p_value(tuned, looking) * alpha / looking
-    half_width = effect.sequential_half_width(tuned, looking)
-    once = alpha - looking
+    p_value = effect.sequential_p_value(tuned, interim) * alpha / interim
+    half_width = effect.sequential_half_width(tuned, interim)
+    once = alpha - interim
     if at_planned_end and once > 0:
         p_value = min(p_value, effect.fixed_p_value() * alpha / once)
         half_width = min(half_width, effect.fixed_half_width(once))

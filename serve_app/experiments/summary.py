@@ -1,8 +1,8 @@
-"""What is kept of the predictions of one variant during one block of time.
+"""Summary of one variant's predictions during one block of time.
 
-A summary has constant size, adding is order-free, and merging two is exact: every metric and every
-test is computed from summaries, never from single predictions. They are accumulators: `add_…`
-changes them, `merge` returns a new one.
+A summary has constant size, adding is independent of the order, and merging is exact: every metric
+and every test is computed from summaries, never from single predictions. Summaries are
+accumulators: `add_…` changes them, `merge` returns a new one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,35 +27,35 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class _Summary:
-    """Fields that add up, but for those that name their own merging."""
+    """A dataclass whose fields are summed, unless their metadata name another way to merge."""
 
     def merge(self, *others: Self) -> Self:
-        """Return the summary of all of them; none is changed."""
+        """Return the summary of this one and all others, without changing any."""
         parts = (self, *others)
         return type(self)(
             **{
-                each.name: each.metadata.get("merge", sum)(
-                    [getattr(part, each.name) for part in parts]
+                field_.name: field_.metadata.get("merge", sum)(
+                    [getattr(part, field_.name) for part in parts]
                 )
-                for each in fields(self)
+                for field_ in fields(self)
             }
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as JSON values; floats survive exactly."""
+        """Return the summary as JSON values; floats are preserved exactly."""
         return {
-            each.name: each.metadata.get("dump", _same)(getattr(self, each.name))
-            for each in fields(self)
+            field_.name: field_.metadata.get("dump", _same)(getattr(self, field_.name))
+            for field_ in fields(self)
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the summary that `to_dict` gave; a field that did not exist then is empty.
+        """Return the summary that `to_dict` returned; a field that did not exist then is empty.
 
         Raises:
             TypeError: a field is unknown.
         """
-        load = {each.name: each.metadata.get("load", _same) for each in fields(cls)}
+        load = {field_.name: field_.metadata.get("load", _same) for field_ in fields(cls)}
         return cls(**{name: load.get(name, _same)(value) for name, value in values.items()})
 
 
@@ -64,11 +64,11 @@ def _same(value: T) -> T:
 
 
 def _least(values: Iterable[float | None]) -> float | None:
-    return min((each for each in values if each is not None), default=None)
+    return min((value for value in values if value is not None), default=None)
 
 
 def _greatest(values: Iterable[float | None]) -> float | None:
-    return max((each for each in values if each is not None), default=None)
+    return max((value for value in values if value is not None), default=None)
 
 
 def _sum_cells(values: Iterable[list[int]]) -> list[int]:
@@ -96,28 +96,26 @@ class VariantSummary(_Summary):
     """One variant's predictions during one block."""
 
     predictions: int = 0
-    """Answered, failed and withheld."""
+    """Number of predictions: successful, failed and withheld."""
     errors: int = 0
     withheld: int = 0
-    """Those the variant was not asked for, its circuit breaker being open.
-
-    No events of their own.
-    """
+    """Number of predictions that the open circuit breaker rejected: the variant never received
+    them, so they are no events of their own."""
     assigned: int = 0
-    """Those that came with the chance of treatment they were assigned with."""
+    """Number of predictions with a known probability of treatment at their assignment."""
     share_sum: float = 0.0
-    """Sum of these chances."""
+    """Sum of these probabilities."""
     share_variance_sum: float = 0.0
     """Sum of share * (1 - share)."""
     latency_sum: float = 0.0
     latency_square_sum: float = 0.0
-    """In ms and ms², over the answered predictions."""
+    """Sums over the successful predictions, in ms and ms²."""
     latency_bins: histogram.Bins = field(
         default_factory=dict, metadata={"merge": _sum_bins, "dump": _dump_bins, "load": _load_bins}
     )
     first_s: float | None = field(default=None, metadata={"merge": _least})
     last_s: float | None = field(default=None, metadata={"merge": _greatest})
-    """Earliest and latest prediction, in seconds since 1970."""
+    """Times of the earliest and the latest prediction, in seconds since 1970."""
 
     confusion: list[int] = field(
         default_factory=lambda: [0] * CLASSES**2, metadata={"merge": _sum_cells, "dump": list}
@@ -125,14 +123,15 @@ class VariantSummary(_Summary):
     """Labelled predictions by class, row by row: `confusion[3 * market + predicted]`, both 0 HOLD,
     1 BUY, 2 SELL."""
     wins: int = 0
-    """Positions (BUY or SELL) that earned more than nothing."""
+    """Number of positions (BUY or SELL) with a positive return."""
     return_sum: float = 0.0
     return_square_sum: float = 0.0
-    """Of the returns signed by the position, over the labelled predictions."""
+    """Sums over the labelled predictions of the returns, signed by the position, and their
+    squares."""
     least_delay_s: float | None = field(default=None, metadata={"merge": _least})
     """Shortest time from a prediction to its outcome."""
     delay_sum_s: float = 0.0
-    """Of the times from the labelled predictions to their outcomes."""
+    """Sum of the times from the labelled predictions to their outcomes."""
 
     def add_prediction(self, record: PredictionRecord) -> None:
         """Count a prediction of this variant."""
@@ -158,7 +157,7 @@ class VariantSummary(_Summary):
     def add_outcome(self, record: PredictionRecord, outcome: Outcome, dead_band: float) -> None:
         """Count the outcome of a prediction that was added before.
 
-        A prediction that failed has no direction: its outcome labels nothing.
+        A failed prediction has no direction, so its outcome is not counted.
         """
         if record.direction is None:
             return
@@ -173,42 +172,42 @@ class VariantSummary(_Summary):
         self.delay_sum_s += delay
 
     @property
-    def asked(self) -> int:
-        """Predictions that the variant was asked for."""
+    def attempted(self) -> int:
+        """Number of predictions that the variant received, successful or failed."""
         return self.predictions - self.withheld
 
     @property
-    def answered(self) -> int:
-        """Predictions that did not fail."""
-        return self.asked - self.errors
+    def succeeded(self) -> int:
+        """Number of predictions that did not fail."""
+        return self.attempted - self.errors
 
     @property
     def labelled(self) -> int:
-        """Predictions that were answered and have an outcome."""
+        """Number of successful predictions with an outcome."""
         return sum(self.confusion)
 
     @property
     def correct(self) -> int:
-        """Labelled predictions that were right."""
+        """Number of labelled predictions that were correct."""
         return sum(self.confusion[:: CLASSES + 1])
 
     @property
     def positions(self) -> int:
-        """Labelled predictions that were no HOLD."""
+        """Number of labelled predictions other than HOLD."""
         return self.labelled - sum(self.confusion[HOLD::CLASSES])
 
 
 @dataclass(slots=True, kw_only=True)
 class PairSummary(_Summary):
-    """Requests that both variants answered (mirror mode), during one block: differences by pair."""
+    """Requests that both variants processed (mirror mode) during one block: differences by pair."""
 
     pairs: int = 0
-    """Requests that both variants answered."""
+    """Number of requests for which both variants succeeded."""
     latency_difference_sum: float = 0.0
     latency_difference_square_sum: float = 0.0
-    """Treatment minus control, in ms and ms²."""
+    """Sums of treatment minus control, in ms and ms²."""
     labelled: int = 0
-    """Pairs with an outcome; the fields below are over these."""
+    """Number of pairs with an outcome, to which the fields below refer."""
     both_correct: int = 0
     only_control_correct: int = 0
     only_treatment_correct: int = 0
@@ -217,10 +216,10 @@ class PairSummary(_Summary):
     treatment_return_sum: float = 0.0
     treatment_return_square_sum: float = 0.0
     return_product_sum: float = 0.0
-    """Of control's return times treatment's."""
+    """Sum of control's return times treatment's."""
 
     def add_predictions(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
-        """Count a request that both variants saw; one that a variant failed is no pair."""
+        """Count a request that both variants received; it is no pair if either of them failed."""
         if control.error is not None or treatment.error is not None:
             return
         difference = treatment.latency_ms - control.latency_ms
@@ -239,13 +238,14 @@ class PairSummary(_Summary):
         if control.direction is None or treatment.direction is None:
             return
         label = market_class(outcome.market_return, dead_band)
-        control_right, treatment_right = control.direction == label, treatment.direction == label
+        control_correct = control.direction == label
+        treatment_correct = treatment.direction == label
         control_return = POSITION[control.direction] * outcome.market_return
         treatment_return = POSITION[treatment.direction] * outcome.market_return
         self.labelled += 1
-        self.both_correct += control_right and treatment_right
-        self.only_control_correct += control_right and not treatment_right
-        self.only_treatment_correct += treatment_right and not control_right
+        self.both_correct += control_correct and treatment_correct
+        self.only_control_correct += control_correct and not treatment_correct
+        self.only_treatment_correct += treatment_correct and not control_correct
         self.control_return_sum += control_return
         self.control_return_square_sum += control_return**2
         self.treatment_return_sum += treatment_return
@@ -254,5 +254,5 @@ class PairSummary(_Summary):
 
 
 def delay_s(predicted: datetime, arrived: datetime) -> float:
-    """Return the seconds from a prediction to its outcome; clocks that disagree give 0."""
+    """Return the seconds from a prediction to its outcome; 0 if the clocks disagree."""
     return max(0.0, (arrived - predicted).total_seconds())

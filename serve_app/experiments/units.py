@@ -1,14 +1,15 @@
-"""What is kept of the units (bots or symbols) of an experiment that assigns them as a whole.
+"""Sums over the units (bots or symbols) of an experiment that assigns whole units.
 
-A unit's predictions resemble each other, so that units, not predictions, are what was drawn. For a
-test it is enough to know, of the vector of sums that each unit has, the sum over all units and the
-sum of its products with itself: constant size, however many units and predictions there are.
+The predictions of one unit resemble each other, so the units, not the predictions, are the random
+draws. A test needs only the sum over all units of their vectors of sums, and the sum of the outer
+products of each vector with itself: constant size for any number of units and predictions. The
+layout of a vector is in `statistics.unit_moments`.
 
-A prediction counts by its *overlap weight* (Li, Morgan and Zaslavsky 2018): in treatment by
-1 - share, in control by the share, of the moment it was assigned. So what came at any time weighs
-as much in one variant as in the other, and a treatment whose share grows is not judged by the luck
-of the later days (Simpson's paradox). Weights are relative to those at the intended share: 1 unless
-exposure is staged.
+A prediction counts with its *overlap weight* (Li, Morgan and Zaslavsky 2018): 1 - share in
+treatment and the share in control, where the share is that at the time of its assignment. Every
+period thus has the same weight in both variants, and a treatment whose share grows is not compared
+mainly by its later days (Simpson's paradox). Weights are relative to those at the intended share,
+so that they are 1 unless exposure grows in steps.
 """
 
 from collections.abc import Mapping
@@ -16,34 +17,33 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serve_app.experiments.records import POSITION, Outcome, PredictionRecord, Variant, market_class
+from serve_app.experiments.statistics.unit_moments import (
+    LABELLED,
+    MEASURES,
+    SIZE,
+    Floats,
+    UnitMoments,
+)
 
-Floats = NDArray[np.float64]
-
-LABELLED, CORRECT, RETURN, RETURN_SQUARE = range(4)
-"""Places in a variant's part of a vector: weights of the labelled predictions, of those that were
-right, and weighted sums of the returns signed by the position and of their squares."""
-MEASURES = 4
 VARIANTS = tuple(Variant)
-SIZE = MEASURES * len(VARIANTS)
-"""Of a vector: control's part, then treatment's. A unit has both when its variant changed."""
+"""The variants in the order of their parts in a unit's vector."""
 
 
 def slice_of(variant: Variant) -> slice:
-    """Return where a variant's part of a vector lies."""
+    """Return the slice of a vector that belongs to a variant."""
     start = MEASURES * VARIANTS.index(variant)
     return slice(start, start + MEASURES)
 
 
 def overlap_weight(variant: Variant, share: float | None, intended: float) -> float:
-    """Return what a prediction counts for.
+    """Return the weight of a prediction.
 
     Args:
-        variant: its variant.
-        share: treatment's when it was assigned; None stands for the intended one.
-        intended: treatment's share in the end.
+        variant: the prediction's variant.
+        share: treatment's share when the prediction was assigned; None means the intended one.
+        intended: treatment's intended share.
     """
     if share is None or not 0 < intended < 1:
         return 1.0
@@ -53,40 +53,46 @@ def overlap_weight(variant: Variant, share: float | None, intended: float) -> fl
 
 
 def measure(record: PredictionRecord, outcome: Outcome, dead_band: float) -> Floats:
-    """Return what an answered prediction with its outcome adds to its variant.
+    """Return what a successful prediction with its outcome adds to its variant's part.
 
     Shape (MEASURES,).
     """
     assert record.direction is not None
-    right = record.direction == market_class(outcome.market_return, dead_band)
+    correct = record.direction == market_class(outcome.market_return, dead_band)
     earned = POSITION[record.direction] * outcome.market_return
-    return np.array([1.0, right, earned, earned**2])
+    return np.array([1.0, correct, earned, earned**2])
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class UnitTotals:
-    """The units of an experiment by now; an accumulator, the newest of which holds everything."""
+    """All units of an experiment so far: an accumulator whose latest state holds everything."""
 
     seen: list[int] = field(default_factory=lambda: [0, 0])
-    """Distinct units with a prediction in control and in treatment, answered or not."""
+    """Number of distinct units with a prediction in control and in treatment, failed or not."""
     labelled: list[int] = field(default_factory=lambda: [0, 0])
-    """Those with a labelled one."""
+    """Number of those with a labelled prediction."""
     first_seen: dict[float, list[int]] = field(default_factory=dict)
-    """By treatment's share at the moment: in which variant units were seen first."""
+    """Number of units that were seen first in control and in treatment, by treatment's share at
+    that time."""
     sums: Floats = field(default_factory=lambda: np.zeros(SIZE))
-    """Of the units' vectors."""
+    """Sum of the units' vectors."""
     products: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
     """Sum over units of the outer product of a unit's vector with itself."""
     independent: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
-    """The same, had each prediction been a unit."""
+    """The same sum if every prediction had been a unit of its own."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UnitTotals) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    @property
+    def moments(self) -> UnitMoments:
+        """The sums as the statistics take them."""
+        return UnitMoments(self.sums, self.products, self.independent)
 
     def see(self, variant: Variant, share: float, *, first: bool) -> None:
-        """Count a unit's first prediction in a variant, which may be its first in either."""
+        """Count a unit's first prediction in a variant; `first` if it is its first in either."""
         index = VARIANTS.index(variant)
         self.seen[index] += 1
         if first:
@@ -96,9 +102,10 @@ class UnitTotals:
         """Count labelled predictions of one unit.
 
         Args:
-            before: the unit's vector without them, shape (SIZE,).
-            added: what they add to it.
-            squares: the sum over them of the outer products of what each adds, (SIZE, SIZE).
+            before: the unit's vector without these predictions, shape (SIZE,).
+            added: sum of the vectors of these predictions.
+            squares: sum of the outer products of each of these vectors with itself, shape (SIZE,
+                SIZE).
         """
         after = before + added
         for index, variant in enumerate(VARIANTS):
@@ -109,7 +116,7 @@ class UnitTotals:
         self.independent += squares
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values; floats survive exactly."""
+        """Return JSON values; floats are preserved exactly."""
         return {
             "seen": self.seen,
             "labelled": self.labelled,
@@ -121,10 +128,10 @@ class UnitTotals:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` gave.
+        """Return the totals that `to_dict` returned.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the values are not those of unit totals.
         """
         return cls(
             seen=list(values["seen"]),

@@ -1,5 +1,7 @@
-"""What a variant achieved. Ratios of nothing are 0, as scikit-learn's zero_division=0 has it; what
-has no value then (latency, Sharpe ratio) is None.
+"""The metrics of one variant.
+
+A ratio without a denominator is 0, as with scikit-learn's zero_division=0. A metric that has no
+value then (latency, Sharpe ratio) is None.
 """
 
 import math
@@ -13,45 +15,45 @@ from serve_app.experiments.summary import CLASSES, VariantSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantMetrics:
-    """Figures of one variant.
+    """The metrics of one variant.
 
-    The error rate is over what it was asked for, quality over `labelled`.
+    The error rate is over the attempted predictions, quality over the labelled ones.
     """
 
     samples: int
-    """Predictions: answered, failed, and withheld by an open circuit breaker."""
+    """Number of predictions: successful, failed, and rejected by an open circuit breaker."""
     labelled: int
-    """Answered predictions with an outcome."""
+    """Number of successful predictions with an outcome."""
     accuracy: float
     precision: float
     recall: float
     f1_score: float
     """Precision, recall and F1 are averages over the three classes HOLD, BUY and SELL."""
     win_rate: float
-    """Share of the positions (BUY or SELL) that earned more than nothing."""
+    """Share of the positions (BUY or SELL) with a positive return."""
     avg_return: float
-    """Per labelled prediction, signed by the position; a HOLD earns 0."""
+    """Mean return per labelled prediction, signed by the position; a HOLD earns 0."""
     total_pnl: float
-    """Sum of the returns, each with the same stake."""
+    """Sum of the returns, all with the same stake."""
     sharpe_ratio: float | None
-    """Mean over standard deviation of the returns, annualised when the periods in a year are known,
-    else per prediction."""
+    """Mean over standard deviation of the returns, annualised if the number of periods per year is
+    known, otherwise per prediction."""
     sharpe_standard_error: float | None
-    """Lo (2002), for independent returns, annualised alike."""
+    """Lo's (2002) standard error for independent returns, annualised in the same way."""
     avg_latency_ms: float | None
     p95_latency_ms: float | None
-    """Within 1 %; latencies are of answered predictions."""
+    """The 95th percentile within 1 %; latencies are those of successful predictions."""
     error_rate: float
     throughput: float
-    """Predictions a second between the first and the last."""
+    """Predictions per second between the first and the last one."""
 
 
 def variant_metrics(summary: VariantSummary, annual_periods: float | None = None) -> VariantMetrics:
-    """Return the figures of a variant.
+    """Return the metrics of a variant.
 
     Args:
-        summary: everything the variant did.
-        annual_periods: returns in a year, each over one horizon; None leaves the Sharpe ratio per
+        summary: all predictions of the variant.
+        annual_periods: number of horizons per year; None leaves the Sharpe ratio per
             prediction.
     """
     labelled = summary.labelled
@@ -71,9 +73,9 @@ def variant_metrics(summary: VariantSummary, annual_periods: float | None = None
         total_pnl=summary.return_sum,
         sharpe_ratio=None if ratio is None else ratio * yearly,
         sharpe_standard_error=None if ratio is None else standard_error(ratio, labelled) * yearly,
-        avg_latency_ms=summary.latency_sum / summary.answered if summary.answered else None,
+        avg_latency_ms=summary.latency_sum / summary.succeeded if summary.succeeded else None,
         p95_latency_ms=quantile_ms(summary.latency_bins, 0.95),
-        error_rate=_share(summary.errors, summary.asked),
+        error_rate=_share(summary.errors, summary.attempted),
         throughput=_share(summary.predictions - 1, elapsed_s) if summary.predictions else 0.0,
     )
 
@@ -81,20 +83,20 @@ def variant_metrics(summary: VariantSummary, annual_periods: float | None = None
 def macro_scores(confusion: list[int]) -> tuple[float, float, float]:
     """Return precision, recall and F1, averaged over the three classes.
 
-    As scikit-learn's `precision_recall_fscore_support(labels=[0, 1, 2], average="macro",
-    zero_division=0)`: a class that neither was predicted nor occurred counts as 0.
+    They equal scikit-learn's `precision_recall_fscore_support(labels=[0, 1, 2], average="macro",
+    zero_division=0)`: a class that was neither predicted nor occurred counts as 0.
 
     Args:
         confusion: counts row by row, `confusion[3 * occurred + predicted]`.
     """
     precisions, recalls, f1_scores = [], [], []
-    for each in range(CLASSES):
-        right = confusion[CLASSES * each + each]
-        predicted = sum(confusion[each::CLASSES])
-        occurred = sum(confusion[CLASSES * each : CLASSES * (each + 1)])
-        precisions.append(_share(right, predicted))
-        recalls.append(_share(right, occurred))
-        f1_scores.append(_share(2 * right, predicted + occurred))
+    for label in range(CLASSES):
+        correct = confusion[CLASSES * label + label]
+        predicted = sum(confusion[label::CLASSES])
+        occurred = sum(confusion[CLASSES * label : CLASSES * (label + 1)])
+        precisions.append(_share(correct, predicted))
+        recalls.append(_share(correct, occurred))
+        f1_scores.append(_share(2 * correct, predicted + occurred))
     return sum(precisions) / CLASSES, sum(recalls) / CLASSES, sum(f1_scores) / CLASSES
 
 

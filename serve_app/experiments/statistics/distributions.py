@@ -1,7 +1,8 @@
 """Tails and quantiles of the normal, Student's t and the chi-squared distribution.
 
-From scipy.special, on which scipy.stats builds too. It is imported where it is used, here and
-elsewhere: routers and the fleet come by these modules when they start, and compute nothing.
+They are taken from scipy.special, on which scipy.stats builds too. The import is inside the
+functions, here and elsewhere: routers and the fleet import these modules when they start, and
+compute nothing.
 """
 
 import math
@@ -15,28 +16,28 @@ def normal_tail(z: float) -> float:
 
 
 def normal_quantile(probability: float) -> float:
-    """Return the z of P(Z <= z) = `probability`."""
+    """Return the z with P(Z <= z) = `probability`."""
     from scipy.special import ndtri
 
     return float(ndtri(probability))
 
 
 def chi_squared_tail(value: float, freedom: float) -> float:
-    """Return P(X > value) with so many degrees of freedom."""
+    """Return P(X > value) with `freedom` degrees of freedom."""
     from scipy.special import chdtrc
 
     return float(chdtrc(freedom, value))
 
 
 def t_tail(t: float, freedom: float) -> float:
-    """Return P(T > t) with so many degrees of freedom, which may be infinite."""
+    """Return P(T > t) with `freedom` degrees of freedom, which may be infinite."""
     from scipy.special import stdtr
 
     return normal_tail(t) if math.isinf(freedom) else float(stdtr(freedom, -t))
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """Return the t of P(T <= t) = `probability` with so many degrees of freedom."""
+    """Return the t with P(T <= t) = `probability` and `freedom` degrees of freedom."""
     from scipy.special import stdtrit
 
     if math.isinf(freedom):

@@ -1,13 +1,13 @@
-"""Treatment minus control, with an error that does not assume independent values.
+"""Treatment minus control, with a standard error that does not assume independent values.
 
-Trading returns overlap: two predictions within one horizon of each other are judged by the same
-move of the market. So the unit is a block of time, not a prediction. The error is computed from how
-the block's contributions scatter (cluster-robust), with the covariance of neighbouring blocks where
-a block is not much longer than the horizon, and it is never taken to be less than it would be if
-all values were independent.
+Trading returns overlap: the outcomes of two predictions within one horizon depend on the same move
+of the market. The unit of analysis is therefore a block of time, not a prediction. The standard
+error is computed from the variance of the blocks' contributions (cluster-robust), with the
+covariance of neighbouring blocks where a block is not much longer than the horizon, and it is never
+smaller than it would be if all values were independent.
 
-All functions take arrays whose last axis is the blocks in order of time, none left out; a block in
-which nothing happened has zeros. Leading axes are independent experiments.
+All functions take arrays whose last axis is the blocks in order of time, without gaps; a block
+without values has zeros. Leading axes are independent experiments.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LONG_BLOCK_HORIZONS = 8
-"""In a block this many horizons long the overlap with its neighbours changes the variance by 4 % at
-most, and is left out."""
+"""For blocks of this many horizons the overlap with their neighbours changes the variance by 4 % at
+most, and is ignored."""
 
 LAG_COST = 2.0
-"""An estimated covariance of neighbours makes the variance's own estimate noisier by about this
-factor: degrees of freedom are divided by it."""
+"""An estimated covariance of neighbours makes the estimate of the variance noisier by about this
+factor, by which the degrees of freedom are divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class VariantBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An effect and how well it is known; arrays without the block axis."""
+    """An effect and its standard error; arrays without the block axis."""
 
     value: Floats
     standard_error: Floats
     degrees_of_freedom: Floats
-    """Of the standard error; 0 or less when there are too few blocks for one."""
+    """Degrees of freedom of the standard error; 0 or less if there are too few blocks for one."""
     weight: Floats
-    """Amount of data: the harmonic sum of both variants' counts, half a variant's count when they
-    are equal; in mirror mode the number of pairs."""
+    """Amount of data: the harmonic sum of both variants' counts, which is half of a variant's count
+    if they are equal; in mirror mode the number of pairs."""
 
     @property
     def t(self) -> Floats:
@@ -68,14 +68,14 @@ def within_blocks(
 ) -> Estimate:
     """Compare the variants within each block, and average over the blocks.
 
-    What moves both variants during a block (the market, the load) cancels, and so does a change of
-    treatment's share over time, which would bias a comparison of pooled means (Simpson's paradox).
-    Blocks weigh by n_c n_t / (n_c + n_t), the inverse variance of their difference; a block in
-    which a variant has no value does not count.
+    Whatever affects both variants during a block (the market, the load) cancels, and so does a
+    change of treatment's share over time, which would bias a comparison of pooled means (Simpson's
+    paradox). Blocks are weighted by n_c n_t / (n_c + n_t), the inverse variance of their
+    difference; a block in which a variant has no value does not count.
 
     Args:
-        control, treatment: by block.
-        floor: least variance of the estimate, see `independent_variance`.
+        control, treatment: sums by block.
+        floor: lower bound of the estimate's variance, see `independent_variance`.
         neighbours: whether to add the covariance of neighbouring blocks.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -87,7 +87,7 @@ def within_blocks(
 
 
 def paired(pairs: VariantBlocks, *, floor: Floats | float = 0.0, neighbours: bool) -> Estimate:
-    """Average the pairs' differences; blocks weigh by their number of pairs."""
+    """Average the pairs' differences; blocks are weighted by their number of pairs."""
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = pairs.total / pairs.n
     return weighted(
@@ -121,8 +121,8 @@ def between_blocks(
 ) -> Estimate:
     """Compare the variants' pooled means, for a switchback, whose blocks hold one variant each.
 
-    The variance is that of the two ratios, linearised, by block; the degrees of freedom are those
-    of the variant with fewer blocks.
+    The variance is that of the two linearised ratios by block; the degrees of freedom are those of
+    the variant with fewer blocks.
     """
     value = np.zeros(control.n.shape[:-1])
     contribution = np.zeros(control.n.shape)
@@ -140,7 +140,7 @@ def between_blocks(
         counts.append(count[..., 0])
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(counts[0] * counts[1] / (counts[0] + counts[1]))
-    # Of a variant's only block nothing is known; it has no degrees of freedom either.
+    # A single block gives no variance of its variant, and has no degrees of freedom either.
     contribution = np.nan_to_num(contribution, posinf=0.0, neginf=0.0)
     return from_contributions(np.nan_to_num(value), contribution, freedom, weight, 0.0, neighbours)
 
@@ -155,7 +155,7 @@ def from_contributions(
 ) -> Estimate:
     """Return the estimate whose deviation from the truth is the sum of the blocks' contributions.
 
-    Negative covariance is never credited, and the variance is at least `floor`.
+    A negative covariance never reduces the variance, which is at least `floor`.
     """
     own = np.square(contribution).sum(axis=-1)
     variance = np.maximum(own, floor)
@@ -169,8 +169,8 @@ def from_contributions(
 def independent_variance(control: VariantBlocks, treatment: VariantBlocks) -> Floats:
     """Return the variance that `within_blocks` would have if all values were independent.
 
-    With the variants' own variances or the pooled one, whichever gives more: a few values of a
-    small variant may happen to be alike.
+    It uses the variants' own variances or the pooled one, whichever gives the larger result: the
+    few values of a small variant may happen to be similar.
     """
     variants = (control, treatment)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -183,7 +183,7 @@ def independent_variance(control: VariantBlocks, treatment: VariantBlocks) -> Fl
         freedoms = [np.maximum(variant.n.sum(axis=-1) - 1, 0.0) for variant in variants]
         variances = [value_variance(variant) for variant in variants]
         pooled = np.nan_to_num(
-            sum(freedom * each for freedom, each in zip(freedoms, variances, strict=True))
+            sum(freedom * own for freedom, own in zip(freedoms, variances, strict=True))
             / (freedoms[0] + freedoms[1])
         )
     own = factors[0] * variances[0] + factors[1] * variances[1]
@@ -191,9 +191,9 @@ def independent_variance(control: VariantBlocks, treatment: VariantBlocks) -> Fl
 
 
 def value_variance(variant: VariantBlocks) -> Floats:
-    """Return the variance of a single value over all blocks; what is within rounding of 0 is 0."""
+    """Return the variance of a single value over all blocks; within rounding of 0 it is 0."""
     n, total, squares = (
-        each.sum(axis=-1) for each in (variant.n, variant.total, variant.square_total)
+        sums.sum(axis=-1) for sums in (variant.n, variant.total, variant.square_total)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = squares - total**2 / n
@@ -202,9 +202,9 @@ def value_variance(variant: VariantBlocks) -> Floats:
 
 
 def counted(variant: VariantBlocks) -> VariantBlocks:
-    """Return the variant with one success and one failure more, for the variance of a share.
+    """Return the variant with one success and one failure added, for the variance of a share.
 
-    Agresti and Caffo (2000): without them ten right of ten would have no variance.
+    Without them ten successes of ten would have no variance (Agresti and Caffo 2000).
     """
     extra = np.zeros(variant.n.shape)
     extra[..., 0] = 1.0

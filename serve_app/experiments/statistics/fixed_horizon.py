@@ -1,7 +1,7 @@
-"""Tests for one look at a moment that was planned beforehand.
+"""Tests for one analysis at a time that was planned in advance.
 
-Looked at again and again they reject far too often: 5 % become 25 % with twenty looks. They assume
-independent values as well; overlapping returns are not.
+Repeated at interim looks they reject far too often: 5 % becomes 25 % with twenty looks. They also
+assume independent values, which overlapping returns are not.
 """
 
 import math
@@ -15,12 +15,6 @@ from serve_app.experiments.statistics.distributions import (
 )
 from serve_app.experiments.statistics.sequential import Moments
 
-VALIDITY = "at the planned end only, and only for independent predictions"
-VALIDITY_BY_UNIT = (
-    "at the planned end only, and too narrow where a few busy units carry a variant; not part of "
-    "the verdict"
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedTest:
@@ -33,27 +27,27 @@ class FixedTest:
 
 def two_proportion(
     control_successes: int,
-    control_trials: int,
+    control_n: int,
     treatment_successes: int,
-    treatment_trials: int,
+    treatment_n: int,
     alpha: float = 0.05,
 ) -> FixedTest | None:
     """Return the two-proportion z-test (Fleiss, Levin and Paik 2003, section 3.1).
 
-    The p-value is of the pooled test, the interval Wald's with unpooled errors.
+    The p-value is that of the pooled test, the interval is Wald's with unpooled errors.
 
     Returns:
-        None when a variant has no trials, or when all trials of both variants ended alike.
+        None if a variant has no values, or if all values of both variants are equal.
     """
-    if not control_trials or not treatment_trials:
+    if not control_n or not treatment_n:
         return None
-    control, treatment = control_successes / control_trials, treatment_successes / treatment_trials
-    pooled = (control_successes + treatment_successes) / (control_trials + treatment_trials)
-    pooled_error = math.sqrt(pooled * (1 - pooled) * (1 / control_trials + 1 / treatment_trials))
+    control, treatment = control_successes / control_n, treatment_successes / treatment_n
+    pooled = (control_successes + treatment_successes) / (control_n + treatment_n)
+    pooled_error = math.sqrt(pooled * (1 - pooled) * (1 / control_n + 1 / treatment_n))
     if pooled_error == 0:
         return None
     error = math.sqrt(
-        control * (1 - control) / control_trials + treatment * (1 - treatment) / treatment_trials
+        control * (1 - control) / control_n + treatment * (1 - treatment) / treatment_n
     )
     difference = treatment - control
     half_width = -normal_quantile(alpha / 2) * error
@@ -68,7 +62,7 @@ def welch(control: Moments, treatment: Moments, alpha: float = 0.05) -> FixedTes
     """Return Welch's t-test for a difference in means (Welch 1947).
 
     Returns:
-        None with fewer than two values in a variant or without any variance.
+        None if a variant has fewer than two values or the variance is 0.
     """
     if min(control.n, treatment.n) < 2:
         return None

@@ -1,8 +1,8 @@
 """Quantiles of latencies from a small histogram that merges exactly.
 
-Bins grow geometrically, so that a quantile is off by at most RELATIVE_ERROR of its value, however
-many values or merges there were (DDSketch: Masson, Rim and Lee, VLDB 2019, arXiv 1908.10693).
-Written here because the reference library knows no JSON.
+Bins grow geometrically, so that the relative error of a quantile is at most RELATIVE_ERROR for any
+number of values and merges (DDSketch: Masson, Rim and Lee, VLDB 2019, arXiv 1908.10693). It is
+implemented here because the reference library does not serialise to JSON.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 RELATIVE_ERROR = 0.01
 SMALLEST_MS = 1e-3
-"""Latencies below a microsecond count as one."""
+"""Latencies below one microsecond count as one microsecond."""
 
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
@@ -20,12 +20,12 @@ Bins = dict[int, int]
 
 
 def bin_of(value_ms: float) -> int:
-    """Return the bin of a latency."""
+    """Return the index of the bin that holds a latency."""
     return max(0, math.ceil(math.log(max(value_ms, SMALLEST_MS) / SMALLEST_MS) / _LOG_GAMMA))
 
 
 def quantile_ms(bins: Mapping[int, int], q: float) -> float | None:
-    """Return the q-quantile of the latencies in ms; None without any.
+    """Return the q-quantile of the latencies in ms, or None if there are none.
 
     It is the value of rank ceil(q n) (the inverse of the empirical distribution), within
     RELATIVE_ERROR.
@@ -41,5 +41,5 @@ def quantile_ms(bins: Mapping[int, int], q: float) -> float | None:
 
 
 def upper_end_ms(index: int) -> float:
-    """Return the largest latency that a bin holds, in ms."""
+    """Return the upper bound of a bin, in ms."""
     return SMALLEST_MS * _GAMMA**index

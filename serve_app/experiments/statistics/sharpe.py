@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serve_app.experiments.effects import Effect
 from serve_app.experiments.statistics.distributions import normal_tail
+from serve_app.experiments.statistics.effect import Effect
 from serve_app.experiments.statistics.estimates import Floats, VariantBlocks, from_contributions
 from serve_app.experiments.statistics.sequential import Moments
-from serve_app.experiments.summary import PairSummary
 
 
 def sharpe_ratio(returns: Moments) -> float | None:
-    """Return mean over standard deviation of the returns, per prediction.
+    """Return the mean over the standard deviation of the returns, per prediction.
 
-    Without a risk-free rate. None with fewer than two returns or without any variance.
+    There is no risk-free rate. The ratio is None with fewer than two returns or without variance.
     """
     if returns.n < 2 or returns.variance == 0:
         return None
@@ -32,11 +31,11 @@ def standard_error(ratio: float, n: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedSharpeTest:
-    """Jobson and Korkie's test."""
+    """The result of Jobson and Korkie's test."""
 
     z: float
     p_value: float
-    """Two-sided, for one planned look."""
+    """The two-sided p-value, for one planned analysis."""
 
 
 def jobson_korkie_memmel(
@@ -45,11 +44,11 @@ def jobson_korkie_memmel(
     """Return the test of two Sharpe ratios of the same `n` periods, independent over time.
 
     Jobson and Korkie (1981) with the correction of Memmel (2003): z = (S1 - S2) / sqrt(theta),
-    theta = (2 - 2 rho + (S1² + S2² - 2 S1 S2 rho²) / 2) / n. Not for overlapping returns: see
-    `difference`.
+    theta = (2 - 2 rho + (S1² + S2² - 2 S1 S2 rho²) / 2) / n. It is not valid for overlapping
+    returns: see `difference`.
 
     Returns:
-        None when the two are the same series, so that there is nothing to test.
+        None if both are the same series, so that there is nothing to test.
     """
     spread = first**2 + second**2 - 2 * first * second * correlation**2
     theta = (2 - 2 * correlation + spread / 2) / n
@@ -59,28 +58,22 @@ def jobson_korkie_memmel(
     return PairedSharpeTest(z=z, p_value=2 * normal_tail(abs(z)))
 
 
-def of_pairs(pairs: PairSummary) -> PairedSharpeTest | None:
-    """Return Jobson and Korkie's test of treatment against control, for mirrored requests.
+def of_pairs(control: Moments, treatment: Moments, product_total: float) -> PairedSharpeTest | None:
+    """Return Jobson and Korkie's test of treatment against control for paired returns.
 
-    None when a variant has no Sharpe ratio.
+    Args:
+        control, treatment: returns of the same n pairs.
+        product_total: sum over the pairs of control's return times treatment's.
+
+    Returns:
+        None if a variant has no Sharpe ratio.
     """
-    control = Moments(
-        n=pairs.labelled,
-        total=pairs.control_return_sum,
-        square_total=pairs.control_return_square_sum,
-    )
-    treatment = Moments(
-        n=pairs.labelled,
-        total=pairs.treatment_return_sum,
-        square_total=pairs.treatment_return_square_sum,
-    )
     first, second = sharpe_ratio(treatment), sharpe_ratio(control)
     if first is None or second is None:
         return None
-    products = pairs.return_product_sum - control.total * treatment.total / pairs.labelled
-    covariance = products / (pairs.labelled - 1)
+    covariance = (product_total - control.total * treatment.total / control.n) / (control.n - 1)
     correlation = covariance / math.sqrt(control.variance * treatment.variance)
-    return jobson_korkie_memmel(first, second, min(1.0, max(-1.0, correlation)), pairs.labelled)
+    return jobson_korkie_memmel(first, second, min(1.0, max(-1.0, correlation)), control.n)
 
 
 def difference(
@@ -88,17 +81,17 @@ def difference(
 ) -> Effect | None:
     """Return treatment's Sharpe ratio minus control's, per prediction, with a HAC error.
 
-    Delta method on the first two moments (Ledoit and Wolf 2008, section 3.1) with the scatter of
-    the blocks' contributions and the covariance of neighbouring blocks for the error, so that it
-    holds for overlapping returns and for variants that trade at the same times. Valid for one
-    planned look.
+    Delta method on the first two moments (Ledoit and Wolf 2008, section 3.1). The standard error
+    comes from the variance of the blocks' contributions and the covariance of neighbouring blocks,
+    so that the test is valid for overlapping returns and for variants that trade at the same times.
+    It is valid for one planned analysis.
 
     Args:
         control, treatment: returns by block, arrays of shape (blocks,).
         neighbours: see `estimates.within_blocks`.
 
     Returns:
-        None when a variant has no Sharpe ratio.
+        None if a variant has no Sharpe ratio.
     """
     value, freedom = 0.0, math.inf
     contribution = np.zeros(control.n.shape)
@@ -130,7 +123,7 @@ def difference(
 
 
 def _contributions(variant: VariantBlocks, moments: Moments, ratio: float) -> Floats:
-    """Return what each block adds to the deviation of a variant's ratio from the truth."""
+    """Return each block's contribution to the deviation of a variant's ratio from the truth."""
     mean, deviation = moments.mean, math.sqrt(moments.variance)
     first = (variant.total - mean * variant.n) / deviation
     second = (

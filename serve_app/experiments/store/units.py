@@ -13,16 +13,10 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from serve_app.experiments.definition import UNIT_ASSIGNMENTS, Assignment, ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
+from serve_app.experiments.statistics.unit_moments import SIZE, Floats
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import SUMMARIES, UNIT_SUMS, UNITS
-from serve_app.experiments.units import (
-    SIZE,
-    Floats,
-    UnitTotals,
-    measure,
-    overlap_weight,
-    slice_of,
-)
+from serve_app.experiments.units import UnitTotals, measure, overlap_weight, slice_of
 
 Variants = dict[Variant, Floats]
 """What a unit has in each variant in which it was seen, shape (MEASURES,)."""

@@ -7,7 +7,7 @@ import pytest
 
 from testkit.fake_server import CREATE, EXPERIMENTS, Reply, error
 from tests.serve_app.cli.test_server import modelctl
-from tests.serve_app.experiments.test_evidence import evidence
+from tests.serve_app.experiments.report_evidence import evidence
 
 ARM = {
     **dict.fromkeys(

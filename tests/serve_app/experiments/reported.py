@@ -9,7 +9,8 @@ from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import EndReason, ExperimentStatus
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.records import BUY, SELL, Outcome, Variant
-from serve_app.experiments.units import SIZE, UnitTotals, measure, slice_of
+from serve_app.experiments.statistics.unit_moments import SIZE
+from serve_app.experiments.units import UnitTotals, measure, slice_of
 from tests.serve_app.experiments.factories import START, definition, prediction
 
 HALF = {"control_traffic": 0.5, "treatment_traffic": 0.5}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from serve_app.experiments.blocks import Block, BlockClock, common_length, length
-from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.power import interim_alpha, planned_weight
 from serve_app.experiments.statistics.estimates import (
     LONG_BLOCK_HORIZONS,
     VariantBlocks,
@@ -62,7 +62,7 @@ class Experiments:
             neighbours=size < LONG_BLOCK_HORIZONS * self.horizon,
         )
         freedom = estimate.degrees_of_freedom
-        information = tuning(looking_alpha(made)) * estimate.weight / planned_weight(made)
+        information = tuning(interim_alpha(made)) * estimate.weight / planned_weight(made)
         values = p_value(estimate.t, np.maximum(freedom, 1), information)
         return np.where(freedom >= 1, np.minimum(1, 2 * values), 1.0)
 

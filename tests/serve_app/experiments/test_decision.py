@@ -1,78 +1,37 @@
-"""The verdict follows from the evidence, and says why with the numbers."""
+"""The recommendation follows from the evidence, and its reasons state the numbers."""
 
 from dataclasses import replace
 
 import pytest
 
-from serve_app.experiments.decision import Action, Evidence, UnitCount, decide
-from serve_app.experiments.exposure import Stage, next_share
-from serve_app.experiments.guardrails import Comparison, Guardrail
+from serve_app.experiments.decision import Action, UnitCount, decide
+from serve_app.experiments.guardrails import Comparison
 from serve_app.experiments.outcome_ratio import OutcomeRatio
 from serve_app.experiments.records import Variant
-from serve_app.experiments.sample_ratio import SampleRatio
-from serve_app.experiments.significance import Significance
+from tests.serve_app.experiments.decision_evidence import (
+    BETTER,
+    FAST,
+    GOOD,
+    RATIO,
+    SOUND,
+    UNCERTAIN,
+    WORSE,
+)
 from tests.serve_app.experiments.factories import definition
 
-RATIO = SampleRatio(
-    control=9000,
-    treatment=1000,
-    expected_share=0.1,
-    p_value=1.0,
-    always_valid_p_value=1.0,
-    healthy=True,
-    explanation="by request",
-)
-BETTER = Significance(
-    difference=0.04,
-    standard_error=0.008,
-    interval=(0.01, 0.07),
-    p_value=0.001,
-    alpha=0.05,
-    significant=True,
-    at_planned_end=False,
-)
-FAST = Guardrail(
-    name="latency_ms",
-    control=2.0,
-    treatment=2.5,
-    limit=2.0,
-    harm_p_value=1.0,
-    shown_by=Comparison(control=2.0, treatment=2.5, difference=0.4),
-    worst_case=0.9,
-    held=True,
-    looks_fine=True,
-)
-SOUND = Guardrail(
-    name="error_rate",
-    control=0.001,
-    treatment=0.001,
-    limit=1.5,
-    harm_p_value=1.0,
-    shown_by=Comparison(control=0.001, treatment=0.001, difference=0.0),
-    worst_case=0.004,
-    held=True,
-    looks_fine=True,
-)
-GOOD = Evidence(
-    control_labelled=9000,
-    treatment_labelled=1000,
-    sample_ratio=RATIO,
-    accuracy=BETTER,
-    latency=FAST,
-    errors=SOUND,
-)
-WORSE = replace(BETTER, difference=-0.08, interval=(-0.12, -0.04))
-CHANCE = replace(BETTER, interval=(-0.01, 0.09), p_value=0.3, significant=False)
 
-
-def test_a_promotion_says_what_was_shown():
+def test_promotion_states_its_evidence():
+    """The reasons of a promotion state every condition with its numbers."""
     recommendation = decide(definition(), GOOD)
     assert recommendation.action is Action.PROMOTE
     assert recommendation.reasons == (
-        "Accuracy is 4.00% higher, at least the 2.00% asked for.",
-        "That is more than chance: the true difference lies between +1.00% and +7.00%, p = 0.001.",
-        "Latency: at worst +0.90 ms against control, within the 2.00 ms allowed.",
-        "Errors: at worst +0.40% against control, within the 1.00% allowed.",
+        "Accuracy is 4.00 percentage points higher; a promotion requires 2.00.",
+        "The difference is significant: the true difference lies between +1.00 and +7.00 "
+        "percentage points (p = 0.001).",
+        "Latency is within its limit: at worst +0.90 ms compared to control, and 2.00 ms are "
+        "allowed.",
+        "The error rate is within its limit: at worst +0.40 percentage points compared to control, "
+        "and 1.00 are allowed.",
     )
 
 
@@ -81,23 +40,27 @@ def test_a_promotion_says_what_was_shown():
     [
         (
             {"accuracy": replace(BETTER, difference=0.015)},
-            "Accuracy is 1.50% higher; a promotion asks for 2.00% more.",
+            "Accuracy is only 1.50 percentage points higher; a promotion requires 2.00.",
         ),
-        ({"accuracy": CHANCE}, "That may be chance"),
-        ({"accuracy": replace(CHANCE, interval=None)}, "cannot be said yet"),
-        ({"accuracy": replace(WORSE, difference=-0.04)}, "Treatment is worse"),
-        ({"latency": replace(FAST, held=False)}, "not shown yet that treatment is less than 2.00"),
+        ({"accuracy": UNCERTAIN}, "The difference is not significant"),
+        ({"accuracy": replace(UNCERTAIN, interval=None)}, "is not known yet"),
+        ({"accuracy": replace(WORSE, difference=-0.04)}, "Treatment is significantly worse"),
+        (
+            {"latency": replace(FAST, held=False)},
+            "not certain yet that treatment is less than 2.00",
+        ),
         (
             {"errors": replace(SOUND, held=False, worst_case=float("inf"))},
-            "less than 1.00% above control's.",
+            "less than 1.00 percentage points above control's.",
         ),
         (
             {"treatment_labelled": 99},
-            "control has 9,000 and treatment 99; each needs 100.",
+            "control has 9,000 and treatment 99; each variant needs 100.",
         ),
     ],
 )
-def test_without_one_of_its_conditions_the_experiment_goes_on(changes, reason):
+def test_missing_condition_continues(changes, reason):
+    """Without any one of its conditions there is no promotion, and the reasons say why."""
     recommendation = decide(definition(), replace(GOOD, **changes))
     assert recommendation.action is Action.CONTINUE
     assert reason in " ".join(recommendation.reasons)
@@ -107,30 +70,34 @@ LOST = OutcomeRatio(control=40.0, treatment=28.0, always_valid_p_value=1e-6)
 
 
 @pytest.mark.parametrize("accuracy", [BETTER, WORSE])
-def test_where_one_variants_bots_lack_outcomes_there_is_no_verdict_on_accuracy(accuracy):
+def test_missing_outcomes_block_accuracy(accuracy):
+    """If the bots of one variant lack outcomes, accuracy has no verdict."""
     evidence = replace(GOOD, accuracy=accuracy, outcomes=LOST)
     recommendation = decide(definition(assignment="unit_id"), evidence)
     assert recommendation.action is Action.CONTINUE
     assert recommendation.reasons == (
         "No verdict on accuracy: control's bots have 40.0 outcomes each on average and treatment's "
         "28.0 (p below 0.0001). Single requests or outcomes are lost, or a version makes its bots "
-        "ask more or less; find out which.",
+        "send more or fewer requests; find the cause first.",
     )
 
 
-def test_a_treatment_that_fails_is_rolled_back_though_its_bots_lack_outcomes():
+def test_errors_roll_back_despite_missing_outcomes():
+    """A failing treatment is rolled back even if its bots lack outcomes."""
     evidence = replace(GOOD, errors=replace(SOUND, harm_p_value=1e-4, held=False), outcomes=LOST)
     made = definition(assignment="unit_id")
     assert decide(made, evidence).action is Action.ROLLBACK
 
 
-def test_a_difference_of_just_what_is_asked_for_is_enough():
+def test_improvement_at_limit_promotes():
+    """A difference equal to the required improvement, up to rounding, is sufficient."""
     accuracy = replace(BETTER, difference=0.35 - 0.33)
     assert accuracy.difference < 0.02
     assert decide(definition(), replace(GOOD, accuracy=accuracy)).action is Action.PROMOTE
 
 
-def test_a_drop_of_just_what_is_allowed_is_no_harm():
+def test_drop_at_limit_is_no_harm():
+    """A drop equal to the allowed one, up to rounding, is no reason for a rollback."""
     accuracy = replace(WORSE, difference=0.5 - 0.55)
     assert accuracy.difference < -0.05
     recommendation = decide(definition(), replace(GOOD, accuracy=accuracy))
@@ -150,7 +117,7 @@ def test_a_drop_of_just_what_is_allowed_is_no_harm():
                 )
             },
             "too slow: 9.00 ms on average against 2.00 ms, and 6.50 ms more at the same times; "
-            "shown to be more than 2.00 ms slower",
+            "it is significantly more than 2.00 ms slower",
         ),
         (
             {
@@ -164,78 +131,52 @@ def test_a_drop_of_just_what_is_allowed_is_no_harm():
                 )
             },
             "fails too often during the last minute: 5.00% of its predictions against 0.10%, and "
-            "4.00% more at the same times; shown to be more than 1.5",
+            "4.00 percentage points more at the same times; it fails significantly more than 1.5",
         ),
-        ({"accuracy": WORSE}, "accuracy is lower by 8.00%, more than the allowed 5.00%"),
+        (
+            {"accuracy": WORSE},
+            "8.00 percentage points lower, more than the allowed 5.00",
+        ),
     ],
 )
-def test_a_harm_that_is_shown_leads_to_a_rollback(changes, reason):
+def test_significant_harm_rolls_back(changes, reason):
+    """Each of the three significant harms leads to a rollback with its numbers."""
     recommendation = decide(definition(), replace(GOOD, **changes))
     assert recommendation.action is Action.ROLLBACK
     assert reason in " ".join(recommendation.reasons)
 
 
-def test_harm_to_traffic_needs_no_labels():
+def test_traffic_harm_needs_no_outcomes():
+    """Errors lead to a rollback without a single labelled prediction."""
     evidence = replace(GOOD, treatment_labelled=0, errors=replace(SOUND, harm_p_value=1e-6))
     assert decide(definition(), evidence).action is Action.ROLLBACK
 
 
-def test_a_harm_is_judged_after_correction_for_three():
+def test_harms_are_corrected_for_three():
+    """A harm is significant only after Holm's correction for three hypotheses."""
     harmed = replace(GOOD, latency=replace(FAST, harm_p_value=0.0084))
     assert decide(definition(), harmed).action is not Action.ROLLBACK
     harmed = replace(GOOD, latency=replace(FAST, harm_p_value=0.0083))
     assert decide(definition(), harmed).action is Action.ROLLBACK
 
 
-def test_a_sample_ratio_mismatch_blocks_every_verdict_and_says_why():
+def test_sample_ratio_mismatch_blocks_verdict():
+    """A sample ratio mismatch blocks promotion and rollback, and the reason states the counts."""
     broken = replace(RATIO, treatment=2000, always_valid_p_value=1e-9, healthy=False)
     for evidence in (GOOD, replace(GOOD, accuracy=WORSE)):
         recommendation = decide(definition(), replace(evidence, sample_ratio=broken))
         assert recommendation.action is Action.CONTINUE
         assert recommendation.reasons == (
-            "No verdict: treatment has 2,000 of 11,000 predictions, 18.18%, where 10.00% were "
-            "intended (p below 0.0001). Requests are lost or misdirected; no number here can be "
-            "trusted until that is found.",
+            "No verdict: treatment has 2,000 of 11,000 predictions, 18.18% instead of the "
+            "intended 10.00% (p below 0.0001). Requests are lost or misdirected; no number here is "
+            "reliable until the cause is found.",
         )
 
 
-def test_a_planned_end_without_verdict_leaves_control():
-    evidence = replace(GOOD, accuracy=replace(CHANCE, at_planned_end=True))
+def test_planned_end_without_verdict_keeps_control():
+    """At the planned end without a verdict the reasons say that control stays."""
+    evidence = replace(GOOD, accuracy=replace(UNCERTAIN, at_planned_end=True))
     assert "control stays" in decide(definition(), evidence).reasons[-1]
-
-
-STAGED = definition(
-    control_traffic=0.5, treatment_traffic=0.5, exposure_stages=(0.01, 0.05, 0.1, 0.25, 0.5)
-)
-STAGE = Stage(share=0.05, age_s=3600, treatment_predictions=100)
-
-
-def advance(stage=STAGE, evidence=GOOD, *, breaker_closed=True):
-    recommendation = decide(STAGED, evidence)
-    return next_share(STAGED, stage, evidence, recommendation, breaker_closed=breaker_closed)
-
-
-def test_the_next_stage_begins_while_the_guardrails_hold():
-    assert advance() == 0.1
-    assert advance(replace(STAGE, share=0.25)) == 0.5
-    assert advance(replace(STAGE, share=0.5)) == 0.5
-    assert next_share(definition(), STAGE, GOOD, decide(STAGED, GOOD), breaker_closed=True) == 0.05
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"stage": replace(STAGE, age_s=3599)},
-        {"stage": replace(STAGE, treatment_predictions=99)},
-        {"evidence": replace(GOOD, latency=replace(FAST, looks_fine=False))},
-        {"evidence": replace(GOOD, errors=replace(SOUND, looks_fine=False))},
-        {"evidence": replace(GOOD, sample_ratio=replace(RATIO, healthy=False))},
-        {"evidence": replace(GOOD, accuracy=WORSE)},
-        {"breaker_closed": False},
-    ],
-)
-def test_a_stage_lasts_while_anything_speaks_against_the_next(changes):
-    assert advance(**changes) == 0.05
 
 
 MANY = UnitCount(seen=40, labelled=38, effective=20.5)
@@ -243,38 +184,42 @@ FEW = UnitCount(seen=9, labelled=7, effective=3.24)
 
 
 @pytest.mark.parametrize(("assignment", "served"), [("unit_id", "bots"), ("symbol", "symbols")])
-def test_too_few_units_are_told_with_their_number_and_how_many_are_needed(assignment, served):
+def test_too_few_units_continue(assignment, served):
+    """With too few bots or symbols the reason states their number and the number needed."""
     evidence = replace(GOOD, units={Variant.CONTROL: MANY, Variant.TREATMENT: FEW})
-    told = decide(definition(assignment=assignment), evidence)
-    assert told.action is Action.CONTINUE
-    (reason,) = told.reasons
+    found = decide(definition(assignment=assignment), evidence)
+    assert found.action is Action.CONTINUE
+    (reason,) = found.reasons
     assert reason.startswith(
-        f"Too few {served}: control has 38 with an outcome, worth 20.5 equally "
+        f"Too few {served}: control has 38 with an outcome, equivalent to 20.5 equally active "
     )
-    assert "treatment has 7 with an outcome, worth 3.2 equally busy ones" in reason
-    assert "each needs 5" in reason
+    assert "treatment has 7 with an outcome, equivalent to 3.2 equally active ones" in reason
+    assert "each variant needs 5" in reason
 
 
-def test_with_units_enough_the_verdict_is_that_of_any_experiment():
+def test_enough_units_lead_to_verdict():
+    """With enough bots the conditions of a verdict are those of any experiment."""
     evidence = replace(GOOD, units=dict.fromkeys(Variant, MANY))
     assert decide(definition(assignment="unit_id"), evidence).action is Action.PROMOTE
     worse = replace(evidence, accuracy=replace(WORSE, difference=-0.2))
     assert decide(definition(assignment="unit_id"), worse).action is Action.ROLLBACK
 
 
-def test_harm_to_traffic_is_shown_without_waiting_for_units():
+def test_traffic_harm_needs_no_units():
+    """Errors lead to a rollback with few bots, and the reasons point to the bots as a cause."""
     failing = replace(
         GOOD,
         units=dict.fromkeys(Variant, FEW),
         errors=replace(SOUND, harm_p_value=1e-9, held=False),
     )
-    told = decide(definition(assignment="unit_id"), failing)
-    assert told.action is Action.ROLLBACK
-    assert "not between bots: see whether a few of these are behind it" in told.reasons[1]
+    found = decide(definition(assignment="unit_id"), failing)
+    assert found.action is Action.ROLLBACK
+    assert "not between bots: check whether a few of them are the cause" in found.reasons[1]
     assert len(decide(definition(), failing).reasons) == 1
 
 
-def test_a_mismatch_of_units_says_what_was_counted():
+def test_unit_mismatch_names_the_units():
+    """The reason of a mismatch of bots states that bots were counted."""
     ratio = replace(RATIO, healthy=False, control=30, treatment=70, counted="bots")
     (reason,) = decide(definition(assignment="unit_id"), replace(GOOD, sample_ratio=ratio)).reasons
     assert "treatment has 70 of 100 bots" in reason

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serve_app.experiments.guardrails import error_guardrail, error_ratio_p_value, latency_guardrail
-from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
+from serve_app.experiments.guardrails import PLANNED_ERRORS, error_guardrail, latency_guardrail
+from serve_app.experiments.statistics.sequential import log_bernoulli_e_value, rate_ratio_p_value
 from serve_app.experiments.table import tabulate
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
@@ -24,7 +24,7 @@ def test_equal_variants_are_shown_to_be_no_worse():
     rows = table(made, errors=(0.002, 0.002))
     for guardrail in (latency_guardrail(made, rows, ALPHA), error_guardrail(made, rows, ALPHA)):
         assert guardrail.held
-        assert guardrail.looks_fine
+        assert guardrail.within_limit
         assert guardrail.harm_p_value > 0.5
 
 
@@ -41,7 +41,7 @@ def test_what_is_slower_or_fails_more_is_shown():
     rows = table(made, errors=(0.01, 0.05), latency_ms=(2.0, 5.0))
     for guardrail in (latency_guardrail(made, rows, ALPHA), error_guardrail(made, rows, ALPHA)):
         assert not guardrail.held
-        assert not guardrail.looks_fine
+        assert not guardrail.within_limit
         assert guardrail.harm_p_value < 1e-4
 
 
@@ -60,7 +60,7 @@ def test_equal_error_rates_looked_at_after_every_error_are_seldom_called_worse(r
     boundary = ratio * share / (ratio * share + 1 - share)
     treated = (generator.random((2000, 400)) < boundary).cumsum(axis=1)
     errors = np.arange(1, 401)
-    evidence = log_bernoulli_e_value(treated, errors, boundary, 50.0)
+    evidence = log_bernoulli_e_value(treated, errors, boundary, PLANNED_ERRORS)
     p_values = np.where(treated > errors * boundary, np.exp(-evidence) / 2, 1.0)
     rejected = (p_values <= ALPHA).any(axis=1).sum()
     assert rejected <= stats.binom.ppf(0.999, 2000, ALPHA)
@@ -69,11 +69,17 @@ def test_equal_error_rates_looked_at_after_every_error_are_seldom_called_worse(r
     counts = (int(errors[99] - treated[0, 99]), int((1 - share) * requests))
     treatment = (int(treated[0, 99]), int(share * requests))
     expected = min(1.0, p_values[0, 99])
-    assert error_ratio_p_value(counts, treatment, ratio) == pytest.approx(expected, rel=1e-3)
+    assert rate_ratio_p_value(counts, treatment, ratio, PLANNED_ERRORS) == pytest.approx(
+        expected, rel=1e-3
+    )
+
+
+def harm(control, treatment):
+    return rate_ratio_p_value(control, treatment, 1.0, PLANNED_ERRORS)
 
 
 def test_errors_without_anyone_to_compare_show_nothing():
-    assert error_ratio_p_value((0, 0), (5, 5)) == 1.0
-    assert error_ratio_p_value((0, 100), (0, 100)) == 1.0
-    assert error_ratio_p_value((0, 100), (1, 100)) > 0.2
-    assert error_ratio_p_value((0, 1000), (30, 1000)) < 1e-4
+    assert harm((0, 0), (5, 5)) == 1.0
+    assert harm((0, 100), (0, 100)) == 1.0
+    assert harm((0, 100), (1, 100)) > 0.2
+    assert harm((0, 1000), (30, 1000)) < 1e-4

@@ -6,7 +6,8 @@ import pytest
 from serve_app.experiments.outcome_ratio import check_outcomes
 from serve_app.experiments.records import Variant
 from serve_app.experiments.sample_ratio import ALARM
-from serve_app.experiments.units import LABELLED, UnitTotals, slice_of
+from serve_app.experiments.statistics.unit_moments import LABELLED
+from serve_app.experiments.units import UnitTotals, slice_of
 from tests.serve_app.experiments.factories import definition
 
 BY_BOT = definition(assignment="unit_id", control_traffic=0.5, treatment_traffic=0.5)

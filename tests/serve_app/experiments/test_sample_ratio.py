@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio, pearson
+from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio
+from serve_app.experiments.statistics.counts import pearson
 from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
 from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import tabulate

@@ -6,8 +6,8 @@ from scipy import stats
 
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.effects import difference_over_blocks
 from serve_app.experiments.power import samples_for_verdict
+from serve_app.experiments.statistics.effect import difference_over_blocks
 from serve_app.experiments.statistics.estimates import VariantBlocks
 from serve_app.experiments.statistics.sequential import Moments, difference_in_means
 from tests.serve_app.experiments.factories import definition

@@ -53,7 +53,12 @@ def test_what_is_counted():
             (None, 0.5, 9.0, 30),  # failed: no label, no latency
         ]
     )
-    assert (summary.predictions, summary.errors, summary.answered, summary.labelled) == (4, 1, 3, 3)
+    assert (summary.predictions, summary.errors, summary.succeeded, summary.labelled) == (
+        4,
+        1,
+        3,
+        3,
+    )
     assert (summary.correct, summary.positions, summary.wins) == (2, 2, 1)
     assert summary.confusion == [1, 0, 0, 0, 1, 1, 0, 0, 0]
     assert (summary.return_sum, summary.return_square_sum) == (0.0, 0.5)
@@ -129,5 +134,10 @@ def test_what_an_open_breaker_withheld_is_no_error_and_no_answer():
     variant.add_prediction(prediction(1.0))
     variant.add_prediction(prediction(2.0, error="overloaded"))
     variant.add_prediction(prediction(3.0, error="circuit_open"))
-    assert (variant.predictions, variant.errors, variant.asked, variant.answered) == (3, 1, 2, 1)
+    assert (variant.predictions, variant.errors, variant.attempted, variant.succeeded) == (
+        3,
+        1,
+        2,
+        1,
+    )
     assert variant.assigned == 3, "the sample ratio counts them"

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 from serve_app.experiments.analysis import analyse
-from serve_app.experiments.effects import Effect
 from serve_app.experiments.power import units_for_verdict
 from serve_app.experiments.records import Variant
-from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
-from serve_app.experiments.units import CORRECT, LABELLED, SIZE, UnitTotals, slice_of
+from serve_app.experiments.statistics.by_unit import accuracy_by_unit
+from serve_app.experiments.statistics.effect import Effect
+from serve_app.experiments.statistics.unit_moments import CORRECT, LABELLED, SIZE
+from serve_app.experiments.units import UnitTotals, slice_of
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
 from tests.serve_app.experiments.unit_simulation import (
@@ -160,7 +161,7 @@ def test_a_test_of_bots_alone_fails_where_they_share_a_market():
     experiments, rejected = shared_market(6, 100, 600, 40), 0
     for row in range(100):
         units = with_units(experiments, row, 600)[-1].units
-        between, _ = accuracy_by_unit(UnitMoments.of(units))
+        between, _ = accuracy_by_unit(units.moments)
         rejected += Effect.of(between).fixed_p_value() <= ALPHA
     assert rejected > 2 * most_false_alarms(100)
 

@@ -2,13 +2,19 @@
 
 import numpy as np
 
-from serve_app.experiments.effects import Effect
-from serve_app.experiments.power import looking_alpha, planned_weight
+from serve_app.experiments.power import interim_alpha, planned_weight
 from serve_app.experiments.records import Variant
-from serve_app.experiments.statistics.by_unit import UnitMoments, accuracy_by_unit
+from serve_app.experiments.statistics.by_unit import accuracy_by_unit
+from serve_app.experiments.statistics.effect import Effect
 from serve_app.experiments.statistics.estimates import Estimate
 from serve_app.experiments.statistics.sequential import p_value, tuning
-from serve_app.experiments.units import CORRECT, LABELLED, SIZE, overlap_weight, slice_of
+from serve_app.experiments.statistics.unit_moments import (
+    CORRECT,
+    LABELLED,
+    SIZE,
+    UnitMoments,
+)
+from serve_app.experiments.units import overlap_weight, slice_of
 
 
 class UnitExperiments:
@@ -109,7 +115,7 @@ def fixed_p_values(moments):
 
 def _p_values(made, estimate):
     freedom = estimate.degrees_of_freedom
-    looking = looking_alpha(made)
+    looking = interim_alpha(made)
     information = tuning(looking) * estimate.weight / planned_weight(made)
     values = p_value(estimate.t, np.maximum(freedom, 1), information)
     return np.where(freedom >= 1, np.minimum(1, made.alpha / looking * values), 1.0)

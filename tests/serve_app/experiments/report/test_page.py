@@ -14,9 +14,9 @@ from serve_app.experiments.history import HistoryEntry
 from serve_app.experiments.report import render_report
 from serve_app.experiments.report.course import MOST_MOMENTS, moments, profits
 from serve_app.experiments.store_errors import MissingPackageError
+from tests.serve_app.experiments.degenerate import DEGENERATE, build
 from tests.serve_app.experiments.factories import START
 from tests.serve_app.experiments.reported import CREATED, ended, running, simulate
-from tests.serve_app.experiments.test_analysis import DEGENERATE, build
 
 NOW = START + timedelta(hours=13)
 DAY = timedelta(days=1)

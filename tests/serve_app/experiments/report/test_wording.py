@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serve_app.experiments.definition import EndReason
-from serve_app.experiments.units import MEASURES
+from serve_app.experiments.statistics.unit_moments import MEASURES
 from tests.serve_app.experiments.report.test_page import DAY, Page, render
 from tests.serve_app.experiments.reported import ended, running, simulate
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serve_app.experiments.effects import Effect
 from serve_app.experiments.records import Variant
 from serve_app.experiments.statistics.by_unit import (
     FEWEST_UNITS,
-    UnitMoments,
     accuracy_by_unit,
     return_by_unit,
     sharpe_by_unit,
     with_time,
 )
+from serve_app.experiments.statistics.effect import Effect
 from serve_app.experiments.statistics.estimates import VariantBlocks
-from serve_app.experiments.units import SIZE, UnitTotals, overlap_weight, slice_of
+from serve_app.experiments.statistics.unit_moments import SIZE
+from serve_app.experiments.units import UnitTotals, overlap_weight, slice_of
 
 
 def totals(*units):
@@ -34,7 +34,7 @@ def totals(*units):
 
 
 def moments(*units):
-    return UnitMoments.of(totals(*units))
+    return totals(*units).moments
 
 
 def drawn(seed, sizes, *, deviation=0.01, within=0.01):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from serve_app.experiments.guardrails import holm
-from serve_app.experiments.sample_ratio import pearson
+from serve_app.experiments.statistics.counts import pearson
 from serve_app.experiments.statistics.estimates import VariantBlocks
 from serve_app.experiments.statistics.fixed_horizon import two_proportion, welch
+from serve_app.experiments.statistics.multiple_testing import holm
 from serve_app.experiments.statistics.sequential import (
     Moments,
     asymptotic_half_width,

@@ -9,7 +9,8 @@ import pytest
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, Mode
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
-from serve_app.experiments.units import SIZE, UnitTotals, measure, overlap_weight, slice_of
+from serve_app.experiments.statistics.unit_moments import SIZE
+from serve_app.experiments.units import UnitTotals, measure, overlap_weight, slice_of
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
