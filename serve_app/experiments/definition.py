@@ -1,6 +1,6 @@
-"""What an experiment is, as it was created: frozen, checked as a whole, unknown keys refused.
+"""The definition of an experiment: frozen, validated as a whole, unknown keys are rejected.
 
-The line under a field says what it means and what its default costs.
+The text under a field states its meaning and the cost of its default.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SHARE_TOLERANCE = 1e-9
 
 
 def _checked(check: Callable[[object], str]) -> AfterValidator:
-    """Return a validator that applies one of the registry's rules."""
+    """Return a validator that applies a rule of the registry."""
 
     def validate(value: str) -> str:
         try:
@@ -45,52 +45,55 @@ ModelVersion = Annotated[str, _checked(check_version)]
 
 
 class ExperimentStatus(StrEnum):
-    """Whether an experiment still routes traffic. The values are what goes over the wire."""
+    """Whether an experiment still routes traffic. The values are those of the wire."""
 
     RUNNING = "running"
     COMPLETED = "completed"
 
 
 class EndReason(StrEnum):
-    """Why an experiment no longer runs."""
+    """Why an experiment ended."""
 
     STOPPED = "stopped"
-    """By hand, before the planned end: only always-valid statistics hold."""
+    """It was stopped manually before the planned end; only always-valid statistics apply."""
     DURATION = "duration"
-    """At the planned end: the fixed-horizon test holds as well, unless by bot or symbol."""
+    """It reached the planned end; the fixed-horizon test applies too, unless by bot or symbol."""
     PROMOTED = "promoted"
+    """Treatment was promoted."""
     ROLLED_BACK = "rolled_back"
+    """Treatment was rolled back."""
     SUPERSEDED = "superseded"
-    """To be promoted, when another version than control held production."""
+    """The promotion was cancelled because production was no longer control's version."""
 
 
 class Assignment(StrEnum):
-    """What is assigned to a variant as a whole."""
+    """The unit of assignment: all requests of one unit get the same variant."""
 
     REQUEST = "request"
-    """Every request on its own: most evidence per request."""
+    """Each request is a unit: the most evidence per request."""
     UNIT_ID = "unit_id"
-    """A bot stays in its variant; a request without `unit_id` is assigned on its own."""
+    """Each bot is a unit; a request without `unit_id` is a unit of its own."""
     SYMBOL = "symbol"
-    """A symbol stays in its variant; the variants then trade different markets."""
+    """Each symbol is a unit; the variants then trade different markets."""
     SWITCHBACK = "switchback"
-    """A symbol during one block of time: for models whose trades disturb each other."""
+    """Each symbol is a unit during one block of time: for models whose trades interfere."""
 
 
 UNIT_ASSIGNMENTS = frozenset({Assignment.UNIT_ID, Assignment.SYMBOL})
-"""Those under which the variants serve different bots or symbols all along."""
+"""The assignments under which the variants permanently serve different bots or symbols."""
 
 SERVED = {Assignment.UNIT_ID: "bots", Assignment.SYMBOL: "symbols"}
-"""What the variants serve different ones of, under UNIT_ASSIGNMENTS."""
+"""The plural of the unit under each of UNIT_ASSIGNMENTS, for texts."""
 
 
 class Mode(StrEnum):
-    """Who answers."""
+    """How requests are distributed."""
 
     SPLIT = "split"
-    """Each request is answered by one variant."""
+    """Each request goes to one variant."""
     MIRROR = "mirror"
-    """Both variants see every request, the bot gets control's answer: paired, and without risk."""
+    """Each request goes to both variants and the bot receives control's response: a paired
+    comparison without risk."""
 
 
 class ExperimentDefinition(BaseModel):
@@ -106,56 +109,61 @@ class ExperimentDefinition(BaseModel):
 
     control_traffic: Share = 0.9
     treatment_traffic: Share = 0.1
-    """Shares of the requests; they sum to 1. Ignored in mirror mode."""
+    """The variants' shares of the requests, which sum to 1. They are ignored in mirror mode."""
     duration_hours: Positive = 24.0
-    """The planned end, where the fixed-horizon test is allowed, unless by bot or symbol."""
+    """The planned end, at which the fixed-horizon test is valid, unless by bot or symbol."""
     min_samples: PositiveInt = 100
-    """Labelled predictions (answered, with an outcome) that each variant needs before any verdict
-    on its quality."""
+    """The number of labelled predictions (successful, with an outcome) that each variant needs
+    before a verdict on its accuracy."""
     min_accuracy_improvement: NotNegative = 0.02
-    """Treatment's accuracy minus control's that a promotion asks for; also what the sequential
-    test is tuned to find."""
+    """The difference in accuracy, treatment minus control, that a promotion requires; the
+    sequential test is tuned to detect it."""
     max_latency_degradation_ms: NotNegative = 2.0
-    """How much slower, on average, treatment may be."""
+    """The mean latency by which treatment may be slower."""
     confidence_level: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = 0.95
-    """1 - alpha: no effect leads to a verdict with probability alpha at most, however often one
-    looks."""
+    """1 - alpha: without an effect a verdict has probability alpha at most, at any number of
+    interim looks."""
     assignment: Assignment = Assignment.REQUEST
     auto_apply: bool = False
-    """Whether a verdict is carried out without asking."""
+    """Whether a verdict is applied automatically."""
 
     mode: Mode = Mode.SPLIT
     salt: Annotated[str, Field(max_length=128)] = ""
-    """What the assignment is hashed with; the experiment's id when empty. Two experiments with the
-    same salt assign alike."""
+    """The salt of the assignment's hash; the experiment's id if empty. Two experiments with the
+    same salt have the same assignment."""
     switchback_block_s: Positive | None = None
-    """Length of a switchback's block, at least the horizon; needed there and only there."""
+    """The length of a switchback's block, at least the horizon; required for a switchback and
+    rejected otherwise."""
     horizon_s: Positive | None = None
-    """How long a position is held. Outcomes closer in time than this share market moves, so blocks
-    are at least this long. None: taken from the mean delay between prediction and outcome."""
+    """The time for which a position is held. Outcomes closer in time than this share market moves,
+    so blocks are at least this long. None: the mean delay between prediction and outcome is
+    used."""
     periods_per_year: Positive | None = None
-    """Horizons in a year of trading, what the Sharpe ratio is annualised by. None: a year of 365.25
-    days over `horizon_s`; without that either the ratio is per prediction."""
+    """The number of horizons per trading year, by which the Sharpe ratio is annualised. None:
+    365.25 days over `horizon_s`; without either, the ratio is per prediction."""
     dead_band: NotNegative = 0.0
-    """HOLD is right when the market's |return| is at most this; the same for both variants."""
+    """The market's absolute return up to which HOLD is correct; the same for both variants."""
     exposure_stages: tuple[Share, ...] = ()
-    """Treatment's shares one after the other, the last being `treatment_traffic`; for example
-    (0.01, 0.05, 0.1, 0.25, 0.5). Empty: `treatment_traffic` at once."""
+    """Treatment's share in each exposure step; the last one is `treatment_traffic`. Example: (0.01,
+    0.05, 0.1, 0.25, 0.5). Empty: `treatment_traffic` from the start."""
     stage_hours: Positive = 1.0
-    """How long a stage of exposure lasts at least."""
+    """The minimum duration of an exposure step."""
     max_accuracy_drop: Positive = 0.05
-    """Treatment is rolled back when its accuracy is significantly lower, and by more than this."""
+    """Treatment is rolled back if its accuracy is significantly lower, and by more than this."""
     max_error_rate_ratio: Annotated[FiniteFloat, Field(ge=1)] = 1.5
-    """Treatment is rolled back when its error rate is shown to be more than this many times
+    """Treatment is rolled back if its error rate is significantly more than this many times
     control's."""
     max_error_rate_increase: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.01
-    """A promotion needs evidence that treatment's error rate is less than this above control's."""
+    """A promotion requires that treatment's error rate is significantly less than this above
+    control's."""
 
     @field_validator("exposure_stages")
     @classmethod
     def _ascend(cls, stages: tuple[float, ...]) -> tuple[float, ...]:
         if any(share <= 0 for share in stages) or list(stages) != sorted(set(stages)):
-            raise ValueError(f"expected shares above 0, each larger than the last, got {stages}")
+            raise ValueError(
+                f"expected shares above 0, each larger than the last, received {stages}"
+            )
         return stages
 
     @model_validator(mode="after")
@@ -172,8 +180,8 @@ class ExperimentDefinition(BaseModel):
             )
         if self.mode is Mode.MIRROR and self.assignment is not Assignment.REQUEST:
             raise ValueError(
-                f"assignment {self.assignment} with mode mirror: both variants see every request, "
-                f"leave assignment out"
+                f"assignment {self.assignment} with mode mirror: both variants receive every "
+                f"request; omit assignment"
             )
         self._check_switchback()
         self._check_exposure()
@@ -187,7 +195,9 @@ class ExperimentDefinition(BaseModel):
                 )
             return
         if self.switchback_block_s is None:
-            raise ValueError("assignment switchback needs switchback_block_s, the block's seconds")
+            raise ValueError(
+                "assignment switchback needs switchback_block_s, the block's length in seconds"
+            )
         if self.switchback_block_s < (self.horizon_s or 0):
             raise ValueError(
                 f"switchback_block_s {self.switchback_block_s:g} is shorter than horizon_s "
@@ -199,8 +209,8 @@ class ExperimentDefinition(BaseModel):
             return
         if self.mode is Mode.MIRROR or self.assignment is Assignment.SWITCHBACK:
             raise ValueError(
-                "exposure_stages do not go with mode mirror, which risks nothing, nor with "
-                "assignment switchback, whose variants must not differ in when they answer"
+                "exposure_stages cannot be combined with mode mirror, which has no risk, nor with "
+                "assignment switchback, whose variants must serve comparable times; omit them"
             )
         if abs(self.exposure_stages[-1] - self.treatment_traffic) > SHARE_TOLERANCE:
             raise ValueError(
@@ -210,37 +220,37 @@ class ExperimentDefinition(BaseModel):
 
     @property
     def control(self) -> str:
-        """Control as "name:version"."""
+        """The control variant as "name:version"."""
         return f"{self.control_model_name}:{self.control_model_version}"
 
     @property
     def treatment(self) -> str:
-        """Treatment as "name:version"."""
+        """The treatment variant as "name:version"."""
         return f"{self.treatment_model_name}:{self.treatment_model_version}"
 
     @property
     def duration_s(self) -> float:
-        """Planned duration in seconds."""
+        """The planned duration in seconds."""
         return self.duration_hours * 3600
 
     @property
     def alpha(self) -> float:
-        """Largest probability of a verdict when there is no effect."""
+        """The largest probability of a verdict without an effect."""
         return 1 - self.confidence_level
 
     @property
     def hashed_salt(self) -> str:
-        """What the assignment is hashed with."""
+        """The salt of the assignment's hash."""
         return self.salt or self.experiment_id
 
     @property
     def first_share(self) -> float:
-        """Treatment's share when the experiment begins."""
+        """Treatment's share at the start of the experiment."""
         return self.exposure_stages[0] if self.exposure_stages else self.treatment_traffic
 
     @property
     def annual_periods(self) -> float | None:
-        """Horizons in a year; None when neither the horizon nor their number was stated."""
+        """The number of horizons per year; None if neither it nor the horizon was stated."""
         if self.periods_per_year is not None:
             return self.periods_per_year
         return None if self.horizon_s is None else SECONDS_PER_YEAR / self.horizon_s

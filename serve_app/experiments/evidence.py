@@ -1,4 +1,4 @@
-"""All that a report of an experiment is made of, as one JSON document and back."""
+"""The content of an experiment's report, as one JSON document and back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from serve_app.experiments.units import UnitTotals
 
 @dataclass(frozen=True, slots=True)
 class ExperimentEvidence:
-    """An experiment, what happened to it, and its predictions summed up by block of time."""
+    """An experiment, its history, and the summaries of its predictions by block of time."""
 
     experiment: StoredExperiment
     history: Sequence[HistoryEntry]
     blocks: Sequence[Block]
 
     def to_document(self) -> dict[str, Any]:
-        """Return JSON values, but for times, which are datetimes."""
+        """Return JSON values, except that times are datetimes."""
         stored = self.experiment
         return {
             "experiment": {
@@ -33,27 +33,27 @@ class ExperimentEvidence:
                 "final_report": stored.final_report,
             },
             "history": [
-                {"time": each.time, "action": each.action, "details": each.details}
-                for each in self.history
+                {"time": entry.time, "action": entry.action, "details": entry.details}
+                for entry in self.history
             ],
             "blocks": [
                 {
-                    "block": each.block,
-                    "control": each.control.to_dict(),
-                    "treatment": each.treatment.to_dict(),
-                    "pairs": each.pairs.to_dict(),
-                    "units": each.units and each.units.to_dict(),
+                    "block": block.block,
+                    "control": block.control.to_dict(),
+                    "treatment": block.treatment.to_dict(),
+                    "pairs": block.pairs.to_dict(),
+                    "units": block.units and block.units.to_dict(),
                 }
-                for each in self.blocks
+                for block in self.blocks
             ],
         }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "ExperimentEvidence":
-        """Return what `to_document` gave, after it was JSON.
+        """Return the evidence that `to_document` returned, after its conversion to JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else, or from newer software.
+            KeyError, TypeError, ValueError: the document is of another kind, or of newer software.
         """
         stored = document["experiment"]
         return cls(
@@ -67,20 +67,20 @@ class ExperimentEvidence:
             ),
             [
                 HistoryEntry(
-                    time=datetime.fromisoformat(each["time"]),
-                    action=each["action"],
-                    details=each["details"],
+                    time=datetime.fromisoformat(entry["time"]),
+                    action=entry["action"],
+                    details=entry["details"],
                 )
-                for each in document["history"]
+                for entry in document["history"]
             ],
             [
                 Block(
-                    block=each["block"],
-                    control=VariantSummary.from_dict(each["control"]),
-                    treatment=VariantSummary.from_dict(each["treatment"]),
-                    pairs=PairSummary.from_dict(each["pairs"]),
-                    units=each["units"] and UnitTotals.from_dict(each["units"]),
+                    block=block["block"],
+                    control=VariantSummary.from_dict(block["control"]),
+                    treatment=VariantSummary.from_dict(block["treatment"]),
+                    pairs=PairSummary.from_dict(block["pairs"]),
+                    units=block["units"] and UnitTotals.from_dict(block["units"]),
                 )
-                for each in document["blocks"]
+                for block in document["blocks"]
             ],
         )

@@ -1,6 +1,6 @@
-"""What is written down of experiments and outcomes, as values; `experiments.store` keeps them.
+"""Experiments, their events and outcomes as stored values; `experiments.store` stores them.
 
-Apart from the store, since routers and the fleet need these and no database.
+They are separate from the store because routers and the fleet need them without a database.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from serve_app.experiments.records import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """Something that happened to an experiment."""
+    """An event in the history of an experiment."""
 
     time: datetime
     action: str
-    """One word, such as `created`, `exposed`, `promoted`, `rolled_back`, `stopped`."""
+    """The kind of event: `created`, `exposed`, `promoted`, `rolled_back`, `stopped`, …"""
     details: dict[str, Any]
-    """JSON values: the analysis that it rests on, who asked for it."""
+    """JSON values, such as the analysis that caused the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredExperiment:
-    """An experiment and how far it has come."""
+    """An experiment and its progress."""
 
     definition: ExperimentDefinition
     status: ExperimentStatus
@@ -34,31 +34,31 @@ class StoredExperiment:
     ended_at: datetime | None
     end_reason: EndReason | None
     final_report: dict[str, Any] | None
-    """The analysis at the end, JSON values."""
+    """The final analysis as JSON values; None while the experiment runs."""
 
     @property
     def clock(self) -> BlockClock:
-        """Which block of the summaries a time falls into."""
+        """The clock that maps a time to a block of the summaries."""
         return BlockClock.of(self.definition, self.started_at)
 
 
 class OutcomeResult(Enum):
-    """What became of an outcome."""
+    """The result of recording an outcome."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    """The same return is stored already."""
+    """The same return was already stored."""
     CONFLICT = "conflict"
-    """Another return is stored already, and stands."""
+    """A different return was already stored, and is kept."""
     UNKNOWN = "unknown"
-    """No such prediction is stored."""
+    """The prediction is not stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedOutcome:
-    """An outcome as it came, what became of it, and the return that is stored under its id."""
+    """An outcome as received, the result of recording it, and the return stored for its id."""
 
     outcome: Outcome
     result: OutcomeResult
     stored_return: float | None
-    """None where the prediction is unknown."""
+    """The stored return; None if the prediction is unknown."""

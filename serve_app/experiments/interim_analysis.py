@@ -13,11 +13,11 @@ from serve_app.experiments.recent_traffic import Window
 
 @dataclass(frozen=True, slots=True)
 class InterimAnalysis:
-    """An analysis, and how much traffic treatment received during its present exposure step."""
+    """An analysis, and treatment's traffic in the current exposure step."""
 
     analysis: Analysis
     treatment_predictions: int
-    """Predictions of treatment since the exposure step began, answered and failed."""
+    """The number of treatment's predictions since the exposure step began, failed ones included."""
 
 
 def analyse_interim(
@@ -35,7 +35,7 @@ def analyse_interim(
         experiment: the experiment as stored.
         blocks: its summaries, in any order, each block once.
         recent: the windows of the last minute.
-        exposed_at: the start of the present exposure step.
+        exposed_at: the start of the current exposure step.
         status: the experiment's status in the analysis.
         at_planned_end: see `analyse`.
     """

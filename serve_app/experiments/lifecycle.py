@@ -1,4 +1,4 @@
-"""What is refused of a new experiment; one that is stored already goes on as it was agreed."""
+"""Validation of a new experiment; a stored one continues under the rules of its creation."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from serve_app.errors import InvalidRequestError
 from serve_app.experiments.definition import ExperimentDefinition
 
 LONGEST_HOURS = 10 * 366 * 24
-"""Ten years; whatever is beyond is a slip."""
+"""Ten years; a longer duration is an input error."""
 
 
 def check_new(definition: ExperimentDefinition) -> None:
-    """Refuse what cannot end in a verdict to act on.
+    """Reject a definition that cannot lead to a verdict.
 
     Raises:
-        InvalidRequestError: of the field that is at fault.
+        InvalidRequestError: names the field at fault.
     """
     if definition.duration_hours > LONGEST_HOURS:
         expected = f"at most {LONGEST_HOURS:,} hours, ten years"
@@ -29,8 +29,8 @@ def check_new(definition: ExperimentDefinition) -> None:
     if definition.auto_apply and horizon_s is None:
         raise InvalidRequestError(
             "horizon_s",
-            "how long a position is held, in seconds, since auto_apply acts on an interval whose "
-            "width depends on it",
+            "the time for which a position is held, in seconds, because auto_apply acts on an "
+            "interval whose width depends on it",
             "none",
         )
 
@@ -38,22 +38,22 @@ def check_new(definition: ExperimentDefinition) -> None:
 def check_variants(
     definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
 ) -> None:
-    """Refuse variants that cannot answer the same requests, or whose verdict cannot be carried out.
+    """Reject variants that cannot serve the same requests, or whose verdict cannot be applied.
 
     Raises:
-        InvalidRequestError: of the field that is at fault.
+        InvalidRequestError: names the field at fault.
     """
     if control.input_shape != treatment.input_shape:
         raise InvalidRequestError(
             "treatment_model_version",
-            f"a version that takes windows of {control.input_shape} as control does",
-            f"one of {treatment.input_shape}",
+            f"a version with control's input shape, {control.input_shape}",
+            f"{treatment.input_shape}",
         )
     names = {definition.control_model_name, definition.treatment_model_name}
     if definition.auto_apply and len(names) > 1:
         raise InvalidRequestError(
             "auto_apply",
-            "control and treatment of one model, whose production version it can change",
+            "two versions of one model, whose production version can be changed",
             f"{definition.control} and {definition.treatment}",
         )
 
@@ -61,10 +61,10 @@ def check_variants(
 def with_dead_band(
     definition: ExperimentDefinition, control: ModelMetadata, treatment: ModelMetadata
 ) -> ExperimentDefinition:
-    """Return the definition with the models' own dead band, if none is given.
+    """Return the definition with the models' declared dead band, unless it states one.
 
     Raises:
-        InvalidRequestError: they declare different ones, or something that is none.
+        InvalidRequestError: the models declare different or invalid dead bands.
     """
     if "dead_band" in definition.model_fields_set:
         return definition
@@ -85,5 +85,5 @@ def with_dead_band(
 
 
 def _unclear_dead_band(expected: str, declared: Mapping[str, object]) -> InvalidRequestError:
-    received = ", ".join(f"{each} declares {value!r}" for each, value in declared.items())
-    return InvalidRequestError("dead_band", f"to be given, or {expected}", received[:200])
+    received = ", ".join(f"{name} declares {value!r}" for name, value in declared.items())
+    return InvalidRequestError("dead_band", f"to be stated, or {expected}", received[:200])

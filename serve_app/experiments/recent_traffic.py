@@ -1,10 +1,10 @@
-"""Harm that begins late: the guardrails over the last minute, beside those over the whole life.
+"""Harm that begins late: the guardrails over the last minute, in addition to the whole duration.
 
-Over the whole life of an experiment a failure that begins after a day drowns in what went well, and
-its blocks are minutes long by then. So the last minute is also kept second by second, in memory. A
-window begins every STEP_S and lasts WINDOW_S; each is a test of its own, always valid within it,
-and their number is known beforehand: the part RECENT_SHARE of the level is divided among them all
-(Bonferroni).
+Over the whole duration of an experiment, a failure that begins after a day is diluted by the day
+without failures, and blocks are minutes long by then. The last minute is therefore also kept second
+by second, in memory. A window begins every STEP_S and lasts WINDOW_S. Each window has a test of its
+own that is always valid within it, and the number of windows is known in advance: they share the
+part RECENT_SHARE of the level equally (Bonferroni).
 """
 
 import math
@@ -21,12 +21,12 @@ from serve_app.experiments.table import tabulate
 WINDOW_S = 60
 STEP_S = 10
 RECENT_SHARE = 0.25
-"""Part of the guardrails' level that is spent on the last minute."""
+"""The part of the guardrails' level that is spent on the last minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Traffic since a moment, at most WINDOW_S ago; blocks are keyed by seconds since then."""
+    """The traffic since `start_s`, at most WINDOW_S ago; block keys are seconds since then."""
 
     start_s: int
     blocks: Sequence[Block]
@@ -35,16 +35,26 @@ class Window:
 class RecentTraffic:
     """An experiment's predictions of the last minute, by second.
 
-    Nothing but memory: whoever begins anew knows the last minute a minute later.
+    They are kept in memory only: after a restart they are complete again one minute later.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[int, Block] = {}
         self._unpaired: dict[str, PredictionRecord] = {}
-        """Of mirrored requests, the variant that was recorded first, by prediction."""
+        """The first record of each mirrored request whose second one is missing, by prediction."""
+
+    @property
+    def kept_seconds(self) -> int:
+        """The number of seconds that are kept."""
+        return len(self._seconds)
+
+    @property
+    def incomplete_pairs(self) -> int:
+        """The number of mirrored requests with one record only."""
+        return len(self._unpaired)
 
     def add(self, record: PredictionRecord) -> None:
-        """Count a prediction that was committed."""
+        """Count a prediction that was committed to the store."""
         second = math.floor(record.time.timestamp())
         if second not in self._seconds:
             self._forget(max([second, *self._seconds]))
@@ -55,26 +65,23 @@ class RecentTraffic:
             self._pair(record, block)
 
     def windows(self, now_s: float) -> list[Window]:
-        """Return the windows that are under way, the oldest first; they share nothing with this."""
+        """Return the current windows, the oldest first, as copies of the state."""
         return [
-            Window(start_s, [_copy(each, start_s) for each in self._since(start_s)])
+            Window(start_s, [_copy(block, start_s) for block in self._since(start_s)])
             for start_s in range(_first_start_s(now_s), math.floor(now_s) + 1, STEP_S)
         ]
 
     def _pair(self, record: PredictionRecord, block: Block) -> None:
-        """Count a mirrored request once both variants are recorded.
-
-        They have the request's time.
-        """
+        """Count a mirrored request once both of its records, which have equal times, are known."""
         other = self._unpaired.pop(record.prediction_id, record)
-        variants = {each.variant: each for each in (other, record)}
+        variants = {known.variant: known for known in (other, record)}
         if len(variants) == 1:
             self._unpaired[record.prediction_id] = record
         else:
             block.pairs.add_predictions(variants[Variant.CONTROL], variants[Variant.TREATMENT])
 
     def _forget(self, now_s: float) -> None:
-        """Forget what no window holds any more."""
+        """Remove everything older than the oldest window."""
         oldest_s = _first_start_s(now_s)
         self._seconds = {
             second: block for second, block in self._seconds.items() if second >= oldest_s
@@ -90,7 +97,7 @@ class RecentTraffic:
 
 
 def _first_start_s(now_s: float) -> int:
-    """Return when the oldest window began that has not ended."""
+    """Return the start of the oldest window that has not ended."""
     return math.floor((now_s - WINDOW_S) / STEP_S + 1) * STEP_S
 
 
@@ -109,16 +116,19 @@ def with_recent(
     windows: Sequence[Window],
     alpha: float,
 ) -> tuple[Guardrail, Guardrail]:
-    """Return the guardrails on latency and errors with the evidence of the last minute as well.
+    """Return the guardrails of latency and errors, combined with the evidence of the last minute.
 
     Args:
-        definition: for the limits, and for the duration, which gives the number of windows.
-        whole: both over the whole life.
-        windows: those under way.
+        definition: the experiment, for the limits and for its duration, which determines the number
+            of windows.
+        whole: both guardrails over the whole duration.
+        windows: the current windows.
         alpha: level of each guardrail.
     """
     cost = (math.ceil(definition.duration_s / STEP_S) + WINDOW_S // STEP_S) / RECENT_SHARE
-    tables = [tabulate(definition, BlockClock(each.start_s, 1.0), each.blocks) for each in windows]
+    tables = [
+        tabulate(definition, BlockClock(window.start_s, 1.0), window.blocks) for window in windows
+    ]
     latency, errors = whole
     return (
         _stronger(latency, [latency_guardrail(definition, t, alpha / cost) for t in tables], cost),
@@ -127,9 +137,9 @@ def with_recent(
 
 
 def _stronger(whole: Guardrail, recent: Sequence[Guardrail], cost: float) -> Guardrail:
-    """Return the guardrail with the stronger evidence of harm, at the price of looking at both."""
+    """Return the guardrail with the stronger evidence of harm, corrected for testing both."""
     over_all = min(1.0, whole.harm_p_value / (1 - RECENT_SHARE))
-    best = min(recent, key=lambda each: each.harm_p_value, default=None)
+    best = min(recent, key=lambda guardrail: guardrail.harm_p_value, default=None)
     if best is None or min(1.0, cost * best.harm_p_value) >= over_all:
         return replace(whole, harm_p_value=over_all)
     shown_by = replace(best.shown_by, recent=True)

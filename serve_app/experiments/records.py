@@ -1,4 +1,4 @@
-"""What an experiment is made of: predictions that were answered and outcomes that came later."""
+"""The records of an experiment: predictions, and the outcomes that follow them."""
 
 import math
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from serve_app.errors import InvalidRequestError
 HOLD, BUY, SELL = (DIRECTIONS[label] for label in ("HOLD", "BUY", "SELL"))
 
 POSITION = {HOLD: 0, BUY: 1, SELL: -1}
-"""What a direction holds of the market: a BUY earns r, a SELL -r, a HOLD nothing."""
+"""The position of each direction: a BUY earns r, a SELL -r, a HOLD nothing."""
 
 LARGEST_RETURN = 1000.0
-"""A market return beyond this many times the stake is taken for a price or a slip, and refused."""
+"""A market return beyond this many times the stake is a price or an input error, and is
+rejected."""
 
 LARGEST_LATENCY_MS = 1e9
-"""Eleven days; whatever is beyond is no latency."""
+"""Eleven days; a larger value is no latency."""
 
 
 class Variant(StrEnum):
@@ -28,26 +29,26 @@ class Variant(StrEnum):
 
 
 CIRCUIT_OPEN = "circuit_open"
-"""The error of a request that treatment would have answered, had its circuit breaker not been open.
+"""The error of a request that treatment's open circuit breaker rejected.
 
-It says nothing of treatment beyond the failures that opened the breaker, which were recorded."""
+It carries no information about treatment beyond the recorded failures that opened the breaker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord:
-    """One prediction of one version, answered or failed.
+    """One prediction of one version, successful or failed.
 
-    In mirror mode both variants answer a request and their two records share its `prediction_id`,
-    so that a record is known by (prediction_id, variant).
+    In mirror mode both variants process a request and their two records share its `prediction_id`,
+    so that a record is identified by (prediction_id, variant).
 
     Raises:
-        InvalidRequestError: a field is out of its range, or the record holds neither a direction
-            nor an error, or both.
+        InvalidRequestError: a field is out of its range, or the record has neither a direction nor
+            an error, or both.
     """
 
     prediction_id: str
     time: datetime
-    """When the request came, with its time zone; UTC by convention."""
+    """The arrival time of the request, with its time zone; UTC by convention."""
     model: str
     version: str
     symbol: str
@@ -55,18 +56,18 @@ class PredictionRecord:
     experiment_id: str | None = None
     variant: Variant | None = None
     treatment_share: float | None = None
-    """The chance of treatment at the moment of assignment; it changes under staged exposure. None
-    outside an experiment and in mirror mode."""
+    """The probability of treatment at the time of assignment, which changes with exposure steps.
+    None outside an experiment and in mirror mode."""
     direction: int | None = None
-    """0 HOLD, 1 BUY, 2 SELL; None when the version failed."""
+    """0 HOLD, 1 BUY, 2 SELL; None if the version failed."""
     confidence: float | None = None
     expected_return: float | None = None
     error: str | None = None
-    """Code of the error when the version failed."""
+    """The error's code if the version failed."""
     mirrored: bool = False
-    """Whether both variants answered the request, and the bot got control's answer."""
+    """Whether both variants received the request; the bot received control's response."""
     unit_id: str | None = None
-    """Whom the request named as its unit, usually a bot."""
+    """The unit that the request names, usually a bot."""
 
     def __post_init__(self) -> None:
         _check_time("time", self.time)
@@ -90,13 +91,13 @@ class PredictionRecord:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What no two records share: (prediction_id, variant or empty)."""
+        """The unique key of the record: (prediction_id, variant or empty)."""
         return self.prediction_id, self.variant or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the market did after a prediction.
+    """The market's return after a prediction.
 
     Raises:
         InvalidRequestError: the return is not finite or beyond LARGEST_RETURN, or the time has no
@@ -105,10 +106,10 @@ class Outcome:
 
     prediction_id: str
     market_return: float
-    """The market's return over the horizon as a fraction, signed by the market, not by the
-    trade: 0.01 when it rose by one per cent."""
+    """The market's return over the horizon as a fraction, with the sign of the market, not of the
+    trade: 0.01 if the market rose by one per cent."""
     time: datetime
-    """When the outcome arrived, with its time zone."""
+    """The arrival time of the outcome, with its time zone."""
 
     def __post_init__(self) -> None:
         _check_time("time", self.time)
@@ -116,11 +117,14 @@ class Outcome:
 
 
 def market_class(market_return: float, dead_band: float) -> int:
-    """Return the direction that was right: HOLD when |market_return| <= dead_band, else its sign's.
+    """Return the correct direction: HOLD if |market_return| <= dead_band, otherwise its sign's.
 
     Args:
-        market_return: as a fraction.
+        market_return: the return as a fraction.
         dead_band: in the same unit, not negative.
+
+    >>> [market_class(market_return, dead_band=0.001) for market_return in (0.0005, 0.01, -0.01)]
+    [0, 1, 2]
     """
     if abs(market_return) <= dead_band:
         return HOLD

@@ -1,4 +1,4 @@
-"""A running experiment as the routers know it: what it is, and treatment's share right now."""
+"""A running experiment as the routers see it: its definition and treatment's current share."""
 
 from datetime import datetime
 
@@ -10,35 +10,36 @@ from serve_app.experiments.records import Variant
 
 
 class RunningExperiment(BaseModel):
-    """An experiment that routes traffic; frozen, so that a router's copy is the fleet's."""
+    """An experiment that routes traffic; frozen, so that all routers hold equal copies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     definition: ExperimentDefinition
     treatment_share: float
-    """Of the requests, under staged exposure less than the definition's in the end."""
+    """Treatment's current share of the requests; before the last exposure step it is less than the
+    definition's `treatment_traffic`."""
     exposed_at: AwareDatetime
-    """Since when the share is what it is."""
+    """The time when the current share was set."""
 
     @property
     def experiment_id(self) -> str:
-        """The experiment's name."""
+        """The experiment's id."""
         return self.definition.experiment_id
 
     @property
     def keys(self) -> frozenset[str]:
-        """`model:version` of both variants."""
+        """Both variants as `model:version`."""
         return frozenset((self.definition.control, self.definition.treatment))
 
     @property
     def mirrors(self) -> bool:
-        """Whether both variants see every request."""
+        """Whether both variants receive every request."""
         return self.definition.mode is Mode.MIRROR
 
     def variant_of(
         self, prediction_id: str, unit_id: str | None, symbol: str, time: datetime
     ) -> Variant:
-        """Return the variant that a request is assigned to; the same in every router."""
+        """Return the variant of a request; every router returns the same one."""
         unit = unit_of(
             self.definition,
             prediction_id=prediction_id,

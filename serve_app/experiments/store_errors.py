@@ -1,35 +1,35 @@
-"""Everything that the store of experiments refuses or fails at, as one tree.
+"""The errors of the experiment store, as one tree.
 
     StoreError
-    ├── InvalidUrlError             the URL names no database that the store can use
+    ├── InvalidUrlError             the URL does not name a usable database
     ├── NewerSchemaError            the database was written by newer software
-    ├── DamagedStoreError           the file is no database, or a damaged one
+    ├── DamagedStoreError           the file is damaged or not a database
     ├── UnavailableStoreError       nothing was written; the same call may succeed later
     │   ├── LockedStoreError        another process held the write lock for too long
     │   ├── FullStoreError          the disk is full
-    │   └── ReadOnlyStoreError      the database may not be written
-    ├── RefusedRowError             the database cannot hold a value; sending it again will not help
-    ├── UnknownExperimentError      no such experiment
-    ├── ExperimentExistsError       an experiment of that id exists
+    │   └── ReadOnlyStoreError      the database is read-only
+    ├── RefusedRowError             the database cannot store a value; a retry will fail too
+    ├── UnknownExperimentError      the experiment is not stored
+    ├── ExperimentExistsError       an experiment with this id exists
     ├── ModelInExperimentError      another experiment is running on the model
-    ├── BufferFullError             more waits for the database than may
-    ├── LogClosedError              the log takes nothing more
+    ├── BufferFullError             the buffer in front of the database is full
+    ├── LogClosedError              the log is closed
     ├── ExportError                 the file cannot be written
     └── MissingPackageError         the library that a feature needs is not installed
 
-Errors carry data, rebuild after pickling from `args`, and know nothing of HTTP. A URL in them never
-shows its password.
+Errors carry data, are rebuilt from `args` after pickling, and are independent of HTTP. A URL in an
+error never shows its password.
 """
 
 from collections.abc import Sequence
 
 
 class StoreError(Exception):
-    """Base of everything raised by the store."""
+    """Base class of all errors of the store."""
 
 
 class InvalidUrlError(StoreError):
-    """The URL names no database that the store can use."""
+    """The URL does not name a database that the store can use."""
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
@@ -37,13 +37,13 @@ class InvalidUrlError(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"cannot store experiments at {self.url!r}: {self.problem}; expected "
+            f"cannot store experiments at {self.url!r}: {self.problem}; use "
             f"sqlite:///path/to/file.db or postgresql://user:password@host/database"
         )
 
 
 class NewerSchemaError(StoreError):
-    """The database was written by newer software than this."""
+    """The database was written by a newer version of this software."""
 
     def __init__(self, url: str, received: str, known: Sequence[str]) -> None:
         super().__init__(url, received, tuple(known))
@@ -51,13 +51,13 @@ class NewerSchemaError(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"the database {self.url} has schema {self.received!r}, and this software knows up to "
-            f"{self.known[-1]!r}; upgrade the software, or name another database"
+            f"the database {self.url} has schema {self.received!r}, but this software knows up to "
+            f"{self.known[-1]!r}; upgrade the software, or use another database"
         )
 
 
 class DamagedStoreError(StoreError):
-    """What is there is no database, or a damaged one."""
+    """The file is damaged or not a database."""
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
@@ -66,14 +66,14 @@ class DamagedStoreError(StoreError):
     def __str__(self) -> str:
         return (
             f"the database {self.url} cannot be read: {self.problem}; "
-            f"restore it from a backup, or name another one"
+            f"restore it from a backup, or use another one"
         )
 
 
 class UnavailableStoreError(StoreError):
-    """The database did not take it; nothing was acknowledged, and trying again is safe."""
+    """The database is not available; nothing was acknowledged, and a retry is safe."""
 
-    remedy = "see that it runs and can be reached, and try again"
+    remedy = "check that it is running and reachable, and try again"
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
@@ -92,28 +92,28 @@ class LockedStoreError(UnavailableStoreError):
 class FullStoreError(UnavailableStoreError):
     """The disk is full."""
 
-    remedy = "free the disk, for example by a shorter retention, and try again"
+    remedy = "free disk space, for example by a shorter retention, and try again"
 
 
 class ReadOnlyStoreError(UnavailableStoreError):
-    """The database may not be written."""
+    """The database is read-only."""
 
-    remedy = "give this process the right to write it, and try again"
+    remedy = "grant this process write access, and try again"
 
 
 class RefusedRowError(StoreError):
-    """The database cannot hold a value; the same row will be refused again."""
+    """The database cannot store a value; the same row will be rejected again."""
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
         self.url, self.problem = url, problem
 
     def __str__(self) -> str:
-        return f"the database {self.url} refuses the row: {self.problem}; correct the value"
+        return f"the database {self.url} rejects the row: {self.problem}; correct the value"
 
 
 class UnknownExperimentError(StoreError):
-    """No experiment of that id is stored."""
+    """No experiment with this id is stored."""
 
     def __init__(self, experiment_id: str, known: Sequence[str]) -> None:
         super().__init__(experiment_id, tuple(known))
@@ -125,7 +125,7 @@ class UnknownExperimentError(StoreError):
 
 
 class ExperimentExistsError(StoreError):
-    """An experiment of that id is stored already; ids are not used again."""
+    """An experiment with this id is already stored; ids are not reused."""
 
     def __init__(self, experiment_id: str, status: str) -> None:
         super().__init__(experiment_id, status)
@@ -133,13 +133,13 @@ class ExperimentExistsError(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"experiment {self.experiment_id!r} exists already (it is {self.status}), and an id is "
-            f"not used again; choose another experiment_id"
+            f"experiment {self.experiment_id!r} already exists (it is {self.status}), and ids are "
+            f"not reused; choose another experiment_id"
         )
 
 
 class ModelInExperimentError(StoreError):
-    """The model's requests are split by another experiment already."""
+    """Another experiment is already running on the model."""
 
     def __init__(self, model: str, experiment_id: str) -> None:
         super().__init__(model, experiment_id)
@@ -153,7 +153,7 @@ class ModelInExperimentError(StoreError):
 
 
 class BufferFullError(StoreError):
-    """More waits for the database than may; what came was not taken."""
+    """The buffer in front of the database is full; the new records were not accepted."""
 
     def __init__(self, what: str, limit: int, waiting: int, refused: int) -> None:
         super().__init__(what, limit, waiting, refused)
@@ -161,30 +161,30 @@ class BufferFullError(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"{self.refused} {self.what} were not recorded: {self.waiting} wait for the database, "
-            f"and at most {self.limit} may; see why it does not keep up"
+            f"{self.refused} {self.what} were not recorded: {self.waiting} are waiting for the "
+            f"database, and at most {self.limit} may; check why the database is too slow"
         )
 
 
 class LogClosedError(StoreError):
-    """The log was closed and takes nothing more."""
+    """The log is closed and accepts no more records."""
 
     def __init__(self) -> None:
         super().__init__()
 
     def __str__(self) -> str:
-        return "the log of experiments is closed; open a new one"
+        return "the experiment log is closed; open a new one"
 
 
 class ExportError(StoreError):
-    """The file cannot be written; one that was there before is as it was."""
+    """The file cannot be written; an existing file is unchanged."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, problem)
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"cannot write {self.path}: {self.problem}; name a place with room and permission"
+        return f"cannot write {self.path}: {self.problem}; choose a writable path with free space"
 
 
 class MissingPackageError(StoreError):

@@ -1,4 +1,4 @@
-"""The analysis document is the contract's, whatever the experiment holds."""
+"""The analysis document has the fields of the contract for every experiment."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from tests.serve_app.experiments.factories import START, definition, outcome, pr
 from tests.serve_app.experiments.reported import running, simulate
 from tests.serve_app.experiments.simulation import CLOCK, Experiments
 
-ARM_FIELDS = {
+VARIANT_FIELDS = {
     *("model", "samples", "labelled", "accuracy", "precision", "recall", "f1_score", "win_rate"),
     *("avg_return", "sharpe_ratio", "total_pnl", "avg_latency_ms", "p95_latency_ms"),
     *("error_rate", "throughput"),
@@ -26,24 +26,26 @@ ARM_FIELDS = {
 
 
 def plain(document):
-    """The document, proven to be JSON without NaN or infinity."""
+    """Return the document after its conversion to strict JSON, without NaN or infinity."""
     return json.loads(json.dumps(document, allow_nan=False))
 
 
 @pytest.mark.parametrize("mode", [{}, {"mode": "mirror"}, {"assignment": "unit_id"}])
 @pytest.mark.parametrize("name", DEGENERATE)
 @pytest.mark.parametrize("at_planned_end", [False, True])
-def test_a_degenerate_experiment_is_analysed_and_goes_on(name, mode, at_planned_end):
+def test_degenerate_experiment_continues(name, mode, at_planned_end):
+    """A degenerate experiment is analysed and continues, at the planned end too."""
     made = definition(control_traffic=0.5, treatment_traffic=0.5, **mode)
     found = analyse(made, CLOCK, build(DEGENERATE[name]), at_planned_end=at_planned_end)
     document = plain(found.document)
-    assert set(document["treatment"]) >= ARM_FIELDS
+    assert set(document["treatment"]) >= VARIANT_FIELDS
     assert document["recommendation"]["action"] == "continue"
     assert document["recommendation"]["reasons"]
     assert not document["statistical_significance"]["significant"]
 
 
-def test_a_switchback_without_data_is_analysed():
+def test_degenerate_switchback_continues():
+    """A degenerate switchback is analysed and continues."""
     made = definition(assignment="switchback", switchback_block_s=60)
     for rows in DEGENERATE.values():
         clock = BlockClock.of(made, START)
@@ -51,10 +53,11 @@ def test_a_switchback_without_data_is_analysed():
         assert plain(found.document)["recommendation"]["action"] == "continue"
 
 
-def test_the_document_has_the_contracts_fields():
+def test_document_fields():
+    """The document has the fields of the contract."""
     document = analyse(definition(), CLOCK, build(alternate(8))).document
     assert {"experiment_id", "status", "duration_hours", "control", "treatment"} <= set(document)
-    assert set(document["control"]) >= ARM_FIELDS
+    assert set(document["control"]) >= VARIANT_FIELDS
     assert document["control"]["model"] == "toy:1.0.0"
     assert set(document["improvement"]) >= {"accuracy", "sharpe_ratio", "latency_ms", "error_rate"}
     significance = {"test", "significant", "p_value", "confidence_level", "interval"}
@@ -63,7 +66,8 @@ def test_the_document_has_the_contracts_fields():
     assert set(document["recommendation"]) == {"action", "reasons"}
 
 
-def test_one_error_in_a_thousand_is_no_reason_to_roll_back():
+def test_one_error_in_a_thousand_continues():
+    """One error in a thousand predictions is no reason for a rollback."""
     rows = alternate(2000)
     rows[777] = (rows[777][0], Variant.TREATMENT, None, None, {"treatment_share": 0.5, **FAILED})
     found = analyse(definition(control_traffic=0.5, treatment_traffic=0.5), CLOCK, build(rows))
@@ -72,7 +76,8 @@ def test_one_error_in_a_thousand_is_no_reason_to_roll_back():
     assert found.evidence.errors.harm_p_value > 0.5
 
 
-def test_one_burst_of_errors_is_no_reason_to_roll_back():
+def test_one_burst_of_errors_continues():
+    """One burst of errors is no reason for a rollback."""
     rows = alternate(8000)
     for number in range(4001, 4021, 2):
         failed = {"treatment_share": 0.5, **FAILED}
@@ -82,7 +87,8 @@ def test_one_burst_of_errors_is_no_reason_to_roll_back():
     assert found.recommendation.action == "continue"
 
 
-def test_a_treatment_that_only_fails_is_rolled_back_within_seconds():
+def test_failing_treatment_rolls_back():
+    """A treatment that always fails is rolled back within seconds."""
     rows = [
         (second, variant, None if variant is Variant.TREATMENT else direction, None, changes)
         for second, variant, direction, _, changes in alternate(160)
@@ -94,7 +100,8 @@ def test_a_treatment_that_only_fails_is_rolled_back_within_seconds():
     assert found.recommendation.action == "rollback"
 
 
-def test_a_mismatched_split_blocks_the_verdict():
+def test_mismatch_blocks_verdict():
+    """A sample ratio mismatch blocks a verdict that the accuracy would allow."""
     experiments = Experiments(1, 1, 4000, effect=0.2, share=0.5)
     blocks = experiments.summaries(0, 4000)
     fair = definition(control_traffic=0.5, treatment_traffic=0.5)
@@ -105,9 +112,12 @@ def test_a_mismatched_split_blocks_the_verdict():
     assert not blocked.document["sample_ratio"]["healthy"]
 
 
-def test_shares_that_grow_under_way_are_no_mismatch_and_do_not_bias_the_difference():
-    """Simpson's paradox: both variants are right 70 % of the first half and 30 % of the second, and
-    treatment's share grows in between."""
+def test_growing_share_is_unbiased():
+    """A growing share is no mismatch and does not bias the difference (Simpson's paradox).
+
+    Both variants are correct in 70 % of the first half and 30 % of the second, and treatment's
+    share grows in between.
+    """
     generator = np.random.default_rng(2)
     rows = []
     for number in range(8000):
@@ -122,7 +132,8 @@ def test_shares_that_grow_under_way_are_no_mismatch_and_do_not_bias_the_differen
     assert found.recommendation.action == "continue"
 
 
-def test_the_order_of_blocks_does_not_matter():
+def test_order_of_blocks():
+    """The result does not depend on the order of the blocks."""
     blocks = Experiments(3, 1, 3000, effect=0.1).summaries(0, 3000)
     shuffled = [blocks[number] for number in np.random.default_rng(3).permutation(len(blocks))]
     first, second = (analyse(definition(), CLOCK, each).evidence for each in (blocks, shuffled))
@@ -131,7 +142,8 @@ def test_the_order_of_blocks_does_not_matter():
     assert first.latency.worst_case == pytest.approx(second.latency.worst_case)
 
 
-def test_ten_million_predictions_do_not_overflow():
+def test_large_counts():
+    """Ten million predictions with extreme values do not overflow."""
     share = 2_500_000
     variant = VariantSummary(
         predictions=10_000_000 + 7,
@@ -151,7 +163,8 @@ def test_ten_million_predictions_do_not_overflow():
     assert math.isfinite(document["control"]["total_pnl"])
 
 
-def test_the_stated_horizon_lengthens_the_blocks():
+def test_horizon_determines_blocks():
+    """A longer stated horizon leads to longer blocks, and the assumptions state its origin."""
     blocks = Experiments(4, 1, 3000).summaries(0, 3000)
     for horizon_s, block_s in ((None, 16), (20, 32), (100, 128), (600, 1024)):
         made = definition(horizon_s=horizon_s)
@@ -160,8 +173,11 @@ def test_the_stated_horizon_lengthens_the_blocks():
         assert ("not stated" in significance["assumptions"]) == (horizon_s is None)
 
 
-def test_mirrored_requests_are_compared_pair_by_pair():
-    """Two models that agree 90 % of the time: pairs find what two samples of this size cannot."""
+def test_mirrored_pairs():
+    """Mirrored requests are compared pair by pair, which detects smaller differences.
+
+    The two models agree on 90 % of the requests.
+    """
     generator = np.random.default_rng(5)
     blocks, split = {}, {}
     for number in range(3000):
@@ -194,19 +210,21 @@ def test_mirrored_requests_are_compared_pair_by_pair():
     assert mirrored.document["returns"]["sharpe_difference"]["jobson_korkie_memmel"]["z"] > 5
 
 
-def test_at_the_planned_end_a_smaller_effect_is_seen():
+def test_planned_end_is_more_powerful():
+    """The analysis at the planned end has a smaller p-value and a narrower interval."""
     blocks = Experiments(9, 1, 4000, effect=0.05).summaries(0, 4000)
     made = definition(control_traffic=0.5, treatment_traffic=0.5)
-    looking, final = (
+    interim, final = (
         analyse(made, CLOCK, blocks, at_planned_end=end).evidence.accuracy for end in (False, True)
     )
-    assert final.p_value < looking.p_value
-    assert final.interval[0] > looking.interval[0]
-    assert final.interval[1] < looking.interval[1]
+    assert final.p_value < interim.p_value
+    assert final.interval[0] > interim.interval[0]
+    assert final.interval[1] < interim.interval[1]
 
 
 @pytest.mark.parametrize(("accuracy", "action"), [(0.65, "promote"), (0.5, "continue")])
-def test_a_switchback_compares_blocks_that_hold_one_variant_each(accuracy, action):
+def test_switchback(accuracy, action):
+    """A switchback compares blocks with one variant each."""
     made = definition(
         assignment="switchback",
         switchback_block_s=60,
@@ -254,7 +272,8 @@ def test_of_an_only_block_of_an_variant_nothing_is_known():
     assert estimate.degrees_of_freedom == 0
 
 
-def test_asking_for_next_to_nothing_does_not_blind_the_test():
+def test_tiny_improvement_keeps_power():
+    """A tiny required improvement does not make the test insensitive to large differences."""
     blocks = Experiments(11, 1, 4000, effect=0.15).summaries(0, 4000)
     for improvement in (0.0, 1e-9, 0.02):
         made = definition(
@@ -264,13 +283,14 @@ def test_asking_for_next_to_nothing_does_not_blind_the_test():
 
 
 def by_bot(seed, *, accuracy=(0.5, 0.5), bots=60, **changes):
-    """An experiment that assigns bots, analysed."""
+    """Return the analysis of an experiment that assigns bots."""
     experiment = running(assignment="unit_id", **changes)
     blocks = simulate(experiment, seed, 6000, accuracy=accuracy, bots=bots)
     return analyse(experiment.definition, experiment.clock, blocks)
 
 
-def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
+def test_by_unit_promotes():
+    """By unit a better treatment is promoted, and the document reports the units."""
     found = by_bot(3, accuracy=(0.5, 0.75))
     document = plain(found.document)
     assert document["recommendation"]["action"] == "promote"
@@ -288,7 +308,8 @@ def test_by_unit_a_better_treatment_is_promoted_and_the_units_are_told():
     assert units["control"]["effective"] == pytest.approx(units["control"]["seen"], rel=0.1)
 
 
-def test_by_unit_the_tests_at_the_planned_end_are_of_units():
+def test_by_unit_fixed_horizon_tests():
+    """By unit the fixed-horizon tests are over units."""
     fixed = by_bot(3, accuracy=(0.5, 0.75)).document["statistical_significance"]["fixed_horizon"]
     assert (fixed["accuracy_two_proportion"], fixed["avg_return_welch"]) == (None, None)
     assert "not part of the verdict" in fixed["valid"]
@@ -297,7 +318,8 @@ def test_by_unit_the_tests_at_the_planned_end_are_of_units():
     assert low < fixed["accuracy_by_unit"]["difference"] < high
 
 
-def test_the_tests_at_the_planned_end_have_the_same_names_whatever_is_assigned():
+def test_fixed_horizon_fields():
+    """The fixed-horizon tests have the same fields for every assignment."""
     by_request = analyse(definition(), CLOCK, build(alternate(8))).document
     fixed = [
         each["statistical_significance"]["fixed_horizon"]
@@ -307,7 +329,8 @@ def test_the_tests_at_the_planned_end_have_the_same_names_whatever_is_assigned()
     assert (fixed[0]["accuracy_by_unit"], fixed[0]["avg_return_by_unit"]) == (None, None)
 
 
-def test_by_unit_the_planned_end_changes_no_verdict():
+def test_by_unit_planned_end_adds_nothing():
+    """By unit the planned end does not change the test."""
     experiment = running(assignment="unit_id")
     blocks = simulate(experiment, 3, 6000, accuracy=(0.5, 0.6), bots=60)
     before, end = (
@@ -318,23 +341,27 @@ def test_by_unit_the_planned_end_changes_no_verdict():
     assert 0 < end.evidence.accuracy.p_value < 1
 
 
-def test_by_unit_a_worse_treatment_is_rolled_back():
+def test_by_unit_rolls_back():
+    """By unit a worse treatment is rolled back."""
     found = by_bot(4, accuracy=(0.65, 0.45))
     assert found.recommendation.action == "rollback"
 
 
-def test_by_unit_sharpe_ratios_are_compared_between_units():
+def test_by_unit_sharpe_ratio():
+    """By unit Sharpe ratios are compared between units."""
     found = by_bot(3, accuracy=(0.5, 0.75)).document["returns"]["sharpe_difference"]
-    assert found["test"].endswith("error over bots")
+    assert found["test"].endswith("standard error over bots")
     assert found["difference"] > 0
 
 
-def test_by_unit_with_few_of_them_it_goes_on_whatever_the_difference():
+def test_by_unit_too_few_continue():
+    """With few units the experiment continues for any difference."""
     found = by_bot(3, accuracy=(0.2, 0.9), bots=6)
     assert found.recommendation.action == "continue"
     assert found.recommendation.reasons[0].startswith("Too few bots")
     assert found.document["statistical_significance"]["interval"] is None
 
 
-def test_without_units_to_count_the_document_has_none():
+def test_by_request_has_no_units():
+    """By request the document has no units."""
     assert analyse(definition(), CLOCK, build(alternate(8))).document["units"] is None

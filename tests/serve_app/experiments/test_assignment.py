@@ -1,6 +1,7 @@
 """The split is fair, stable and independent between experiments."""
 
 from datetime import timedelta
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -14,35 +15,40 @@ from tests.serve_app.experiments.factories import START, definition
 UNITS = [f"request:{number}" for number in range(100_000)]
 
 
+@cache
 def variants(salt, share):
     made = definition(salt=salt)
     return np.array([assign(made, unit, share) is Variant.TREATMENT for unit in UNITS])
 
 
-def test_the_assignment_never_changes():
-    """Written down once: another value would send bots to the other variant after an upgrade."""
+def test_hash_is_stable():
+    """The hash has fixed values: others would move bots to the other variant after an upgrade."""
     assert uniform("v1_vs_v2", "request:0") == pytest.approx(0.06243246934785718, abs=1e-15)
     assert uniform("ab", "c") != uniform("a", "bc")
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_the_split_of_100_000_units_is_within_the_binomial_bounds(share):
+def test_split_is_binomial(share):
+    """The split of 100,000 units is within the bounds of the binomial distribution."""
     low, high = stats.binom.interval(0.999, len(UNITS), share)
     assert low <= variants("a salt", share).sum() <= high
 
 
-def test_values_are_uniform():
+def test_hash_is_uniform():
+    """The hash values of units are uniform."""
     values = [uniform("a salt", unit) for unit in UNITS]
     assert stats.kstest(values, "uniform").pvalue > 0.001
 
 
-def test_two_experiments_assign_independently():
+def test_experiments_are_independent():
+    """Two experiments assign the same units independently."""
     first, second = variants("v1_vs_v2", 0.3), variants("v2_vs_v3", 0.5)
     table = [[np.sum((first == a) & (second == b)) for a in (0, 1)] for b in (0, 1)]
     assert stats.chi2_contingency(table).pvalue > 0.001
 
 
-def test_a_growing_share_only_moves_units_to_treatment():
+def test_growing_share_keeps_treatment():
+    """A growing share only moves units from control to treatment."""
     stages = [variants("a salt", share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
     for smaller, larger in pairwise(stages):
         assert np.all(larger[smaller])
@@ -50,7 +56,8 @@ def test_a_growing_share_only_moves_units_to_treatment():
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_all_or_nothing(share):
+def test_extreme_shares(share):
+    """A share of 0 or 1 assigns all units to one variant."""
     assert variants("a salt", share).mean() == share
 
 
@@ -65,7 +72,8 @@ def unit(assignment, *, number=0, unit_id=None, symbol="EURUSD", seconds=0.0):
     )
 
 
-def test_what_stays_together():
+def test_units():
+    """Requests of one unit share an assignment, under each kind of assignment."""
     assert unit("request", number=1) != unit("request", number=2)
     assert unit("unit_id", number=1, unit_id="bot") == unit("unit_id", number=2, unit_id="bot")
     assert unit("unit_id", number=1) != unit("unit_id", number=2)

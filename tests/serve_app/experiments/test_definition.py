@@ -1,4 +1,4 @@
-"""An experiment that makes no sense is refused with the reason."""
+"""The definition of an experiment is validated, and errors state the reason."""
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +7,8 @@ from serve_app.experiments.definition import Assignment, ExperimentDefinition, M
 from tests.serve_app.experiments.factories import definition
 
 
-def test_the_defaults_are_the_contracts():
+def test_defaults():
+    """The defaults are those of the API contract."""
     made = definition()
     assert (made.control_traffic, made.treatment_traffic) == (0.9, 0.1)
     assert (made.duration_hours, made.min_samples) == (24, 100)
@@ -39,27 +40,30 @@ def test_the_defaults_are_the_contracts():
             {"assignment": "switchback", "switchback_block_s": 60, "horizon_s": 300},
             "at least the horizon",
         ),
-        ({"mode": "mirror", "assignment": "symbol"}, "both variants see every request"),
-        ({"mode": "mirror", "exposure_stages": (0.1,)}, "do not go with mode mirror"),
+        ({"mode": "mirror", "assignment": "symbol"}, "both variants receive every request"),
+        ({"mode": "mirror", "exposure_stages": (0.1,)}, "cannot be combined with mode mirror"),
         ({"exposure_stages": (0.05, 0.01)}, "each larger than the last"),
         ({"exposure_stages": (0.0, 0.1)}, "above 0"),
         ({"exposure_stages": (0.01, 0.05)}, "expected treatment_traffic, 0.1"),
         ({"control_trafic": 0.9}, "Extra inputs"),
     ],
 )
-def test_nonsense_is_refused_and_the_error_says_what_was_expected(changes, reason):
+def test_invalid_definition(changes, reason):
+    """An invalid definition is rejected, and the error states the expected value."""
     with pytest.raises(ValidationError, match=reason):
         definition(**changes)
 
 
-def test_a_definition_survives_json():
+def test_json_round_trip():
+    """A definition is equal after its conversion to JSON and back."""
     made = definition(
         exposure_stages=(0.01, 0.05, 0.1), horizon_s=3600, assignment="unit_id", salt="s"
     )
     assert ExperimentDefinition.model_validate_json(made.model_dump_json()) == made
 
 
-def test_the_year_comes_from_the_experiment():
+def test_annual_periods():
+    """The number of periods per year follows from the horizon, unless it is stated."""
     assert definition().annual_periods is None
     assert definition(horizon_s=3600).annual_periods == pytest.approx(8766)
     assert definition(horizon_s=3600, periods_per_year=6225).annual_periods == 6225

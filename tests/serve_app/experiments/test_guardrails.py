@@ -1,4 +1,4 @@
-"""Guardrails neither cry wolf however often one looks, nor stay silent."""
+"""Guardrails raise few false alarms at any number of interim looks, and detect harm."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ def table(made, count=4000, **variants):
     return tabulate(made, CLOCK, blocks)
 
 
-def test_equal_variants_are_shown_to_be_no_worse():
+def test_equal_variants_hold():
+    """Equal variants hold both guardrails."""
     made = definition(**HALVES)
     rows = table(made, errors=(0.002, 0.002))
     for guardrail in (latency_guardrail(made, rows, ALPHA), error_guardrail(made, rows, ALPHA)):
@@ -28,7 +29,8 @@ def test_equal_variants_are_shown_to_be_no_worse():
         assert guardrail.harm_p_value > 0.5
 
 
-def test_between_harm_and_no_harm_lies_not_known_yet():
+def test_undecided():
+    """With few data a guardrail is neither held nor broken."""
     made = definition(**HALVES)
     rows = table(made, count=60, errors=(0.02, 0.02))
     guardrail = error_guardrail(made, rows, ALPHA)
@@ -36,7 +38,8 @@ def test_between_harm_and_no_harm_lies_not_known_yet():
     assert guardrail.harm_p_value > ALPHA
 
 
-def test_what_is_slower_or_fails_more_is_shown():
+def test_harm_is_significant():
+    """A slower or more often failing treatment is significant harm."""
     made = definition(**HALVES)
     rows = table(made, errors=(0.01, 0.05), latency_ms=(2.0, 5.0))
     for guardrail in (latency_guardrail(made, rows, ALPHA), error_guardrail(made, rows, ALPHA)):
@@ -45,7 +48,8 @@ def test_what_is_slower_or_fails_more_is_shown():
         assert guardrail.harm_p_value < 1e-4
 
 
-def test_slower_within_the_limit_is_no_harm():
+def test_within_limit_holds():
+    """A treatment that is slower within the limit holds the guardrail."""
     made = definition(**HALVES)
     guardrail = latency_guardrail(made, table(made, latency_ms=(2.0, 3.0)), ALPHA)
     assert guardrail.held
@@ -54,8 +58,11 @@ def test_slower_within_the_limit_is_no_harm():
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5])
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_equal_error_rates_looked_at_after_every_error_are_seldom_called_worse(ratio, share):
-    """At the limit itself: the errors of treatment are exactly `ratio` times as frequent."""
+def test_error_rate_false_alarms(ratio, share):
+    """At the limit, looks after every error raise an alarm with probability alpha at most.
+
+    The errors of treatment are exactly `ratio` times as frequent.
+    """
     generator = np.random.default_rng(2)
     boundary = ratio * share / (ratio * share + 1 - share)
     treated = (generator.random((2000, 400)) < boundary).cumsum(axis=1)
@@ -78,7 +85,8 @@ def harm(control, treatment):
     return rate_ratio_p_value(control, treatment, 1.0, PLANNED_ERRORS)
 
 
-def test_errors_without_anyone_to_compare_show_nothing():
+def test_errors_without_control():
+    """Errors without a comparison are no evidence."""
     assert harm((0, 0), (5, 5)) == 1.0
     assert harm((0, 100), (0, 100)) == 1.0
     assert harm((0, 100), (1, 100)) > 0.2

@@ -1,4 +1,4 @@
-"""Requests that one variant loses are seen by how many outcomes its bots have, if coarsely."""
+"""Lost requests of one variant show in the number of outcomes per bot, if coarsely."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def drawn(generator, bots, *, share=0.5, unequal=0.0, rate=40.0, lost=0.0):
 
 
 @pytest.mark.parametrize(("bots", "share", "unequal"), [(100, 0.5, 1.5), (200, 0.1, 1.5)])
-def test_without_losses_unequal_bots_raise_no_alarm(bots, share, unequal):
+def test_no_false_alarm(bots, share, unequal):
+    """Unequal bots without losses raise no alarm."""
     generator = np.random.default_rng(1)
     found = [
         check_outcomes(BY_BOT, drawn(generator, bots, share=share, unequal=unequal))
@@ -41,13 +42,15 @@ def test_without_losses_unequal_bots_raise_no_alarm(bots, share, unequal):
 
 
 @pytest.mark.parametrize("bots", [[40] * 20, [30, 50] * 10])
-def test_equal_variants_are_told_with_a_p_value_of_one(bots):
+def test_equal_variants(bots):
+    """Equal variants have a p-value of one."""
     found = check_outcomes(BY_BOT, totals(bots, bots))
     assert (found.control, found.treatment, found.healthy) == (40.0, 40.0, True)
     assert found.always_valid_p_value == 1.0
 
 
-def test_a_third_of_the_requests_lost_by_one_variants_bots_is_an_alarm():
+def test_lost_requests():
+    """A third of the requests of one variant lost raises an alarm."""
     found = check_outcomes(BY_BOT, drawn(np.random.default_rng(2), 200, lost=0.3))
     assert found.treatment < 0.8 * found.control
     assert found.always_valid_p_value < ALARM
@@ -62,5 +65,6 @@ def test_a_third_of_the_requests_lost_by_one_variants_bots_is_an_alarm():
         (BY_BOT.model_copy(update={"exposure_stages": (0.1, 0.5)}), 40),
     ],
 )
-def test_where_it_cannot_be_told_it_is_not(made, bots):
+def test_not_applicable(made, bots):
+    """By request, with few bots and with exposure steps there is no comparison."""
     assert check_outcomes(made, totals([40] * bots, [20] * bots)) is None

@@ -20,7 +20,8 @@ def filled(seconds):
     return recent
 
 
-def test_a_window_begins_every_step_and_lasts_a_minute():
+def test_windows():
+    """A window begins every step and lasts a minute."""
     windows = filled(range(200)).windows(BEGAN_S + 199.5)
     assert [each.start_s - BEGAN_S for each in windows] == [140, 150, 160, 170, 180, 190]
     assert len(windows) == WINDOW_S / STEP_S
@@ -30,15 +31,17 @@ def test_a_window_begins_every_step_and_lasts_a_minute():
         assert {block.treatment.errors for block in each.blocks} == {1}
 
 
-def test_what_is_older_than_a_minute_takes_no_memory():
-    recent = filled(range(10_000))
-    assert len(recent._seconds) <= WINDOW_S
+def test_old_seconds_are_removed():
+    """Seconds older than a minute use no memory."""
+    recent = filled(range(1000))
+    assert recent.kept_seconds <= WINDOW_S
     recent.add(prediction(5))
-    recent.add(prediction(10_001))
-    assert len(recent._seconds) <= WINDOW_S
+    recent.add(prediction(1001))
+    assert recent.kept_seconds <= WINDOW_S
 
 
-def test_a_window_shares_nothing_with_what_is_still_counted():
+def test_windows_are_copies():
+    """A window does not change with later predictions."""
     recent = filled(range(3))
     (*_, window) = recent.windows(BEGAN_S + 2.5)
     recent.add(prediction(2))
@@ -56,7 +59,8 @@ def mirrored(second, number=0, *, latency_ms=2.0, treatment=True):
 
 
 @pytest.mark.parametrize("treatment_first", [True, False])
-def test_mirrored_requests_are_paired_whichever_variant_is_recorded_first(treatment_first):
+def test_pairs_in_any_order(treatment_first):
+    """Mirrored requests are paired in either order of their records."""
     recent = RecentTraffic()
     variants = [mirrored(1, latency_ms=5.0), mirrored(1, latency_ms=2.0, treatment=False)]
     for record in variants if treatment_first else variants[::-1]:
@@ -68,21 +72,23 @@ def test_mirrored_requests_are_paired_whichever_variant_is_recorded_first(treatm
     assert [(each.pairs, each.latency_difference_sum) for each in pairs] == [(1, 3.0), (0, 0.0)]
 
 
-def test_a_mirrored_request_whose_other_variant_never_comes_is_forgotten():
+def test_incomplete_pairs_are_removed():
+    """A mirrored request whose second record never arrives is removed after a minute."""
     recent = RecentTraffic()
     for second in range(1000):
         recent.add(mirrored(second))
-    assert len(recent._unpaired) <= WINDOW_S
+    assert recent.incomplete_pairs <= WINDOW_S
 
 
-def test_a_mirrored_treatment_that_becomes_slow_late_is_seen_in_the_last_minute():
+def test_late_slowness_of_mirrored_treatment():
+    """A mirrored treatment that becomes slow late is detected in the last minute."""
     made, generator = definition(mode="mirror", horizon_s=60), np.random.default_rng(1)
     clock = BlockClock.of(made, START)
     blocks, recent = {}, RecentTraffic()
-    for request in range(20 * 1800):
+    for request in range(20 * 600):
         second = request / 20
         control_ms, treatment_ms = generator.gamma(4.0, 0.5, 2)
-        treatment_ms += 6.0 * (second >= 1740)
+        treatment_ms += 6.0 * (second >= 540)
         variants = [
             mirrored(second, latency_ms=control_ms, treatment=False),
             mirrored(second, latency_ms=treatment_ms),
@@ -93,7 +99,7 @@ def test_a_mirrored_treatment_that_becomes_slow_late_is_seen_in_the_last_minute(
             variant.add_prediction(record)
             recent.add(record)
         block.pairs.add_predictions(*variants)
-    windows = recent.windows(BEGAN_S + 1799.9)
+    windows = recent.windows(BEGAN_S + 599.9)
     whole, watched = (
         analyse(made, clock, list(blocks.values()), recent=each).recommendation
         for each in ([], windows)
@@ -103,7 +109,8 @@ def test_a_mirrored_treatment_that_becomes_slow_late_is_seen_in_the_last_minute(
     assert "Treatment is too slow during the last minute" in watched.reasons[0]
 
 
-def test_watching_the_last_minute_takes_its_part_of_the_level():
+def test_cost_of_last_minute():
+    """The test of the last minute takes its part of the level."""
     made = definition(horizon_s=60)
     clock = BlockClock.of(made, START)
     blocks = {}

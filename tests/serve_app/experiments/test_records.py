@@ -1,4 +1,4 @@
-"""A record that cannot have happened is refused."""
+"""Records with impossible values are rejected."""
 
 import pickle
 from datetime import datetime
@@ -23,24 +23,28 @@ from tests.serve_app.experiments.factories import outcome, prediction
         ({"time": datetime(2026, 1, 5)}, "with its time zone"),
     ],
 )
-def test_an_impossible_prediction_is_refused(changes, reason):
+def test_invalid_prediction(changes, reason):
+    """A prediction with an impossible value is rejected, and the error names the field."""
     with pytest.raises(InvalidRequestError, match=reason):
         prediction(**changes)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6, -1e6])
-def test_an_outcome_that_is_no_return_is_refused(value):
+def test_invalid_outcome(value):
+    """An outcome whose value cannot be a return is rejected."""
     with pytest.raises(InvalidRequestError, match="market_return: expected a finite number"):
         outcome(value)
 
 
-def test_the_two_records_of_a_mirrored_request_have_two_keys():
+def test_mirrored_records_have_two_keys():
+    """The two records of a mirrored request have different keys."""
     records = [prediction(variant=variant, mirrored=True) for variant in Variant]
     assert [record.key for record in records] == [("p0.0", "control"), ("p0.0", "treatment")]
     assert prediction(experiment_id=None, variant=None).key == ("p0.0", "")
 
 
-def test_records_travel_between_processes():
+def test_pickle_round_trip():
+    """A record is equal after pickling."""
     record = prediction(error="overloaded")
     assert pickle.loads(pickle.dumps(record)) == record
 
@@ -49,5 +53,6 @@ def test_records_travel_between_processes():
     ("market_return", "dead_band", "expected"),
     [(0.0, 0.0, 0), (1e-9, 0.0, 1), (-1e-9, 0.0, 2), (0.001, 0.001, 0), (-0.0011, 0.001, 2)],
 )
-def test_hold_is_right_within_the_dead_band(market_return, dead_band, expected):
+def test_market_class(market_return, dead_band, expected):
+    """HOLD is correct within the dead band; beyond it the sign decides."""
     assert market_class(market_return, dead_band) == expected

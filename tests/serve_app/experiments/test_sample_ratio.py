@@ -1,12 +1,18 @@
-"""A split that went wrong is seen; one that did not is left alone."""
+"""A broken split raises an alarm; a correct one does not."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock
-from serve_app.experiments.sample_ratio import ALARM, PLANNED_COUNT, check_sample_ratio
-from serve_app.experiments.statistics.counts import pearson
+from serve_app.experiments.sample_ratio import (
+    ALARM,
+    PLANNED_BLOCKS,
+    PLANNED_COUNT,
+    PLANNED_UNITS,
+    check_sample_ratio,
+)
+from serve_app.experiments.statistics.counts import FEWEST_BLOCKS, pearson
 from serve_app.experiments.statistics.sequential import log_bernoulli_e_value
 from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import tabulate
@@ -33,13 +39,15 @@ def check(blocks, made=None):
 
 
 @pytest.mark.parametrize("share", [0.5, None])
-def test_with_a_constant_share_it_is_pearsons_test(share):
+def test_constant_share(share):
+    """With a constant share it is Pearson's test."""
     ratio = check([(variant(821588, share), variant(815482, share))])
     assert ratio.p_value == pytest.approx(pearson((821588, 815482), (0.5, 0.5))[1])
     assert not ratio.healthy
 
 
-def test_a_share_that_grew_is_expected_as_it_was():
+def test_growing_share():
+    """A share that grew is expected as it was at each prediction."""
     ratio = check(
         [(variant(9900, 0.01), variant(100, 0.01)), (variant(5000, 0.5), variant(5000, 0.5))]
     )
@@ -55,8 +63,11 @@ PATHS, REQUESTS, STEP = 300, 100_000, 100
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
-def test_looked_at_after_every_hundred_requests_it_sounds_for_nothing_as_seldom_as_promised(share):
-    """Pearson's test, looked at as often, does not keep that promise."""
+def test_false_alarms_by_request(share):
+    """Looks after every hundred requests raise false alarms within their level.
+
+    Pearson's test does not keep its level at as many looks.
+    """
     generator = np.random.default_rng(6)
     steps = REQUESTS // STEP
     treated = generator.binomial(STEP, share, (PATHS, steps)).cumsum(axis=1)
@@ -75,25 +86,59 @@ def test_looked_at_after_every_hundred_requests_it_sounds_for_nothing_as_seldom_
     assert ratio.always_valid_p_value == pytest.approx(always[0, -1])
 
 
-def test_over_stages_of_exposure_it_sounds_for_nothing_as_seldom_too():
-    generator = np.random.default_rng(7)
-    made = definition(
-        control_traffic=0.5, treatment_traffic=0.5, exposure_stages=(0.01, 0.05, 0.25, 0.5)
+STEPS = (0.01, 0.05, 0.25, 0.5)
+
+
+def stepped(treated, count=200):
+    """Return both variants by block, for treatment's counts by step and block."""
+    return [
+        (variant(count - int(number), share), variant(int(number), share))
+        for share, step in zip(STEPS, treated, strict=True)
+        for number in step
+    ]
+
+
+def test_false_alarms_with_exposure_steps():
+    """Exposure steps do not increase the rate of false alarms."""
+    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_stages=STEPS)
+    paths, length = 1000, 8
+    shares = np.array(STEPS)[:, None]
+    treated = np.random.default_rng(7).binomial(200, shares, (paths, len(STEPS), length))
+    # Counts by step after each block; a step that has not begun counts nothing.
+    total = np.clip(
+        np.arange(1, len(STEPS) * length + 1) - length * np.arange(len(STEPS))[:, None], 0, length
     )
-    sounded = 0
-    for _ in range(60):
-        blocks, low = [], 1.0
-        for share in np.repeat(made.exposure_stages, 10):
-            treated = int(generator.binomial(200, share))
-            blocks.append((variant(200 - treated, share), variant(treated, share)))
-            low = min(low, check(blocks, made).always_valid_p_value)
-        sounded += low < 0.05
-    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+    counts = np.concatenate([np.zeros((paths, len(STEPS), 1)), treated.cumsum(axis=-1)], axis=-1)
+    counts = np.take_along_axis(counts, np.broadcast_to(total, (paths, *total.shape)), axis=-1)
+    evidence = log_bernoulli_e_value(counts, 200 * total, shares, PLANNED_COUNT, ALARM).sum(axis=1)
+    p_values = np.exp(-np.maximum(evidence, 0))
+    alarms = (p_values < 0.05).any(axis=1).sum()
+    assert alarms <= stats.binom.ppf(0.999, paths, 0.05)
+    # The check itself, along one of these paths:
+    blocks = stepped(treated[0])
+    for number in (8, 24, 32):
+        checked = check(blocks[:number], made).always_valid_p_value
+        assert checked == pytest.approx(p_values[0, number - 1])
+
+
+def test_mixed_shares_weaken_evidence():
+    """Blocks that mix two shares never have more evidence than separate ones."""
+    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_stages=STEPS)
+    shares = np.array(STEPS)[:, None]
+    for treated in np.random.default_rng(9).binomial(200, shares, (10, len(STEPS), 10)):
+        exact = log_bernoulli_e_value(
+            treated.sum(axis=1), 2000, np.array(STEPS), PLANNED_COUNT, ALARM
+        )
+        checked = check(stepped(treated), made).always_valid_p_value
+        assert checked >= min(1.0, np.exp(-exact.sum())) * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
-def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_too(share):
-    """Few blocks are treatment's at 10 %: a test that takes them for normal sounds at once."""
+def test_false_alarms_of_switchback(share):
+    """Looks after every block of a switchback raise false alarms within their level.
+
+    At 10 % few blocks are treatment's: a test that assumes a normal distribution fails at once.
+    """
     made = definition(
         assignment="switchback",
         switchback_block_s=60,
@@ -101,56 +146,63 @@ def test_a_switchback_looked_at_after_every_block_sounds_for_nothing_as_seldom_t
         treatment_traffic=share,
     )
     generator = np.random.default_rng(8)
-    sounded = 0
-    for _ in range(60):
-        blocks, low = [], 1.0
-        for count in generator.integers(50, 150, size=60):
-            treated = generator.random() < share
-            variants = (
-                (variant(0), variant(int(count), share))
-                if treated
-                else (variant(int(count), share), variant(0))
-            )
-            blocks.append(variants)
-            low = min(low, check(blocks, made).always_valid_p_value or 1.0)
-        sounded += low < 0.05
-    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+    treated = generator.random((2000, 60)) < share
+    looks = np.arange(1, 61)
+    evidence = log_bernoulli_e_value(treated.cumsum(axis=1), looks, share, PLANNED_BLOCKS, ALARM)
+    p_values = np.exp(-np.maximum(evidence, 0))
+    alarms = (p_values < 0.05).any(axis=1).sum()
+    assert alarms <= stats.binom.ppf(0.999, 2000, 0.05)
+    # The check itself, along one of these paths, with blocks of unequal size:
+    counts = generator.integers(50, 150, size=60)
+    blocks = [
+        (variant(0), variant(int(count), share))
+        if own
+        else (variant(int(count), share), variant(0))
+        for own, count in zip(treated[0], counts, strict=True)
+    ]
+    for number in (FEWEST_BLOCKS, 30, 60):
+        checked = check(blocks[:number], made).always_valid_p_value
+        assert checked == pytest.approx(p_values[0, number - 1])
 
 
 @pytest.mark.parametrize(("share", "lost"), [(0.5, 0.1), (0.1, 0.2), (0.01, 0.5)])
-def test_a_treatment_that_loses_requests_is_found_within_ten_thousand(share, lost):
+def test_lost_requests(share, lost):
+    """A treatment that loses requests raises an alarm within ten thousand requests."""
     treated = round(10_000 * share * (1 - lost))
     made = definition(control_traffic=1 - share, treatment_traffic=share)
     ratio = check([(variant(round(10_000 * (1 - share)), share), variant(treated, share))], made)
     assert not ratio.healthy
 
 
-def test_a_few_requests_raise_no_alarm():
-    """One treated request of three at 1 % has chi² 32, yet happens three times in a hundred."""
+def test_small_counts():
+    """One treated request of three at 1 % has chi² 32, but probability 3 %."""
     ratio = check([(variant(2, 0.01), variant(1, 0.01))])
     assert ratio.p_value == pytest.approx(0.0297, abs=1e-4)
     assert "exact binomial" in ratio.explanation
 
 
-def test_no_share_means_no_request():
+def test_zero_share():
+    """At a share of 0 a single treated request is an alarm."""
     assert check([(variant(100, 0.0), variant(0))]).healthy
     assert not check([(variant(99, 0.0), variant(1, 0.0))]).healthy
 
 
-def test_without_predictions_there_is_nothing_to_test():
+def test_no_predictions():
+    """Without predictions there is no test."""
     ratio = check([])
     assert (ratio.p_value, ratio.healthy, ratio.observed_share) == (None, True, None)
     assert ratio.always_valid_p_value is None
 
 
-def test_mirrored_variants_must_have_seen_the_same():
+def test_mirrored_variants():
+    """Mirrored variants must have received the same requests, up to 1 %."""
     made = definition(mode="mirror")
     assert check([(variant(1000), variant(995))], made).healthy
     assert not check([(variant(1000), variant(980))], made).healthy
 
 
 def of_units(first_seen, **changes):
-    """The check where bots are assigned, and nine in ten requests are control's."""
+    """Return the check by bot, with nine in ten requests in control."""
     made = definition(
         **{"assignment": "unit_id", "control_traffic": 0.5, "treatment_traffic": 0.5, **changes}
     )
@@ -163,7 +215,8 @@ def of_units(first_seen, **changes):
     return check_sample_ratio(made, tabulate(made, BlockClock.of(made, START), [block]))
 
 
-def test_assigned_by_unit_the_units_are_counted_not_the_requests():
+def test_units_are_counted():
+    """By bot or symbol the units are counted, not their requests."""
     fair = of_units({0.5: [48, 52]})
     assert (fair.healthy, fair.counted, fair.control, fair.treatment) == (True, "bots", 48, 52)
     assert fair.p_value == pytest.approx(pearson((48, 52), (0.5, 0.5))[1])
@@ -172,37 +225,44 @@ def test_assigned_by_unit_the_units_are_counted_not_the_requests():
     assert of_units({0.5: [5, 5]}, assignment="symbol").counted == "symbols"
 
 
-def test_assigned_by_unit_it_says_that_it_sees_no_single_lost_requests():
+def test_unit_check_states_its_limit():
+    """By bot the explanation states that single lost requests are not detected."""
     assert (
-        "single lost requests, not whole bots, are not seen"
+        "detects bots that are lost entirely, but no single lost requests"
         in of_units({0.5: [48, 52]}).explanation
     )
 
 
-def test_units_count_by_the_share_at_which_they_were_seen_first():
+def test_units_with_exposure_steps():
+    """A unit counts with the share at which it was seen first."""
     ratio = of_units({0.1: [180, 20], 0.5: [52, 48]}, exposure_stages=(0.1, 0.5))
     assert ratio.healthy
     assert ratio.expected_share == pytest.approx((0.1 * 200 + 0.5 * 100) / 300)
     assert not of_units({0.1: [100, 100], 0.5: [50, 50]}, exposure_stages=(0.1, 0.5)).healthy
 
 
-def test_without_units_there_is_nothing_to_test():
+def test_no_units():
+    """Without units there is no test."""
     assert (of_units({}).healthy, of_units({}).p_value) == (True, None)
 
 
-def test_looked_at_after_every_unit_it_sounds_for_nothing_as_seldom_as_promised():
-    generator = np.random.default_rng(8)
-    sounded = 0
-    for _ in range(60):
-        treated = (generator.random(200) < 0.3).cumsum()
-        sounded += any(
-            of_units({0.3: [number - int(count), int(count)]}).always_valid_p_value < 0.05
-            for number, count in enumerate(treated, 1)
-        )
-    assert sounded <= stats.binom.ppf(0.999, 60, 0.05)
+def test_false_alarms_by_unit():
+    """Looks after every unit raise false alarms within their level."""
+    treated = (np.random.default_rng(8).random((2000, 200)) < 0.3).cumsum(axis=1)
+    units = np.arange(1, 201)
+    evidence = log_bernoulli_e_value(treated, units, 0.3, PLANNED_UNITS, ALARM)
+    p_values = np.exp(-np.maximum(evidence, 0))
+    alarms = (p_values < 0.05).any(axis=1).sum()
+    assert alarms <= stats.binom.ppf(0.999, 2000, 0.05)
+    # The check itself, along one of these paths:
+    for number in (1, 50, 200):
+        count = int(treated[0, number - 1])
+        checked = of_units({0.3: [number - count, count]}).always_valid_p_value
+        assert checked == pytest.approx(p_values[0, number - 1])
 
 
-def test_a_switchback_is_tested_by_block():
+def test_switchback():
+    """A switchback is tested by block of time."""
     made = definition(
         assignment="switchback",
         switchback_block_s=60,

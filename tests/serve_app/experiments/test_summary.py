@@ -1,4 +1,4 @@
-"""A summary is the sum of its parts, whatever the order and however it is cut."""
+"""A summary is the sum of its parts, in any order and however it is split."""
 
 import json
 from functools import reduce
@@ -35,7 +35,8 @@ def summarise(rows):
 
 @settings(deadline=None)
 @given(RECORDS, RECORDS, RECORDS)
-def test_merging_is_adding_in_any_order_and_survives_json(first, second, third):
+def test_merge(first, second, third):
+    """Merging equals adding in any order, and a summary is equal after its conversion to JSON."""
     whole = summarise([*third, *first, *second])
     parts = [summarise(rows) for rows in (first, second, third)]
     merged = parts[0].merge(*parts[1:])
@@ -44,7 +45,8 @@ def test_merging_is_adding_in_any_order_and_survives_json(first, second, third):
     assert VariantSummary.from_dict(json.loads(json.dumps(merged.to_dict()))) == merged
 
 
-def test_what_is_counted():
+def test_counts():
+    """A summary counts predictions, errors, outcomes, returns and latencies."""
     summary = summarise(
         [
             (1, 0.5, 1.0, 10),  # BUY, the market rose: right and won
@@ -68,13 +70,15 @@ def test_what_is_counted():
     assert summary.last_s - summary.first_s == 25
 
 
-def test_merging_changes_neither_part():
+def test_merge_changes_no_part():
+    """Merging returns a new summary and changes neither part."""
     left, right = summarise([(1, 0.5, 1.0, 0)]), summarise([(1, 0.5, 1.0, 0)])
     left.merge(right).add_prediction(prediction())
     assert left == right == summarise([(1, 0.5, 1.0, 0)])
 
 
-def test_pairs_hold_what_a_paired_test_needs():
+def test_pairs():
+    """The summary of pairs holds the sums of a paired test."""
     pairs = PairSummary()
     for control, treatment, market_return in [(1, 1, 0.5), (2, 1, 0.5), (1, 0, -0.5), (1, 2, 0.5)]:
         left = prediction(direction=control, latency_ms=1.0)
@@ -96,7 +100,8 @@ def test_pairs_hold_what_a_paired_test_needs():
 
 
 @pytest.mark.parametrize("q", [0.0, 0.5, 0.95, 0.99, 1.0])
-def test_a_quantile_is_off_by_the_stated_error_at_most(q):
+def test_quantile_error(q):
+    """The relative error of a quantile is within its bound after merging."""
     values = np.random.default_rng(1).lognormal(1.0, 2.0, 5_000)
     summaries = [VariantSummary() for _ in range(7)]
     for number, value in enumerate(values):
@@ -106,15 +111,16 @@ def test_a_quantile_is_off_by_the_stated_error_at_most(q):
     assert estimate == pytest.approx(exact, rel=RELATIVE_ERROR * 1.001)
 
 
-def test_a_quantile_of_nothing_is_none_and_of_zero_is_a_microsecond():
+def test_quantile_limits():
+    """A quantile without values is None, and that of zero is a microsecond."""
     assert quantile_ms({}, 0.95) is None
     summary = VariantSummary()
     summary.add_prediction(prediction(latency_ms=0.0))
     assert quantile_ms(summary.latency_bins, 0.95) == pytest.approx(0.001, rel=RELATIVE_ERROR)
 
 
-def test_a_summary_has_constant_size():
-    """The widest range of latencies fills some thousand bins, whatever the number of records."""
+def test_constant_size():
+    """The widest range of latencies fills some thousand bins, for any number of records."""
     bins = {
         index
         for value in np.geomspace(1e-6, 1e9, 20_000)
@@ -129,7 +135,8 @@ def one_latency(latency_ms):
     return summary
 
 
-def test_what_an_open_breaker_withheld_is_no_error_and_no_answer():
+def test_withheld_predictions():
+    """A prediction that the open breaker rejected is neither an error nor a success."""
     variant = VariantSummary()
     variant.add_prediction(prediction(1.0))
     variant.add_prediction(prediction(2.0, error="overloaded"))

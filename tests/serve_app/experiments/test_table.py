@@ -1,4 +1,4 @@
-"""The blocks of an experiment as arrays."""
+"""The blocks of an experiment become arrays."""
 
 import pytest
 
@@ -8,7 +8,8 @@ from serve_app.experiments.table import tabulate
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
 
 
-def test_one_early_outcome_does_not_shorten_the_horizon_that_was_not_stated():
+def test_default_horizon():
+    """A single early outcome does not shorten a horizon that was not stated."""
     variant = VariantSummary()
     for second in range(100):
         record = prediction(float(second))

@@ -1,4 +1,4 @@
-"""A variant's figures are what scikit-learn and NumPy say of the same rows."""
+"""The metrics of a variant equal those of scikit-learn and NumPy for the same rows."""
 
 import math
 
@@ -30,7 +30,8 @@ def summarise(rows):
 
 @settings(deadline=None)
 @given(ROWS)
-def test_scores_equal_scikit_learns(rows):
+def test_scores(rows):
+    """Accuracy, precision, recall and F1 equal those of scikit-learn."""
     metrics = variant_metrics(summarise(rows))
     predicted = [direction for direction, _ in rows]
     occurred = [market_class(market_return, DEAD_BAND) for _, market_return in rows]
@@ -43,7 +44,8 @@ def test_scores_equal_scikit_learns(rows):
 
 @settings(deadline=None)
 @given(ROWS)
-def test_trading_figures_equal_numpys(rows):
+def test_returns(rows):
+    """Returns, win rate and Sharpe ratio equal those computed by NumPy."""
     metrics = variant_metrics(summarise(rows), annual_periods=252)
     earned = np.array([POSITION[direction] * market_return for direction, market_return in rows])
     held = np.array([direction != 0 for direction, _ in rows])
@@ -58,7 +60,8 @@ def test_trading_figures_equal_numpys(rows):
         assert metrics.sharpe_standard_error == pytest.approx(error, rel=1e-6)
 
 
-def test_technical_figures():
+def test_traffic():
+    """Error rate, latency and throughput follow from the predictions."""
     summary = summarise([(1, 0.01)] * 100)
     for second in range(100, 125):
         summary.add_prediction(prediction(second, error="overloaded", latency_ms=1e4))
@@ -70,11 +73,13 @@ def test_technical_figures():
     assert metrics.throughput == pytest.approx(1.0)
 
 
-def test_an_variant_without_predictions_has_no_latency_and_no_sharpe_ratio():
+def test_no_predictions():
+    """Without predictions latency and Sharpe ratio are None, and all ratios 0."""
     metrics = variant_metrics(VariantSummary(), annual_periods=252)
     assert (metrics.avg_latency_ms, metrics.p95_latency_ms, metrics.sharpe_ratio) == (None,) * 3
     assert (metrics.accuracy, metrics.f1_score, metrics.win_rate, metrics.throughput) == (0.0,) * 4
 
 
-def test_returns_that_never_vary_have_no_sharpe_ratio():
+def test_constant_returns():
+    """Constant returns have no Sharpe ratio."""
     assert variant_metrics(summarise([(1, 0.003)] * 1000)).sharpe_ratio is None

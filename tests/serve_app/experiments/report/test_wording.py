@@ -15,7 +15,7 @@ def test_by_unit_it_speaks_of_units(assignment, served):
     text = Page(render(experiment, simulate(experiment, 1, 1500, bots=40))).text
     assert f"Each version served {served} of its own" in text
     assert f"Counted are the {served}, each once" in text
-    assert f"which is computed over {served} too" in text
+    assert f"computed over {served} and includes their differences" in text
     assert "usually needed to prove the improvement" not in text
 
 
@@ -66,7 +66,7 @@ def test_mirrored_requests_are_said_to_go_to_both():
     experiment = running(mode="mirror")
     text = Page(render(experiment, simulate(experiment, 1, 500))).text
     assert "Every request went to both versions, so that each should have half" in text
-    assert "both variants must have seen every request" in text
+    assert "both variants must have received every request" in text
 
 
 def test_what_a_verdict_would_need_is_not_told_once_there_is_one():

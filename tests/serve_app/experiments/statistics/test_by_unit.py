@@ -1,5 +1,4 @@
-"""The difference between variants that serve different bots, with what bots differ by in its
-error."""
+"""The difference between variants that serve different bots, with an error over bots."""
 
 from dataclasses import replace
 
@@ -53,7 +52,8 @@ def means(units, variant):
     return [rows[:, 1].mean() for each, rows in units if each is variant]
 
 
-def test_equally_busy_bots_are_compared_as_their_means_are_by_welchs_test():
+def test_equally_active_bots_equal_welch():
+    """For equally active bots the test equals Welch's test of their means."""
     units = drawn(1, [20] * 24)
     effect = Effect.of(return_by_unit(moments(*units))[0])
     reference = stats.ttest_ind(
@@ -64,7 +64,8 @@ def test_equally_busy_bots_are_compared_as_their_means_are_by_welchs_test():
     assert effect.fixed_p_value() == pytest.approx(reference.pvalue)
 
 
-def test_of_unequal_bots_the_error_is_that_of_a_ratio():
+def test_unequal_bots_have_ratio_error():
+    """For unequal bots the error is that of a ratio of two sums."""
     units = drawn(2, np.random.default_rng(2).integers(1, 60, 60).tolist())
     estimate = return_by_unit(moments(*units))[0]
     variance = 0.0
@@ -79,8 +80,11 @@ def test_of_unequal_bots_the_error_is_that_of_a_ratio():
     assert estimate.standard_error == pytest.approx(np.sqrt(variance), rel=0.1)
 
 
-def test_the_error_is_never_less_than_that_of_independent_predictions():
-    """Bots that all have exactly the same mean, by construction."""
+def test_error_has_independent_floor():
+    """The error is never less than that of independent predictions.
+
+    All bots have exactly the same mean by construction.
+    """
     rows = np.array([[1, 0.01], [0, -0.01]] * 10)
     units = [(variant, rows) for variant in Variant for _ in range(10)]
     estimate, independent = accuracy_by_unit(moments(*units))
@@ -88,7 +92,8 @@ def test_the_error_is_never_less_than_that_of_independent_predictions():
     assert independent == pytest.approx(2 * (0.25 / 200 + 0.5 / 202**2))
 
 
-def test_a_small_variant_whose_bots_happen_to_be_alike_is_not_taken_for_certain():
+def test_similar_bots_of_small_variant():
+    """Bots of a small variant that happen to be similar do not make the error small."""
     alike = [(Variant.TREATMENT, [[1, 0.01], [0, -0.01]] * 50) for _ in range(6)]
     other = drawn(3, [100] * 60)
     control = [(Variant.CONTROL, rows) for _, rows in other]
@@ -97,7 +102,8 @@ def test_a_small_variant_whose_bots_happen_to_be_alike_is_not_taken_for_certain(
     assert estimate.standard_error > 0.9 * np.sqrt(spread / 6)
 
 
-def test_below_the_fewest_bots_nothing_is_known():
+def test_fewest_units():
+    """With fewer than FEWEST_UNITS equally active bots there is no estimate."""
     few = int(FEWEST_UNITS)
     enough = Effect.of(return_by_unit(moments(*drawn(4, [20] * 2 * few)))[0])
     fewer = Effect.of(return_by_unit(moments(*drawn(4, [20] * (2 * few - 1))))[0])
@@ -105,14 +111,16 @@ def test_below_the_fewest_bots_nothing_is_known():
     assert (enough.known, fewer.known, one_busy.known) == (True, False, False)
 
 
-def test_nothing_is_known_of_nothing():
+def test_no_units():
+    """Without units there is no estimate."""
     for test in (accuracy_by_unit, return_by_unit):
         estimate, _ = test(moments())
         assert (estimate.value, estimate.degrees_of_freedom, estimate.weight) == (0, 0, 0)
     assert sharpe_by_unit(moments()).degrees_of_freedom == 0
 
 
-def test_the_error_of_the_difference_in_sharpe_ratio_is_the_jackknifes():
+def test_sharpe_error_equals_jackknife():
+    """The error of the difference in Sharpe ratio equals that of the jackknife."""
     units = drawn(5, np.random.default_rng(5).integers(20, 60, 80).tolist(), deviation=0.003)
     estimate = sharpe_by_unit(moments(*units))
     without = [
@@ -128,8 +136,11 @@ def test_the_error_of_the_difference_in_sharpe_ratio_is_the_jackknifes():
     assert estimate.value == pytest.approx(ratios[1] - ratios[0])
 
 
-def test_what_bots_share_at_one_time_is_in_the_error_as_well():
-    """All bots of a variant are right or wrong together: no bot differs from another."""
+def test_shared_time_adds_to_error():
+    """What all bots share at one time is part of the error.
+
+    All bots of a variant are correct or wrong together, so no bot differs from another.
+    """
     generator = np.random.default_rng(6)
     right = generator.random((2, 100)) < 0.5
     units = [
@@ -151,8 +162,11 @@ def test_what_bots_share_at_one_time_is_in_the_error_as_well():
     ).degrees_of_freedom == pytest.approx(3.0)
 
 
-def test_a_share_that_grows_favours_no_variant():
-    """A bad first day with 1 % treatment, and a good second one with 50 %."""
+def test_overlap_weights():
+    """Overlap weights give each day the same weight in both variants.
+
+    A bad first day with 1 % treatment is followed by a good one with 50 %.
+    """
     weighed = []
     for variant, days in ((Variant.CONTROL, (9900, 5000)), (Variant.TREATMENT, (100, 5000))):
         weights = [overlap_weight(variant, share, 0.5) for share in (0.01, 0.5)]
@@ -163,7 +177,8 @@ def test_a_share_that_grows_favours_no_variant():
     assert overlap_weight(Variant.TREATMENT, 1.0, 1.0) == 1.0
 
 
-def test_totals_survive_json_exactly():
+def test_json_round_trip():
+    """Totals are equal after their conversion to JSON and back."""
     found = totals(*drawn(7, [3, 5, 2, 9]))
     assert UnitTotals.from_dict(found.to_dict()) == found
     assert UnitTotals() != found

@@ -123,7 +123,7 @@ def test_a_full_disk_is_named_and_leaves_everything_as_it_was(sqlite_url):
         with store._database.reading() as connection:
             pages = connection.scalar(text("PRAGMA page_count"))
             connection.execute(text(f"PRAGMA max_page_count = {pages}"))
-        with pytest.raises(errors.FullStoreError, match="free the disk"):
+        with pytest.raises(errors.FullStoreError, match="free disk space"):
             store.write_predictions([prediction(f"p{number}") for number in range(5000)])
         (block,) = store.blocks("e1")
         assert block.control.predictions == len(list(store.predictions())) == 1

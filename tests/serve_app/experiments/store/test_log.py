@@ -224,7 +224,7 @@ async def test_what_does_not_fit_is_refused_whole_counted_and_logged_once(log, s
     store.down = True
     log.add_predictions(predictions(28))
     for _ in range(2):
-        with pytest.raises(BufferFullError, match="3 predictions were not recorded: 28 wait"):
+        with pytest.raises(BufferFullError, match="not recorded: 28 are waiting"):
             log.add_predictions(predictions(3, start=28))
     log.add_predictions(predictions(2, start=28))
     assert log.counters.overflowed == 6

@@ -203,7 +203,7 @@ def test_the_first_end_stands(store):
 
 
 def test_an_id_is_used_once_and_a_model_is_in_one_experiment_at_a_time(store):
-    with pytest.raises(ExperimentExistsError, match=r"'e1' exists already.*running"):
+    with pytest.raises(ExperimentExistsError, match=r"'e1' already exists.*running"):
         store.create_experiment(definition(), START)
     with pytest.raises(ModelInExperimentError, match=r"'e1' is running on model 'm'.*stop"):
         store.create_experiment(definition("e2"), START)
