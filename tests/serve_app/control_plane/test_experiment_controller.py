@@ -68,7 +68,7 @@ async def test_the_models_own_dead_band_is_taken_where_none_is_given(world, cond
 async def test_variants_of_different_windows_cannot_answer_the_same_requests(world, conductor):
     other = world.versions["1.1.0"].model_copy(update={"input_shape": (5, 2)})
     world.versions["1.1.0"] = other
-    with pytest.raises(InvalidRequestError, match=r"windows of \(3, 2\) as control does"):
+    with pytest.raises(InvalidRequestError, match=r"control's input shape, \(3, 2\)"):
         await conductor.create(definition())
 
 
@@ -89,7 +89,7 @@ async def test_a_stopped_experiment_divides_nothing_and_keeps_its_first_end(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"auto_apply": True}, "horizon_s: expected how long a position is held"),
+        ({"auto_apply": True}, "horizon_s: expected the time for which a position is held"),
         ({"duration_hours": 1, "horizon_s": 3600}, "horizon_s: expected less than"),
         ({"duration_hours": 1e300}, "duration_hours: expected at most 87,840 hours"),
     ],
@@ -106,13 +106,13 @@ async def test_dead_bands_that_disagree_or_are_none_are_refused(world, conductor
         world.versions[version] = world.versions[version].model_copy(
             update={"dataset_info": {"dead_band": value}}
         )
-    with pytest.raises(InvalidRequestError, match="dead_band: expected to be given, or"):
+    with pytest.raises(InvalidRequestError, match="dead_band: expected to be stated, or"):
         await conductor.create(definition())
     assert (await conductor.create(definition(dead_band=0.5))).dead_band == 0.5
 
 
 async def test_an_automatic_promotion_across_models_is_refused_at_once(world, conductor):
-    with pytest.raises(InvalidRequestError, match="control and treatment of one model"):
+    with pytest.raises(InvalidRequestError, match="expected two versions of one model"):
         await conductor.create(
             definition(auto_apply=True, horizon_s=60, treatment_model_name="other")
         )
