@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from testkit.paths import ROOT
 from testkit.snippets import Page
+from tests.docs.pages import PAGES, name_of
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_links(path):
     """The page links only to existing files and headings of the project, or to other sites."""
     broken = [link for link in Page(path).links() if not leads_somewhere(path, link)]
@@ -18,6 +16,7 @@ def test_links(path):
 
 
 def leads_somewhere(path: Path, link: str) -> bool:
+    """Return whether a link of a page has a target."""
     if link.startswith("https://"):
         return True
     target, _, anchor = link.partition("#")
