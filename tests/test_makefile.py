@@ -1,6 +1,7 @@
-"""The Makefile's set-up, with stand-ins for Python and pip on a search path of its own."""
+"""The Makefile's set-up, with fake programs for Python and pip on a search path of its own."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from testkit.paths import ROOT
 
 TOOLS = ("make", "sh", "cat", "cmp", "cp", "head", "mkdir", "mv", "rm", "sleep", "touch")
 
-# Answers like an interpreter of the version below, and notes what it was asked to install.
+# Behaves like an interpreter of the given version and records its pip calls.
 PYTHON = """#!/bin/sh
 case "$*" in
 --version) echo "Python {version}" ;;
@@ -31,13 +32,13 @@ esac
 
 
 class Checkout:
-    """A copy of the Makefile where every program on the search path is chosen by the test."""
+    """A copy of the Makefile with a search path that holds only the programs that a test adds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
         self.programs = folder / "bin"
-        for each in (self.folder, self.programs):
-            each.mkdir()
+        self.folder.mkdir()
+        self.programs.mkdir()
         shutil.copy(ROOT / "Makefile", self.folder)
         (self.folder / "requirements.lock").write_text("numpy==2.4.0\n")
         for tool in TOOLS:
@@ -65,7 +66,7 @@ class Checkout:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            # A shell that starts the tests in the background has them ignore Ctrl-C.
+            # The tests ignore Ctrl-C if a shell started them in the background.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -91,7 +92,8 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-def test_a_target_sets_up_once(checkout):
+def test_set_up_once(checkout):
+    """The first target sets up .venv, and the second finds it ready."""
     checkout.add_python("python3.11")
     first, second = checkout.make("test"), checkout.make("test")
     assert "Setting up .venv with python3.11 (Python 3.11.9)" in first.stdout
@@ -102,7 +104,8 @@ def test_a_target_sets_up_once(checkout):
     assert checkout.installs() == 1
 
 
-def test_another_requirements_lock_is_installed(checkout):
+def test_changed_lock(checkout):
+    """A changed requirements.lock is installed."""
     checkout.add_python("python3.11")
     checkout.make("test")
     (checkout.folder / "requirements.lock").write_text("numpy==2.4.1\n")
@@ -110,7 +113,8 @@ def test_another_requirements_lock_is_installed(checkout):
     assert checkout.installs() == 2
 
 
-def test_a_touched_requirements_lock_is_not_installed_again(checkout):
+def test_touched_lock(checkout):
+    """A requirements.lock that is only newer is not installed again."""
     checkout.add_python("python3.11")
     checkout.make("test")
     os.utime(checkout.folder / "requirements.lock")
@@ -118,7 +122,8 @@ def test_a_touched_requirements_lock_is_not_installed_again(checkout):
     assert checkout.installs() == 1
 
 
-def test_a_moved_checkout_is_set_up_again(checkout):
+def test_moved_checkout(checkout):
+    """A checkout that was moved is set up again, since scripts in .venv hold its path."""
     checkout.add_python("python3.11")
     checkout.make("test")
     checkout.folder = checkout.folder.rename(checkout.folder.with_name("moved"))
@@ -138,27 +143,29 @@ def test_linked_environment_is_kept(checkout, tmp_path):
     assert (shared / "bin" / "python").exists()
 
 
-def test_a_failed_set_up_says_so_and_is_finished_by_the_next_call(checkout):
+def test_failed_set_up(checkout):
+    """A set-up that fails is reported, and the next call repeats it."""
     checkout.add_python("python3.11")
     broken = checkout.folder / "broken"
     broken.touch()
     failed = checkout.make("test")
     assert failed.returncode != 0
-    assert "did not finish" in failed.stderr
+    assert "The set-up of .venv failed" in failed.stderr
     assert "ran" not in failed.stdout
     broken.unlink()
     assert checkout.make("test").returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_set_up_is_finished_by_the_next_call(checkout, number):
+def test_interrupted_set_up(checkout, number):
+    """The call after an interrupted set-up repeats it."""
     checkout.add_python("python3.11")
     hang = checkout.folder / "hang"
     hang.touch()
     running = checkout.start("test")
     deadline_s = time.monotonic() + 30
     while not (checkout.folder / "hanging").exists():
-        assert time.monotonic() < deadline_s, "the set-up never began"
+        assert time.monotonic() < deadline_s, "the set-up never started"
         time.sleep(0.02)
     os.killpg(running.pid, number)
     assert running.wait(30) != 0
@@ -167,31 +174,34 @@ def test_an_interrupted_set_up_is_finished_by_the_next_call(checkout, number):
     assert checkout.installs() == 2
 
 
-@pytest.mark.skipif(shutil.which("flock") is None, reason="calls take turns where there is flock")
-def test_two_calls_at_once_set_up_once(checkout):
+@pytest.mark.skipif(shutil.which("flock") is None, reason="only flock makes calls wait")
+def test_concurrent_calls(checkout):
+    """Concurrent calls set up .venv once."""
     checkout.add_python("python3.11")
     (checkout.programs / "flock").symlink_to(shutil.which("flock"))
     both = [checkout.start(target) for target in ("test", "check")]
-    for each in both:
-        each.wait(30)
+    for call in both:
+        call.wait(30)
     assert checkout.installs() == 1
     assert checkout.make("test").returncode == 0
 
 
-def test_a_python_that_does_not_run_or_is_too_old_is_passed_over(checkout):
+def test_unusable_python(checkout):
+    """A Python that does not run or is too old is skipped."""
     checkout.add("python3.11", '#!/bin/sh\necho "pyenv: python3.11: command not found"; exit 127\n')
     checkout.add_python("python3.12", "3.10.1")
     checkout.add_python("python3", "3.13.2")
     assert "Setting up .venv with python3 (Python 3.13.2)" in checkout.make("test").stdout
 
 
-def test_without_a_usable_python_it_says_what_was_found_and_what_to_do(checkout):
+def test_no_usable_python(checkout):
+    """Without a usable Python, the error lists what was found and the remedy."""
     checkout.add("python3.12", '#!/bin/sh\necho "pyenv: python3.12: command not found"; exit 127\n')
     checkout.add_python("python3", "3.9.2")
     done = checkout.make("serve")
     assert done.returncode != 0
     for words in (
-        "Expected 3.11 or newer",
+        "expected Python 3.11 or newer",
         "python3.11: not found",
         "python3.12: pyenv: python3.12: command not found",
         "python3: Python 3.9.2",
@@ -201,7 +211,8 @@ def test_without_a_usable_python_it_says_what_was_found_and_what_to_do(checkout)
 
 
 @pytest.mark.parametrize(("given", "found"), [("old", "Python 3.9.2"), ("absent", "not found")])
-def test_a_given_python_that_cannot_do_is_named_and_no_other_is_taken(checkout, given, found):
+def test_unusable_given_python(checkout, given, found):
+    """A PYTHON that cannot be used is an error; no other is taken in its place."""
     checkout.add_python("python3.11")
     checkout.add_python("old", "3.9.2")
     done = checkout.make("test", f"PYTHON={given}")
@@ -210,7 +221,24 @@ def test_a_given_python_that_cannot_do_is_named_and_no_other_is_taken(checkout, 
     assert checkout.installs() == 0
 
 
-def test_a_given_python_is_taken(checkout):
+def test_given_python(checkout):
+    """PYTHON takes precedence over the search."""
     checkout.add_python("python3.11")
     checkout.add_python("mine", "3.12.4")
     assert "Setting up .venv with mine" in checkout.make("test", "PYTHON=mine").stdout
+
+
+def test_help_lists_every_target(checkout):
+    """`make help` lists every target that has a description."""
+    described = re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for program in ("sed", "expand"):
+        (checkout.programs / program).symlink_to(shutil.which(program))
+    listed = re.findall(r"^  make ([\w-]+) ", checkout.make("help").stdout, flags=re.MULTILINE)
+    assert listed == described
+
+
+def test_unit_tests(checkout):
+    """`make test-unit` leaves out the tests that need a cluster or take long."""
+    checkout.add_python("python3.11")
+    command = checkout.make("test-unit").stdout
+    assert "-m not nightly and not cluster and not slow" in command
