@@ -1,4 +1,4 @@
-"""The replicas of one version of one model, an application of their own beside the router's."""
+"""The deployment of one version: its replicas form an application beside the router's."""
 
 import logging
 
@@ -12,7 +12,7 @@ from serve_app.api.rest.parsing import as_window
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.channel.protocol import Address
-from serve_app.deployments.channel.server import Listener
+from serve_app.deployments.channel.server import ChannelServer
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
@@ -22,18 +22,18 @@ from serve_app.versions import VersionRef
 logger = logging.getLogger(__name__)
 
 NAME = "ModelServer"
-"""The deployment's name in the version's application."""
+"""The name of the deployment in the version's application."""
 
 
 class ModelServer:
-    """Answers windows of one version.
+    """Computes predictions of one version.
 
-    The router has checked them already; a researcher's handle leads here directly, and a bad window
-    must fail alone, not the whole batch. Routers come by a channel, unless Serve counts the calls
-    to decide how many replicas there are.
+    Windows are checked although the router has checked them: calls through a researcher's handle
+    arrive unchecked, and a bad window must fail alone, not with its batch. Routers use a channel
+    unless the version autoscales: Serve then scales by the calls that it counts on its handle.
     """
 
-    _listener: Listener | None = None
+    _channel_server: ChannelServer | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, metadata: ModelMetadata, settings: VersionSettings, registry_root: str
@@ -43,48 +43,57 @@ class ModelServer:
         self._model: BatchedModel = await load_model(metadata, settings, registry_root)
         self._address: Address | None = None
         if settings.autoscaling is None:
-            self._listener = Listener(metadata, self.predict_many, settings.max_ongoing_requests)
-            self._address = await _listen(self._listener, str(VersionRef.of(metadata)))
+            self._channel_server = ChannelServer(
+                metadata, self.predict_many, settings.max_ongoing_requests
+            )
+            self._address = await _open(self._channel_server, VersionRef.of(metadata))
 
-    async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
-        """Answer one window (timesteps, features); InvalidFeaturesError for any other.
+    async def predict(self, window: Windows, in_flight: int = 0) -> Prediction | Failure:
+        """Return the prediction for one window (timesteps, features).
 
-        `company` is how many other requests the caller has under way.
+        Args:
+            window: the window; the wrong shape or a value that is not finite is rejected.
+            in_flight: how many other requests the caller has in flight.
+
+        Raises:
+            InvalidFeaturesError: the window does not fit the model.
         """
-        return await self._model.predict(as_window(window, self._shape), company)
+        return await self._model.predict(as_window(window, self._shape), in_flight)
 
     async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features) in their order."""
-        return await self._model.predict_many([as_window(each, self._shape) for each in windows])
+        """Return the predictions for windows (batch, timesteps, features), in order."""
+        return await self._model.predict_many(
+            [as_window(window, self._shape) for window in windows]
+        )
 
     async def address(self) -> Address | None:
-        """Answer, to show that this replica can, with where it listens; None where it does not."""
+        """Return the address of this replica's channel, None without one; serves as heartbeat."""
         return self._address
 
     async def __del__(self) -> None:
-        """Let go of the routers; Serve awaits this when it ends a replica in good order."""
-        if self._listener is not None:
-            await self._listener.close()
+        """Drain the channels; Serve awaits this when it stops a replica gracefully."""
+        if self._channel_server is not None:
+            await self._channel_server.close()
 
 
-async def _listen(listener: Listener, version: str) -> Address | None:
-    """Listen on this node's address; None where that cannot be."""
+async def _open(server: ChannelServer, version: VersionRef) -> Address | None:
+    """Listen on this node's address; return None if that is not possible."""
     host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
-        return await listener.open(serve.get_replica_context().replica_tag, host)
+        return await server.open(serve.get_replica_context().replica_tag, host)
     except OSError as error:
-        # As behind an address translation; the handle leads here all the same.
+        # For example behind address translation; calls through the handle still arrive.
         logger.warning("%s: no channel on this node's address %s: %s", version, host, error)
         return None
 
 
 def application_name(application: str, key: str) -> str:
-    """Return the name of the application of a version (`model:version`) behind `application`."""
+    """Return the name of the application that serves a version (`model:version`)."""
     return f"{application}:{key}"
 
 
 def model_server(version: ServedVersion, registry_root: str) -> Application:
-    """Return the application of one version; replacements of its replicas start before they end."""
+    """Return the application of one version; a replica is replaced before it is stopped."""
     settings = version.settings
     deployment = serve.deployment(
         name=NAME,

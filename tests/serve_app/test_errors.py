@@ -7,36 +7,7 @@ import pytest
 from serve_app import errors
 from serve_app.api.rest.errors import STATUS, body_of, headers_of
 from testkit.error_trees import defined_tree, drawn_tree
-
-EXAMPLES = [
-    errors.MalformedJsonError("unexpected end"),
-    errors.BodyTooLargeError("bytes", 10, 11),
-    errors.InvalidRequestError("symbol", "a text", "3"),
-    errors.InvalidFeaturesError("features", "6600 numbers", "3"),
-    errors.NotServedError("m", "1.0.0", ["m:2.0.0"]),
-    errors.NotRegisteredError("m", "1.0.0", "no such version"),
-    errors.ReloadInProgressError("m", "1.0.0"),
-    errors.UnusableVersionError("m", "1.0.0", "damaged"),
-    errors.TooManyVersionsError("m", "1.0.0", 8),
-    errors.FleetUnavailableError("no answer"),
-    errors.NoSuchExperimentError("e", "no experiment 'e'"),
-    errors.ExperimentConflictError("e", "experiment 'e' exists already"),
-    errors.UnknownPredictionError("p"),
-    errors.OutcomeConflictError("p", 0.1, 0.2),
-    errors.StorageUnavailableError("no answer"),
-    errors.UnconfirmedStateError("1 of 2 routers does not follow revision 7"),
-    errors.ServingStateError("models/.serving-app.json", "no JSON"),
-    errors.ServedElsewhereError("app", "models"),
-    errors.VersionLoadingError("m", "1.0.0"),
-    errors.OverloadedError("m", "1.0.0", "queue full"),
-    errors.ModelOutputError("m", "1.0.0", "NaN"),
-    errors.PredictionFailedError("m", "1.0.0", "its replica died"),
-    errors.SettingsError("versions", "none"),
-    errors.ServerUnreachableError("http://x", "refused"),
-    errors.DeadlineExceededError("http://x", 1.0),
-    errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
-    errors.UnexpectedAnswerError("http://x", "no JSON"),
-]
+from tests.serve_app.error_examples import EXAMPLES
 
 
 def test_the_drawn_tree_is_the_defined_one():

@@ -1,7 +1,7 @@
-"""Artifacts on their way from the registry to a replica, kept on each node by their sha256.
+"""Fetches artifacts from the registry and caches them on each node by their sha256.
 
-A version's files never change, so what lies on the node under the right sha256 needs no registry:
-a replica that starts again reads it from there, also while the registry actor is away.
+A version's files never change, so a file with the right sha256 is as good as the registry's: a
+replica that restarts reads it from the node, even while the registry actor is unavailable.
 """
 
 import asyncio
@@ -22,18 +22,19 @@ from registry.records import ModelMetadata
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 2_000_000_000
-"""What a node keeps; beyond it the files that were not used for longest are removed."""
+"""The size of a node's cache; beyond it the least recently used files are removed."""
 
 
 class ArtifactCache:
     """Files named by the sha256 of their content, in a folder that only this user can enter.
 
-    It saves time and is never needed: what is damaged, a link, or cannot be read counts as absent,
-    and what cannot be written is not kept; both are logged. Several processes may share it.
+    The cache saves time and is never required: a file that is damaged, a link or unreadable counts
+    as absent, and content that cannot be written is not cached; both are logged. Several processes
+    may share the folder.
 
     Args:
-        folder: where the files lie; made when the first is kept.
-        limit_bytes: size of all files together.
+        folder: the folder of the files; created with the first one.
+        limit_bytes: the largest total size of the files.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -41,13 +42,13 @@ class ArtifactCache:
         self._limit_bytes = limit_bytes
 
     def read(self, sha256: str) -> bytes | None:
-        """Return the content with this sha256, None where there is none or not that."""
+        """Return the content with this sha256, None if the cache has no valid copy."""
         path = self._folder / sha256
         try:
-            self._refuse_foreign_folder()
+            self._require_own_folder()
             content = read_file(path)
             _check(content, sha256, path)
-            os.utime(path)  # the time of last use, by which old ones are removed
+            os.utime(path)  # marks the file as recently used
         except FileNotFoundError:
             return None
         except (OSError, CorruptArtifactError, UnsafePathError) as error:
@@ -55,30 +56,30 @@ class ArtifactCache:
             return None
         return content
 
-    def keep(self, sha256: str, content: bytes) -> None:
-        """Put content in the cache in one step, then remove the oldest beyond the limit."""
+    def put(self, sha256: str, content: bytes) -> None:
+        """Write content atomically, then remove the least recently used files over the limit."""
         path = self._folder / sha256
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._refuse_foreign_folder()
+            self._require_own_folder()
             write_file(path, content)
             self._remove_oldest(path)
         except OSError as error:
             logger.warning("artifact not cached: %s", error)
 
-    def _refuse_foreign_folder(self) -> None:
-        """Raise OSError unless the folder is a real one that no other user can write to."""
+    def _require_own_folder(self) -> None:
+        """Raise OSError unless the folder is a real folder that no other user can write to."""
         status = self._folder.lstat()
         if (
             not stat.S_ISDIR(status.st_mode)
             or status.st_uid != os.getuid()
             or stat.S_IMODE(status.st_mode) != 0o700
         ):
-            problem = "expected a folder of this user's with mode 0700; remove what is there"
+            problem = "expected a folder that this user owns, with mode 0700; remove it"
             raise PermissionError(f"{self._folder}: {problem}")
 
     def _remove_oldest(self, newest: Path) -> None:
-        """Keep to the limit; `newest` stays, and so do files that another process just removed."""
+        """Remove files beyond the limit, but never `newest`; ignore those already removed."""
         files = []
         for path in self._folder.iterdir():
             try:
@@ -98,17 +99,17 @@ class ArtifactCache:
 async def fetch(
     registry: ActorHandle[Any], metadata: ModelMetadata, artifact: str, cache: ArtifactCache
 ) -> bytes:
-    """Return an artifact's content: from this node's cache, else through Ray's object store.
+    """Return an artifact's content: from this node's cache, or else through Ray's object store.
 
     Args:
         registry: the registry actor.
-        metadata: the version's, with the sha256 that the content must have.
+        metadata: metadata of the version, with the sha256 that the content must have.
         artifact: a key of `metadata.artifacts`.
-        cache: `node_cache()`, but for tests.
+        cache: the node's cache, see `node_cache`.
 
     Raises:
         MissingArtifactError: the version has no such artifact, or the registry has lost it.
-        CorruptArtifactError: what came is not what was registered.
+        CorruptArtifactError: the content differs from what was registered.
     """
     where = f"{metadata.name}/v{metadata.version}/{artifact}"
     if artifact not in metadata.artifacts:
@@ -120,12 +121,12 @@ async def fetch(
         return cached
     content: bytes = await registry.read_artifact.remote(metadata.name, metadata.version, artifact)
     _check(content, expected, where)
-    await asyncio.to_thread(cache.keep, expected, content)
+    await asyncio.to_thread(cache.put, expected, content)
     return content
 
 
 def node_cache() -> ArtifactCache:
-    """Return this node's cache for this user: a folder below TMPDIR, or below /tmp without it."""
+    """Return this node's cache for this user: a folder in TMPDIR, or in /tmp if that is unset."""
     folder = Path(tempfile.gettempdir()) / f"tradeserve-artifacts-{os.getuid()}"
     return ArtifactCache(folder, CACHE_BYTES)
 

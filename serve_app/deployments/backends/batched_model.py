@@ -1,4 +1,4 @@
-"""One version's model behind dynamic batching, in whichever process it is loaded."""
+"""One version's model with dynamic batching; the same in a replica and in a router."""
 
 import asyncio
 import logging
@@ -21,9 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class BatchedModel:
-    """Answers windows of one version; requests that are there together run as one batch.
+    """Runs the model of one version; requests that wait at the same time form a batch.
 
-    `count` is told the windows of each run.
+    Args:
+        predictor: the loaded model.
+        metadata: metadata of its version.
+        batching: the batch size and the waiting times.
+        count_run: called with the number of windows of each run.
     """
 
     def __init__(
@@ -31,60 +35,62 @@ class BatchedModel:
         predictor: Predictor,
         metadata: ModelMetadata,
         batching: BatchSettings,
-        count: Callable[[int], None],
+        count_run: Callable[[int], None],
     ) -> None:
         self._predictor = predictor
         self._metadata = metadata
         self._batching = batching
         self._batcher = Batcher(self._run_waiting, batching.max_batch_size, at_once=1)
-        self._count = count
-        self._turn = asyncio.Lock()
-        """Held from a run to the loop's next turn: between two runs others get a hearing."""
+        self._count_run = count_run
+        self._run_lock = asyncio.Lock()
+        """Held from a run to the event loop's next iteration, so that IO happens between runs."""
 
-    async def predict(self, window: Windows, company: int = 0) -> Prediction | Failure:
-        """Answer one window (timesteps, features) that was checked by `as_window`.
+    async def predict(self, window: Windows, in_flight: int = 0) -> Prediction | Failure:
+        """Return the prediction for one window (timesteps, features) checked by `as_window`.
 
         Args:
-            window: what to answer.
-            company: how many other requests its router has under way for this version.
+            window: the window.
+            in_flight: how many other requests for this version its router has in flight.
         """
-        wait_s = wait_for_mates_s(self._batching, company)
+        wait_s = wait_for_mates_s(self._batching, in_flight)
         return await self._batcher.submit((window, perf_counter()), wait_s)
 
     async def predict_many(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
-        """Answer checked windows in their order, a full batch at a time."""
-        answers: list[Prediction | Failure] = []
+        """Return the predictions for checked windows, in order, computed in full batches."""
+        results: list[Prediction | Failure] = []
         step = self._batching.max_batch_size
         for start in range(0, len(windows), step):
             now_s = perf_counter()
             batch = [(window, now_s) for window in windows[start : start + step]]
-            await self._turn.acquire()
+            await self._run_lock.acquire()
             try:
-                answers += self._run_waiting(batch)
+                results += self._run_waiting(batch)
             finally:
-                asyncio.get_running_loop().call_soon(self._turn.release)
-        return answers
+                asyncio.get_running_loop().call_soon(self._run_lock.release)
+        return results
 
     def _run_waiting(self, waiting: Sequence[tuple[Windows, float]]) -> list[Prediction | Failure]:
-        """Answer windows, each with the time since when it waits."""
-        began_s = perf_counter()
+        """Run a batch of windows, each with the time at which it was submitted."""
+        started_s = perf_counter()
         results = self._run([window for window, _ in waiting])
-        took_s = perf_counter() - began_s
-        self._count(len(waiting))
+        took_s = perf_counter() - started_s
+        self._count_run(len(waiting))
         return [
-            result.of(Run(began_s - since_s, took_s)) if isinstance(result, Prediction) else result
-            for result, (_, since_s) in zip(results, waiting, strict=True)
+            result.of(Run(started_s - submitted_s, took_s))
+            if isinstance(result, Prediction)
+            else result
+            for result, (_, submitted_s) in zip(results, waiting, strict=True)
         ]
 
     def _run(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:
-        """Answer windows in one run; where that raises, one by one, so that a bad one is alone."""
+        """Run windows as one batch; if that raises, one by one, so that a bad one fails alone."""
         try:
             batch = np.stack(windows) if len(windows) > 1 else windows[0][np.newaxis]
             outputs = self._predictor(batch)
-        # The library that runs the model, or the user's own network, may raise anything.
+        # The library that runs the model, or the user's own network, may raise any error.
         except Exception as error:
             if len(windows) > 1:
-                return [answer for window in windows for answer in self._run([window])]
+                return [result for window in windows for result in self._run([window])]
             logger.exception("%s failed on a window", VersionRef.of(self._metadata))
             return [Failure(f"{type(error).__name__}: {error}")]
         return decode(outputs, self._metadata.label_map)
@@ -93,7 +99,7 @@ class BatchedModel:
 async def load_model(
     metadata: ModelMetadata, settings: VersionSettings, registry_root: str
 ) -> BatchedModel:
-    """Fetch a version's artifact from this node's cache or the registry, load it and warm it up.
+    """Fetch a version's artifact from this node's cache or the registry; load it and warm it up.
 
     Raises:
         registry.errors.RegistryError: the artifact is missing, damaged, or does not run.
@@ -103,5 +109,5 @@ async def load_model(
     predictor = await asyncio.to_thread(
         load_predictor, content, metadata, settings.num_threads, settings.num_gpus > 0
     )
-    count = run_counter(str(VersionRef.of(metadata)))
-    return BatchedModel(predictor, metadata, settings.batching, count)
+    count_run = run_counter(str(VersionRef.of(metadata)))
+    return BatchedModel(predictor, metadata, settings.batching, count_run)

@@ -1,4 +1,4 @@
-"""A version inside the router's own process: no way to a replica, and no process of its own."""
+"""The backend of a version that runs in the router's own process, without replicas."""
 
 import asyncio
 import logging
@@ -19,11 +19,11 @@ Load = Callable[[ServedVersion], Awaitable[BatchedModel]]
 
 
 class LocalBackend:
-    """Loads a version in the background and runs it here.
+    """Loads a version in the background and runs it in this process.
 
     Args:
-        version: what to load; its limits hold for each router.
-        load: fetches, loads and warms it up.
+        version: the version to load; its limits apply per router.
+        load: fetches the version's model, loads it and warms it up.
     """
 
     def __init__(self, version: ServedVersion, load: Load) -> None:
@@ -32,58 +32,59 @@ class LocalBackend:
         self._problem: str | None = None
         settings = version.settings
         self._limit = settings.max_ongoing_requests + settings.max_queued_requests
-        self._ongoing = 0
+        self._in_flight = 0
         self._loading = asyncio.get_running_loop().create_task(self._load(load))
 
     def loaded(self) -> bool:
-        """Return whether it can answer."""
+        """Return whether the model is ready for predictions."""
         return self._model is not None
 
     def problem(self) -> str | None:
-        """Return why it could not be loaded."""
+        """Return why the version could not be loaded, None while that is not known."""
         return self._problem
 
     async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features)."""
+        """Return the prediction for one window (timesteps, features)."""
         with self._counted():
             return await self._ready().predict(window)
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order; they count as one request."""
+        """Return the predictions for windows (batch, timesteps, features), in order.
+
+        The windows count as one request.
+        """
         with self._counted():
             return await self._ready().predict_many(list(windows))
 
     def close(self) -> None:
-        """Give up loading; calls that are under way go on."""
+        """Stop loading; calls in flight are completed."""
         self._loading.cancel()
 
     async def _load(self, load: Load) -> None:
         try:
             self._model = await load(self._version)
-            # What the versions before this one left; a version is unloaded whenever its last
-            # request ends, so that loading is the moment that can be known.
+            # Frees what earlier versions left. A version is unloaded when its last request ends,
+            # which nothing observes; loading the next one is the moment that is known.
             await asyncio.to_thread(return_freed_memory)
         except RegistryError as error:
             self._problem = str(error)
         except Exception as error:
-            # Whoever waits for the version must learn that it will not come.
-            logger.exception("%s could not be loaded", self._version.key)
+            # Any error must be reported: requests and commands wait for the version.
+            logger.exception("%s not loaded", self._version.ref)
             self._problem = f"{type(error).__name__}: {error}"
 
     def _ready(self) -> BatchedModel:
         if self._model is None:
-            metadata = self._version.metadata
-            raise VersionLoadingError(metadata.name, metadata.version, self._problem)
+            raise VersionLoadingError(*self._version.ref, self._problem)
         return self._model
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        if self._ongoing >= self._limit:
-            metadata = self._version.metadata
-            problem = f"{self._ongoing} requests in work in this router, at most {self._limit}"
-            raise OverloadedError(metadata.name, metadata.version, problem)
-        self._ongoing += 1
+        if self._in_flight >= self._limit:
+            problem = f"{self._in_flight} requests in flight in this router, at most {self._limit}"
+            raise OverloadedError(*self._version.ref, problem)
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._ongoing -= 1
+            self._in_flight -= 1

@@ -1,4 +1,4 @@
-"""The router's way to a version's replicas: whether they answer, and a call to one of them."""
+"""The backend of a version that runs in replicas: their health, and calls to them."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from registry.predictors import Windows
 from serve_app.data_plane.batching import Batcher, wait_for_mates_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run
-from serve_app.deployments.channel.client import ChannelLostError, Channels
+from serve_app.deployments.channel.client import ChannelLostError, ChannelPool
 from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
 from serve_app.errors import (
@@ -25,31 +25,36 @@ from serve_app.errors import (
 )
 from serve_app.state.serving import ServedVersion
 from serve_app.timeouts import REPLICA_FIND_S, REPLICA_HEARTBEAT_S, REPLICA_PING_PERIOD_S
-from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-"""A prediction may be computed twice without harm, so a lost replica costs no answer. The last
-attempt goes by Serve's handle, which waits for a replica where none is left."""
+"""A prediction may be computed twice without harm, so a lost replica loses no request. The last
+attempt uses Serve's handle, which waits for a replacement if no replica is left."""
 
 MIN_SHARE = 4
-"""Windows of a body that go to one replica at the least; fewer cost more to send than they gain."""
+"""The fewest windows of a body sent to one replica; sending fewer costs more than it gains."""
 
 MAX_MESSAGE_BYTES = 3_000_000
-"""Of windows in one call; gRPC refuses messages of more than 4 MiB."""
+"""The most bytes of windows in one call; gRPC rejects messages of more than 4 MiB."""
 
 T = TypeVar("T")
 
 
 class ReplicaBackend:
-    """Calls the replicas of one version; Ray's errors come out as ours.
+    """Calls the replicas of one version; every failure is raised as a ServingError.
 
-    What it gathered goes by a channel to the least busy replica, and by Serve's handle where there
-    is no channel. Serve's handle also tells where the replicas listen.
+    A batch is sent through a channel to the least busy replica, or through Serve's handle if no
+    channel accepts calls. Serve's handle also discovers the replicas' addresses.
 
-    The version counts as loaded while it answers: predictions, or the pings of `watch`. Serve's
-    own status is no measure of that: it forgets running deployments when a later deploy fails.
+    The version counts as loaded while it responds to predictions or to the heartbeats of `watch`.
+    Serve's own status does not show that: it drops running deployments when a later deploy fails.
+
+    Args:
+        version: the version, with its settings.
+        handle: Serve's handle of the version's deployment.
+        timeout_s: the longest time that a request may take.
+        clock: seconds of a monotonic clock.
     """
 
     def __init__(
@@ -59,204 +64,199 @@ class ReplicaBackend:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._metadata = version.metadata
+        self._version = version.ref
         self._settings = settings = version.settings
         self._watch: asyncio.Task[None] | None = None
-        self._ongoing = 0
+        self._in_flight = 0
         self._predict = handle.predict
         self._predict_many = handle.predict_many
         self._handle = handle
         self._timeout_s = timeout_s
         self._clock = clock
-        self._answered_s = -math.inf
-        self._channels = Channels(version.key, REPLICA_HEARTBEAT_S)
-        window_bytes = 4 * math.prod(self._metadata.input_shape)
-        self._windows_in_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
-        # One call computes, one is on its way.
+        self._last_response_s = -math.inf
+        self.channels = ChannelPool(version.ref, REPLICA_HEARTBEAT_S)
+        """The channels to the replicas discovered so far."""
+        window_bytes = 4 * math.prod(version.metadata.input_shape)
+        self._windows_per_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
+        # Per replica one call is computed while the next one is sent.
         self._batcher = Batcher(
             self._send_waiting,
-            min(settings.batching.max_batch_size, self._windows_in_message),
+            min(settings.batching.max_batch_size, self._windows_per_message),
             at_once=2 * settings.min_replicas,
         )
 
     def loaded(self) -> bool:
-        """Return whether a replica answered within REPLICA_HEARTBEAT_S."""
-        return self._clock() - self._answered_s < REPLICA_HEARTBEAT_S
+        """Return whether a replica responded within REPLICA_HEARTBEAT_S."""
+        return self._clock() - self._last_response_s < REPLICA_HEARTBEAT_S
 
     def problem(self) -> str | None:
-        """Return None: replicas may always come back, and the fleet knows when they will not."""
+        """Return None: Serve restarts replicas, and only the fleet learns that it has given up."""
         return None
 
     def start_watch(self) -> None:
-        """Ping the replicas from now on."""
+        """Start to send heartbeats to the replicas."""
         self._watch = asyncio.get_running_loop().create_task(self.watch())
 
     def close(self) -> None:
-        """End the pings and let go of the replicas; calls that are under way go on."""
+        """Stop the heartbeats and close the channels; calls in flight are completed."""
         if self._watch is not None:
             self._watch.cancel()
-        self._channels.close()
+        self.channels.close()
 
     async def watch(self) -> None:
-        """Ping the replicas for ever; a ping waits a while for one to be there."""
+        """Send heartbeats forever; each one waits up to its timeout for a replica to exist."""
         while True:
             try:
                 async with asyncio.timeout(REPLICA_HEARTBEAT_S):
                     address = await self._handle.address.remote()
-                self._answered_s = self._clock()
+                self._last_response_s = self._clock()
                 if self._settings.autoscaling is None and address is not None:
-                    await self._find_replicas(address)
-            # Whatever it is, the watch goes on: without it the version would never be loaded. Ray
-            # may cancel its own calls; that is not this task's end.
+                    await self._discover(address)
+            # The watch survives any error: without it the version would never be loaded again. A
+            # call that Ray cancelled does not cancel this task.
             except (Exception, asyncio.CancelledError) as error:
                 if _is_cancelled():
                     raise
-                logger.warning("%s does not answer: %r", VersionRef.of(self._metadata), error)
+                logger.warning("%s is unresponsive: %r", self._version, error)
             await asyncio.sleep(REPLICA_PING_PERIOD_S)
 
-    async def _find_replicas(self, one: Address) -> None:
-        """Open channels to the one that answered the ping, whichever it was, and to the others."""
-        self._channels.learn(one)
-        if len(self._channels) >= self._settings.min_replicas:
+    async def _discover(self, one: Address) -> None:
+        """Open channels to the replica that replied to the heartbeat and to all others."""
+        self.channels.add(one)
+        if len(self.channels) >= self._settings.min_replicas:
             return
         try:
             addresses = await self._handle.broadcast("address").results_async(
                 timeout_s=REPLICA_FIND_S, return_exceptions=True
             )
         except (TimeoutError, *RAY_ERRORS) as error:
-            logger.warning(
-                "%s: a replica does not answer: %r", VersionRef.of(self._metadata), error
-            )
+            logger.warning("%s: replicas not discovered: %r", self._version, error)
             return
         for address in addresses:
             if isinstance(address, Address):
-                self._channels.learn(address)
+                self.channels.add(address)
 
     async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features)."""
-        company = self._ongoing
+        """Return the prediction for one window (timesteps, features)."""
+        in_flight = self._in_flight
         if self._settings.autoscaling is not None:
-            # Serve scales by the calls that are under way: each request is one of its own.
+            # Serve scales by the calls in flight, so each request must be a call of its own.
             with self._counted():
-                return await self._call(lambda _: self._predict.remote(window, company))
-        self._refuse_beyond_limits()
+                return await self._call(lambda _: self._predict.remote(window, in_flight))
+        self._require_capacity()
         with self._counted():
-            return await self._gather(window, company)
+            return await self._submit(window, in_flight)
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order; they count as one request.
+        """Return the predictions for windows (batch, timesteps, features), in order.
 
-        All replicas share the work.
+        The replicas share the windows, which count as one request.
         """
         if self._settings.autoscaling is None:
-            self._refuse_beyond_limits()
+            self._require_capacity()
         share = math.ceil(len(windows) / self._settings.min_replicas)
-        step = min(max(share, MIN_SHARE), self._windows_in_message)
+        step = min(max(share, MIN_SHARE), self._windows_per_message)
         parts = [windows[start : start + step] for start in range(0, len(windows), step)]
         with self._counted():
-            answered = await _all_of([self._send(part) for part in parts])
-        return [result for part in answered for result in part]
+            results = await _gather([self._send(part) for part in parts])
+        return [result for part in results for result in part]
 
-    def _refuse_beyond_limits(self) -> None:
-        """Raise OverloadedError where Serve would; it does not see what goes by a channel."""
+    def _require_capacity(self) -> None:
+        """Raise OverloadedError where Serve would: Serve does not count calls on a channel."""
         settings = self._settings
         limit = settings.max_ongoing_requests * settings.min_replicas + settings.max_queued_requests
-        if self._ongoing >= limit:
-            problem = f"{self._ongoing} requests in work in this router, at most {limit}"
-            raise OverloadedError(self._metadata.name, self._metadata.version, problem)
+        if self._in_flight >= limit:
+            problem = f"{self._in_flight} requests in flight in this router, at most {limit}"
+            raise OverloadedError(*self._version, problem)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        self._ongoing += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._ongoing -= 1
+            self._in_flight -= 1
 
-    async def _gather(self, window: Windows, company: int) -> Prediction | Failure:
-        """Answer one window, in one call with others that are there."""
-        wait_s = wait_for_mates_s(self._settings.batching, company)
+    async def _submit(self, window: Windows, in_flight: int) -> Prediction | Failure:
+        """Return the prediction for one window, sent in one call with other waiting windows."""
+        wait_s = wait_for_mates_s(self._settings.batching, in_flight)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._batcher.submit((window, time.perf_counter()), wait_s)
         except TimeoutError:
-            raise self._late() from None
+            raise self._timed_out() from None
 
     async def _send_waiting(
         self, waiting: Sequence[tuple[Windows, float]]
     ) -> Sequence[Prediction | Failure]:
-        """Answer windows, each with the time since when it waits, in one call."""
+        """Send windows, each with the time at which it was submitted, in one call."""
         sent_s = time.perf_counter()
         windows = np.stack([window for window, _ in waiting])
         results = await self._send(windows)
         return [
-            result.of(Run(sent_s - since_s + result.run.waited_s, result.run.took_s))
+            result.of(Run(sent_s - submitted_s + result.run.waited_s, result.run.took_s))
             if isinstance(result, Prediction) and result.run is not None
             else result
-            for result, (_, since_s) in zip(results, waiting, strict=True)
+            for result, (_, submitted_s) in zip(results, waiting, strict=True)
         ]
 
     async def _send(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer what fits into one call; a result a window."""
+        """Send windows that fit into one call, and return one result per window."""
 
         def send(attempt: int) -> Awaitable[Sequence[Prediction | Failure]]:
-            channel = self._channels.least_busy() if attempt < ATTEMPTS else None
+            channel = self.channels.least_busy() if attempt < ATTEMPTS else None
             if channel is not None:
                 return channel.predict_many(windows)
             return self._predict_many.remote(windows)
 
         results = await self._call(send)
         if len(results) != len(windows):
-            name, version = self._metadata.name, self._metadata.version
             problem = f"expected {len(windows)} results, received {len(results)}"
-            raise PredictionFailedError(name, version, problem)
+            raise PredictionFailedError(*self._version, problem)
         return results
 
-    def _late(self) -> OverloadedError:
-        problem = f"no answer within {self._timeout_s} s"
-        return OverloadedError(self._metadata.name, self._metadata.version, problem)
+    def _timed_out(self) -> OverloadedError:
+        problem = f"no response within {self._timeout_s} s"
+        return OverloadedError(*self._version, problem)
 
     async def _call(self, send: Callable[[int], Awaitable[T]]) -> T:
-        """Return the answer to what `send` sends, given the number of the attempt."""
-        name, version = self._metadata.name, self._metadata.version
+        """Return the response to what `send` sends, given the number of the attempt."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._send_until_answered(send)
+                response = await self._send_with_retries(send)
         except TimeoutError:
-            raise self._late() from None
+            raise self._timed_out() from None
         except ServingError:
             raise
         except Exception as error:
             match failure_of(error):
                 case CallFailure.OVERLOADED:
-                    raise OverloadedError(name, version, str(error)) from None
+                    raise OverloadedError(*self._version, str(error)) from None
                 case CallFailure.NOT_DEPLOYED:
-                    raise VersionLoadingError(name, version) from None
+                    raise VersionLoadingError(*self._version) from None
                 case CallFailure.LOST:
-                    raise PredictionFailedError(name, version, "its replica died") from error
+                    raise PredictionFailedError(*self._version, "its replica died") from error
             cause = cause_of(error)
             if isinstance(cause, ServingError):
                 raise cause from None
-            logger.exception("%s:%s failed", name, version)
-            raise PredictionFailedError.unforeseen(name, version, cause) from error
-        self._answered_s = self._clock()
-        return answer
+            logger.exception("%s failed", self._version)
+            raise PredictionFailedError.unforeseen(*self._version, cause) from error
+        self._last_response_s = self._clock()
+        return response
 
-    async def _send_until_answered(self, send: Callable[[int], Awaitable[T]]) -> T:
+    async def _send_with_retries(self, send: Callable[[int], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await send(attempt)
             except (ChannelLostError, *RAY_ERRORS) as error:
-                is_lost = isinstance(error, ChannelLostError)
-                is_lost = is_lost or failure_of(error) is CallFailure.LOST
-                if attempt == ATTEMPTS or not is_lost:
+                if attempt == ATTEMPTS or not _is_lost(error):
                     raise
-                logger.warning("%s: sent again: %s", VersionRef.of(self._metadata), error)
+                logger.warning("%s: call retried: %s", self._version, error)
         raise AssertionError("unreachable")
 
 
-async def _all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return all results, in order; where one fails, the others are given up first."""
+async def _gather(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return all results, in order; if one call fails, cancel the others before raising."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)
@@ -267,7 +267,12 @@ async def _all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
+def _is_lost(error: Exception) -> bool:
+    """Return whether the replica was lost, so that another one can be called."""
+    return isinstance(error, ChannelLostError) or failure_of(error) is CallFailure.LOST
+
+
 def _is_cancelled() -> bool:
-    """Return whether the running task itself is to end."""
+    """Return whether the running task itself is cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

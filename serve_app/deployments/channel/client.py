@@ -1,4 +1,4 @@
-"""The router's end of the channels to a version's replicas: a connection each, many calls on it."""
+"""The router's end of the channels to a version's replicas: many calls on one connection each."""
 
 import asyncio
 import logging
@@ -13,73 +13,74 @@ from serve_app.deployments.channel.protocol import (
     Address,
     Frame,
     FrameReader,
+    FrameType,
     Hello,
-    Kind,
-    WireError,
-    decode_answer,
+    ProtocolError,
     decode_error,
+    decode_results,
     encode,
     encode_call,
     encode_hello,
 )
 from serve_app.timeouts import CHANNEL_CONNECT_S, CHANNEL_RETRY_S
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
-BEATS = 6
-"""A replica is pinged this often before it counts as silent."""
+HEARTBEATS_PER_TIMEOUT = 6
+"""Heartbeats in a row without any reply after which a replica counts as unresponsive."""
 
 Results = Sequence[Prediction | Failure]
 
 
 class ChannelLostError(Exception):
-    """The connection ended before the answer was there; another replica may be asked."""
+    """The connection was closed before the results arrived; another replica can be called."""
 
 
 class Channel(asyncio.Protocol):
-    """The connection to one replica. Calls go once it has said welcome, until it says goodbye.
+    """The connection to one replica; takes calls from the replica's ACCEPT to its GOAWAY.
 
     Args:
-        address: the replica's.
-        version: the `model:version` that it is to serve.
-        silence_s: how long it may say nothing before the connection is given up.
-        ended: is called once there is no connection, or there is none any more.
+        address: the replica's address.
+        version: the version that the replica is expected to serve.
+        heartbeat_timeout_s: how long the replica may send nothing before the channel is closed.
+        on_closed: called once the connection is closed, or could not be established.
     """
 
     def __init__(
         self,
         address: Address,
-        version: str,
-        silence_s: float,
-        ended: Callable[["Channel"], None],
+        version: VersionRef,
+        heartbeat_timeout_s: float,
+        on_closed: Callable[["Channel"], None],
     ) -> None:
         self.address = address
-        self.was_welcome = False
-        self.is_leaving = False
+        self.is_accepted = False
+        self.is_draining = False
         self._version = version
-        self._ended = ended
+        self._on_closed = on_closed
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, asyncio.Future[Results]] = {}
-        self._numbers = count(1)
+        self._call_ids = count(1)
         self._loop = asyncio.get_running_loop()
-        self._used_s = 0.0
-        self._beat_s = silence_s / BEATS
-        self._unanswered_beats = 0
+        self._last_used_s = 0.0
+        self._heartbeat_period_s = heartbeat_timeout_s / HEARTBEATS_PER_TIMEOUT
+        self._missed_heartbeats = 0
         """Counted, not timed: while this process does not run, no replica is at fault."""
-        self._beat: asyncio.TimerHandle | None = None
+        self._heartbeat: asyncio.TimerHandle | None = None
 
     @property
-    def takes_calls(self) -> bool:
-        """Whether calls may go this way."""
-        return self.was_welcome and not self.is_leaving and not self._is_clogged()
+    def accepts_calls(self) -> bool:
+        """Whether a call may be sent on this channel."""
+        return self.is_accepted and not self.is_draining and not self._is_congested()
 
-    def burden(self) -> tuple[bool, int, float]:
-        """Return what orders replicas by how soon one may answer, the soonest first."""
-        return self._unanswered_beats > 1, len(self._calls), self._used_s
+    def busyness(self) -> tuple[bool, int, float]:
+        """Return a sort key of channels: the one expected to respond soonest comes first."""
+        return self._missed_heartbeats > 1, len(self._calls), self._last_used_s
 
     async def connect(self) -> None:
-        """Connect and say hello; it takes calls once the replica has answered."""
+        """Connect and send the hello; the channel takes calls once the replica accepts it."""
         host, port = self.address.host, self.address.port
         try:
             async with asyncio.timeout(CHANNEL_CONNECT_S):
@@ -87,152 +88,162 @@ class Channel(asyncio.Protocol):
         except OSError as error:
             where = f"{host}:{port}"
             logger.warning("%s: no channel to %s: %r", self._version, where, error)
-            self._ended(self)
+            self._on_closed(self)
 
     async def predict_many(self, windows: Windows) -> Results:
-        """Answer windows (batch, timesteps, features), in order.
+        """Return the results of windows (batch, timesteps, features), in order.
 
         Raises:
-            ChannelLostError: the connection ended first.
-            ServingError: as the replica raised it.
+            ChannelLostError: the connection was closed first.
+            ServingError: the error that the replica raised.
         """
         assert self._transport is not None
-        number = next(self._numbers)
-        frame = encode_call(number, windows)
-        answer: asyncio.Future[Results] = self._loop.create_future()
-        self._calls[number] = answer
-        self._used_s = self._loop.time()
+        call_id = next(self._call_ids)
+        frame = encode_call(call_id, windows)
+        response: asyncio.Future[Results] = self._loop.create_future()
+        self._calls[call_id] = response
+        self._last_used_s = self._loop.time()
         self._transport.write(frame)
         try:
-            return await answer
+            return await response
         finally:
-            self._calls.pop(number, None)
-            if self.is_leaving:
-                self.leave()
+            self._calls.pop(call_id, None)
+            if self.is_draining:
+                self.drain()
 
-    def leave(self) -> None:
-        """Take no more calls, and hang up once those under way are answered."""
-        self.is_leaving = True
+    def drain(self) -> None:
+        """Take no more calls, and close the connection once no call is in flight."""
+        self.is_draining = True
         if self._transport is not None and not self._calls:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close the connection at once; calls in flight raise ChannelLostError."""
+        assert self._transport is not None
+        self._transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello."""
-        # uvloop's transports are of no class of asyncio's. Both loops have set TCP_NODELAY.
+        """Send the hello and schedule the first heartbeat."""
+        # uvloop's transports derive from no class of asyncio. Both loops have set TCP_NODELAY.
         self._transport = cast(asyncio.Transport, transport)
-        hello = Hello(version=self._version, token=self.address.token)
+        hello = Hello(version=str(self._version), token=self.address.token)
         self._transport.write(encode_hello(hello))
-        self._beat = self._loop.call_later(self._beat_s, self._ping)
+        self._heartbeat = self._loop.call_later(self._heartbeat_period_s, self._send_heartbeat)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the replica says."""
-        self._unanswered_beats = 0
+        """Handle the frames of the replica."""
+        self._missed_heartbeats = 0
         try:
             for frame in self._reader.feed(data):
-                self._take(frame)
-        except WireError as error:
-            self._give_up(str(error))
+                self._handle(frame)
+        except ProtocolError as error:
+            self._abort_with(str(error))
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Tell whoever waits for an answer that it will not come this way."""
-        if self._beat is not None:
-            self._beat.cancel()
+        """Fail the calls in flight with ChannelLostError."""
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         replica = self.address.replica
-        if not self.was_welcome and not self.is_leaving:
-            logger.warning("%s: replica %s does not want a channel", self._version, replica)
-        for answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(ChannelLostError(f"the channel to replica {replica} ended"))
-        self._ended(self)
+        if not self.is_accepted and not self.is_draining:
+            logger.warning("%s: replica %s rejected the channel", self._version, replica)
+        for response in self._calls.values():
+            if not response.done():
+                response.set_exception(
+                    ChannelLostError(f"the channel to replica {replica} was closed")
+                )
+        self._on_closed(self)
 
-    def _take(self, frame: Frame) -> None:
-        if frame.kind is Kind.ANSWER or frame.kind is Kind.ERROR:
-            answer = self._calls.get(frame.call)
-            if answer is None or answer.done():
-                return  # whoever asked has left
-            if frame.kind is Kind.ANSWER:
-                _set_results(answer, frame.payload)
+    def _handle(self, frame: Frame) -> None:
+        if frame.type is FrameType.RESULTS or frame.type is FrameType.ERROR:
+            response = self._calls.get(frame.call_id)
+            if response is None or response.done():
+                return  # the caller has given up
+            if frame.type is FrameType.RESULTS:
+                _set_results(response, frame.payload)
             else:
-                answer.set_exception(decode_error(frame.payload))
-        elif frame.kind is Kind.WELCOME:
-            self.was_welcome = True
-        elif frame.kind is Kind.GOODBYE:
-            self.leave()
-        elif frame.kind is not Kind.PONG:
-            raise WireError(f"expected what a replica says, received {frame.kind.name}")
+                response.set_exception(decode_error(frame.payload))
+        elif frame.type is FrameType.ACCEPT:
+            self.is_accepted = True
+        elif frame.type is FrameType.GOAWAY:
+            self.drain()
+        elif frame.type is not FrameType.PONG:
+            raise ProtocolError(f"expected a replica's frame, received {frame.type.name}")
 
-    def _is_clogged(self) -> bool:
-        """Return whether the replica does not read what it is sent."""
+    def _is_congested(self) -> bool:
+        """Return whether the replica does not read what this router sends."""
         assert self._transport is not None
         return self._transport.get_write_buffer_size() > MAX_FRAME_BYTES
 
-    def _ping(self) -> None:
+    def _send_heartbeat(self) -> None:
         assert self._transport is not None
-        if self._unanswered_beats == BEATS:
-            self._give_up(f"no word for {BEATS * self._beat_s:g} s")
+        if self._missed_heartbeats == HEARTBEATS_PER_TIMEOUT:
+            unresponsive_s = HEARTBEATS_PER_TIMEOUT * self._heartbeat_period_s
+            self._abort_with(f"no heartbeat for {unresponsive_s:g} s")
             return
-        self._unanswered_beats += 1
-        self._transport.write(encode(Kind.PING))
-        self._beat = self._loop.call_later(self._beat_s, self._ping)
+        self._missed_heartbeats += 1
+        self._transport.write(encode(FrameType.PING))
+        self._heartbeat = self._loop.call_later(self._heartbeat_period_s, self._send_heartbeat)
 
-    def _give_up(self, problem: str) -> None:
-        assert self._transport is not None
+    def _abort_with(self, problem: str) -> None:
         replica = self.address.replica
-        logger.warning("%s: channel to replica %s ended: %s", self._version, replica, problem)
-        self._transport.abort()
+        logger.warning("%s: channel to replica %s closed: %s", self._version, replica, problem)
+        self.abort()
 
 
-def _set_results(answer: "asyncio.Future[Results]", payload: bytes) -> None:
-    """End a call; one whose answer is no answer fails alone."""
+def _set_results(response: "asyncio.Future[Results]", payload: bytes) -> None:
+    """Complete a call; results that cannot be decoded fail that call alone."""
     try:
-        answer.set_result(decode_answer(payload))
-    except WireError as error:
-        answer.set_exception(error)
+        response.set_result(decode_results(payload))
+    except ProtocolError as error:
+        response.set_exception(error)
 
 
-class Channels:
-    """The channels to the replicas of one version, as far as they are known.
+class ChannelPool:
+    """The channels to the replicas of one version that have been discovered so far.
 
     Args:
-        version: its `model:version`.
-        silence_s: how long a replica may say nothing before its channel is given up.
+        version: the version that the replicas serve.
+        heartbeat_timeout_s: how long a replica may send nothing before its channel is closed.
     """
 
-    def __init__(self, version: str, silence_s: float) -> None:
+    def __init__(self, version: VersionRef, heartbeat_timeout_s: float) -> None:
         self._version = version
-        self._silence_s = silence_s
+        self._heartbeat_timeout_s = heartbeat_timeout_s
         self._channels: dict[str, Channel] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        """Return how many replicas are known that are not leaving, reached or not."""
-        return sum(not each.is_leaving for each in self._channels.values())
+        """Return how many known replicas are not draining, connected or not."""
+        return sum(not channel.is_draining for channel in self._channels.values())
 
-    def learn(self, address: Address) -> None:
-        """Begin to connect to a replica that is not known."""
+    def add(self, address: Address) -> None:
+        """Start to connect to a replica, unless it is known already."""
         if address.replica in self._channels:
             return
-        channel = Channel(address, self._version, self._silence_s, self._forget)
+        channel = Channel(address, self._version, self._heartbeat_timeout_s, self._remove)
         self._channels[address.replica] = channel
         task = asyncio.get_running_loop().create_task(channel.connect())
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
+    def available(self) -> list[Channel]:
+        """Return the channels that accept calls."""
+        return [channel for channel in self._channels.values() if channel.accepts_calls]
+
     def least_busy(self) -> Channel | None:
-        """Return the channel whose replica has the least to do; None where there is none."""
-        usable = [each for each in self._channels.values() if each.takes_calls]
-        return min(usable, key=Channel.burden, default=None)
+        """Return the channel to the least busy replica, None if no channel accepts calls."""
+        return min(self.available(), key=Channel.busyness, default=None)
 
     def close(self) -> None:
-        """Give up connecting, and hang up wherever no call is under way any more."""
+        """Stop connecting, and close every channel once no call is in flight on it."""
         for task in self._connecting:
             task.cancel()
         for channel in list(self._channels.values()):
-            channel.leave()
+            channel.drain()
 
-    def _forget(self, channel: Channel) -> None:
+    def _remove(self, channel: Channel) -> None:
         replica = channel.address.replica
-        if channel.was_welcome:
+        if channel.is_accepted:
             self._channels.pop(replica, None)
         else:
             loop = asyncio.get_running_loop()

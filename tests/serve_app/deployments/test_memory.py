@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system."""
+"""Freed memory is returned to the operating system."""
 
 import ctypes
 
@@ -12,9 +12,9 @@ BLOCKS = 1000
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
-def test_what_is_free_between_used_blocks_is_returned():
+def test_free_pages_between_used_blocks_are_returned():
     blocks = [b"x" * BLOCK_BYTES for _ in range(BLOCKS)]
-    blocks = blocks[::100]  # keeps the heap from shrinking by itself
+    blocks = blocks[::100]  # the last block keeps the heap from shrinking without the call
     kept = psutil.Process().memory_info().rss
 
     return_freed_memory()

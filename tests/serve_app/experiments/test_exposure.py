@@ -1,13 +1,16 @@
 """Treatment's share grows step by step while nothing is wrong."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from serve_app.experiments.decision import decide
-from serve_app.experiments.exposure import ExposureStep, next_share
+from serve_app.experiments.definition import ExperimentStatus
+from serve_app.experiments.exposure import ExposureStep, next_share, with_recorded_exposure
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from tests.serve_app.experiments.decision_evidence import FAST, GOOD, RATIO, SOUND, WORSE
-from tests.serve_app.experiments.factories import definition
+from tests.serve_app.experiments.factories import START, definition
 
 STEPPED = definition(
     control_traffic=0.5, treatment_traffic=0.5, exposure_stages=(0.01, 0.05, 0.1, 0.25, 0.5)
@@ -43,3 +46,29 @@ def test_next_step_begins():
 def test_any_objection_keeps_the_step(changes):
     """The share stays if any condition of the next step is missing."""
     assert advance(**changes) == 0.05
+
+
+STORED = StoredExperiment(
+    definition=STEPPED,
+    status=ExperimentStatus.RUNNING,
+    started_at=START,
+    ended_at=None,
+    end_reason=None,
+    final_report=None,
+)
+
+
+def exposed(hours, share):
+    details = {"share": share, "before": 0.0}
+    return HistoryEntry(time=START + timedelta(hours=hours), action="exposed", details=details)
+
+
+def test_a_new_experiment_has_its_first_share():
+    created = HistoryEntry(time=START, action="created", details={})
+    running = with_recorded_exposure(STORED, [created])
+    assert (running.treatment_share, running.exposed_at) == (0.01, START)
+
+
+def test_the_last_recorded_step_holds():
+    running = with_recorded_exposure(STORED, [exposed(1, 0.05), exposed(3, 0.1)])
+    assert (running.treatment_share, running.exposed_at) == (0.1, START + timedelta(hours=3))

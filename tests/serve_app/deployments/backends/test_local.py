@@ -1,4 +1,4 @@
-"""A version inside the router's process, without a cluster."""
+"""The backend of a version inside the router's process."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
 from testkit.models import metadata
 
-ANSWER = Prediction(1, 0.5, 0.01)
+PREDICTION = Prediction(1, 0.5, 0.01)
 WINDOW = np.zeros((3, 2), dtype=np.float32)
 LIMITS = {"max_ongoing_requests": 1, "max_queued_requests": 1, "batching": {"max_batch_size": 1}}
 VERSION = ServedVersion(
@@ -22,22 +22,23 @@ VERSION = ServedVersion(
 
 
 class Model:
-    """Answers when it may."""
+    """Predicts once it is released."""
 
     def __init__(self):
-        self.may = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def predict(self, window):
-        await self.may.wait()
-        return ANSWER
+        await self.released.wait()
+        return PREDICTION
 
     async def predict_many(self, windows):
-        return [ANSWER] * len(windows)
+        return [PREDICTION] * len(windows)
 
 
-async def test_it_answers_once_it_is_loaded_and_is_still_loading_before():
+async def test_a_backend_predicts_once_it_is_loaded():
+    """Before that it is still loading."""
     model, gate = Model(), asyncio.Event()
-    model.may.set()
+    model.released.set()
 
     async def load(version):
         assert version == VERSION
@@ -52,8 +53,8 @@ async def test_it_answers_once_it_is_loaded_and_is_still_loading_before():
     gate.set()
     await asyncio.sleep(0.01)
     assert backend.loaded()
-    assert await backend.predict(WINDOW) == ANSWER
-    assert await backend.predict_many(np.stack([WINDOW] * 3)) == [ANSWER] * 3
+    assert await backend.predict(WINDOW) == PREDICTION
+    assert await backend.predict_many(np.stack([WINDOW] * 3)) == [PREDICTION] * 3
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ async def test_it_answers_once_it_is_loaded_and_is_still_loading_before():
         (MemoryError("no 8 GB"), "MemoryError: no 8 GB"),
     ],
 )
-async def test_why_it_will_never_be_loaded_is_told(error, problem):
+async def test_a_failed_load_is_reported(error, problem):
     async def load(version):
         raise error
 
@@ -75,7 +76,7 @@ async def test_why_it_will_never_be_loaded_is_told(error, problem):
         await backend.predict(WINDOW)
 
 
-async def test_more_requests_than_the_limits_allow_are_refused_at_once():
+async def test_requests_beyond_the_limits_are_rejected():
     model = Model()
 
     async def load(version):
@@ -85,14 +86,14 @@ async def test_more_requests_than_the_limits_allow_are_refused_at_once():
     await asyncio.sleep(0.01)
     waiting = [asyncio.create_task(backend.predict(WINDOW)) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(OverloadedError, match="2 requests in work in this router, at most 2"):
+    with pytest.raises(OverloadedError, match="2 requests in flight in this router, at most 2"):
         await backend.predict(WINDOW)
-    model.may.set()
-    assert await asyncio.gather(*waiting) == [ANSWER] * 2
-    assert await backend.predict(WINDOW) == ANSWER
+    model.released.set()
+    assert await asyncio.gather(*waiting) == [PREDICTION] * 2
+    assert await backend.predict(WINDOW) == PREDICTION
 
 
-async def test_a_version_given_up_while_it_loads_is_loaded_no_further():
+async def test_closing_cancels_the_load():
     gate = asyncio.Event()
 
     async def load(version):
