@@ -16,7 +16,8 @@ def test_the_drawn_tree_is_the_defined_one():
 
 
 def leaves(tree):
-    below = tree.__subclasses__()
+    # Ray derives classes of its own from those that it has seen raised.
+    below = [each for each in tree.__subclasses__() if each.__module__ == errors.__name__]
     nested = [leaf for each in below for leaf in leaves(each)]
     return nested if below else [tree]
 
