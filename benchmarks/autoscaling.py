@@ -67,9 +67,9 @@ class Scaling:
     def back_s(self) -> float:
         """When there was one replica again after the load."""
         return next(
-            each.elapsed_s
-            for each in self.samples
-            if each.elapsed_s >= self.busy_until_s and each.replicas == 1
+            sample.elapsed_s
+            for sample in self.samples
+            if sample.elapsed_s >= self.busy_until_s and sample.replicas == 1
         )
 
 
@@ -121,7 +121,7 @@ async def _load_and_leave(running: Server) -> Scaling:
             await asyncio.sleep(5 * SAMPLE_PERIOD_S)
     finally:
         watching.cancel()
-    typer.echo(f"  replicas {[each.replicas for each in samples]}")
+    typer.echo(f"  replicas {[sample.replicas for sample in samples]}")
     return Scaling(
         samples=samples,
         busy_until_s=busy_until_s,
@@ -136,7 +136,7 @@ async def _watch(running: Server, began_s: float, samples: list[Sample]) -> None
     while True:
         applications = await asyncio.to_thread(running.applications)
         found = _replicas(applications)
-        by_node = Counter(each["node_ip"] for each in found)
+        by_node = Counter(replica["node_ip"] for replica in found)
         samples.append(Sample(time.monotonic() - began_s, len(found), dict(by_node)))
         await asyncio.sleep(SAMPLE_PERIOD_S)
 
@@ -144,7 +144,7 @@ async def _watch(running: Server, began_s: float, samples: list[Sample]) -> None
 def _replicas(applications: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Return the running replicas of the version."""
     (deployment,) = applications[f"{APPLICATION}:{NAME}:{VERSION}"]["deployments"].values()
-    return [each for each in deployment["replicas"] if each["state"] == "RUNNING"]
+    return [replica for replica in deployment["replicas"] if replica["state"] == "RUNNING"]
 
 
 def _figures(scaling: Scaling) -> dict[str, float]:
@@ -164,11 +164,11 @@ def _plot(scalings: Mapping[str, Scaling]) -> Figure:
     for axes, (name, scaling) in zip(
         figure.subplots(len(scalings), sharex=True), scalings.items(), strict=True
     ):
-        times_s = [each.elapsed_s for each in scaling.samples]
-        nodes = sorted({node for each in scaling.samples for node in each.by_node})
+        times_s = [sample.elapsed_s for sample in scaling.samples]
+        nodes = sorted({node for sample in scaling.samples for node in sample.by_node})
         axes.stackplot(
             times_s,
-            *([each.by_node.get(node, 0) for each in scaling.samples] for node in nodes),
+            *([sample.by_node.get(node, 0) for sample in scaling.samples] for node in nodes),
             labels=[f"on {node}" for node in nodes],
             step="post",
             alpha=0.7,

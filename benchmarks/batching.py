@@ -9,7 +9,7 @@ import asyncio
 from benchmarks.report import Report
 from benchmarks.serving import NAME, Server, server, settings, until, window
 from testkit.load import load
-from testkit.metrics import EXPORT_PERIOD_S, Batches, batches, since
+from testkit.metrics import Batches, batches, since
 
 CONCURRENCY = 32
 VERSION = "1.0.0"
@@ -37,7 +37,7 @@ def run(seconds: float = 10.0, rounds: int = 2) -> Report:
 
 async def _measure(running: Server, batching: dict[str, float], seconds: float) -> dict[str, float]:
     await running.deploy(settings([{"version": "production", "batching": batching}]))
-    await asyncio.sleep(EXPORT_PERIOD_S)
+    await asyncio.sleep(running.cluster.metrics_age_s)
     before = await asyncio.to_thread(_exported, running)
     async with load(running.cluster.url, window(), CONCURRENCY) as traffic:
         await asyncio.sleep(seconds)
@@ -50,7 +50,7 @@ async def _measure(running: Server, batching: dict[str, float], seconds: float) 
     await until(
         lambda: counted().requests == len(traffic.took_ms),
         f"{len(traffic.took_ms)} requests are exported",
-        3 * EXPORT_PERIOD_S,
+        3 * running.cluster.metrics_age_s,
     )
     return {
         "mean_batch": (await asyncio.to_thread(counted)).mean,

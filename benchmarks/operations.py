@@ -73,24 +73,26 @@ def run(rounds: int = 3) -> Report:
         with server(VERSIONS) as running:
             outcomes += asyncio.run(_round(running))
     figures = {}
-    for name in dict.fromkeys(each.operation for each in outcomes):
-        same = [each for each in outcomes if each.operation == name]
+    for name in dict.fromkeys(outcome.operation for outcome in outcomes):
+        same = [outcome for outcome in outcomes if outcome.operation == name]
         figures[name] = {
-            "failed": sum(each.failed for each in same),
-            "requests": sum(each.requests for each in same),
-            "p99_ms": max(each.p99_ms for each in same),
-            "longest_ms": max(each.longest_ms for each in same),
-            "beyond_p99_ms": max(each.beyond_p99_ms for each in same),
+            "failed": sum(outcome.failed for outcome in same),
+            "requests": sum(outcome.requests for outcome in same),
+            "p99_ms": max(outcome.p99_ms for outcome in same),
+            "longest_ms": max(outcome.longest_ms for outcome in same),
+            "beyond_p99_ms": max(outcome.beyond_p99_ms for outcome in same),
             "goal_ms": same[0].goal_ms,
-            "took_s": max(each.took_s for each in same),
+            "took_s": max(outcome.took_s for outcome in same),
         }
-    rounds_kept = [{**vars(each), "beyond_p99_ms": each.beyond_p99_ms} for each in outcomes]
+    rounds_kept = [
+        {**vars(outcome), "beyond_p99_ms": outcome.beyond_p99_ms} for outcome in outcomes
+    ]
     last = outcomes[-len(figures) :]
     notes = [
         f"{CONCURRENCY} callers without retries, worst of {rounds} rounds. "
         f"Processes that ended (-) and began (+) in the last round:",
         "",
-        *(f"- {each.operation}: {_changes(each)}" for each in last),
+        *(f"- {outcome.operation}: {_changes(outcome)}" for outcome in last),
     ]
     return Report(figures, {"concurrency": CONCURRENCY, "rounds": rounds_kept}, notes)
 
@@ -169,10 +171,12 @@ def _compare(
         # A process equals another of the same id only if it began at the same time.
         old, new = set(before.get(name, ())), set(after.get(name, ()))
         if old != new:
-            ended, began = (sorted(one.pid for one in each) for each in (old - new, new - old))
+            ended, began = (
+                sorted(one.pid for one in processes) for processes in (old - new, new - old)
+            )
             changed[name] = {"ended": ended, "began": began}
         if old & new:
-            kept[name] = sorted(each.pid for each in old & new)
+            kept[name] = sorted(process.pid for process in old & new)
     return changed, kept
 
 

@@ -124,8 +124,8 @@ def read_graphs(growth: Mapping[str, Any]) -> list[Graph]:
 
 
 def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    roles = sorted({role for each in rounds for role in each})
-    return {role: statistics.median(each.get(role, 0.0) for each in rounds) for role in roles}
+    roles = sorted({role for costs in rounds for role in costs})
+    return {role: statistics.median(costs.get(role, 0.0) for costs in rounds) for role in roles}
 
 
 def tables(growth: Mapping[str, Any], store: Mapping[str, Any]) -> str:
@@ -205,10 +205,8 @@ def _waits(graphs: Sequence[Graph]) -> Iterator[str]:
         fewest = needed(demand, router_ms, busy=0.95)
         for routers in (fewest, planned, 2 * planned):
             cells = [
-                "{:.2f}, {:.2f}".format(
-                    *np.percentile(waits_ms(each, routers, router_ms), (50, 99))
-                )
-                for each in (
+                "{:.2f}, {:.2f}".format(*np.percentile(waits_ms(row, routers, router_ms), (50, 99)))
+                for row in (
                     poisson_s(demand, SIMULATED_S),
                     bursts_s(BOTS, 1 / REQUESTS_PER_BOT_S, SIMULATED_S),
                 )

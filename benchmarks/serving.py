@@ -74,7 +74,7 @@ class Server:
         try:
             url = f"{self.cluster.url}/api/ml/models"
             with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  ours
-                return {each["version"]: each["loaded"] for each in json.load(answer)}
+                return {entry["version"]: entry["loaded"] for entry in json.load(answer)}
         except URLError:
             return {}
 
@@ -98,20 +98,22 @@ class Server:
         state = read_state(path.read_bytes(), path)
         if args is not None and state.settings != AppSettings.model_validate(args):
             return False
-        launched = [each for each in state.versions if each.settings.placement == "replicas"]
+        launched = [
+            version for version in state.versions if version.settings.placement == "replicas"
+        ]
         is_brought_about = (
             state.stages == state.targets
-            and not any(each.leaving for each in state.versions)
-            and all(each.launched == each.load for each in launched)
+            and not any(version.leaving for version in state.versions)
+            and all(version.launched == version.load for version in launched)
         )
-        names = {APPLICATION, *(f"{APPLICATION}:{each.key}" for each in launched)}
+        names = {APPLICATION, *(f"{APPLICATION}:{version.key}" for version in launched)}
         applications = self.applications()
         if not is_brought_about or set(applications) != names:
             return False
         routers = applications[APPLICATION]["deployments"].get("Router", {"replicas": []})
         return (
             all(map(_is_up, applications.values()))
-            and all(each["start_time_s"] > since_s for each in routers["replicas"])
+            and all(router["start_time_s"] > since_s for router in routers["replicas"])
             and self.served()
             == dict.fromkeys((one.metadata.version for one in state.versions), True)
         )
@@ -127,7 +129,7 @@ class Server:
 
 def settings(versions: Sequence[Mapping[str, object]], **others: object) -> dict[str, Any]:
     """Return the application's `args` for versions, of the usual model where they name none."""
-    declared = [{"model": NAME, **each} for each in versions]
+    declared = [{"model": NAME, **version} for version in versions]
     return {"registry_root": "models", "versions": declared, **others}
 
 
@@ -171,7 +173,7 @@ def server(
 def window() -> list[float]:
     """Return one seeded window in row order; 136 KB as JSON, as a bot sends it."""
     features = np.random.default_rng(0).standard_normal(SHAPE).ravel()
-    return [float(each) for each in features]
+    return [float(feature) for feature in features]
 
 
 async def until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
@@ -188,7 +190,7 @@ def _is_up(application: Mapping[str, Any]) -> bool:
     return application["status"] == "RUNNING" and all(
         deployment["status"] == "HEALTHY"
         and len(deployment["replicas"]) == deployment["target_num_replicas"]
-        and all(each["state"] == "RUNNING" for each in deployment["replicas"])
+        and all(replica["state"] == "RUNNING" for replica in deployment["replicas"])
         for deployment in application["deployments"].values()
     )
 

@@ -86,7 +86,7 @@ async def _soak(running: Server, placement: Placement, cycles: int) -> Report:
         "placement": placement,
         "cycles": cycles,
         "failures": sorted(set(traffic.failures)),
-        "samples": [vars(each) for each in samples],
+        "samples": [vars(sample) for sample in samples],
     }
     return Report(figures, facts, plot=_plot(samples, placement))
 
@@ -118,7 +118,7 @@ def _memory_mb(running: Server) -> dict[str, float]:
 def _growth(samples: Sequence[Sample], name: str) -> dict[str, float]:
     """Return the memory once settled and at the end, each the mean of the sample and the next or
     the former one: a moment in which versions overlap is no growth."""
-    values = [each.pss_mb.get(name, 0.0) for each in samples if each.cycle >= SETTLED_AFTER]
+    values = [sample.pss_mb.get(name, 0.0) for sample in samples if sample.cycle >= SETTLED_AFTER]
     before, after = float(np.mean(values[:2])), float(np.mean(values[-2:]))
     return {
         "settled_mb": before,
@@ -130,11 +130,11 @@ def _growth(samples: Sequence[Sample], name: str) -> dict[str, float]:
 def _plot(samples: Sequence[Sample], placement: Placement) -> Figure:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    cycles = [each.cycle for each in samples]
+    cycles = [sample.cycle for sample in samples]
     for name in samples[-1].pss_mb:
-        values = [each.pss_mb.get(name, 0.0) for each in samples]
+        values = [sample.pss_mb.get(name, 0.0) for sample in samples]
         axes.plot(cycles, values, label=name, linewidth=2.5 if name == TOTAL else 1)
-    settled = next(each for each in samples if each.cycle >= SETTLED_AFTER).pss_mb[TOTAL]
+    settled = next(sample for sample in samples if sample.cycle >= SETTLED_AFTER).pss_mb[TOTAL]
     axes.axhline(1.1 * settled, color="black", linestyle=":", label="goal: 10 % more than settled")
     axes.set(
         title=f"Memory over {cycles[-1]} reloads, placement: {placement}",

@@ -18,6 +18,7 @@ from urllib.error import HTTPError, URLError
 import psutil
 import yaml
 
+from serve_app.deployments.telemetry import PERIOD_S
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.ports import HAPROXY_PORTS
 from testkit.paths import BIN
@@ -25,6 +26,8 @@ from testkit.snippets import page
 
 MARKER = "TRADESERVE_TEST_CLUSTER"
 FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
+RAY_METRICS_PERIOD_S = 10.0
+"""Ray's default period between two exports of a process's metrics."""
 OUR_PORTS = range(20_000, 30_000)
 """Above those of Ray's workers, below those of Serve's routers and those that systems give away."""
 
@@ -35,8 +38,10 @@ class Cluster:
     Every process carries a marker in its environment, by which `stop` finds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metrics_period_s: float = RAY_METRICS_PERIOD_S) -> None:
         self.folder = folder
+        self.metrics_age_s = metrics_period_s + PERIOD_S
+        """Age that an exported metric may reach, in seconds."""
         (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
         self._other_ports = others
         self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
@@ -51,6 +56,7 @@ class Cluster:
             # The nodes' artifact caches are this cluster's own: no earlier run has filled them.
             "TMPDIR": str(folder),
             MARKER: str(folder),
+            "RAY_metrics_report_interval_ms": str(round(metrics_period_s * 1e3)),
         }
 
     def start(self) -> None:
@@ -66,8 +72,28 @@ class Cluster:
         self._run(f"{environment}\n{start}{ports}", without="RAY_ADDRESS")
 
     def deploy(self, args: dict[str, object]) -> None:
-        """Deploy the application with these `args`, as `serve deploy` does, and do not wait."""
-        config = {
+        """Deploy the application with these `args` and do not wait.
+
+        Sends the request that `serve deploy` sends, without the seconds that the command takes to
+        start.
+        """
+        url = f"{self._dashboard}/api/serve/applications/"
+        body = json.dumps(self._config(args)).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, body, headers, method="PUT")
+        with urllib.request.urlopen(request, timeout=30):
+            pass
+
+    def deploy_by_command(self, args: dict[str, object]) -> None:
+        """Deploy the application with the README's command and do not wait."""
+        path = self.folder / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(self._config(args)))
+        _environment, _start, deploy = operator_commands()
+        assert deploy.endswith(f" {path.name}")
+        self._run(f"{deploy} --address {self._dashboard}")
+
+    def _config(self, args: dict[str, object]) -> dict[str, object]:
+        return {
             "proxy_location": "HeadOnly",
             "http_options": {"host": "127.0.0.1", "port": self.http_port},
             "applications": [
@@ -79,11 +105,6 @@ class Cluster:
                 }
             ],
         }
-        path = self.folder / "serve_config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        _environment, _start, deploy = operator_commands()
-        assert deploy.endswith(f" {path.name}")
-        self._run(f"{deploy} --address {self._dashboard}")
 
     def status(self) -> dict[str, object]:
         """Return what Serve says of the application, as `serve status` asks it."""
@@ -100,8 +121,10 @@ class Cluster:
             try:
                 with urllib.request.urlopen(f"{self.url}/api/ml/models", timeout=5) as answer:
                     seen = json.load(answer)
-                loaded = {f"{each['name']}:{each['version']}" for each in seen if each["loaded"]}
-                if loaded == versions == {f"{each['name']}:{each['version']}" for each in seen}:
+                loaded = {
+                    f"{entry['name']}:{entry['version']}" for entry in seen if entry["loaded"]
+                }
+                if loaded == versions == {f"{entry['name']}:{entry['version']}" for entry in seen}:
                     return
             except (URLError, HTTPError, ConnectionError, TimeoutError) as error:
                 seen = error
@@ -119,11 +142,13 @@ class Cluster:
 
     def find(self, title: str) -> list[psutil.Process]:
         """Return the processes whose title begins so."""
-        return [each for each in self.processes() if title_of(each).startswith(title)]
+        return [process for process in self.processes() if title_of(process).startswith(title)]
 
     def processes(self) -> list[psutil.Process]:
         """Return every living process of this cluster."""
-        return with_children([each for each in psutil.process_iter() if self._is_ours(each)])
+        return with_children(
+            [process for process in psutil.process_iter() if self._is_ours(process)]
+        )
 
     @contextmanager
     def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
@@ -148,7 +173,9 @@ class Cluster:
             self._run(f"unshare --mount bash -ec {shlex.quote(script)}", environment=environment)
             yield temporary
         finally:
-            far = [each for each in psutil.process_iter() if self._is_ours(each, FAR_MARKER)]
+            far = [
+                process for process in psutil.process_iter() if self._is_ours(process, FAR_MARKER)
+            ]
             for process in far:
                 process.kill()
             psutil.wait_procs(far, timeout=10)

@@ -79,7 +79,7 @@ class FakeServer:
         if request.content_type != "application/octet-stream":
             return orjson.loads(body) if body else None
         fields = dict(request.query)
-        shape = [int(each) for each in fields.pop("shape", "-1").split(",")]
+        shape = [int(part) for part in fields.pop("shape", "-1").split(",")]
         return {**fields, "features": np.frombuffer(body, "<f4").reshape(shape).tolist()}
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

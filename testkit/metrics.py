@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from serve_app.deployments.telemetry import PERIOD_S
 from testkit.cluster import Cluster
-
-EXPORT_PERIOD_S = 10.0 + PERIOD_S
-"""How old the exported figures may be."""
 
 WINDOWS = "ray_tradeserve_model_windows_total"
 RUNS = "ray_tradeserve_model_runs_total"
@@ -67,7 +63,7 @@ def samples(cluster: Cluster) -> list[Sample]:
     """Return everything that is exported."""
     with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
-    return [each for family in text_string_to_metric_families(text) for each in family.samples]
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 def since(before: Mapping[str, Batches], after: Mapping[str, Batches]) -> Batches:

@@ -43,7 +43,7 @@ def _versions(placement: str, model: Path, rounds: int, seconds: int) -> Iterato
     names = [f"1.{minor}.0" for minor in range(max(VERSIONS))]
     with server(names, model) as running:
         for number, size in _turns(VERSIONS, rounds):
-            declared = [{"version": each, "placement": placement} for each in names[:size]]
+            declared = [{"version": name, "placement": placement} for name in names[:size]]
             _deploy(running, declared)
             yield measure(running, _placed("versions", placement, size), number, seconds)
 
@@ -67,8 +67,8 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
             for version in pair:
                 running.register(version, 0, model, other)
         declared = [
-            {"model": each, "version": version, "placement": "router"}
-            for each in (NAME, *others)
+            {"model": model, "version": version, "placement": "router"}
+            for model in (NAME, *others)
             for version in pair
         ]
         _deploy(running, declared)
@@ -79,7 +79,7 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
                 size=size,
                 request=_of(as_raw(windows(1)[0])),
             )
-            with _going(running, [f"{each}-{number}" for each in others[:size]]):
+            with _going(running, [f"{other}-{number}" for other in others[:size]]):
                 yield measure(running, state, number, seconds)
         for number, size in _turns((0, 1), rounds):
             state = State(

@@ -25,7 +25,9 @@ def run(rounds: int = 3, seconds: int = 3) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         export_onnx(make_network(seed=0), model, SHAPE)
-        for cost in chain.from_iterable(each(model, rounds, seconds) for each in DIMENSIONS):
+        for cost in chain.from_iterable(
+            dimension(model, rounds, seconds) for dimension in DIMENSIONS
+        ):
             typer.echo(
                 f"  round {cost.round}  {cost.dimension} {cost.size}, {cost.variant}:"
                 f" p50 {cost.lone.percentiles_ms[50]:.2f} ms,"
@@ -42,7 +44,7 @@ def run(rounds: int = 3, seconds: int = 3) -> Report:
         facts={
             "rounds": rounds,
             "seconds": seconds,
-            "costs": [each.as_json() for each in costs],
+            "costs": [cost.as_json() for cost in costs],
         },
         notes=_notes(found),
         plot=_plot(found),
@@ -62,8 +64,8 @@ def median_ratio(
     more: Sequence[Cost], fewer: Sequence[Cost], figure: Callable[[Cost], float]
 ) -> float:
     """Return the median over the rounds of one size's figure divided by another's."""
-    base = {each.round: figure(each) for each in fewer}
-    return statistics.median(figure(each) / base[each.round] for each in more)
+    base = {cost.round: figure(cost) for cost in fewer}
+    return statistics.median(figure(cost) / base[cost.round] for cost in more)
 
 
 def _p50_ms(cost: Cost) -> float:

@@ -92,7 +92,7 @@ def judge(
         *verdicts,
         Verdict(
             what="ModelClient.predict: added to the same request by hand",
-            value=_median([each.added_ms for each in client.values()]),
+            value=_median([timing.added_ms for timing in client.values()]),
             unit=" ms",
             bound=Bound.AT_MOST,
             limit=MOST_CLIENT_MS,

@@ -58,7 +58,7 @@ def _draw_latencies(axes: Axes, name: str, style: str, samples: Sequence[Sample]
 
 def _draw_throughput(axes: Axes, name: str, style: str, samples: Sequence[Sample]) -> None:
     """Draw the best way at each number of callers."""
-    concurrencies = sorted({each.concurrency for each in samples})
-    found = [(each, best(samples, name, each)) for each in concurrencies]
+    concurrencies = sorted({sample.concurrency for sample in samples})
+    found = [(concurrency, best(samples, name, concurrency)) for concurrency in concurrencies]
     points = [(each, way.median(requests_per_s)) for each, way in found if way is not None]
     axes.plot(*zip(*points, strict=True), style, marker="o", markersize=3, label=name)

@@ -173,14 +173,14 @@ def _report(plan: Plan, findings: Findings) -> Report:
             "plan": asdict(plan),
             "verdicts": [
                 {
-                    "what": each.what,
-                    "value": None if math.isnan(each.value) else each.value,
-                    "bound": each.bound.value,
-                    "limit": each.limit,
-                    "unit": each.unit.strip(),
-                    "reached": each.reached,
+                    "what": verdict.what,
+                    "value": None if math.isnan(verdict.value) else verdict.value,
+                    "bound": verdict.bound.value,
+                    "limit": verdict.limit,
+                    "unit": verdict.unit.strip(),
+                    "reached": verdict.reached,
                 }
-                for each in judged
+                for verdict in judged
             ],
             "bare": {number: asdict(each) for number, each in findings.bare.items()},
             "client": {number: asdict(each) for number, each in findings.client.items()},
@@ -197,8 +197,8 @@ def _report(plan: Plan, findings: Findings) -> Report:
 def _figures(findings: Findings) -> dict[str, dict[str, float]]:
     figures = {
         "model in process": {
-            "c1_p50_ms": statistics.median(each.p50_ms for each in findings.bare.values()),
-            "c1_p95_ms": statistics.median(each.p95_ms for each in findings.bare.values()),
+            "c1_p50_ms": statistics.median(timing.p50_ms for timing in findings.bare.values()),
+            "c1_p95_ms": statistics.median(timing.p95_ms for timing in findings.bare.values()),
         }
     }
     for contestant in CONTESTANTS:

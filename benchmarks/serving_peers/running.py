@@ -23,7 +23,7 @@ class Running:
     def pause(self) -> None:
         """Stop every process, also those that others are just starting."""
         stopped: set[int] = set()
-        while new := [each for each in self.processes() if each.pid not in stopped]:
+        while new := [process for process in self.processes() if process.pid not in stopped]:
             for process in new:
                 _send(process, signal.SIGSTOP)
                 stopped.add(process.pid)

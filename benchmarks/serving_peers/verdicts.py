@@ -111,10 +111,14 @@ def throughput_ratio(samples: Sequence[Sample], ours: str, peer: str) -> float:
 def as_markdown(verdicts: Sequence[Verdict]) -> list[str]:
     """Return a table of goals and what was reached."""
     lines = ["| | measured | goal | reached |", "|---|---:|---:|---|"]
-    for each in verdicts:
-        measured = "not measured" if math.isnan(each.value) else f"{each.value:.2f}{each.unit}"
-        goal = f"{each.bound.value} {each.limit:g}{each.unit}"
-        lines.append(f"| {each.what} | {measured} | {goal} | {'yes' if each.reached else 'no'} |")
+    for verdict in verdicts:
+        measured = (
+            "not measured" if math.isnan(verdict.value) else f"{verdict.value:.2f}{verdict.unit}"
+        )
+        goal = f"{verdict.bound.value} {verdict.limit:g}{verdict.unit}"
+        lines.append(
+            f"| {verdict.what} | {measured} | {goal} | {'yes' if verdict.reached else 'no'} |"
+        )
     return lines
 
 
@@ -131,4 +135,4 @@ def _median_of(operation: Callable[[float, float], float], first: Rounds, second
     shared = first.keys() & second.keys()
     if not shared:
         return math.nan
-    return statistics.median(operation(first[each], second[each]) for each in shared)
+    return statistics.median(operation(first[round_], second[round_]) for round_ in shared)

@@ -19,14 +19,16 @@ from benchmarks.serving_peers.wrk import Request
 ANSWER = Answer(1, 0.5, 0.001)
 
 
-def test_equal_answers_and_the_last_digits_of_float32_pass():
+def test_equal_predictions():
+    """Equal predictions pass, and so do those that differ in float32's last digits."""
     require_equal({"ours": [ANSWER, ANSWER], "peer": [ANSWER, Answer(1, 0.50005, 0.00105)]})
 
 
 @pytest.mark.parametrize(
     "other", [Answer(2, 0.5, 0.001), Answer(1, 0.501, 0.001), Answer(1, 0.5, 0.002)]
 )
-def test_another_direction_or_number_is_refused_with_both_names_and_the_window(other):
+def test_different_predictions(other):
+    """Another direction or number is rejected, naming both contestants and the window."""
     with pytest.raises(UnequalAnswersError, match=r"window 1: ours .* peer"):
         require_equal({"ours": [ANSWER, ANSWER], "peer": [ANSWER, other]})
 
@@ -71,7 +73,8 @@ def url_of(server):
 REQUEST = Request(path="/", content_type="application/json", body=b"{}")
 
 
-def test_a_server_whose_proxy_does_not_know_it_yet_is_waited_for(server):
+def test_waits_for_proxy(server):
+    """A server that its proxy does not route to yet is waited for."""
     server.statuses = [404, 503, 200]
 
     wait_until_ready(url_of(server), REQUEST)
@@ -79,14 +82,16 @@ def test_a_server_whose_proxy_does_not_know_it_yet_is_waited_for(server):
     assert server.statuses == [200]
 
 
-def test_a_request_refused_for_what_it_is_is_not_tried_again(server):
+def test_rejected_request(server):
+    """An invalid request is not retried."""
     server.statuses = [400, 200]
 
     with pytest.raises(RefusedError, match="expected 200, received 400"):
         wait_until_ready(url_of(server), REQUEST)
 
 
-def test_an_answer_is_read_from_an_object_and_any_other_status_is_an_error(server):
+def test_response(server):
+    """A response is read from its object; any other status is an error."""
     server.statuses = [200, 201]
 
     assert ask(url_of(server), REQUEST) == ANSWER

@@ -24,17 +24,20 @@ def p50_ms(one):
     return one.lone.percentiles_ms[50]
 
 
-def test_a_ratio_is_taken_within_each_round_so_that_a_busy_round_counts_on_both_sides():
+def test_ratio_per_round():
+    """A ratio is taken within each round, so that a busy round counts on both sides."""
     fewer = [cost(1, 1, 2.0), cost(1, 2, 20.0), cost(1, 3, 2.0)]
     more = [cost(4, 3, 3.0), cost(4, 2, 30.0), cost(4, 1, 3.0)]
     assert median_ratio(more, fewer, p50_ms) == 1.5
 
 
-def test_sizes_are_in_order_whatever_the_order_of_the_rounds():
+def test_order_of_sizes():
+    """Sizes are in order whatever the order of the rounds."""
     found = by_size([cost(16, 1, 1.0), cost(1, 1, 1.0), cost(4, 2, 1.0), cost(1, 2, 1.0)])
     sizes = found["versions", "placement: router"]
     assert [(size, len(samples)) for size, samples in sizes.items()] == [(1, 2), (4, 1), (16, 1)]
 
 
-def test_the_processor_time_of_a_request_is_that_of_all_processes():
+def test_processor_time():
+    """The processor time per request is that of all processes."""
     assert cost(1, 1, 1.0).total_cpu_ms == 1.5

@@ -9,7 +9,8 @@ from testkit.paths import ROOT
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_table_of_speed_is_that_of_the_results():
+def test_readme_table():
+    """The README's table of speed is that of the committed results."""
     figures = json.loads((RESULTS / "peers.json").read_text())["figures"]
     rows = [
         f"| {contestant} | {each['c1_p50_ms']:.2f} ms | {each['c1_p99_ms']:.2f} ms "

@@ -7,7 +7,8 @@ import numpy as np
 from benchmarks.serving_peers.requests import as_batch, as_json, as_raw, windows
 
 
-def test_json_has_every_number_in_row_order():
+def test_json_body():
+    """A JSON body has every number in row order."""
     (window,) = windows(1)
 
     document = json.loads(as_json(window).body)
@@ -16,7 +17,8 @@ def test_json_has_every_number_in_row_order():
     assert document["features"] == [number for row in window for number in row]
 
 
-def test_a_raw_body_is_little_endian_float32_in_row_order():
+def test_raw_body():
+    """A raw body is little-endian float32 in row order."""
     (window,) = windows(1)
 
     request = as_raw(window)
@@ -26,7 +28,8 @@ def test_a_raw_body_is_little_endian_float32_in_row_order():
     assert np.array_equal(np.frombuffer(request.body, "<f4").reshape(60, 110), window.astype("f4"))
 
 
-def test_a_batch_holds_as_many_requests_as_asked_for():
+def test_batch_body():
+    """A batch body holds the requested number of windows."""
     document = json.loads(as_batch(windows(1)[0], 32).body)
 
     assert len(document["requests"]) == 32

@@ -20,7 +20,8 @@ from benchmarks.scaling import (
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
-def test_one_server_makes_requests_wait_as_long_as_queueing_theory_says(load):
+def test_single_server_wait(load):
+    """The simulated wait of one server equals Pollaczek and Khinchine's formula."""
     service_ms = 1.0
     waits = waits_ms(poisson_s(load * 1e3, 100), 1, service_ms)
     # Pollaczek and Khinchine: W = load x mean x (1 + CV^2) / (2 (1 - load))
@@ -28,27 +29,32 @@ def test_one_server_makes_requests_wait_as_long_as_queueing_theory_says(load):
     assert np.mean(waits) == pytest.approx(expected_ms, rel=0.08)
 
 
-def test_requests_that_find_a_free_server_do_not_wait():
+def test_free_server():
+    """A request that finds a free server does not wait."""
     assert waits_ms(np.array([0.0, 0.0, 10.0]), 2, 1.0).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_of_requests_that_come_at_once_the_last_waits_for_all_before_it():
+def test_simultaneous_requests():
+    """Of simultaneous requests the last waits for all before it."""
     waits = waits_ms(np.zeros(1000), 10, 1.0)
     assert waits[-1] == pytest.approx(1000 / 10, rel=0.1)
 
 
-def test_every_bot_asks_once_in_every_burst():
+def test_bursts():
+    """Every bot sends one request in every burst."""
     arrivals = bursts_s(bots=100, every_s=0.1, seconds=1.0)
     bursts, counts = np.unique(np.floor(arrivals / 0.1 + 1e-9), return_counts=True)
     assert (len(bursts), set(counts.tolist())) == (10, {100})
 
 
-def test_a_demand_needs_whole_processes_that_are_busy_for_no_more_than_their_share():
+def test_needed_processes():
+    """A demand needs whole processes, each busy for at most its share."""
     assert needed(10_000, cpu_ms=0.6, busy=0.6) == 10
     assert needed(10_001, cpu_ms=0.6, busy=0.6) == 11
 
 
-def test_the_document_says_what_the_committed_results_come_to():
+def test_document():
+    """The document states what follows from the committed results."""
     growth, store = (
         json.loads((RESULTS / f"{name}.json").read_text())
         for name in ("growth", "experiment_store")

@@ -53,7 +53,8 @@ def rounds(contestant, workers, concurrency, p50_ms, requests_per_s):
     ]
 
 
-def test_the_best_way_for_one_caller_is_the_quickest_and_for_many_the_one_with_most_answers():
+def test_best_entry():
+    """For one caller the fastest entry counts, for many the one with the highest throughput."""
     samples = [
         *rounds(FASTAPI, 1, LONE, [2.0], [450]),
         *rounds(FASTAPI, 2, LONE, [2.5], [500]),
@@ -65,7 +66,8 @@ def test_the_best_way_for_one_caller_is_the_quickest_and_for_many_the_one_with_m
     assert best(samples, FASTAPI, CROWD).entry == "FastAPI, 2"
 
 
-def test_a_way_is_chosen_by_its_median_not_by_its_luckiest_round():
+def test_best_entry_by_median():
+    """An entry is chosen by its median, not by its best round."""
     samples = [
         *rounds(FASTAPI, 1, CROWD, [1.0] * 3, [500, 510, 520]),
         *rounds(FASTAPI, 2, CROWD, [1.0] * 3, [100, 110, 9000]),
@@ -74,17 +76,20 @@ def test_a_way_is_chosen_by_its_median_not_by_its_luckiest_round():
     assert best(samples, FASTAPI, CROWD).entry == "FastAPI, 1"
 
 
-def test_a_ratio_is_taken_in_each_round_before_the_median():
+def test_ratio_before_median():
+    """A ratio is taken in each round, then the median."""
     # The machine is three times slower in round 2: each round says 0.5, the medians alone do too,
     # but in round 3 only the peer is slow, which the median of the ratios leaves out.
     assert median_ratio({1: 1.0, 2: 3.0, 3: 1.0}, {1: 2.0, 2: 6.0, 3: 20.0}) == 0.5
 
 
-def test_rounds_that_only_one_of_the_two_has_do_not_count():
+def test_shared_rounds():
+    """Only rounds that both have count."""
     assert median_ratio({1: 1.0, 2: 100.0}, {1: 4.0}) == 0.25
 
 
-def test_latency_and_throughput_are_ours_over_the_peers():
+def test_direction_of_ratios():
+    """Latency and throughput are ours divided by the peer's."""
     samples = [
         *rounds(DEFAULT, 1, LONE, [1.0, 1.0], [900, 900]),
         *rounds(FASTAPI, 1, LONE, [2.0, 2.0], [450, 450]),
@@ -96,7 +101,8 @@ def test_latency_and_throughput_are_ours_over_the_peers():
     assert throughput_ratio(samples, DEFAULT, FASTAPI) == 1.5
 
 
-def test_a_contestant_without_samples_has_no_ratio():
+def test_no_samples():
+    """A contestant without samples has no ratio."""
     assert math.isnan(latency_ratio([], DEFAULT, FASTAPI))
 
 
@@ -112,13 +118,15 @@ def test_a_contestant_without_samples_has_no_ratio():
         *((bound, math.nan, False) for bound in Bound),
     ],
 )
-def test_a_goal_is_reached_by_its_figure_alone(bound, value, reached):
+def test_goal(bound, value, reached):
+    """Whether a goal is reached follows from its figure alone."""
     verdict = Verdict(what="figure", value=value, unit=" x", bound=bound, limit=1.0)
 
     assert verdict.reached is reached
 
 
-def test_what_was_not_measured_stays_in_the_table_as_not_reached():
+def test_not_measured():
+    """A goal that was not measured stays in the table as not reached."""
     verdicts = judge([], {}, {}, {}, [])
 
     table = as_markdown(verdicts)
@@ -127,7 +135,8 @@ def test_what_was_not_measured_stays_in_the_table_as_not_reached():
     assert any(RAW in line for line in table)
 
 
-def test_the_table_says_measured_goal_and_whether_it_is_reached():
+def test_table():
+    """The table states the measured value, the goal and whether it is reached."""
     verdict = Verdict(what="ours", value=0.754, unit=" x", bound=Bound.AT_MOST, limit=1.0)
 
     assert as_markdown([verdict])[2:] == ["| ours | 0.75 x | ≤ 1 x | yes |"]

@@ -19,7 +19,8 @@ def printed(**changes):
     return f"Running 2s test\n  500 requests in 2.00s\nRESULT {json.dumps(result)}\n"
 
 
-def test_requests_a_second_and_latencies_in_ms_come_from_the_line():
+def test_figures():
+    """Requests per second and latencies in ms come from the script's line."""
     load = parse_result(printed())
 
     assert load.requests_per_s == 250.0
@@ -28,22 +29,26 @@ def test_requests_a_second_and_latencies_in_ms_come_from_the_line():
 
 
 @pytest.mark.parametrize("kind", ["connect", "read", "write", "status", "timeout"])
-def test_a_single_error_of_any_kind_makes_the_load_count_for_nothing(kind):
+def test_errors(kind):
+    """A single error of any kind invalidates the load."""
     with pytest.raises(LoadError, match=f"'{kind}': 1"):
         parse_result(printed(**{kind: 1}))
 
 
-def test_a_load_without_answers_counts_for_nothing():
+def test_no_responses():
+    """A load without responses is invalid."""
     with pytest.raises(NoAnswerError):
         parse_result(printed(requests=0))
 
 
-def test_output_without_the_line_is_refused():
+def test_missing_line():
+    """Output without the script's line is rejected."""
     with pytest.raises(LoadError, match="one line with wrk's result, received 0"):
         parse_result("unable to connect to 127.0.0.1:1 Connection refused\n")
 
 
-def test_without_wrk_the_error_says_how_to_install_it(monkeypatch):
+def test_missing_wrk(monkeypatch):
+    """Without wrk the error names how to install it."""
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(LoadError, match="apt install wrk"):

@@ -60,17 +60,19 @@ async def _fill(registry, folder):
 
 def serving_args(**changes):
     """Return the application's settings; the registry's folder is relative, as in the README."""
-    versions = [{"model": NAME, "version": each} for each in ("production", "staging", "1.2.0")]
+    versions = [
+        {"model": NAME, "version": version} for version in ("production", "staging", "1.2.0")
+    ]
     return {"registry_root": "models", "versions": versions, **changes}
 
 
 @pytest.fixture(scope="session")
 def cluster(folder, registry):
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, metrics_period_s=3.0)
     try:
         cluster.start()
-        cluster.deploy(serving_args())
-        cluster.wait_until_serving({f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")})
+        cluster.deploy_by_command(serving_args())
+        cluster.wait_until_serving({f"{NAME}:{version}" for version in ("1.0.0", "1.1.0", "1.2.0")})
         yield cluster
     finally:
         cluster.stop()

@@ -34,7 +34,9 @@ def scaled(num_cpus):
 
 async def serve(cluster, args, versions):
     await asyncio.to_thread(cluster.deploy, args)
-    await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:{each}" for each in versions})
+    await asyncio.to_thread(
+        cluster.wait_until_serving, {f"{NAME}:{version}" for version in versions}
+    )
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ async def roomless(registry):
         shutil.rmtree(folder)
 
 
-async def test_replicas_come_with_the_load_and_go_with_it(scaling):
+async def test_replicas_follow_load(scaling):
+    """Replicas are added under load and removed after it."""
     async with load(scaling.url, features(), concurrency=32) as busy:
         await replicas(scaling, 3)
 
@@ -76,13 +79,13 @@ async def test_replicas_come_with_the_load_and_go_with_it(scaling):
 
 
 @pytest.mark.nightly
-async def test_replicas_without_room_on_the_first_node_start_on_another(roomless):
-    """Each sets a whole core aside; the second node has only an empty folder for a registry."""
+async def test_replicas_on_second_node(roomless):
+    """Replicas that the first node has no room for start on another."""
     with roomless.far_node(num_cpus=2):
         async with load(roomless.url, features(), concurrency=32) as busy:
             found = await replicas(roomless, 3)
-            assert any(FAR_MARKER in each.environ() for each in found)
-            assert not all(FAR_MARKER in each.environ() for each in found)
+            assert any(FAR_MARKER in process.environ() for process in found)
+            assert not all(FAR_MARKER in process.environ() for process in found)
 
         async with load(roomless.url, features(), concurrency=1, pause_s=0.2) as quiet:
             await replicas(roomless, 1)
@@ -90,7 +93,7 @@ async def test_replicas_without_room_on_the_first_node_start_on_another(roomless
     assert (busy.failures, quiet.failures) == ([], [])
 
 
-async def replicas(cluster, count, timeout_s=60):
+async def replicas(cluster, count, timeout_s=180):
     """Return the version's replicas once there are `count` of them."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
@@ -102,4 +105,4 @@ async def replicas(cluster, count, timeout_s=60):
 
 
 def features():
-    return [float(each) for each in np.random.default_rng(0).standard_normal(60 * 110)]
+    return [float(number) for number in np.random.default_rng(0).standard_normal(60 * 110)]

@@ -82,7 +82,8 @@ def favours(variant):
 async def traded_to_its_end(client, name, market, seconds=90):
     """Trade until the experiment ends by itself; return the answers and its final analysis."""
     done = asyncio.Event()
-    trading = asyncio.create_task(trade(client, market, done=done))
+    # An outcome that overtakes its prediction waits up to a second, so evidence comes by the bot.
+    trading = asyncio.create_task(trade(client, market, concurrency=32, done=done))
     deadline_s = time.monotonic() + seconds
     try:
         while (analysis := await client.get_ab_test_analysis(name))["status"] != "completed":
@@ -94,13 +95,15 @@ async def traded_to_its_end(client, name, market, seconds=90):
     return answers, analysis
 
 
-async def test_an_experiment_from_its_creation_to_its_final_analysis(client, experiment):
+async def test_life_of_experiment(client, experiment):
+    """From its creation on an experiment splits requests and counts outcomes, until its final
+    analysis."""
     await create(client, experiment)
     assert (await client.predict("EURUSD", WINDOW, model_version="1.1.0"))["variant"] is None
     answers, acknowledged = await trade(client, favours("treatment"), seconds=4)
-    seen = Counter(each["variant"] for each in answers)
+    seen = Counter(answer["variant"] for answer in answers)
     assert set(seen) == {"control", "treatment"}
-    assert {each["variant"]: each["model_version"] for each in answers} == {
+    assert {answer["variant"]: answer["model_version"] for answer in answers} == {
         "control": "1.0.0",
         "treatment": "1.1.0",
     }
@@ -111,14 +114,15 @@ async def test_an_experiment_from_its_creation_to_its_final_analysis(client, exp
         assert analysis[variant]["error_rate"] == 0
     assert len(acknowledged) == sum(seen.values())
     assert analysis["sample_ratio"]["healthy"]
-    assert [each["status"] for each in await client.list_ab_tests()][-1] == "running"
+    assert [ab_test["status"] for ab_test in await client.list_ab_tests()][-1] == "running"
     final = await client.stop_ab_test(experiment)
     assert final["status"] == "completed"
     assert final["control"]["labelled"] == seen["control"]
     assert (await client.predict("EURUSD", WINDOW))["variant"] is None
 
 
-async def test_outcomes_late_doubled_contradicting_and_unknown(client, experiment):
+async def test_outcomes(client, experiment):
+    """Late, repeated, contradicting and unknown outcomes are each reported as what they are."""
     await create(client, experiment)
     answer = await client.predict("EURUSD", WINDOW)
     prediction_id = answer["prediction_id"]
@@ -138,7 +142,8 @@ async def test_outcomes_late_doubled_contradicting_and_unknown(client, experimen
     assert sum(final[variant]["labelled"] for variant in ("control", "treatment")) == 1
 
 
-async def test_what_cannot_be_an_experiment_is_refused_with_the_reason(client, experiment):
+async def test_rejected_experiments(client, experiment):
+    """An experiment that cannot run is rejected with the reason."""
     await create(client, experiment)
     refusals = {
         "409 experiment_conflict": {"name": experiment},
@@ -153,18 +158,18 @@ async def test_what_cannot_be_an_experiment_is_refused_with_the_reason(client, e
         await client.get_ab_test_analysis("never-begun")
 
 
-async def test_a_losing_treatment_is_rolled_back_by_itself(client, experiment):
+async def test_automatic_rollback(client, experiment):
+    """With `auto_apply` a losing treatment is rolled back."""
     await create(client, experiment, auto_apply=True, min_samples=20, horizon_s=0.1)
     _, final = await traded_to_its_end(client, experiment, favours("control"))
     assert final["recommendation"]["action"] == "rollback"
     assert (await client.predict("EURUSD", WINDOW))["variant"] is None
-    stages = {each["version"]: each["stage"] for each in await client.list_models()}
+    stages = {model["version"]: model["stage"] for model in await client.list_models()}
     assert stages["1.0.0"] == "Production"
 
 
-async def test_a_winning_treatment_is_promoted_under_a_bots_feet(
-    cluster, client, experiment, registry
-):
+async def test_automatic_promotion(cluster, client, experiment, registry):
+    """With `auto_apply` a winning treatment is promoted while bots keep trading."""
     try:
         await create(
             client,
@@ -181,7 +186,7 @@ async def test_a_winning_treatment_is_promoted_under_a_bots_feet(
         assert (answer["variant"], answer["model_version"]) == (None, "1.1.0")
         history = await registry.history(NAME)
         assert history[-1].by == f"experiment {experiment}"
-        assert all("prediction" in each for each in answers)
+        assert all("prediction" in answer for answer in answers)
     finally:
         await registry.promote_to_production(NAME, "1.0.0")
         await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
@@ -190,10 +195,8 @@ async def test_a_winning_treatment_is_promoted_under_a_bots_feet(
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
-    cluster, client, experiment, mirrored
-):
-    """The log, the fleet and the registry actor die under a bot that reports outcomes."""
+async def test_kills(cluster, client, experiment, mirrored):
+    """No acknowledged outcome is lost or counted twice when the log and the fleet are killed."""
     mode = {"mode": "mirror"} if mirrored else {"assignment": "unit_id"}
     await create(client, experiment, **mode)
     trading = asyncio.create_task(trade(client, lambda answer: 0.01, seconds=12, concurrency=2))
@@ -203,7 +206,7 @@ async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
             process.send_signal(signal.SIGKILL)
     answers, acknowledged = await trading
     assert len(acknowledged) == len(answers) > 0
-    assert all(each["variant"] in ("control", "treatment") for each in answers)
+    assert all(answer["variant"] in ("control", "treatment") for answer in answers)
     analysis = await client.get_ab_test_analysis(experiment)
     labelled = {variant: analysis[variant]["labelled"] for variant in ("control", "treatment")}
     if mirrored:
@@ -214,14 +217,15 @@ async def test_killed_in_between_nothing_acknowledged_is_lost_or_counted_twice(
         assert {variant: units[variant]["labelled"] for variant in labelled} == labelled
 
 
-async def test_a_unit_stays_in_its_variant_whatever_dies(cluster, client, experiment):
+async def test_sticky_units(cluster, client, experiment):
+    """A unit keeps its variant when the router is killed."""
     await create(client, experiment, assignment="unit_id")
 
     async def variants():
         answers = [
             await client.predict("EURUSD", WINDOW, unit_id=f"bot-{unit}") for unit in range(30)
         ]
-        return [each["variant"] for each in answers]
+        return [answer["variant"] for answer in answers]
 
     before = await variants()
     assert set(before) == {"control", "treatment"}

@@ -65,7 +65,7 @@ class Launch:
                     each.kill()
 
     def processes(self):
-        return [each for each in psutil.process_iter() if self._is_ours(each)]
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process):
         try:
@@ -103,7 +103,7 @@ def test_ctrl_c_ends_every_process_and_frees_every_port(tmp_path, ports):
         assert banner.split()[-1] == launch.url.replace("127.0.0.1", "localhost")
         with urllib.request.urlopen(launch.url, timeout=5) as answer:
             assert answer.read() == b"healthy"
-        names = {each.name() for each in launch.processes()}
+        names = {process.name() for process in launch.processes()}
         assert {"raylet", "gcs_server", "haproxy"} <= names
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

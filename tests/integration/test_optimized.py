@@ -45,7 +45,9 @@ async def answers(cluster, windows):
             (await client.predict("EURUSD", window, NAME, VERSION))["prediction"]
             for window in windows[:4]
         ]
-    return np.array([[each["confidence"], each["expected_return"]] for each in predictions])
+    return np.array(
+        [[prediction["confidence"], prediction["expected_return"]] for prediction in predictions]
+    )
 
 
 async def local(registry, artifact, windows):
@@ -53,13 +55,14 @@ async def local(registry, artifact, windows):
     info = await registry.get_model(NAME, VERSION)
     metadata = info.metadata.model_copy(update={"serving_artifact": artifact})
     predictor = load_predictor(info.artifact_path(artifact).read_bytes(), metadata, num_threads=1)
-    outputs = [predictor(windows[each : each + 1]) for each in range(4)]
-    return np.array([[each["confidence"][0, 0], each["expected_return"][0, 0]] for each in outputs])
+    outputs = [predictor(windows[index : index + 1]) for index in range(4)]
+    return np.array(
+        [[output["confidence"][0, 0], output["expected_return"][0, 0]] for output in outputs]
+    )
 
 
-async def test_what_was_recommended_answers_and_after_a_pin_what_was_pinned(
-    cluster, registry, modelctl, windows, tmp_path
-):
+async def test_recommended_and_pinned_artifact(cluster, registry, modelctl, windows, tmp_path):
+    """The recommended artifact serves, and after a pin the pinned one."""
     np.save(tmp_path / "windows.npy", windows)
     shown = await asyncio.to_thread(
         modelctl,
@@ -71,7 +74,7 @@ async def test_what_was_recommended_answers_and_after_a_pin_what_was_pinned(
     recommended = shown["serving_artifact"]
     assert "int8" in recommended
     optimised, original = [
-        await local(registry, each, windows) for each in (recommended, "model.pt")
+        await local(registry, name, windows) for name in (recommended, "model.pt")
     ]
     assert np.abs(optimised - original).max() > 1e-5
     assert await answers(cluster, windows) == pytest.approx(optimised, abs=1e-6)

@@ -12,7 +12,7 @@ from testkit.cluster import free_ports
 from testkit.paths import BIN, ROOT
 from tests.integration.conftest import NAME, serving_args
 
-ALL = {f"{NAME}:{each}" for each in ("1.0.0", "1.1.0", "1.2.0")}
+ALL = {f"{NAME}:{version}" for version in ("1.0.0", "1.1.0", "1.2.0")}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def modelctl(cluster):
 
 
 @pytest.fixture
-def asked(modelctl):
+def query(modelctl):
     """Run a command and return its JSON; anything else on stdout fails."""
 
     def run(*arguments):
@@ -62,44 +62,54 @@ def drive(cluster, code):
     )
 
 
-def test_a_killed_actor_comes_back_with_its_state(cluster, asked):
-    before = asked("list")
-    assert {each["version"]: each["stage"] for each in before} == {
+def test_killed_actor(cluster, query):
+    """A killed registry actor restarts with its state."""
+    before = query("list")
+    assert {entry["version"]: entry["stage"] for entry in before} == {
         "1.0.0": "Production",
         "1.1.0": "Staging",
         "1.2.0": "None",
     }
     killed = cluster.registry_actor()
     kill(cluster)
-    assert asked("list") == before
+    assert query("list") == before
     assert cluster.registry_actor().pid != killed.pid
 
 
-def test_an_operator_promotes_and_rolls_back_against_the_cluster(cluster, asked, registry):
+def test_promote_and_roll_back(cluster, query, registry):
+    """An operator promotes and rolls back through the cluster, and the history names the
+    operator."""
     assert (
-        asked("promote", NAME, "1.1.0", "--by", "olga", "--reason", "trial")["version"] == "1.1.0"
+        query("promote", NAME, "1.1.0", "--by", "olga", "--reason", "candidate")["version"]
+        == "1.1.0"
     )
-    assert asked("show", NAME, "production")["version"] == "1.1.0"
-    assert asked("rollback", NAME)["version"] == "1.0.0"
-    assert asked("stage", NAME, "1.1.0")["stage"] == "Staging"
-    promoted, rolled_back, staged = asked("history", NAME)[-3:]
-    assert (promoted["action"], promoted["by"], promoted["reason"]) == ("promoted", "olga", "trial")
+    assert query("show", NAME, "production")["version"] == "1.1.0"
+    assert query("rollback", NAME)["version"] == "1.0.0"
+    assert query("stage", NAME, "1.1.0")["stage"] == "Staging"
+    promoted, rolled_back, staged = query("history", NAME)[-3:]
+    assert (promoted["action"], promoted["by"], promoted["reason"]) == (
+        "promoted",
+        "olga",
+        "candidate",
+    )
     assert (rolled_back["action"], rolled_back["version"]) == ("rolled back", "1.0.0")
     assert staged["action"] == "staged"
-    assert asked("verify") == []
+    assert query("verify") == []
 
 
-def test_files_travel_to_the_cluster_and_a_version_goes_again(cluster, asked, folder):
+def test_register_and_delete(cluster, query, folder):
+    """A version's files are sent to the cluster, and a version can be deleted."""
     path = str(folder / "1.0.0.onnx")
-    info = asked("register", "sent", "0.1.0", path, "--type", "HybridCNNLSTM", "--metric", "f1=0.5")
+    info = query("register", "sent", "0.1.0", path, "--type", "HybridCNNLSTM", "--metric", "f1=0.5")
     digest = hashlib.sha256((folder / "1.0.0.onnx").read_bytes()).hexdigest()
     assert info["artifacts"] == {"model.onnx": digest}
     assert info["path"] == str(folder / "models" / "sent" / "v0.1.0")
-    assert asked("delete", "sent", "0.1.0", "--yes")["deleted"]
-    assert {each["name"] for each in asked("list")} == {NAME}
+    assert query("delete", "sent", "0.1.0", "--yes")["deleted"]
+    assert {entry["name"] for entry in query("list")} == {NAME}
 
 
-def test_what_the_registry_refuses_is_said_in_its_own_words(modelctl):
+def test_rejections(modelctl):
+    """The registry's own error reaches the operator."""
     for arguments, problem in {
         ("show", NAME, "9.9.9"): "error: model 'hybrid_cnn_lstm' has no version '9.9.9'; its",
         ("promote", "absent", "1.0.0"): "error: no model 'absent' in the registry; registered",
@@ -112,7 +122,8 @@ def test_what_the_registry_refuses_is_said_in_its_own_words(modelctl):
         assert done.stderr.count("\n") == 1
 
 
-def test_no_cluster_at_the_address_is_said_with_the_remedy():
+def test_no_cluster():
+    """Without a cluster at the address the error names the remedy."""
     (port,) = free_ports(1)
     done = subprocess.run(
         [BIN / "modelctl", "list", "--server", f"127.0.0.1:{port}"],
@@ -145,8 +156,8 @@ with connect("auto") as remote:
 """
 
 
-def test_killed_in_the_middle_of_changes_it_loses_none_and_repeats_none(cluster, asked):
-    """What was answered happened once; what was interrupted happened once or not at all."""
+def test_kills_during_changes(cluster, query):
+    """Kills during changes lose none and repeat none."""
     ends = {}
     with drive(cluster, CHANGING) as changing:
         for line in changing.stdout:
@@ -156,25 +167,25 @@ def test_killed_in_the_middle_of_changes_it_loses_none_and_repeats_none(cluster,
                 kill(cluster)
         assert changing.wait(timeout=60) == 0, changing.stderr.read()
     assert sorted(ends) == list(range(CHANGES))
-    reasons = [each["reason"] for each in asked("history", NAME)]
+    reasons = [entry["reason"] for entry in query("history", NAME)]
     for number, end in ends.items():
         times = reasons.count(f"try {number}")
         assert times == 1 if end == "done" else times <= 1, (number, end, times)
-    assert asked("repair")["left"] == []  # a dead writer may leave an unfinished file
-    assert asked("verify") == []
-    assert asked("show", NAME, "production")["version"] == "1.0.0"
+    assert query("repair")["left"] == []  # a dead writer may leave an unfinished file
+    assert query("verify") == []
+    assert query("show", NAME, "production")["version"] == "1.0.0"
 
 
-def test_it_survives_serve_deploy_and_serve_shutdown(cluster, asked):
-    """The same process goes on, so a trainer that registers meanwhile notices nothing."""
+def test_deploy_and_shutdown(cluster, query):
+    """The actor survives `serve deploy` and `serve shutdown`."""
     process = cluster.registry_actor()
-    before = asked("list")
+    before = query("list")
     cluster.deploy(serving_args())
     cluster.wait_until_serving(ALL)
     assert cluster.registry_actor() == process
     try:
         cluster.shutdown()
-        assert asked("list") == before
+        assert query("list") == before
         assert cluster.registry_actor() == process
     finally:
         cluster.deploy(serving_args())
@@ -197,7 +208,7 @@ MODELS = Path(sys.argv[1])
 @ray.remote(**ON_IT)
 def look(registry, metadata, artifact):
     folder = Path(tempfile.gettempdir()) / f"tradeserve-artifacts-{{os.getuid()}}"
-    kept = {{each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}}
+    kept = {{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}}
     content = asyncio.run(fetch(registry, metadata, artifact, node_cache()))
     return {{
         "node": ray.get_runtime_context().get_node_id(),
@@ -246,8 +257,9 @@ def mount_namespaces():
 
 
 @pytest.mark.usefixtures("mount_namespaces")
-def test_a_replica_on_a_node_that_cannot_see_the_folder_serves_from_the_object_store(cluster):
-    """Its answers are those of the node that can, and its node keeps the file for the next one."""
+def test_node_without_folder(cluster):
+    """A replica on a node without the registry's folder gets its artifact through the object
+    store."""
     with cluster.far_node() as temporary:
         done = subprocess.run(
             [sys.executable, "-c", FAR, cluster.folder / "models"],

@@ -1,4 +1,4 @@
-"""Versions come and go behind a bot that never stops asking."""
+"""Versions are loaded, moved and unloaded while bots keep sending requests."""
 
 import asyncio
 import signal
@@ -17,11 +17,13 @@ from testkit.load import load
 from tests.integration.conftest import NAME, serving_args
 
 WINDOW = [0.25 * (i % 7 - 3) for i in range(6600)]
-PRODUCTION, STAGING, NEXT = ({"version": each} for each in ("production", "staging", "1.2.0"))
+PRODUCTION, STAGING, NEXT = ({"version": version} for version in ("production", "staging", "1.2.0"))
 TWO = (PRODUCTION, STAGING)
 QUICK = {"loading": {"unload_idle_s": 2}}
 SETTLE_S = 3.0
-"""How long after an operation the load goes on, so that what comes late is met too."""
+"""Time for which the load continues after an operation, so that late effects meet it too."""
+PAUSE_S = 0.02
+"""Pause of a caller between two requests: a bot's load, which leaves the cores to the operation."""
 
 
 @pytest.fixture
@@ -40,79 +42,82 @@ def two_versions(cluster):
 
 @pytest.fixture
 async def edited(cluster):
-    """The file may be edited; it is as it was afterwards."""
+    """Restore the configuration after a test that edits it."""
     yield
     await deploy(cluster, *TWO, **QUICK)
 
 
 async def deploy(cluster: Cluster, *versions, wanted=(), **changes):
     """Deploy an edited file and wait until it is in effect, with exactly the versions it names."""
-    args = serving_args(versions=[{"model": NAME, **each} for each in versions], **changes)
+    args = serving_args(versions=[{"model": NAME, **version} for version in versions], **changes)
     numbers = {"production": "1.0.0", "staging": "1.1.0"}
-    wanted = wanted or [numbers.get(each["version"], each["version"]) for each in versions]
+    wanted = wanted or [numbers.get(version["version"], version["version"]) for version in versions]
     await asyncio.to_thread(cluster.deploy, args)
     await eventually(lambda: cluster.status()["status"] == "RUNNING")
-    await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:{each}" for each in wanted})
+    await asyncio.to_thread(cluster.wait_until_serving, {f"{NAME}:{version}" for version in wanted})
 
 
 def processes(cluster, *versions):
-    return {each: [one.pid for one in cluster.replicas(f"{NAME}:{each}")] for each in versions}
+    return {
+        version: [one.pid for one in cluster.replicas(f"{NAME}:{version}")] for version in versions
+    }
 
 
 async def eventually(condition, timeout_s=90):
     deadline_s = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline_s, "it did not come about"
+        assert time.monotonic() < deadline_s, "the condition was not met in time"
         await asyncio.sleep(0.2)
 
 
-async def test_promotion_reload_and_rollback_lose_no_request_and_restart_nothing(
-    cluster, client, registry
-):
+async def test_promote_and_roll_back(cluster, client, registry):
+    """Promotion, reload and rollback lose no request and restart no process."""
     before = processes(cluster, "1.0.0", "1.1.0")
     async with AsyncExitStack() as stack:
         named = [
-            # Somebody asks for it by name, so that neither is unloaded while it is in no stage.
+            # Requests name both versions, so that neither is unloaded while it holds no stage.
             await stack.enter_async_context(
-                load(cluster.url, WINDOW, concurrency=1, model_version=version)
+                load(cluster.url, WINDOW, pause_s=PAUSE_S, concurrency=1, model_version=version)
             )
             for version in ("1.0.0", "1.1.0")
         ]
-        async with load(cluster.url, WINDOW) as promoted:
+        async with load(cluster.url, WINDOW, pause_s=PAUSE_S) as promoted:
             await registry.promote_to_production(NAME, "1.1.0")
             assert await client.reload_model(NAME)
             assert (await client.predict("EURUSD", WINDOW))["model_version"] == "1.1.0"
             await asyncio.sleep(SETTLE_S)
-        async with load(cluster.url, WINDOW) as rolled_back:
+        async with load(cluster.url, WINDOW, pause_s=PAUSE_S) as rolled_back:
             await registry.rollback(NAME)
             assert await client.reload_model(NAME, "1.0.0")
             assert (await client.predict("EURUSD", WINDOW))["model_version"] == "1.0.0"
             await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
             assert await client.reload_model(NAME, "staging")
             await asyncio.sleep(SETTLE_S)
-    assert [each.failures for each in (promoted, rolled_back, *named)] == [[]] * 4
+    assert [requests.failures for requests in (promoted, rolled_back, *named)] == [[]] * 4
     assert set(promoted.versions) == set(rolled_back.versions) == {"1.0.0", "1.1.0"}
-    assert [set(each.versions) for each in named] == [{"1.0.0"}, {"1.1.0"}]
+    assert [set(requests.versions) for requests in named] == [{"1.0.0"}, {"1.1.0"}]
     assert processes(cluster, "1.0.0", "1.1.0") == before
-    stages = {each["version"]: each["stage"] for each in await client.list_models()}
+    stages = {model["version"]: model["stage"] for model in await client.list_models()}
     assert stages == {"1.0.0": "Production", "1.1.0": "Staging"}
 
 
-async def test_a_reload_loads_a_new_version_beside_the_others_which_goes_when_idle(cluster, client):
+async def test_reload_of_new_version(cluster, client):
+    """A reload loads a version beside the others; once idle it is unloaded."""
     before = processes(cluster, "1.0.0", "1.1.0")
     with pytest.raises(ServerRejectedError, match="404 not_served"):
         await client.predict("EURUSD", WINDOW, model_version="1.2.0")
-    async with load(cluster.url, WINDOW) as asked:
+    async with load(cluster.url, WINDOW, pause_s=PAUSE_S) as traffic:
         assert await client.reload_model(NAME, "1.2.0")
         answer = await client.predict("EURUSD", WINDOW, model_version="1.2.0")
-    assert (answer["model_version"], asked.failures) == ("1.2.0", [])
-    assert set(asked.versions) == {"1.0.0"}
+    assert (answer["model_version"], traffic.failures) == ("1.2.0", [])
+    assert set(traffic.versions) == {"1.0.0"}
     await eventually(lambda: cluster.replicas(f"{NAME}:1.2.0") == [])
     assert processes(cluster, "1.0.0", "1.1.0") == before
 
 
 @pytest.mark.usefixtures("edited")
-async def test_edited_files_lose_no_request_and_restart_only_what_they_change(cluster):
+async def test_edited_configuration(cluster):
+    """A deployed edit loses no request and restarts only the replicas that it changes."""
     slow = {**PRODUCTION, "batching": {"max_batch_size": 8}}
     edits = {
         "removed": ((PRODUCTION, STAGING), {"1.0.0", "1.1.0"}),
@@ -123,29 +128,28 @@ async def test_edited_files_lose_no_request_and_restart_only_what_they_change(cl
     for edit, (versions, untouched) in edits.items():
         before = processes(cluster, *untouched)
         old = cluster.replicas("Router")
-        async with load(cluster.url, WINDOW) as asked:
+        async with load(cluster.url, WINDOW, pause_s=PAUSE_S) as traffic:
             await deploy(cluster, *versions)
             await eventually(lambda old=old: not set(old) & set(cluster.replicas("Router")))
             await asyncio.sleep(SETTLE_S)
-        assert asked.failures == [], edit
-        assert set(asked.versions) == {"1.0.0"}
+        assert traffic.failures == [], edit
+        assert set(traffic.versions) == {"1.0.0"}
         assert processes(cluster, *untouched) == before, edit
     await eventually(lambda: len(cluster.replicas(f"{NAME}:1.0.0")) == 2)
 
 
 @pytest.mark.usefixtures("edited")
-async def test_a_version_inside_the_router_needs_no_replica_and_gives_the_same_answers(
-    cluster, client
-):
+async def test_placement_in_router(cluster, client):
+    """A version placed in the router needs no replica and returns the same outputs."""
     replica = await client.predict("EURUSD", WINDOW)
-    async with load(cluster.url, WINDOW) as asked:
+    async with load(cluster.url, WINDOW, pause_s=PAUSE_S) as traffic:
         await deploy(cluster, {**PRODUCTION, "placement": "router"}, STAGING, NEXT)
         await eventually(lambda: cluster.replicas(f"{NAME}:1.0.0") == [])
         inside = await client.predict("EURUSD", WINDOW)
         await deploy(cluster, PRODUCTION, STAGING, NEXT)
         await eventually(lambda: len(cluster.replicas(f"{NAME}:1.0.0")) == 1)
         await asyncio.sleep(SETTLE_S)
-    assert asked.failures == []
+    assert traffic.failures == []
     assert inside["model_version"] == "1.0.0"
     for output in ("confidence", "expected_return"):
         assert inside["prediction"][output] == pytest.approx(
@@ -153,9 +157,8 @@ async def test_a_version_inside_the_router_needs_no_replica_and_gives_the_same_a
         )
 
 
-async def test_a_damaged_version_is_refused_with_the_reason_and_nothing_changes(
-    cluster, client, registry
-):
+async def test_damaged_version(cluster, client, registry):
+    """A reload of a damaged version is rejected with the reason and changes nothing."""
     artifact = (await registry.get_model(NAME, "1.2.0")).artifact_path("model.pt")
     content = artifact.read_bytes()
     before, listed = processes(cluster, "1.0.0", "1.1.0"), await client.list_models()
@@ -178,7 +181,8 @@ async def test_a_damaged_version_is_refused_with_the_reason_and_nothing_changes(
             assert (answer.status, "error" in await answer.json()) == (status, True)
 
 
-async def test_a_second_reload_of_a_model_meanwhile_is_a_conflict(cluster):
+async def test_concurrent_reload(cluster):
+    """A second reload of a model in flight is a conflict."""
     async with aiohttp.ClientSession() as session:
 
         async def reload():
@@ -191,9 +195,9 @@ async def test_a_second_reload_of_a_model_meanwhile_is_a_conflict(cluster):
 
 
 @pytest.mark.usefixtures("edited")
-async def test_a_named_version_is_loaded_on_demand_where_allowed_and_goes_when_idle(
-    cluster, client
-):
+async def test_loading_on_demand(cluster, client):
+    """A registered version that a request names is loaded where that is allowed, and unloaded when
+    idle."""
     loading = {"on_demand": True, "unload_idle_s": 4}
     await deploy(cluster, PRODUCTION, loading=loading)
     before = processes(cluster, "1.0.0")
@@ -207,11 +211,12 @@ async def test_a_named_version_is_loaded_on_demand_where_allowed_and_goes_when_i
     with pytest.raises(ServerRejectedError, match="404 not_served"):
         await client.predict("EURUSD", WINDOW, model_version="9.9.9")
     await eventually(lambda: cluster.replicas(f"{NAME}:1.2.0") == [])
-    assert {each["version"] for each in await client.list_models()} == {"1.0.0"}
+    assert {model["version"] for model in await client.list_models()} == {"1.0.0"}
     assert processes(cluster, "1.0.0") == before
 
 
-async def test_a_gpu_that_no_node_has_is_refused_at_once_and_the_old_file_goes_on(cluster):
+async def test_missing_gpu(cluster):
+    """A GPU that no node has is rejected at once, and the previous configuration keeps serving."""
     args = serving_args(versions=[{"model": NAME, "num_gpus": 1}])
     await asyncio.to_thread(cluster.deploy, args)
     await eventually(lambda: cluster.status()["status"] == "DEPLOY_FAILED")
@@ -230,55 +235,55 @@ async def test_a_gpu_that_no_node_has_is_refused_at_once_and_the_old_file_goes_o
         f"ray::ServeReplica:trading-models:{NAME}:1.0.0",
     ],
 )
-async def test_a_process_killed_under_load_comes_back_and_the_same_versions_serve(
-    cluster, client, victim
-):
-    """The controller, the registry actor and the fleet cost no request at all."""
+async def test_killed_process(cluster, client, victim):
+    """A process killed under load restarts, costs no request, and the same versions serve."""
     listed = await client.list_models()
     killed = cluster.find(victim)
     assert killed
-    async with load(cluster.url, WINDOW, concurrency=4) as asked:
+    async with load(cluster.url, WINDOW, pause_s=PAUSE_S, concurrency=4) as traffic:
         for process in killed:
             process.send_signal(signal.SIGKILL)
         await eventually(lambda: set(cluster.find(victim)) - set(killed))
         await asyncio.sleep(SETTLE_S)
-    # Of the model's replica, those in flight may fail; the router sends them again.
-    assert asked.failures == []
-    wanted = {f"{each['name']}:{each['version']}" for each in listed}
+    # Requests in flight at a killed replica fail there, and the router retries them.
+    assert traffic.failures == []
+    wanted = {f"{entry['name']}:{entry['version']}" for entry in listed}
     await asyncio.to_thread(cluster.wait_until_serving, wanted)
     assert await client.list_models() == listed
 
 
 @pytest.mark.usefixtures("edited")
-async def test_a_replica_that_stands_still_costs_no_request_and_takes_its_share_when_it_goes_on(
+async def test_suspended_replica(
     cluster,
 ):
-    """Its port goes on accepting what the routers send; SIGSTOP is as a machine that swaps."""
+    """A suspended replica, whose port still accepts connections, costs no request and resumes its
+    share."""
     replaced = cluster.replicas(f"{NAME}:1.0.0")
     await deploy(cluster, {**PRODUCTION, "num_replicas": 2}, STAGING)
 
     def replacements():
-        """Return those after the replacement; while it goes on there are old ones beside them."""
+        """Return the new replicas once no replaced one is left."""
         living = cluster.replicas(f"{NAME}:1.0.0")
         return [] if set(living) & set(replaced) else living
 
     await eventually(lambda: len(replacements()) == 2)
-    still, _ = replacements()
-    async with load(cluster.url, WINDOW, concurrency=4) as asked:
-        await eventually(lambda: works(still))
-        still.suspend()
+    suspended, _ = replacements()
+    async with load(cluster.url, WINDOW, pause_s=PAUSE_S, concurrency=4) as traffic:
+        await eventually(lambda: works(suspended))
+        suspended.suspend()
         await asyncio.sleep(REPLICA_HEARTBEAT_S + SETTLE_S)
-        still.resume()
-        await eventually(lambda: works(still))
-    assert asked.failures == []
+        suspended.resume()
+        await eventually(lambda: works(suspended))
+    assert traffic.failures == []
 
 
 def works(process):
-    """Return whether it computes for more than a tenth of a second."""
+    """Return whether a process computes for more than a tenth of a second per second."""
     return process.cpu_percent(interval=1.0) > 10
 
 
-async def test_a_router_killed_under_load_comes_back_with_the_same_table(cluster, client):
+async def test_killed_router(cluster, client):
+    """A killed router restarts with the same routing table."""
     listed = await client.list_models()
     (process,) = cluster.replicas("Router")
     process.send_signal(signal.SIGKILL)
@@ -293,10 +298,11 @@ async def _models(cluster):
 
 
 @pytest.mark.usefixtures("edited")
-async def test_after_a_restart_of_the_whole_cluster_the_same_versions_serve(
-    cluster, client, registry
-):
-    """Also those that came by reload, and not what was promoted since without one."""
+async def test_cluster_restart(cluster, client, registry):
+    """After a restart of the cluster the same versions serve.
+
+    Reloaded ones too, later promotions not.
+    """
     patient = {"unload_idle_s": 600}
     await deploy(cluster, *TWO, loading=patient)
     await client.reload_model(NAME, "1.2.0")

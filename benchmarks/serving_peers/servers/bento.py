@@ -60,7 +60,7 @@ class BatchedPredictions:
     async def predict(self, requests: list[Asked]) -> list[dict[str, Any]]:
         """Answer several windows of features."""
         began_s = time.perf_counter()
-        windows = np.array([each.features for each in requests], dtype=np.float32)
+        windows = np.array([request.features for request in requests], dtype=np.float32)
         for window in windows:
             if problem := problem_of(window):
                 raise UnprocessableEntity(problem)
