@@ -1,6 +1,7 @@
-"""How long a registry of 2,000 versions takes to list and to resolve; the goal is under 50 ms.
+"""Measures listing and resolving in a registry of 2,000 versions; the goal is under 50 ms.
 
-Cold is a new reader, as in a new process; the files are in the page cache. Times are in ms.
+A cold call uses a new reader, as in a new process, with the files in the page cache. Times are in
+ms.
 """
 
 import statistics
@@ -11,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from registry import ModelMetadata, ModelStage
-from registry.folder.reader import RegistryReader
-from registry.folder.writer import RegistryWriter
+from registry.folder.reader import FolderReader
+from registry.folder.registry_folder import RegistryFolder
 from registry.records import DIRECTIONS
 
 VERSIONS = 2000
@@ -20,14 +21,14 @@ NAME = "hybrid_cnn_lstm"
 
 
 def run(runs: int) -> dict[str, dict[str, float]]:
-    """Fill a temporary registry and measure it, `runs` times a figure."""
+    """Fill a temporary registry and measure each call `runs` times."""
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), VERSIONS)
         return measure(Path(folder), VERSIONS, runs)
 
 
 def fill(root: Path, versions: int) -> None:
-    """Write versions as the registry lays them out, the middle one in production."""
+    """Write the files of a registry directly, and promote the middle version."""
     now = datetime.now(UTC)
     for number in range(versions):
         metadata = ModelMetadata(
@@ -46,25 +47,25 @@ def fill(root: Path, versions: int) -> None:
         target = root / NAME / f"v{metadata.version}" / "metadata.json"
         target.parent.mkdir(parents=True)
         target.write_text(metadata.model_dump_json(indent=2))
-    writer = RegistryWriter(root, check=lambda *_: None)
-    writer.set_stage(NAME, f"1.{versions // 2}.0", ModelStage.PRODUCTION)
+    folder = RegistryFolder(root, check=lambda *_: None)
+    folder.stages.set_stage(NAME, f"1.{versions // 2}.0", ModelStage.PRODUCTION)
 
 
 def measure(root: Path, versions: int, runs: int) -> dict[str, dict[str, float]]:
-    """Return median and maximum by what was done."""
-    warm = RegistryReader(root)
+    """Return the median and maximum time by call."""
+    warm = FolderReader(root)
     last = f"1.{versions - 1}.0"
-    calls: dict[str, Callable[[RegistryReader], object]] = {
+    calls: dict[str, Callable[[FolderReader], object]] = {
         "list": lambda reader: reader.list_versions(NAME),
         "resolve production": lambda reader: reader.get(NAME, stage=ModelStage.PRODUCTION),
         "resolve version": lambda reader: reader.get(NAME, last),
-        "resolve latest": lambda reader: reader.versions(NAME)[-1],
+        "resolve latest": lambda reader: reader.files.versions(NAME)[-1],
     }
     results = {}
-    for what, call in calls.items():
+    for name, call in calls.items():
         call(warm)
-        results[f"{what}, cold"] = _times(lambda call=call: call(RegistryReader(root)), runs)  # type: ignore[misc]
-        results[f"{what}, warm"] = _times(lambda call=call: call(warm), runs)  # type: ignore[misc]
+        results[f"{name}, cold"] = _times(lambda call=call: call(FolderReader(root)), runs)  # type: ignore[misc]
+        results[f"{name}, warm"] = _times(lambda call=call: call(warm), runs)  # type: ignore[misc]
     return results
 
 

@@ -1,4 +1,4 @@
-"""The registry's API: versions of models, their stages and their files."""
+"""The registry in a folder, as an asynchronous interface."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,35 +7,47 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from registry.api import RegistryApi
 from registry.comparison import Comparison
 from registry.errors import EmptyStageError, InvalidNameError
 from registry.folder import inspection
-from registry.folder.serving_artifacts import ServingWriter
-from registry.folder.writer import Check
+from registry.folder.registry_folder import RegistryFolder
+from registry.folder.stage_changes import Check
 from registry.predictors import try_out
 from registry.records import Finding, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
 
 DEFAULT_ROOT = Path("models")
 PRIMARY_ARTIFACTS = {".pt": "model.pt", ".pth": "model.pt", ".onnx": "model.onnx"}
-"""Name under which the file given as `model_path` is kept, by its suffix."""
+"""The artifact name of the file given as `model_path`, by the file's suffix."""
 
 
-class ModelRegistry:
+class ModelRegistry(RegistryApi):
     """Versioned models in a folder, safe with writers in several processes.
 
-    Every method raises `registry.errors.RegistryError` with what was expected and what came.
-    The file work happens in a worker thread, so that an event loop goes on meanwhile.
+    File operations run in a worker thread, so they do not block the event loop. `RegistryApi`
+    documents the methods.
 
-    What changes something takes `by`, who does it (the process's user and host if None), and
-    `reason`; both stay in the model's history.
+    >>> path = Path("forest.onnx")
+    >>> path.write_bytes(b"an ONNX file")
+    12
+    >>> registry = ModelRegistry("models", check=lambda metadata, read: None)
+    >>> info = asyncio.run(
+    ...     registry.register_model("forest", "1.0.0", path, "RandomForest", metrics={"f1": 0.4})
+    ... )
+    >>> list(info.metadata.artifacts)
+    ['model.onnx']
+    >>> asyncio.run(registry.promote_to_production("forest", "1.0.0", reason="first version"))
+    True
+    >>> print(*(entry.action for entry in asyncio.run(registry.history("forest"))), sep=", ")
+    registered, promoted
 
     Args:
-        root: the folder; made by the first registration.
-        check: what a version must pass before it takes a stage.
+        root: the folder; the first registration creates it.
+        check: loads and runs a version before it enters a stage.
     """
 
     def __init__(self, root: Path | str = DEFAULT_ROOT, check: Check = try_out) -> None:
-        self._folder = ServingWriter(Path(root), check)
+        self._folder = RegistryFolder(Path(root), check)
 
     async def register_model(
         self,
@@ -57,35 +69,6 @@ class ModelRegistry:
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
-        """Copy the files into the registry as a new, immutable version.
-
-        Args:
-            name: the model's name: letters, digits, `_` and `-`.
-            version: a semantic version, for example `1.0.0`.
-            model_path: a checkpoint (`.pt`, state dict only) or an ONNX file (`.onnx`).
-            model_type: the network's class, for example `HybridCNNLSTM`.
-            description: what distinguishes this version, in words.
-            framework: what the model was trained with.
-            metrics: figures by name.
-            training_params: how it was trained.
-            dataset_info: on what it was trained; `dead_band` and `horizon_bars` belong here.
-            input_shape: shape of one sample without the batch axis, (timesteps, features).
-            output_names: the model's output name by meaning; by default the meanings themselves.
-            label_map: HOLD, BUY or SELL by class index; by default 0, 1, 2 in this order.
-            tags: words to find it by.
-            artifacts: further files by the name they get, for example `model.onnx`.
-            by: who registers it.
-            reason: why.
-
-        Returns:
-            The new version, or the published one when its content is identical.
-
-        Raises:
-            VersionExistsError: the version is published with other content.
-            DeletedVersionError: there was such a version once.
-            UnreadableArtifactError: a file is a pickle that would run code.
-            MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
-        """
         source = Path(model_path)
         primary = PRIMARY_ARTIFACTS.get(source.suffix.lower())
         if primary is None:
@@ -112,37 +95,27 @@ class ModelRegistry:
         if label_map is not None:
             fields["label_map"] = label_map
         return await asyncio.to_thread(
-            self._folder.register, name, version, files, fields, by, reason
+            self._folder.versions.register, name, version, files, fields, by, reason
         )
 
     async def get_model(
         self, name: str, version: str | None = None, stage: ModelStage | None = None
     ) -> ModelInfo:
-        """Return a version by its number or stage; by default production, else the latest.
-
-        Raises:
-            UnknownModelError, UnknownVersionError: there is no such version; what is there.
-            EmptyStageError: no version holds the stage.
-        """
-        return await asyncio.to_thread(self._folder.get, name, version, stage)
+        return await asyncio.to_thread(self._folder.reader.get, name, version, stage)
 
     async def get_production_model(self, name: str) -> ModelInfo | None:
-        """Return the version in production, None when there is none."""
         return await self._holder(name, ModelStage.PRODUCTION)
 
     async def get_staging_model(self, name: str) -> ModelInfo | None:
-        """Return the version in staging, None when there is none."""
         return await self._holder(name, ModelStage.STAGING)
 
     async def get_model_metadata(
         self, name: str, version: str | None = None, stage: ModelStage | None = None
     ) -> ModelMetadata:
-        """Return what is known of the version that `get_model` returns."""
         return (await self.get_model(name, version, stage)).metadata
 
     async def list_models(self, name: str | None = None) -> list[ModelInfo]:
-        """Return every version of the model, or of all, by name and semantic precedence."""
-        return await asyncio.to_thread(self._folder.list_versions, name)
+        return await asyncio.to_thread(self._folder.reader.list_versions, name)
 
     async def set_model_stage(
         self,
@@ -153,63 +126,35 @@ class ModelRegistry:
         by: str | None = None,
         reason: str = "",
     ) -> bool:
-        """Move a version to a stage; at most one holds Production, at most one Staging.
-
-        What takes one of these is loaded and run first. The version that held Production before
-        is archived, the one that held Staging goes back to None.
-
-        Raises:
-            ArtifactError: the version's files are damaged, or its model gives no usable answer.
-            StageHeldError: the version is in production; promote another one instead.
-        """
         if stage not in set(ModelStage):
             raise InvalidNameError("stage", stage, f"one of {', '.join(ModelStage)}")
         stage = ModelStage(stage)
-        await asyncio.to_thread(self._folder.set_stage, name, version, stage, by, reason)
+        await asyncio.to_thread(self._folder.stages.set_stage, name, version, stage, by, reason)
         return True
 
     async def try_out(self, name: str, version: str) -> None:
-        """Load and run a version, as is done before it takes a stage; nothing changes.
-
-        Raises:
-            ArtifactError: its files are damaged, or its model gives no usable answer.
-        """
-        await asyncio.to_thread(self._folder.try_out, name, version)
+        await asyncio.to_thread(self._folder.stages.try_out, name, version)
 
     async def promote_to_production(
         self, name: str, version: str, *, by: str | None = None, reason: str = ""
     ) -> bool:
-        """Put a version into production; see set_model_stage."""
         return await self.set_model_stage(
             name, version, ModelStage.PRODUCTION, by=by, reason=reason
         )
 
     async def rollback(self, name: str, *, by: str | None = None, reason: str = "") -> ModelInfo:
-        """Bring back the version that was in production before, and return it.
-
-        Again goes back further, never forth. Deleted and retired versions are passed over.
-
-        Raises:
-            NothingToRollBackError: no such version is left.
-            ArtifactError: it cannot be loaded any more.
-        """
-        return await asyncio.to_thread(self._folder.rollback, name, by, reason)
+        return await asyncio.to_thread(self._folder.stages.rollback, name, by, reason)
 
     async def retire_model(
         self, name: str, version: str, *, by: str | None = None, reason: str = ""
     ) -> bool:
-        """Archive a version, which then holds no stage; StageHeldError if it is in production."""
-        await asyncio.to_thread(self._folder.retire, name, version, by, reason)
+        await asyncio.to_thread(self._folder.stages.retire, name, version, by, reason)
         return True
 
     async def delete_model(
         self, name: str, version: str, *, by: str | None = None, reason: str = ""
     ) -> bool:
-        """Remove a version for good; StageHeldError if it is in production or staging.
-
-        Its number is not used again: replicas may still serve it.
-        """
-        await asyncio.to_thread(self._folder.delete, name, version, by, reason)
+        await asyncio.to_thread(self._folder.versions.delete, name, version, by, reason)
         return True
 
     async def update_metrics(
@@ -221,8 +166,9 @@ class ModelRegistry:
         by: str | None = None,
         reason: str = "",
     ) -> bool:
-        """Add figures to a version, replacing those of the same names."""
-        await asyncio.to_thread(self._folder.update_metrics, name, version, metrics, by, reason)
+        await asyncio.to_thread(
+            self._folder.versions.update_metrics, name, version, metrics, by, reason
+        )
         return True
 
     async def add_artifacts(
@@ -236,30 +182,9 @@ class ModelRegistry:
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
-        """Let optimised files join a published version, in one step with their evidence.
-
-        What is published stays as it is. Replicas that run go on with what they loaded; those of
-        the next deployment load `serving_artifact`.
-
-        Args:
-            name: the model.
-            version: its version.
-            artifacts: the files by the name they get; one that is there already with the same
-                content is left out.
-            optimization: the evidence, replacing that of an earlier optimisation.
-            serving_artifact: which artifact serves from now on, an old or a new one; it is loaded
-                and run first. None: model.onnx where there is one, else model.pt.
-            by: who adds them.
-            reason: why.
-
-        Raises:
-            VersionExistsError: an artifact of that name is published with other content.
-            ArtifactError: what should serve does not load, or its model gives no usable answer.
-            MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
-        """
         files = {artifact: Path(path) for artifact, path in artifacts.items()}
         return await asyncio.to_thread(
-            self._folder.add_artifacts,
+            self._folder.artifacts.add,
             name,
             version,
             files,
@@ -278,41 +203,26 @@ class ModelRegistry:
         by: str | None = None,
         reason: str = "",
     ) -> bool:
-        """Choose the artifact that a version is served from; it is loaded and run first.
-
-        None goes back to model.onnx where there is one, else model.pt. Replicas that run go on
-        with what they loaded.
-
-        Raises:
-            MissingArtifactError: the version has none of that name.
-            ArtifactError: it does not load, or its model gives no usable answer.
-        """
-        await asyncio.to_thread(self._folder.pin_artifact, name, version, artifact, by, reason)
+        await asyncio.to_thread(self._folder.artifacts.pin, name, version, artifact, by, reason)
         return True
 
     async def compare_models(self, name: str, version1: str, version2: str) -> Comparison:
-        """Return the metrics and sizes of two versions; differences are version2 - version1."""
-        return await asyncio.to_thread(self._folder.compare, name, version1, version2)
+        return await asyncio.to_thread(self._folder.reader.compare, name, version1, version2)
 
     async def history(self, name: str) -> list[HistoryEntry]:
-        """Return everything that happened to the model, oldest first."""
-        return await asyncio.to_thread(self._folder.history, name)
+        return await asyncio.to_thread(self._folder.reader.history, name)
 
     async def production_at(self, name: str, time: datetime) -> str | None:
-        """Return the version in production at `time` (with a time zone); None before the first."""
-        return await asyncio.to_thread(self._folder.production_at, name, time)
+        return await asyncio.to_thread(self._folder.reader.production_at, name, time)
 
     async def verify(self, name: str | None = None) -> list[Finding]:
-        """Return what is missing, changed or left over in the folder; see inspection.verify."""
         return await asyncio.to_thread(inspection.verify, self._folder, name)
 
     async def repair(self, name: str | None = None) -> list[Finding]:
-        """Mend what loses nothing and return it; see inspection.repair."""
         return await asyncio.to_thread(inspection.repair, self._folder, name)
 
     async def read_artifact(self, name: str, version: str, artifact: str) -> bytes:
-        """Return an artifact's content, checked against the sha256 in the metadata."""
-        return await asyncio.to_thread(self._folder.read_artifact, name, version, artifact)
+        return await asyncio.to_thread(self._folder.reader.read_artifact, name, version, artifact)
 
     async def _holder(self, name: str, stage: ModelStage) -> ModelInfo | None:
         try:
@@ -323,5 +233,12 @@ class ModelRegistry:
 
 @cache
 def get_model_registry(root: Path | str = DEFAULT_ROOT) -> ModelRegistry:
-    """Return the registry in the folder `root`, the same object for the same argument."""
+    """Return the registry in the folder `root`; equal arguments return the same object.
+
+    >>> registry = get_model_registry("new_folder")
+    >>> asyncio.run(registry.list_models())
+    []
+    >>> get_model_registry("new_folder") is registry
+    True
+    """
     return ModelRegistry(root)

@@ -10,6 +10,7 @@ MODULES = [
     "registry.layout",
     "registry.outputs",
     "registry.records",
+    "registry.registry",
 ]
 """Every module that has examples."""
 

@@ -1,1 +1,1 @@
-"""The registry on disk: reading, writing, journalling, inspecting and repairing the folder."""
+"""The registry on disk: reading, changing, inspecting and repairing the folder."""

@@ -1,6 +1,7 @@
-"""Durable, atomic file operations: a reader sees the old state or the new one, never a part.
+"""Durable, atomic file operations: a reader sees the old state or the new one, never a mixture.
 
-Every change is written beside its target, flushed to the disk, and put in place by one rename.
+Every change is written to a temporary name beside its target, flushed to the disk and renamed into
+place.
 """
 
 import errno
@@ -34,7 +35,7 @@ def copy_file(source: Path, target: Path) -> str:
 
 
 def write_file(target: Path, content: bytes) -> None:
-    """Put `content` at `target` in one step, replacing what was there."""
+    """Replace the content of `target` atomically."""
     beside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         with beside.open("xb") as writer:
@@ -56,7 +57,7 @@ def publish_folder(filled: Path, target: Path) -> None:
 
 
 def append_line(target: Path, line: bytes) -> None:
-    """Add a line to a file, flushed to the disk; a torn last line is cut off first."""
+    """Append a line to a file, flushed to the disk; an incomplete last line is removed first."""
     with target.open("a+b") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
@@ -67,14 +68,14 @@ def append_line(target: Path, line: bytes) -> None:
 
 
 def read_file(path: Path | str) -> bytes:
-    """Return a file's content; never through a link in its place.
+    """Return a file's content without following a link.
 
     Raises:
         UnsafePathError: `path` is a link, a folder or a pipe.
-        FileNotFoundError: there is nothing.
+        FileNotFoundError: `path` does not exist.
     """
     try:
-        # Without O_NONBLOCK a pipe in the file's place would hold us up for ever.
+        # Without O_NONBLOCK, opening a pipe in the file's place would block forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -92,7 +93,7 @@ def read_file(path: Path | str) -> bytes:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Make the symbolic link `link` point to its neighbour `target` in one step."""
+    """Make the symbolic link `link` point to its sibling `target`, atomically."""
     beside = link.with_name(f".{link.name}-{uuid.uuid4().hex}")
     beside.symlink_to(target)
     try:
@@ -104,13 +105,13 @@ def point_link(link: Path, target: str) -> None:
 
 
 def remove_link(link: Path) -> None:
-    """Remove the symbolic link `link` if it is there."""
+    """Remove the symbolic link `link` if it exists."""
     link.unlink(missing_ok=True)
     flush_folder(link.parent)
 
 
 def flush_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` survive a power cut."""
+    """Make renames and new names in `folder` survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,5 @@
-"""Metadata of a version that is being registered, and its comparison with a published one."""
+"""The metadata of a version being registered, and its comparison with a published version."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from registry.errors import InvalidMetadataError, VersionExistsError
-from registry.folder.reader import sentence
+from registry.folder.metadata import BYTES_PER_MB, describe, refuse_unwritable
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
-
-BYTES_PER_MB = 1_000_000
 
 _IMMUTABLE_FIELDS = (
     "model_type",
@@ -28,10 +25,10 @@ _IMMUTABLE_FIELDS = (
 def draft_metadata(
     name: str, version: str, fields: Mapping[str, Any], files: Mapping[str, Path], now: datetime
 ) -> ModelMetadata:
-    """Return validated metadata in which only the artifacts' digests are missing.
+    """Return validated metadata that lacks only the artifacts' digests.
 
     Raises:
-        InvalidMetadataError: a field is missing, unknown or of the wrong kind.
+        InvalidMetadataError: a field is missing, unknown or of the wrong type.
     """
     size_bytes = sum(source.stat().st_size for source in files.values())
     defaults = {
@@ -52,25 +49,9 @@ def draft_metadata(
             }
         )
     except ValidationError as error:
-        raise InvalidMetadataError(f"{name}:{version}", sentence(error)) from error
+        raise InvalidMetadataError(f"{name}:{version}", describe(error)) from error
     refuse_unwritable(metadata)
     return metadata
-
-
-def refuse_unwritable(metadata: ModelMetadata) -> None:
-    """Return if the metadata comes back from JSON as it is.
-
-    Raises:
-        InvalidMetadataError: NaN or infinity, which would come back as null, or a lone surrogate.
-    """
-    values = metadata.model_dump(exclude={"created_at", "updated_at"})
-    try:
-        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
-        ModelMetadata.model_validate_json(metadata.model_dump_json())
-    except ValueError as error:
-        problem = f"expected finite numbers, and text that UTF-8 can write: {error}"
-        where = f"{metadata.name}:{metadata.version}"
-        raise InvalidMetadataError(where, ascii(problem)[1:-1]) from None
 
 
 def refuse_other_content(
@@ -79,12 +60,16 @@ def refuse_other_content(
     published: ModelMetadata,
     registered: Mapping[str, str],
 ) -> None:
-    """Return if what is offered is what is published: the files, and what they mean.
+    """Check that the offered files and their meaning are identical to the published ones.
 
-    `registered` are the published artifacts without those that joined the version later.
+    Args:
+        offered: the metadata offered.
+        digests: the sha256 of the offered files by artifact name.
+        published: the published metadata.
+        registered: the sha256 of the published artifacts, without those added later.
 
     Raises:
-        VersionExistsError: it differs; both sides are shown.
+        VersionExistsError: they differ; the error contains both sides.
     """
     if digests != registered:
         raise VersionExistsError(

@@ -1,8 +1,8 @@
-"""A model's history and the change under way: who did what, even when the writer dies doing it.
+"""A model's history and its change in progress; complete even if the writer dies.
 
-A change is written down as an intent, then committed by one rename, then added to the history. A
-writer that dies leaves at most its intent; whoever comes next sees from the folder whether the
-commit happened, and adds the line or drops the intent.
+A change is recorded as an intent, committed by one rename and then added to the history. A writer
+that dies leaves at most its intent. The next writer determines from the folder whether the change
+was committed, and adds the entry to the history or discards the intent.
 """
 
 from collections.abc import Sequence
@@ -23,51 +23,51 @@ class Journal:
         self._history, self._intent = history, intent
 
     def entries(self) -> list[HistoryEntry]:
-        """Return the history's lines, oldest first, without a torn last one."""
+        """Return the history's entries, oldest first, without an incomplete last line."""
         return [_parse(self._history, line) for line in self._read()[0]]
 
     def last(self) -> HistoryEntry | None:
-        """Return the newest entry, None when there is none."""
+        """Return the newest entry, None if there is none."""
         lines, _ = self._read()
         return _parse(self._history, lines[-1]) if lines else None
 
     def intent(self) -> HistoryEntry | None:
-        """Return the change under way, None when there is none."""
+        """Return the change in progress, None if there is none."""
         try:
             return _parse(self._intent, atomic_io.read_file(self._intent))
         except FileNotFoundError:
             return None
 
-    def torn(self) -> bool:
-        """Return whether the last line was interrupted while it was written."""
+    def is_torn(self) -> bool:
+        """Return whether writing the last line was interrupted."""
         return self._read()[1]
 
-    def mend(self) -> None:
-        """Remove a last line that was interrupted, and end a whole one that lost its line break."""
+    def repair(self) -> None:
+        """Remove an incomplete last line, and restore a missing line break at the end."""
         lines, _ = self._read()
         atomic_io.write_file(self._history, b"".join(line + b"\n" for line in lines))
 
     def begin(self, entry: HistoryEntry) -> None:
-        """Write down what is going to happen."""
+        """Record the intent to make a change."""
         atomic_io.write_file(self._intent, entry.model_dump_json().encode())
 
     def finish(self, entry: HistoryEntry) -> None:
-        """Add what happened to the history; once, however often it is called."""
+        """Add the change to the history and remove its intent; idempotent."""
         content = self._content()
         if content and not content.endswith(b"\n"):
-            self.mend()
+            self.repair()
         if self.last() != entry:
             atomic_io.append_line(self._history, entry.model_dump_json().encode())
         self.drop()
 
     def drop(self) -> None:
-        """Forget the change under way."""
+        """Remove the intent."""
         self._intent.unlink(missing_ok=True)
 
     def _read(self) -> tuple[list[bytes], bool]:
-        """Return the lines that are entries or claim to be, and whether one more is torn.
+        """Return the complete lines, and whether an incomplete one follows.
 
-        From one look at the file: a writer may be adding to it.
+        The file is read once, since a writer may be appending to it.
         """
         content = self._content()
         lines = [line for line in content.split(b"\n") if line.strip()]
@@ -82,7 +82,7 @@ class Journal:
 
 
 def _is_entry(line: bytes) -> bool:
-    """Tell whether a line is whole; no part of one is JSON."""
+    """Return whether a line is complete; a prefix of an entry is not valid JSON."""
     try:
         HistoryEntry.model_validate_json(line)
     except ValidationError:
@@ -94,14 +94,16 @@ def _parse(path: Path, line: bytes) -> HistoryEntry:
     try:
         return HistoryEntry.model_validate_json(line)
     except ValidationError as error:
-        raise InvalidMetadataError(str(path), f"no history entry: {line[:80]!r}") from error
+        raise InvalidMetadataError(
+            str(path), f"not a history entry: {line[:80]!r}; restore it from a backup"
+        ) from error
 
 
 def rollback_target(entries: Sequence[HistoryEntry]) -> str | None:
-    """Return the version that was in production before the present one, None when none is left.
+    """Return the version in production before the current one, None if none is left.
 
-    Rolling back twice goes back twice, never forth again. Versions that were deleted or retired
-    since are passed over.
+    Each rollback goes one version further back, never forward. Versions that have been deleted or
+    retired since are skipped.
     """
     stack: list[str] = []
     gone: set[str] = set()
@@ -119,11 +121,11 @@ def rollback_target(entries: Sequence[HistoryEntry]) -> str | None:
                 gone.discard(entry.version)
             case _:
                 pass
-    return next((each for each in reversed(stack) if each not in {*gone, stack[-1]}), None)
+    return next((version for version in reversed(stack) if version not in {*gone, stack[-1]}), None)
 
 
 def production_at(entries: Sequence[HistoryEntry], time: datetime) -> str | None:
-    """Return the version that was in production at `time`, None when none was yet."""
+    """Return the version in production at `time`, None before the first promotion."""
     return next(
         (
             entry.version

@@ -1,9 +1,8 @@
-"""Finds out, without unpickling it, whether a file would run code when it is loaded.
+"""Detects files that would run code when loaded, without unpickling them.
 
-A state dict written by `torch.save` is a zip file whose pickle rebuilds tensors and plain values;
-a pickled module names its own classes, and any pickle can name any function. This is a check at the
-door, for a clear message early; what keeps code from running is that files are only ever loaded
-with `weights_only=True`.
+A state dict written by `torch.save` is a zip file whose pickle rebuilds tensors and plain values.
+A pickled module names its own classes, and any pickle can name any function. This check only gives
+a clear message early: files are always loaded with `weights_only=True`, which prevents execution.
 """
 
 import pickletools
@@ -26,7 +25,7 @@ _REBUILDERS = ("torch._utils", "_rebuild_")
 
 
 def refuse_code(path: Path) -> None:
-    """Return if the file is no pickle, or one that only rebuilds tensors and plain values.
+    """Check that a file is no pickle, or a pickle that only rebuilds tensors and plain values.
 
     Raises:
         UnreadableArtifactError: it names a class or function that loading would call.
@@ -40,7 +39,7 @@ def refuse_code(path: Path) -> None:
         raise UnreadableArtifactError(
             path,
             "weights only (a state dict, saved with save_checkpoint)",
-            f"it is a pickle that would call {module}.{attribute} when it is loaded",
+            f"it is a pickle that would call {module}.{attribute} when loaded; save weights only",
         )
 
 
@@ -58,7 +57,7 @@ _DTYPES = re.compile(r"b?float\d+(_\w+)?|u?int\d+|complex\d+|bool")
 
 
 def _named(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) of everything that the pickles in a file refer to."""
+    """Yield (module, name) of every global that the pickles in a file refer to."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             yield from _named_in(file)
@@ -78,9 +77,9 @@ def _named_in(file: IO[bytes]) -> Iterator[tuple[str, str]]:
                 module, name = str(argument).split(" ", 1)
                 yield module, name
             elif opcode.name == "STACK_GLOBAL":
-                # Its operands come from the stack: the last two strings, as every pickler writes.
+                # Its operands are the last two strings on the stack, as every pickler writes them.
                 yield strings[-2], strings[-1]
             elif isinstance(argument, str):
                 strings.append(argument)
     except (ValueError, zipfile.BadZipFile):
-        return  # no pickle, or truncated: nothing after this point can be loaded
+        return  # not a pickle, or truncated: nothing after this point can be loaded

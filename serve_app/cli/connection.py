@@ -4,20 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
 from registry import ModelRegistry
+from registry.api import RegistryApi
 from registry.errors import RegistryError
 from registry.registry import DEFAULT_ROOT
 from serve_app.deployments.actors.errors import ClusterError
 
-if TYPE_CHECKING:
-    from serve_app.deployments.actors.registry_client import RemoteRegistry
-
-Registry: TypeAlias = "ModelRegistry | RemoteRegistry"
-"""Both have the same methods; the commands do not know which one they have."""
+Registry: TypeAlias = RegistryApi
+"""The registry in a folder or that of a cluster; the commands do not distinguish them."""
 
 Answer = TypeVar("Answer")
 

@@ -1,4 +1,4 @@
-"""What several of the registry's tests need."""
+"""Fixtures that several of the registry's tests share."""
 
 import os
 import tempfile
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.forker import Forker
+from tests.registry.crash_harness import ForkServer
 
 
 @pytest.fixture(scope="session")
-def forker():
-    """Runs tasks in processes of their own; see tests.registry.forker."""
-    with Forker() as forker:
-        yield forker
+def fork_server():
+    """Run tasks in separate processes; see tests.registry.crash_harness."""
+    with ForkServer() as server:
+        yield server
 
 
 @pytest.fixture
 def memory_path():
-    """A new folder in memory where there is one: fsync costs nothing there.
+    """Return a new folder in memory if possible, where fsync costs nothing.
 
-    A killed process loses nothing that it gave to the kernel, on no file system; so the disk adds
-    time to such a test and no proof.
+    A killed process loses nothing that it has passed to the kernel, on any file system. A disk
+    would add time to these tests and verify nothing more.
     """
     shared = Path("/dev/shm")
     base = shared if os.access(shared, os.W_OK) else None

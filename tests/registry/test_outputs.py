@@ -1,4 +1,4 @@
-"""What a version's metadata may say of its model's outputs."""
+"""The output names that a version's metadata may declare."""
 
 import pytest
 
@@ -9,7 +9,8 @@ from registry.outputs import check_output_names
 @pytest.mark.parametrize(
     "others", [[], ["confidence"], ["expected_return"], ["confidence", "expected_return"]]
 )
-def test_a_direction_is_enough_and_the_rest_is_optional(direction, others):
+def test_direction_is_sufficient(direction, others):
+    """One direction output is sufficient, and the other outputs are optional."""
     check_output_names({meaning: f"out_{meaning}" for meaning in (direction, *others)})
 
 
@@ -27,6 +28,7 @@ def test_a_direction_is_enough_and_the_rest_is_optional(direction, others):
         ({"direction_logits": ""}, "an output of its own for each meaning"),
     ],
 )
-def test_names_that_make_no_prediction_are_refused_with_the_reason(output_names, problem):
+def test_insufficient_names(output_names, problem):
+    """Names that are not sufficient for a prediction raise an error with the reason."""
     with pytest.raises(ValueError, match=problem):
         check_output_names(output_names)

@@ -1,5 +1,6 @@
-"""Names, versions and metadata that the registry accepts."""
+"""Valid names, versions, references and metadata."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,8 @@ from pydantic import ValidationError
 
 from registry.errors import InvalidNameError
 from registry.records import (
+    HistoryEntry,
+    ModelMetadata,
     check_artifact_name,
     check_model_name,
     check_reference,
@@ -17,7 +20,8 @@ from testkit.models import metadata
 
 
 @pytest.mark.parametrize("name", ["hybrid_cnn_lstm", "a", "Model-2", "9lives"])
-def test_plain_model_names_are_accepted(name):
+def test_valid_model_names(name):
+    """Letters, digits, hyphens and underscores form a model name."""
     assert check_model_name(name) == name
 
 
@@ -40,32 +44,36 @@ def test_plain_model_names_are_accepted(name):
         3,
     ],
 )
-def test_hostile_model_names_are_refused(name):
+def test_invalid_model_names(name):
+    """Paths, hidden files and control characters cannot name a model."""
     with pytest.raises(InvalidNameError, match="expected 1 to 64 letters"):
         check_model_name(name)
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "../model.pt", "a/b", ".x", ""])
-def test_hostile_artifact_names_are_refused(name):
+def test_invalid_artifact_names(name):
+    """Paths, hidden files and reserved names cannot name artifacts."""
     with pytest.raises(InvalidNameError):
         check_artifact_name(name)
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.10.0", "2.0.0-rc.1", "1.0.0+build.5"])
-def test_semantic_versions_are_accepted(version):
+def test_valid_versions(version):
+    """Semantic versions are accepted, with pre-release and build."""
     assert check_version(version) == version
 
 
 @pytest.mark.parametrize(
     "version", ["1", "v1.0.0", "1.0", "01.0.0", "latest", "../1.0.0", 1.0, None]
 )
-def test_anything_else_is_no_version(version):
+def test_invalid_versions(version):
+    """Text that is not a semantic version is rejected."""
     with pytest.raises(InvalidNameError, match="semantic version"):
         check_version(version)
 
 
-def test_precedence_follows_the_semantic_versioning_spec():
-    """The order given in semver.org 2.0.0, item 11, with 1.9.0 before 1.10.0."""
+def test_precedence():
+    """Precedence is that of semver.org 2.0.0, item 11, with 1.9.0 before 1.10.0."""
     ordered = [
         "1.0.0-alpha",
         "1.0.0-alpha.1",
@@ -80,12 +88,10 @@ def test_precedence_follows_the_semantic_versioning_spec():
     assert all(precedence(lower) < precedence(higher) for lower, higher in pairwise(ordered))
 
 
-def test_a_reference_is_a_version_or_a_stage():
-    assert [check_reference(each) for each in ("1.0.0", "production", "staging")] == [
-        "1.0.0",
-        "production",
-        "staging",
-    ]
+def test_reference():
+    """A reference is a version or the name of a stage."""
+    references = ["1.0.0", "production", "staging"]
+    assert [check_reference(reference) for reference in references] == references
     with pytest.raises(InvalidNameError, match="production or staging"):
         check_reference("Production!")
 
@@ -103,6 +109,24 @@ def test_a_reference_is_a_version_or_a_stage():
         {"surprise": 1},
     ],
 )
-def test_metadata_outside_the_schema_is_refused(fields):
+def test_invalid_metadata(fields):
+    """Metadata that does not conform to the schema is rejected."""
     with pytest.raises(ValidationError):
         metadata(**fields)
+
+
+def test_metadata_without_later_fields():
+    """Metadata and history written before optimisation existed can be read."""
+    document = json.loads(metadata().model_dump_json())
+    del document["serving_artifact"], document["optimization"]
+    assert ModelMetadata.model_validate(document) == metadata()
+    line = {
+        "id": "1",
+        "time": "2026-01-02T00:00:00Z",
+        "action": "promoted",
+        "version": "1.0.0",
+        "from_stage": "None",
+        "to_stage": "Production",
+        "by": "ops",
+    }
+    assert HistoryEntry.model_validate(line).added == ()

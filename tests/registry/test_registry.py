@@ -1,12 +1,10 @@
-"""The registry's API over a real folder."""
+"""The registry over a real folder."""
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 
 from registry import ModelRegistry, ModelStage, errors, get_model_registry
-from registry.folder.writer import RegistryWriter
 
 NAME = "hybrid_cnn_lstm"
 
@@ -18,7 +16,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def registry(root):
-    """Stages without loading: the files here are no models. test_promotion has real ones."""
+    """Return a registry that loads nothing before a stage change, since the files are no models."""
     return ModelRegistry(root, check=lambda *_: None)
 
 
@@ -32,7 +30,8 @@ def model_file(tmp_path):
     return write
 
 
-async def test_a_registered_version_is_found_with_all_that_was_said_of_it(registry, model_file):
+async def test_registered_version_is_found(registry, model_file):
+    """A registered version is found with its metadata and artifacts."""
     onnx = model_file(b"graph", "export.onnx")
     info = await registry.register_model(
         name=NAME,
@@ -57,7 +56,8 @@ async def test_a_registered_version_is_found_with_all_that_was_said_of_it(regist
     assert await registry.read_artifact(NAME, "1.0.0", "model.onnx") == b"graph"
 
 
-async def test_the_folder_is_laid_out_as_documented(registry, root, model_file):
+async def test_folder_layout(registry, root, model_file):
+    """The folder has the documented links, version folders and metadata."""
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     await registry.register_model(NAME, "1.1.0", model_file(), "Net")
     await registry.promote_to_production(NAME, "1.0.0")
@@ -74,7 +74,8 @@ async def test_the_folder_is_laid_out_as_documented(registry, root, model_file):
     assert document["version"] == "1.0.0"
 
 
-async def test_without_a_version_production_is_meant_and_else_the_latest(registry, model_file):
+async def test_default_is_production_then_latest(registry, model_file):
+    """Without a version, get_model returns production, or the latest by precedence."""
     for version in ("1.9.0", "1.10.0", "1.10.0-rc.1"):
         await registry.register_model(NAME, version, model_file(), "Net")
     assert (await registry.get_model(NAME)).metadata.version == "1.10.0"
@@ -82,7 +83,8 @@ async def test_without_a_version_production_is_meant_and_else_the_latest(registr
     assert (await registry.get_model(NAME)).metadata.version == "1.9.0"
 
 
-async def test_promotion_archives_the_former_production_version(registry, model_file):
+async def test_promotion_archives_previous_version(registry, model_file):
+    """A promotion from Staging archives the previous version and empties Staging."""
     for version in ("1.0.0", "1.1.0"):
         await registry.register_model(NAME, version, model_file(), "Net")
     await registry.promote_to_production(NAME, "1.0.0")
@@ -96,7 +98,8 @@ async def test_promotion_archives_the_former_production_version(registry, model_
         await registry.get_model(NAME, stage=ModelStage.STAGING)
 
 
-async def test_a_new_staging_version_replaces_the_former_one(registry, model_file):
+async def test_staging_holds_one_version(registry, model_file):
+    """A new staging version returns the previous one to None."""
     for version in ("1.0.0", "1.1.0"):
         await registry.register_model(NAME, version, model_file(), "Net")
         await registry.set_model_stage(NAME, version, ModelStage.STAGING)
@@ -105,6 +108,7 @@ async def test_a_new_staging_version_replaces_the_former_one(registry, model_fil
 
 
 async def test_production_cannot_be_left_empty(registry, model_file):
+    """The production version cannot move to another stage."""
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     await registry.promote_to_production(NAME, "1.0.0")
     for stage in (ModelStage.STAGING, ModelStage.ARCHIVED, ModelStage.NONE):
@@ -113,34 +117,36 @@ async def test_production_cannot_be_left_empty(registry, model_file):
     assert (await registry.get_production_model(NAME)).metadata.version == "1.0.0"
 
 
-async def test_a_published_version_is_immutable(registry, model_file):
+async def test_published_version_is_immutable(registry, model_file):
+    """Registering different content fails, and the published content is kept."""
     await registry.register_model(NAME, "1.0.0", model_file(b"one"), "Net")
     with pytest.raises(errors.VersionExistsError, match=r"published model\.pt sha256 7692c3ad"):
         await registry.register_model(NAME, "1.0.0", model_file(b"two"), "Net")
     assert await registry.read_artifact(NAME, "1.0.0", "model.pt") == b"one"
 
 
-async def test_identical_content_is_accepted_again_and_changes_nothing(
-    registry, model_file, caplog
-):
+async def test_identical_registration_is_no_op(registry, model_file, caplog):
+    """Registering identical content changes nothing; ignored fields are logged."""
     first = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     assert await registry.register_model(NAME, "1.0.0", model_file(), "Net") == first
-    assert "registered already with identical content: nothing to do" in caplog.text
+    assert "is already registered with identical content: nothing to do" in caplog.text
     again = {"metrics": {"accuracy": 0.9}, "tags": ["new"]}
     assert await registry.register_model(NAME, "1.0.0", model_file(), "Net", **again) == first
-    assert "its metrics, tags stay as they are, see update_metrics" in caplog.text
+    assert "its metrics, tags stay unchanged, see update_metrics" in caplog.text
     with pytest.raises(errors.VersionExistsError, match="model_type=Net"):
         await registry.register_model(NAME, "1.0.0", model_file(), "Other")
 
 
-async def test_a_damaged_version_is_not_called_identical(registry, model_file):
+async def test_damaged_version_is_not_identical(registry, model_file):
+    """Registering the content of a damaged version reports the damage."""
     info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     info.artifact_path("model.pt").write_bytes(b"junk")
     with pytest.raises(errors.CorruptArtifactError):
         await registry.register_model(NAME, "1.0.0", model_file(), "Net")
 
 
-async def test_what_is_not_there_is_named_together_with_what_is(registry, model_file):
+async def test_unknown_names_list_known_ones(registry, model_file):
+    """The errors of unknown models, versions and artifacts list the known ones."""
     with pytest.raises(errors.UnknownModelError, match="registered models: none"):
         await registry.get_model(NAME)
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
@@ -152,7 +158,8 @@ async def test_what_is_not_there_is_named_together_with_what_is(registry, model_
         await registry.read_artifact(NAME, "1.0.0", "model.onnx")
 
 
-async def test_an_altered_artifact_is_never_handed_out(registry, model_file):
+async def test_modified_artifact_is_not_returned(registry, model_file):
+    """A modified or missing artifact raises an error."""
     info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     info.artifact_path("model.pt").write_bytes(b"altered")
     with pytest.raises(errors.CorruptArtifactError, match="expected sha256"):
@@ -162,8 +169,9 @@ async def test_an_altered_artifact_is_never_handed_out(registry, model_file):
         await registry.read_artifact(NAME, "1.0.0", "model.pt")
 
 
-async def test_a_refused_registration_leaves_no_trace(registry, root, model_file, tmp_path):
-    refused = [
+async def test_rejected_registration_leaves_no_trace(registry, root, model_file, tmp_path):
+    """A rejected registration does not even create the folder."""
+    rejected = [
         ({"model_path": tmp_path / "absent.pt"}, errors.MissingArtifactError),
         ({"model_path": model_file(name="model.bin")}, errors.InvalidNameError),
         ({"name": "../outside"}, errors.InvalidNameError),
@@ -171,7 +179,7 @@ async def test_a_refused_registration_leaves_no_trace(registry, root, model_file
         ({"metrics": {"accuracy": "high"}}, errors.InvalidMetadataError),
         ({"artifacts": {"../evil": model_file()}}, errors.InvalidNameError),
     ]
-    for change, error in refused:
+    for change, error in rejected:
         arguments = {"name": NAME, "version": "1.0.0", "model_path": model_file(), **change}
         with pytest.raises(error):
             await registry.register_model(model_type="Net", **arguments)
@@ -187,14 +195,16 @@ async def test_a_refused_registration_leaves_no_trace(registry, root, model_file
         (b'{"name": "x"}', "version: Field required"),
     ],
 )
-async def test_broken_metadata_is_named_not_guessed(registry, model_file, content, problem):
+async def test_invalid_metadata(registry, model_file, content, problem):
+    """Invalid metadata raises an error that names the problem."""
     info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     (info.path / "metadata.json").write_bytes(content)
     with pytest.raises(errors.InvalidMetadataError, match=problem):
         await registry.get_model(NAME, "1.0.0")
 
 
-async def test_one_broken_version_does_not_hide_the_others(registry, root, model_file, caplog):
+async def test_invalid_version_does_not_hide_others(registry, root, model_file, caplog):
+    """A version with invalid metadata is logged and left out of the list."""
     for version in ("1.0.0", "1.1.0"):
         await registry.register_model(NAME, version, model_file(), "Net")
     await registry.promote_to_production(NAME, "1.1.0")
@@ -205,10 +215,8 @@ async def test_one_broken_version_does_not_hide_the_others(registry, root, model
     assert (await registry.get_production_model(NAME)).metadata.version == "1.0.0"
 
 
-async def test_a_folder_in_the_place_of_a_link_does_not_hide_the_versions(
-    registry, root, model_file
-):
-    """What a copy that follows links leaves behind."""
+async def test_folder_in_place_of_stage_link(registry, root, model_file):
+    """A folder in the place of a stage link, as left by a copy, does not hide versions."""
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     (root / NAME / "production").mkdir()
     assert (await registry.get_model(NAME, "1.0.0")).metadata.stage is ModelStage.NONE
@@ -217,7 +225,8 @@ async def test_a_folder_in_the_place_of_a_link_does_not_hide_the_versions(
         await registry.get_production_model(NAME)
 
 
-async def test_the_checkpoint_cannot_be_replaced_by_a_further_artifact(registry, model_file):
+async def test_further_artifact_cannot_replace_model(registry, model_file):
+    """A further artifact cannot have the name of the model file."""
     other = model_file(b"other", "other.pt")
     with pytest.raises(errors.InvalidNameError, match=r"a name other than model\.pt"):
         await registry.register_model(
@@ -225,29 +234,32 @@ async def test_the_checkpoint_cannot_be_replaced_by_a_further_artifact(registry,
         )
 
 
-async def test_an_unknown_stage_is_named(registry, model_file):
+async def test_stage_names(registry, model_file):
+    """A stage is given as a ModelStage or its wire name; the error lists the names."""
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     with pytest.raises(errors.InvalidNameError, match="expected one of None, Staging, Production"):
         await registry.set_model_stage(NAME, "1.0.0", "production")
     assert await registry.set_model_stage(NAME, "1.0.0", "Staging")
 
 
-async def test_a_folder_copied_under_another_version_is_noticed(registry, model_file):
+async def test_renamed_version_folder(registry, model_file):
+    """A version folder under another number is an error."""
     info = await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     info.path.rename(info.path.with_name("v2.0.0"))
     with pytest.raises(errors.InvalidMetadataError, match=r"expected .*:2\.0\.0, found .*:1\.0\.0"):
         await registry.get_model(NAME, "2.0.0")
 
 
-async def test_a_stage_link_that_leaves_the_model_is_refused(registry, root, model_file):
+async def test_stage_link_out_of_model(registry, root, model_file):
+    """A stage link that leads out of the model is an error."""
     await registry.register_model(NAME, "1.0.0", model_file(), "Net")
     (root / NAME / "production").symlink_to("../../elsewhere")
     with pytest.raises(errors.InvalidMetadataError, match="the link leads to"):
         await registry.get_production_model(NAME)
 
 
-async def test_the_link_decides_when_a_writer_died_before_the_metadata(registry, root, model_file):
-    """The link of a promotion is moved first; readers correct what the metadata still says."""
+async def test_stage_link_decides(registry, root, model_file):
+    """The stage links take precedence over the stages in the metadata."""
     for version in ("1.0.0", "1.1.0"):
         await registry.register_model(NAME, version, model_file(), "Net")
     await registry.promote_to_production(NAME, "1.0.0")
@@ -257,16 +269,7 @@ async def test_the_link_decides_when_a_writer_died_before_the_metadata(registry,
     assert stages == {"1.0.0": ModelStage.ARCHIVED, "1.1.0": ModelStage.PRODUCTION}
 
 
-def test_times_come_from_the_clock_it_was_given(root, model_file):
-    today = datetime(2026, 1, 1, tzinfo=UTC)
-    folder = RegistryWriter(root, check=lambda *_: None, now=lambda: today)
-    folder.register(NAME, "1.0.0", {"model.pt": model_file()}, {"model_type": "Net"})
-    today = datetime(2026, 1, 2, tzinfo=UTC)
-    folder.set_stage(NAME, "1.0.0", ModelStage.PRODUCTION)
-    metadata = folder.get(NAME).metadata
-    assert (metadata.created_at.day, metadata.updated_at.day) == (1, 2)
-
-
-def test_one_folder_has_one_registry_object(root, tmp_path):
+def test_one_object_per_folder(root, tmp_path):
+    """get_model_registry returns the same object for the same folder."""
     assert get_model_registry(root) is get_model_registry(root)
     assert get_model_registry(root) is not get_model_registry(tmp_path)

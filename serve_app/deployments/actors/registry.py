@@ -1,4 +1,4 @@
-"""The registry actor: the cluster's single writer of the registry folder, on the head node."""
+"""The registry actor on the head node: the cluster's single writer of the registry folder."""
 
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from ray.actor import ActorHandle
 
 from registry import ModelInfo, ModelRegistry
+from registry.api import CHANGES, READS
 from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
 from registry.layout import Layout
@@ -21,47 +22,23 @@ NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
 HEAD_NODE = "node:__internal_head__"
 
-REPEATABLE = frozenset(
-    {
-        "get_model",
-        "get_production_model",
-        "get_staging_model",
-        "list_models",
-        "compare_models",
-        "history",
-        "production_at",
-        "try_out",
-        "verify",
-        "repair",
-    }
-)
-"""Methods of ModelRegistry that do no harm when they run twice."""
-
-ONCE = frozenset(
-    {
-        "set_model_stage",
-        "rollback",
-        "retire_model",
-        "delete_model",
-        "update_metrics",
-        "pin_artifact",
-    }
-)
-"""Those that might undo, when they run again, what somebody else did in between."""
+ONCE = CHANGES - {"register_model", "add_artifacts"}
+"""The changes that `call_once` makes; those with files have methods of their own."""
 
 
 class SentFile(NamedTuple):
-    """A file that travels to the actor."""
+    """A file sent to the actor."""
 
     suffix: str
-    """Of its name, for example `.onnx`."""
+    """The suffix of its name, for example `.onnx`."""
     content: bytes
 
 
 class RegistryActor:
-    """Serves one registry folder to the whole cluster; files travel through the object store.
+    """Serves one registry folder to the whole cluster; files are sent through the object store.
 
-    Ray repeats a call whose answer was lost when the actor died, but for those that would do harm.
+    Error handling: if the actor dies during a call, Ray retries it, except for the changes, which
+    would otherwise be applied twice.
     """
 
     def __init__(self, root: str) -> None:
@@ -71,11 +48,11 @@ class RegistryActor:
         self._locks: dict[str, FileLock] = {}
 
     async def has_folder(self) -> bool:
-        """Return whether the folder is there."""
+        """Return whether the folder exists."""
         return self._path.is_dir()
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
-        """Return the version that `reference` means, None for a stage that no version holds."""
+        """Return the version that `reference` denotes, None for a stage without a version."""
         if not await self.has_folder():
             problem = f"no folder at {self._path} on the head node; register a model there first"
             raise SettingsError("registry_root", problem)
@@ -87,28 +64,28 @@ class RegistryActor:
             return None
 
     async def read_artifact(self, model: str, version: str, artifact: str) -> bytes:
-        """Return an artifact's content, checked against its sha256."""
+        """Return an artifact's content, verified against its sha256."""
         return await self._registry.read_artifact(model, version, artifact)
 
     async def serving_state(self, application: str, known_revision: int = 0) -> ServingState | None:
-        """Return what is served, None where it is still the known revision or nothing yet.
+        """Return the serving state; None if it is still the known revision or does not exist.
 
         Raises:
             ServedElsewhereError: an application of that name in another cluster serves the folder.
-            ServingStateError: what is kept cannot be read.
+            ServingStateError: the stored state cannot be read.
         """
-        self._hold(application)
+        self._reserve(application)
         state = self._read_serving_state(application)
         return None if state is None or state.revision == known_revision else state
 
     async def write_serving_state(
         self, application: str, state: ServingState, replaces: int
     ) -> bool:
-        """Keep what is served from now on, on the disk, if it still is the revision `replaces`.
+        """Store the serving state if the stored one still is the revision `replaces`.
 
-        Sent again after a crash it does no harm: what is there already counts as written.
+        A retry after a crash is harmless: a state that is already stored counts as written.
         """
-        self._hold(application)
+        self._reserve(application)
         present = self._read_serving_state(application)
         if present == state:
             return True
@@ -117,8 +94,8 @@ class RegistryActor:
         write_file(self._layout.serving(application), state.model_dump_json(indent=1).encode())
         return True
 
-    def _hold(self, application: str) -> None:
-        """Keep other clusters from serving as this application, as long as this process lives."""
+    def _reserve(self, application: str) -> None:
+        """Prevent other clusters from serving as this application while this process lives."""
         if application in self._locks:
             return
         lock = FileLock(self._layout.serving_lock(application), blocking=False)
@@ -136,12 +113,12 @@ class RegistryActor:
             return None
 
     async def call(self, method: str, *args: object, **kwargs: object) -> object:
-        """Return what the ModelRegistry's method, one of REPEATABLE, returns."""
-        return await self._call(REPEATABLE, method, *args, **kwargs)
+        """Return the result of a method of ModelRegistry that is one of READS."""
+        return await self._call(READS, method, *args, **kwargs)
 
     @ray.method(max_task_retries=0)
     async def call_once(self, method: str, *args: object, **kwargs: object) -> object:
-        """Return what the ModelRegistry's method, one of ONCE, returns."""
+        """Return the result of a method of ModelRegistry that is one of ONCE."""
         return await self._call(ONCE, method, *args, **kwargs)
 
     @ray.method(max_task_retries=0)
@@ -153,7 +130,7 @@ class RegistryActor:
         artifacts: Mapping[str, bytes],
         fields: Mapping[str, Any],
     ) -> ModelInfo:
-        """Register files that came as bytes; see ModelRegistry.register_model."""
+        """Register files sent as bytes; see RegistryApi.register_model."""
         for artifact in artifacts:
             check_artifact_name(artifact)
         with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
@@ -178,7 +155,7 @@ class RegistryActor:
         artifacts: Mapping[str, bytes],
         fields: Mapping[str, Any],
     ) -> ModelInfo:
-        """Let files that came as bytes join a version; see ModelRegistry.add_artifacts."""
+        """Add files sent as bytes to a version; see RegistryApi.add_artifacts."""
         for artifact in artifacts:
             check_artifact_name(artifact)
         with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
@@ -199,10 +176,10 @@ class RegistryActor:
 
 
 def registry_actor(root: str) -> ActorHandle[Any]:
-    """Return the cluster's registry actor for the folder `root`, started if there is none.
+    """Return the cluster's registry actor for the folder `root`, and start it if there is none.
 
-    One actor a folder, found by its name: a deployment for another folder, or one that is refused,
-    takes nothing away from the replicas that serve.
+    There is one actor per folder, found by its name, so neither a deployment for another folder nor
+    a rejected one affects the replicas that serve.
     """
     remote: Any = ray.remote(RegistryActor)
     actor: ActorHandle[Any] = remote.options(
@@ -223,8 +200,8 @@ def running_registry_actors() -> dict[str, ActorHandle[Any]]:
     """Return the cluster's registry actors by their folder."""
     named = ray.util.list_named_actors(all_namespaces=True)
     names = [
-        each["name"]
-        for each in named
-        if each["namespace"] == NAMESPACE and each["name"].startswith(NAME_PREFIX)
+        actor["name"]
+        for actor in named
+        if actor["namespace"] == NAMESPACE and actor["name"].startswith(NAME_PREFIX)
     ]
-    return {each.removeprefix(NAME_PREFIX): ray.get_actor(each, NAMESPACE) for each in names}
+    return {name.removeprefix(NAME_PREFIX): ray.get_actor(name, NAMESPACE) for name in names}

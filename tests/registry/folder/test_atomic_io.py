@@ -1,4 +1,4 @@
-"""File operations that are seen whole or not at all."""
+"""Atomic file operations."""
 
 import hashlib
 
@@ -7,7 +7,8 @@ import pytest
 from registry.folder import atomic_io
 
 
-def test_a_copy_reports_the_digest_of_what_it_wrote(tmp_path):
+def test_copy_returns_digest(tmp_path):
+    """A copy returns the digest of what it wrote."""
     source = tmp_path / "source"
     source.write_bytes(b"x" * (atomic_io.CHUNK_BYTES + 1))
     digest = atomic_io.copy_file(source, tmp_path / "target")
@@ -16,7 +17,8 @@ def test_a_copy_reports_the_digest_of_what_it_wrote(tmp_path):
     assert digest == hashlib.sha256(content).hexdigest() == atomic_io.sha256_of(source)
 
 
-def test_a_copy_never_replaces_a_file(tmp_path):
+def test_copy_does_not_replace(tmp_path):
+    """A copy does not replace a file."""
     (tmp_path / "source").write_bytes(b"new")
     (tmp_path / "target").write_bytes(b"old")
     with pytest.raises(FileExistsError):
@@ -24,7 +26,8 @@ def test_a_copy_never_replaces_a_file(tmp_path):
     assert (tmp_path / "target").read_bytes() == b"old"
 
 
-def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
+def test_write_replaces_file(tmp_path):
+    """A write replaces the file and leaves no temporary file."""
     target = tmp_path / "file"
     atomic_io.write_file(target, b"old")
     atomic_io.write_file(target, b"new")
@@ -32,15 +35,16 @@ def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
-    """A folder in the target's place makes the last step fail."""
+def test_failed_write_keeps_target(tmp_path):
+    """A failed write, here to a folder, keeps the target and leaves no temporary file."""
     (tmp_path / "file" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"irectory"):
         atomic_io.write_file(tmp_path / "file", b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_is_never_published_over_a_filled_one(tmp_path):
+def test_publish_does_not_replace(tmp_path):
+    """A folder is not published over one that is not empty."""
     for name in ("filled", "target"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
@@ -49,7 +53,8 @@ def test_a_folder_is_never_published_over_a_filled_one(tmp_path):
     assert (tmp_path / "target" / "file").read_text() == "target"
 
 
-def test_a_link_is_moved_in_one_step(tmp_path):
+def test_link_is_moved_and_removed(tmp_path):
+    """A link is moved atomically, and removing it is idempotent."""
     link = tmp_path / "production"
     atomic_io.point_link(link, "v1.0.0")
     atomic_io.point_link(link, "v1.1.0")

@@ -1,74 +1,82 @@
-"""What verify finds, and what repair mends without losing anything."""
+"""The findings of verify, and the repairs that lose nothing."""
 
 import json
 import os
+from datetime import UTC, datetime
 
 import pytest
 
 from registry import ModelStage, errors
 from registry.folder import inspection
-from registry.folder.writer import RegistryWriter
+from registry.folder.registry_folder import RegistryFolder
 from registry.records import Action, HistoryEntry
 
 NAME = "toy"
 
 
 @pytest.fixture
-def registry(tmp_path):
-    registry = RegistryWriter(tmp_path / "models", check=lambda *_: None)
+def folder(tmp_path):
+    folder = RegistryFolder(tmp_path / "models", check=lambda *_: None)
     for version in ("1.0.0", "1.1.0"):
         file = tmp_path / f"{version}.pt"
         file.write_text(version)
-        registry.register(NAME, version, {"model.pt": file}, {"model_type": "Net"})
-    registry.set_stage(NAME, "1.0.0", ModelStage.PRODUCTION)
-    registry.set_stage(NAME, "1.1.0", ModelStage.STAGING)
-    return registry
+        folder.versions.register(NAME, version, {"model.pt": file}, {"model_type": "Net"})
+    folder.stages.set_stage(NAME, "1.0.0", ModelStage.PRODUCTION)
+    folder.stages.set_stage(NAME, "1.1.0", ModelStage.STAGING)
+    return folder
 
 
 @pytest.fixture
-def folder(registry):
-    return registry.layout.model(NAME)
+def model_folder(folder):
+    return folder.layout.model(NAME)
 
 
-def found(registry):
-    return [(each.path, each.repairable) for each in inspection.verify(registry)]
+def found(folder):
+    return [(finding.path, finding.repairable) for finding in inspection.verify(folder)]
 
 
-def intend(registry, action, version, **fields):
-    """Leave the intent of a writer that died."""
+def recorded_stage(model_folder, version):
+    return json.loads((model_folder / f"v{version}" / "metadata.json").read_text())["stage"]
+
+
+def begin(folder, action, version, **fields):
+    """Leave the intent of a dead writer."""
     entry = HistoryEntry(
         id="0" * 32,
-        time=registry._now(),
+        time=datetime.now(UTC),
         action=action,
         version=version,
         by="dead",
         **{"from_stage": ModelStage.NONE, "to_stage": ModelStage.NONE, **fields},
     )
-    registry.journal(NAME).begin(entry)
+    folder.reader.journal(NAME).begin(entry)
     return entry
 
 
-def test_a_sound_registry_has_no_findings(registry):
-    assert inspection.verify(registry) == []
-    assert inspection.repair(registry) == []
+def test_intact_registry_has_no_findings(folder):
+    """An intact registry has no findings and needs no repair."""
+    assert inspection.verify(folder) == []
+    assert inspection.repair(folder) == []
 
 
-def test_a_changed_file_and_a_missing_one_are_found_and_left_alone(registry, folder):
-    (folder / "v1.0.0" / "model.pt").write_text("altered")
-    (folder / "v1.1.0" / "model.pt").unlink()
-    changed, missing = inspection.verify(registry)
-    assert (changed.path, changed.repairable) == ("toy/v1.0.0/model.pt", False)
-    assert "expected sha256" in changed.problem
+def test_modified_and_missing_artifacts(folder, model_folder):
+    """Modified and missing artifacts are found, and repair leaves them alone."""
+    (model_folder / "v1.0.0" / "model.pt").write_text("altered")
+    (model_folder / "v1.1.0" / "model.pt").unlink()
+    modified, missing = inspection.verify(folder)
+    assert (modified.path, modified.repairable) == ("toy/v1.0.0/model.pt", False)
+    assert "expected sha256" in modified.problem
     assert (missing.path, missing.repairable) == ("toy/v1.1.0/model.pt", False)
     assert "no file at" in missing.problem
-    assert inspection.repair(registry) == []
+    assert inspection.repair(folder) == []
 
 
-def test_metadata_that_cannot_be_read_is_found(registry, folder):
-    (folder / "v1.1.0" / "metadata.json").unlink()
-    document = json.loads((folder / "v1.0.0" / "metadata.json").read_text())
-    (folder / "v1.0.0" / "metadata.json").write_text(json.dumps({**document, "schema_version": 9}))
-    assert found(registry) == [
+def test_unreadable_metadata(folder, model_folder):
+    """Missing metadata and metadata of another schema are found."""
+    (model_folder / "v1.1.0" / "metadata.json").unlink()
+    file = model_folder / "v1.0.0" / "metadata.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 9}))
+    assert found(folder) == [
         ("toy/v1.0.0/metadata.json", False),
         ("toy/v1.1.0/metadata.json", False),
     ]
@@ -84,172 +92,188 @@ def test_metadata_that_cannot_be_read_is_found(registry, folder):
         "v1.0.0/.metadata.json-0123456789abcdef0123456789abcdef",
     ],
 )
-def test_what_an_interrupted_writer_left_is_removed(registry, folder, leftover):
-    path = folder / leftover
+def test_leftovers_are_removed(folder, model_folder, leftover):
+    """Repair removes what an interrupted writer left, and nothing else."""
+    path = model_folder / leftover
     path.parent.mkdir(exist_ok=True)
     path.write_text("half")
-    ((where, repairable),) = found(registry)
+    ((where, repairable),) = found(folder)
     assert repairable
-    assert inspection.repair(registry)[0].path == where
-    assert inspection.verify(registry) == []
-    assert registry.read_artifact(NAME, "1.0.0", "model.pt") == b"1.0.0"
+    assert inspection.repair(folder)[0].path == where
+    assert inspection.verify(folder) == []
+    assert folder.reader.read_artifact(NAME, "1.0.0", "model.pt") == b"1.0.0"
 
 
-@pytest.mark.parametrize("stranger", ["notes.txt", "toy/backup/model.pt", "toy/v1.0.0/extra.bin"])
-def test_what_is_not_the_registrys_is_reported_and_kept(registry, stranger):
-    path = registry.layout.root / stranger
+@pytest.mark.parametrize("file", ["notes.txt", "toy/backup/model.pt", "toy/v1.0.0/extra.bin"])
+def test_unknown_files_are_kept(folder, file):
+    """Unknown files are reported and kept."""
+    path = folder.layout.root / file
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    ((_, repairable),) = found(registry)
+    ((_, repairable),) = found(folder)
     assert not repairable
-    assert inspection.repair(registry) == []
+    assert inspection.repair(folder) == []
     assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("target", [None, "v9.9.9", "vabc", "../elsewhere"])
-def test_a_lost_production_link_is_set_anew_as_the_history_tells(registry, folder, target):
-    (folder / "production").unlink()
+def test_lost_production_link_is_restored(folder, model_folder, target):
+    """A missing or invalid production link is restored from the history.
+
+    Until then the version counts as in production: it can be neither deleted nor retired.
+    """
+    (model_folder / "production").unlink()
     if target:
-        (folder / "production").symlink_to(target)
-    assert found(registry) == [("toy/production", True)]
+        (model_folder / "production").symlink_to(target)
+    assert found(folder) == [("toy/production", True)]
     with pytest.raises(errors.StageHeldError, match="it is in Production"):
-        registry.delete(NAME, "1.0.0")
+        folder.versions.delete(NAME, "1.0.0")
     with pytest.raises(errors.StageHeldError, match="it is in Production"):
-        registry.retire(NAME, "1.0.0")
-    inspection.repair(registry)
-    assert inspection.verify(registry) == []
-    assert registry.holders(NAME)[ModelStage.PRODUCTION] == "1.0.0"
+        folder.stages.retire(NAME, "1.0.0")
+    inspection.repair(folder)
+    assert inspection.verify(folder) == []
+    assert folder.reader.links.holders(NAME)[ModelStage.PRODUCTION] == "1.0.0"
 
 
-def test_promoting_away_from_a_broken_link_works(registry, folder):
-    (folder / "production").unlink()
-    (folder / "production").symlink_to("vabc")
-    registry.set_stage(NAME, "1.1.0", ModelStage.PRODUCTION)
-    assert registry.get(NAME).metadata.version == "1.1.0"
+def test_promotion_replaces_invalid_link(folder, model_folder):
+    """A promotion replaces an invalid production link."""
+    (model_folder / "production").unlink()
+    (model_folder / "production").symlink_to("vabc")
+    folder.stages.set_stage(NAME, "1.1.0", ModelStage.PRODUCTION)
+    assert folder.reader.get(NAME).metadata.version == "1.1.0"
 
 
-def test_a_history_that_lost_its_last_line_break_loses_nothing(registry, folder):
-    """As an editor leaves it; and one with an empty line at its end."""
-    before = registry.history(NAME)
-    path = folder / "history.jsonl"
+def test_history_without_last_line_break(folder, model_folder):
+    """A missing line break or an empty line at the end, as editors leave them, lose nothing."""
+    before = folder.reader.history(NAME)
+    path = model_folder / "history.jsonl"
     for edit in (lambda content: content[:-1], lambda content: content + b"\n"):
         path.write_bytes(edit(path.read_bytes()))
-        assert registry.history(NAME) == before
-        assert inspection.verify(registry) == []
-        registry.update_metrics(NAME, "1.0.0", {"accuracy": len(before)})
-        assert registry.history(NAME)[:-1] == before
-        before = registry.history(NAME)
+        assert folder.reader.history(NAME) == before
+        assert inspection.verify(folder) == []
+        folder.versions.update_metrics(NAME, "1.0.0", {"accuracy": len(before)})
+        assert folder.reader.history(NAME)[:-1] == before
+        before = folder.reader.history(NAME)
 
 
-def test_what_is_no_plain_file_is_refused_and_holds_nobody_up(registry, folder):
-    metadata = folder / "v1.1.0" / "metadata.json"
+def test_special_file_in_place_of_metadata(folder, model_folder):
+    """A pipe or folder in the place of metadata is rejected and does not block a reader."""
+    metadata = model_folder / "v1.1.0" / "metadata.json"
     metadata.unlink()
     os.mkfifo(metadata)
-    assert [info.metadata.version for info in registry.list_versions()] == ["1.0.0"]
+    assert [info.metadata.version for info in folder.reader.list_versions()] == ["1.0.0"]
     metadata.unlink()
     metadata.mkdir()
-    assert [info.metadata.version for info in registry.list_versions()] == ["1.0.0"]
+    assert [info.metadata.version for info in folder.reader.list_versions()] == ["1.0.0"]
     with pytest.raises(errors.UnsafePathError, match="not a regular file"):
-        registry.get(NAME, "1.1.0")
+        folder.reader.get(NAME, "1.1.0")
 
 
-def test_an_artifact_name_that_leads_out_of_the_version_is_refused(registry, folder):
-    metadata = folder / "v1.1.0" / "metadata.json"
+def test_artifact_name_out_of_version(folder, model_folder):
+    """An artifact name in the metadata that leads out of the version is rejected."""
+    metadata = model_folder / "v1.1.0" / "metadata.json"
     document = json.loads(metadata.read_text())
     metadata.write_text(json.dumps({**document, "artifacts": {"../../x.pt": "0" * 64}}))
     with pytest.raises(errors.InvalidMetadataError, match="a plain file name"):
-        registry.read_artifact(NAME, "1.1.0", "../../x.pt")
+        folder.reader.read_artifact(NAME, "1.1.0", "../../x.pt")
 
 
-def test_a_link_to_nowhere_is_mended_for_staging_and_reported_without_a_history(registry, folder):
-    (folder / "history.jsonl").unlink()
+def test_link_to_missing_version(folder, model_folder):
+    """Repair removes a staging link to nowhere; a production link needs the history."""
+    (model_folder / "history.jsonl").unlink()
     for link in ("production", "staging"):
-        (folder / link).unlink()
-        (folder / link).symlink_to("v9.9.9")
-    assert ("toy/production", False) in found(registry)
-    assert ("toy/staging", True) in found(registry)
-    inspection.repair(registry)
-    assert "toy/production" in {path for path, _ in found(registry)}
-    assert "toy/staging" not in {path for path, _ in found(registry)}
+        (model_folder / link).unlink()
+        (model_folder / link).symlink_to("v9.9.9")
+    assert ("toy/production", False) in found(folder)
+    assert ("toy/staging", True) in found(folder)
+    inspection.repair(folder)
+    assert "toy/production" in {path for path, _ in found(folder)}
+    assert "toy/staging" not in {path for path, _ in found(folder)}
 
 
-def test_a_stage_that_the_metadata_tells_wrongly_is_written_anew(registry, folder):
-    (folder / "production").unlink()
-    (folder / "production").symlink_to("v1.1.0")
-    assert [path for path, _ in found(registry)] == [
+def test_wrong_recorded_stage_is_corrected(folder, model_folder):
+    """Repair writes the stages of the links to metadata that contradicts them."""
+    (model_folder / "production").unlink()
+    (model_folder / "production").symlink_to("v1.1.0")
+    assert [path for path, _ in found(folder)] == [
         "toy/v1.0.0/metadata.json",
         "toy/v1.1.0/metadata.json",
         "toy/staging",
     ]
-    inspection.repair(registry)
-    assert registry.recorded_stage(NAME, "1.0.0") is ModelStage.ARCHIVED
-    assert registry.recorded_stage(NAME, "1.1.0") is ModelStage.PRODUCTION
+    inspection.repair(folder)
+    assert recorded_stage(model_folder, "1.0.0") == "Archived"
+    assert recorded_stage(model_folder, "1.1.0") == "Production"
 
 
-def test_a_version_put_there_by_hand_is_reported(registry, folder):
-    path = folder / "v3.0.0"
+def test_version_created_externally(folder, model_folder):
+    """A version folder without a registration in the history is found."""
+    path = model_folder / "v3.0.0"
     path.mkdir()
-    document = json.loads((folder / "v1.0.0" / "metadata.json").read_text())
+    document = json.loads((model_folder / "v1.0.0" / "metadata.json").read_text())
     document |= {"version": "3.0.0", "stage": "None", "artifacts": {}}
     (path / "metadata.json").write_text(json.dumps(document))
-    (finding,) = inspection.verify(registry)
+    (finding,) = inspection.verify(folder)
     assert (finding.path, finding.repairable) == ("toy/v3.0.0", False)
-    assert "tells of no registration" in finding.problem
+    assert "no registration" in finding.problem
 
 
-def test_a_torn_history_line_is_cut_off(registry, folder):
-    before = registry.history(NAME)
-    with (folder / "history.jsonl").open("a") as file:
+def test_incomplete_history_line_is_removed(folder, model_folder):
+    """An incomplete last line of the history is ignored by readers and removed by repair."""
+    before = folder.reader.history(NAME)
+    with (model_folder / "history.jsonl").open("a") as file:
         file.write('{"id": "half a li')
-    assert registry.history(NAME) == before
-    assert found(registry) == [("toy/history.jsonl", True)]
-    inspection.repair(registry)
-    assert inspection.verify(registry) == []
-    registry.update_metrics(NAME, "1.0.0", {"accuracy": 1})
-    assert registry.history(NAME)[:-1] == before
+    assert folder.reader.history(NAME) == before
+    assert found(folder) == [("toy/history.jsonl", True)]
+    inspection.repair(folder)
+    assert inspection.verify(folder) == []
+    folder.versions.update_metrics(NAME, "1.0.0", {"accuracy": 1})
+    assert folder.reader.history(NAME)[:-1] == before
 
 
-def test_a_change_that_was_committed_is_finished_for_its_dead_writer(registry, folder):
-    entry = intend(
-        registry,
+def test_committed_change_is_completed(folder, model_folder):
+    """A change that a dead writer committed is in the history, and repair completes it."""
+    entry = begin(
+        folder,
         Action.PROMOTED,
         "1.1.0",
         from_stage=ModelStage.STAGING,
         to_stage=ModelStage.PRODUCTION,
         replaced="1.0.0",
     )
-    (folder / "production").unlink()
-    (folder / "production").symlink_to("v1.1.0")
-    assert registry.history(NAME)[-1] == entry
-    assert ("toy/.intent.json", True) in found(registry)
-    inspection.repair(registry)
-    assert inspection.verify(registry) == []
-    assert registry.history(NAME)[-1] == entry
-    assert registry.holders(NAME) == {ModelStage.PRODUCTION: "1.1.0"}
+    (model_folder / "production").unlink()
+    (model_folder / "production").symlink_to("v1.1.0")
+    assert folder.reader.history(NAME)[-1] == entry
+    assert ("toy/.intent.json", True) in found(folder)
+    inspection.repair(folder)
+    assert inspection.verify(folder) == []
+    assert folder.reader.history(NAME)[-1] == entry
+    assert folder.reader.links.holders(NAME) == {ModelStage.PRODUCTION: "1.1.0"}
 
 
-def test_a_change_that_was_not_committed_is_dropped(registry):
-    before = registry.history(NAME)
-    intend(registry, Action.PROMOTED, "1.1.0", to_stage=ModelStage.PRODUCTION)
-    assert registry.history(NAME) == before
-    registry.update_metrics(NAME, "1.0.0", {"accuracy": 1})
-    assert registry.history(NAME)[:-1] == before
-    assert inspection.verify(registry) == []
+def test_uncommitted_change_is_discarded(folder):
+    """A change that a dead writer did not commit leaves no trace after the next change."""
+    before = folder.reader.history(NAME)
+    begin(folder, Action.PROMOTED, "1.1.0", to_stage=ModelStage.PRODUCTION)
+    assert folder.reader.history(NAME) == before
+    folder.versions.update_metrics(NAME, "1.0.0", {"accuracy": 1})
+    assert folder.reader.history(NAME)[:-1] == before
+    assert inspection.verify(folder) == []
 
 
-def test_links_in_the_place_of_folders_and_files_are_not_followed(registry, folder, tmp_path):
+def test_links_are_not_followed(folder, model_folder, tmp_path):
+    """Links in the place of models, versions and artifacts are rejected and found."""
     outside = tmp_path / "outside"
-    (folder / "v1.0.0").rename(outside)
-    (folder / "v1.0.0").symlink_to(outside)
+    (model_folder / "v1.0.0").rename(outside)
+    (model_folder / "v1.0.0").symlink_to(outside)
     with pytest.raises(errors.UnsafePathError, match="is a link"):
-        registry.get(NAME, "1.0.0")
-    artifact = folder / "v1.1.0" / "model.pt"
+        folder.reader.get(NAME, "1.0.0")
+    artifact = model_folder / "v1.1.0" / "model.pt"
     artifact.unlink()
     artifact.symlink_to(outside / "model.pt")
     with pytest.raises(errors.UnsafePathError, match="is a link"):
-        registry.read_artifact(NAME, "1.1.0", "model.pt")
-    (registry.layout.root / "linked").symlink_to(folder)
+        folder.reader.read_artifact(NAME, "1.1.0", "model.pt")
+    (folder.layout.root / "linked").symlink_to(model_folder)
     with pytest.raises(errors.UnsafePathError, match="is a link"):
-        registry.versions("linked")
-    assert registry.models() == [NAME]
-    assert {"linked", "toy/v1.0.0", "toy/v1.1.0/model.pt"} <= {path for path, _ in found(registry)}
+        folder.reader.files.versions("linked")
+    assert folder.reader.files.models() == [NAME]
+    assert {"linked", "toy/v1.0.0", "toy/v1.1.0/model.pt"} <= {path for path, _ in found(folder)}

@@ -1,4 +1,4 @@
-"""The temporal convolutional network and the transformer for order books."""
+"""The built-in TemporalConvNet and OrderBookTransformer."""
 
 import pytest
 import torch
@@ -32,14 +32,16 @@ def network(request):
     return network.eval()
 
 
-def test_the_outputs_are_those_of_every_network_of_ours(network):
+def test_outputs(network):
+    """A network has the outputs and shapes of every built-in network."""
     outputs = network(torch.randn(5, 12, 6))
     shapes = {name: tuple(value.shape) for name, value in outputs._asdict().items()}
     assert shapes == {"direction_logits": (5, 3), "confidence": (5, 1), "expected_return": (5, 1)}
     assert ((outputs.confidence > 0) & (outputs.confidence < 1)).all()
 
 
-def test_a_window_is_answered_the_same_alone_and_among_others(network):
+def test_outputs_do_not_depend_on_batch(network):
+    """A window has the same outputs alone and in a batch."""
     windows = torch.randn(4, 12, 6)
     together = network(windows)
     alone = network(windows[2:3])
@@ -47,7 +49,8 @@ def test_a_window_is_answered_the_same_alone_and_among_others(network):
         torch.testing.assert_close(getattr(alone, name), values[2:3])
 
 
-def test_a_checkpoint_brings_it_back(network, tmp_path):
+def test_checkpoint_restores_network(network, tmp_path):
+    """A network restored from its checkpoint returns identical outputs."""
     path = tmp_path / "model.pt"
     save_checkpoint(network, path)
     windows = torch.randn(2, 12, 6)
@@ -57,13 +60,14 @@ def test_a_checkpoint_brings_it_back(network, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(12, 6), (1, 12, 5), (1, 1, 12, 6)])
-def test_another_shape_is_refused(network, shape):
+def test_wrong_input_shape(network, shape):
+    """An input of another shape is an error."""
     with pytest.raises(InputShapeError, match=r"6 features\)"):
         network(torch.zeros(shape))
 
 
-def test_it_learns_a_rule_from_a_few_windows(network):
-    """The direction is the sign of the last feature a while ago."""
+def test_network_learns(network):
+    """A network learns that the direction is the sign of a feature two timesteps earlier."""
     torch.manual_seed(0)
     windows = torch.randn(128, 12, 6)
     labels = (windows[:, -3, 2] > 0).long()
@@ -77,7 +81,8 @@ def test_it_learns_a_rule_from_a_few_windows(network):
     assert (chosen == labels).float().mean() > 0.9
 
 
-def test_the_convolutions_see_as_far_as_they_say_and_no_further():
+def test_receptive_field():
+    """The outputs of TemporalConvNet depend on `receptive_field` timesteps and no earlier one."""
     network = TemporalConvNet(input_size=1, channels=4, blocks=3, kernel_size=2).eval()
     windows = torch.randn(1, 40, 1, requires_grad=True)
     network(windows).direction_logits.sum().backward()
@@ -85,8 +90,8 @@ def test_the_convolutions_see_as_far_as_they_say_and_no_further():
     assert 40 - int(seen.min()) <= network.receptive_field == 15
 
 
-def test_no_timestep_of_the_transformer_sees_a_later_one():
-    """Changing the last bar changes no state before it, seen through a shorter window."""
+def test_transformer_is_causal():
+    """A change of the last timestep changes no earlier state of the transformer."""
     torch.manual_seed(0)
     network = OrderBookTransformer(**SMALL["OrderBookTransformer"]).eval()
     windows = torch.randn(1, 12, 6)
@@ -98,7 +103,8 @@ def test_no_timestep_of_the_transformer_sees_a_later_one():
     assert not torch.equal(states[0][:, -1], states[1][:, -1])
 
 
-def test_the_transformer_knows_the_order_of_the_timesteps():
+def test_transformer_depends_on_order():
+    """The outputs of the transformer depend on the order of the timesteps."""
     network = OrderBookTransformer(**SMALL["OrderBookTransformer"], convolutions=1).eval()
     windows = torch.randn(1, 12, 6)
     shuffled = torch.cat([windows[:, :5].flip(1), windows[:, 5:]], dim=1)
@@ -106,7 +112,8 @@ def test_the_transformer_knows_the_order_of_the_timesteps():
     assert not torch.allclose(first, second)
 
 
-def test_a_window_longer_than_the_positions_is_refused():
+def test_window_exceeds_positions():
+    """A window longer than `max_timesteps` is an error."""
     network = OrderBookTransformer(**SMALL["OrderBookTransformer"]).eval()
     with pytest.raises(InputShapeError, match="at most 20 timesteps"):
         network(torch.zeros(1, 21, 6))
@@ -123,6 +130,7 @@ def test_a_window_longer_than_the_positions_is_refused():
         (OrderBookTransformer, {"return_scale": 0}, "return_scale must be a positive number"),
     ],
 )
-def test_senseless_arguments_are_refused(architecture, arguments, problem):
+def test_invalid_arguments(architecture, arguments, problem):
+    """Constructor arguments out of range are named in the error."""
     with pytest.raises(ValueError, match=problem):
         architecture(**arguments)

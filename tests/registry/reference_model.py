@@ -1,4 +1,4 @@
-"""The registry as a few dictionaries: what every change should lead to, without files."""
+"""A reference model of the registry: the expected effect of every change, in a few dictionaries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from registry import ModelStage, errors
-from registry.folder.reader import RegistryReader
-from registry.folder.serving_artifacts import ServingWriter
+from registry.folder.reader import FolderReader
+from registry.folder.registry_folder import RegistryFolder
 from registry.records import Action, HistoryEntry, check_version
 
 NAME = "toy"
@@ -16,7 +16,7 @@ ARTIFACTS = ("model.pt", "model.onnx")
 ADDED = "model_int8.onnx"
 
 Operation = Sequence[Any]
-"""What to do, as JSON can carry it: ("stage", "1.0.0", "Production"), ("rollback",), …"""
+"""A change in a form that JSON can hold: ("stage", "1.0.0", "Production"), ("rollback",), …"""
 
 _STAGED_BY = {
     ModelStage.PRODUCTION: Action.PROMOTED,
@@ -26,8 +26,8 @@ _STAGED_BY = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """The registry must answer with this error and change nothing."""
+class ExpectedError(Exception):
+    """The registry must raise this error and change nothing."""
 
     def __init__(self, error: type[errors.RegistryError]) -> None:
         super().__init__(error)
@@ -35,45 +35,45 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
 
 
 @dataclass
-class RegistryModel:
-    """One model's versions and history. `apply` changes them, or raises Refused."""
+class ReferenceModel:
+    """The versions and history of one model. `apply` changes them, or raises ExpectedError."""
 
     stages: dict[str, ModelStage] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     added: dict[str, str] = field(default_factory=dict)
-    """Content of the artifact ADDED by the version that it joined."""
+    """The content of the artifact ADDED by the version to which it was added."""
     serving: dict[str, str] = field(default_factory=dict)
-    """The artifact that was chosen to serve, by version."""
+    """The artifact selected to serve, by version."""
     lines: list[tuple[Action, str]] = field(default_factory=list)
     former: list[str] = field(default_factory=list)
-    """Who was in production before the present version, newest last."""
+    """The production versions before the current one, newest last."""
     retired: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
 
     def holder(self, stage: ModelStage) -> str | None:
-        return next((each for each, held in self.stages.items() if held is stage), None)
+        return next((version for version, held in self.stages.items() if held is stage), None)
 
     def apply(self, operation: Operation) -> None:
         verb, *arguments = operation
         getattr(self, verb)(*arguments)
 
-    def refusal(self, operation: Operation) -> type[errors.RegistryError] | None:
-        """Apply the operation; return the error that must refuse it, if one must."""
+    def expected_error(self, operation: Operation) -> type[errors.RegistryError] | None:
+        """Apply the operation; return the error that the registry must raise, if any."""
         try:
             self.apply(operation)
-        except Refused as refused:
-            return refused.error
+        except ExpectedError as expected:
+            return expected.error
         return None
 
     def register(self, version: str, content: str) -> None:
         self._check_version(version)
         if version in self.stages:
             if self.contents[version] != content:
-                raise Refused(errors.VersionExistsError)
+                raise ExpectedError(errors.VersionExistsError)
             return
         if version in self.deleted:
-            raise Refused(errors.DeletedVersionError)
+            raise ExpectedError(errors.DeletedVersionError)
         self.stages[version], self.contents[version] = ModelStage.NONE, content
         self.metrics[version] = {}
         self.lines.append((Action.REGISTERED, version))
@@ -84,7 +84,7 @@ class RegistryModel:
         if present is wanted and wanted in (ModelStage.PRODUCTION, ModelStage.STAGING):
             return
         if present is ModelStage.PRODUCTION:
-            raise Refused(errors.StageHeldError)
+            raise ExpectedError(errors.StageHeldError)
         if wanted is ModelStage.PRODUCTION and (holder := self.holder(wanted)):
             self.former.append(holder)
         self._move(version, wanted)
@@ -104,11 +104,11 @@ class RegistryModel:
                 self._move(version, ModelStage.PRODUCTION)
                 self.lines.append((Action.ROLLED_BACK, version))
                 return
-        raise Refused(errors.NothingToRollBackError)
+        raise ExpectedError(errors.NothingToRollBackError)
 
     def delete(self, version: str) -> None:
         if self._present(version) in (ModelStage.PRODUCTION, ModelStage.STAGING):
-            raise Refused(errors.StageHeldError)
+            raise ExpectedError(errors.StageHeldError)
         del self.stages[version]
         self.deleted.add(version)
         self.lines.append((Action.DELETED, version))
@@ -116,14 +116,14 @@ class RegistryModel:
     def update_metrics(self, version: str, metrics: dict[str, float]) -> None:
         self._present(version)
         if not all(isfinite(value) for value in metrics.values()):
-            raise Refused(errors.InvalidMetadataError)
+            raise ExpectedError(errors.InvalidMetadataError)
         self.metrics[version] = {**self.metrics[version], **metrics}
         self.lines.append((Action.METRICS_UPDATED, version))
 
     def add_artifact(self, version: str, content: str) -> None:
         self._present(version)
         if self.added.get(version, content) != content:
-            raise Refused(errors.VersionExistsError)
+            raise ExpectedError(errors.VersionExistsError)
         self.added[version] = content
         self.serving[version] = ADDED
         self.lines.append((Action.OPTIMIZED, version))
@@ -131,7 +131,7 @@ class RegistryModel:
     def pin_artifact(self, version: str, artifact: str) -> None:
         self._present(version)
         if artifact == ADDED and version not in self.added:
-            raise Refused(errors.MissingArtifactError)
+            raise ExpectedError(errors.MissingArtifactError)
         if self.serving.get(version) == artifact:
             return
         self.serving[version] = artifact
@@ -140,16 +140,16 @@ class RegistryModel:
     def _present(self, version: str) -> ModelStage:
         self._check_version(version)
         if not self.stages:
-            raise Refused(errors.UnknownModelError)
+            raise ExpectedError(errors.UnknownModelError)
         if version not in self.stages:
-            raise Refused(errors.UnknownVersionError)
+            raise ExpectedError(errors.UnknownVersionError)
         return self.stages[version]
 
     def _check_version(self, version: str) -> None:
         try:
             check_version(version)
         except errors.InvalidNameError:
-            raise Refused(errors.InvalidNameError) from None
+            raise ExpectedError(errors.InvalidNameError) from None
 
     def _move(self, version: str, stage: ModelStage) -> None:
         holder = self.holder(stage)
@@ -161,8 +161,8 @@ class RegistryModel:
 
 
 def replay(entries: Sequence[HistoryEntry]) -> list[dict[ModelStage, str]]:
-    """Return who held each stage after each line of a history; Refused if a line is impossible."""
-    model = RegistryModel()
+    """Return the version in each stage after each entry; ExpectedError for an impossible entry."""
+    model = ReferenceModel()
     holders = []
     for entry in entries:
         before = list(model.lines)
@@ -184,27 +184,33 @@ def replay(entries: Sequence[HistoryEntry]) -> list[dict[ModelStage, str]]:
     return holders
 
 
-def apply(registry: ServingWriter, sources: Path, operation: Operation, reason: str = "") -> None:
-    """Do on the disk what `RegistryModel.apply` does in memory."""
+def apply(folder: RegistryFolder, sources: Path, operation: Operation, reason: str = "") -> None:
+    """Make the change on disk that `ReferenceModel.apply` makes in memory."""
     verb, *arguments = operation
     match verb:
         case "register":
             version, content = arguments
             files = dict.fromkeys(ARTIFACTS, sources / content)
-            registry.register(NAME, version, files, {"model_type": "Net"}, reason=reason)
+            folder.versions.register(NAME, version, files, {"model_type": "Net"}, reason=reason)
         case "stage":
             version, stage = arguments
-            registry.set_stage(NAME, version, ModelStage(stage), reason=reason)
+            folder.stages.set_stage(NAME, version, ModelStage(stage), reason=reason)
         case "add_artifact":
             version, content = arguments
             files = {ADDED: sources / content}
-            registry.add_artifacts(NAME, version, files, {"of": content}, ADDED, reason=reason)
+            folder.artifacts.add(NAME, version, files, {"of": content}, ADDED, reason=reason)
+        case "pin_artifact":
+            folder.artifacts.pin(NAME, *arguments, reason=reason)
+        case "rollback" | "retire":
+            getattr(folder.stages, verb)(NAME, *arguments, reason=reason)
+        case "delete" | "update_metrics":
+            getattr(folder.versions, verb)(NAME, *arguments, reason=reason)
         case _:
-            getattr(registry, verb)(NAME, *arguments, reason=reason)
+            raise ValueError(f"unknown operation {verb!r}")
 
 
 def write_sources(folder: Path) -> Path:
-    """Write the contents that versions have in these tests, and return their folder."""
+    """Write the contents that the versions have in these tests, and return their folder."""
     folder.mkdir()
     for content in ("a", "b"):
         (folder / content).write_text(f"weights {content}")
@@ -212,7 +218,7 @@ def write_sources(folder: Path) -> Path:
 
 
 def snapshot(root: Path) -> dict[str, str | bytes | None]:
-    """Return all there is below `root`: contents of files, targets of links, None for folders."""
+    """Return everything below `root`: contents of files, targets of links, None for folders."""
     return {
         str(path.relative_to(root)): str(path.readlink())
         if path.is_symlink()
@@ -223,12 +229,13 @@ def snapshot(root: Path) -> dict[str, str | bytes | None]:
     }
 
 
-def assert_same(registry: RegistryReader, model: RegistryModel) -> None:
-    """What a reader sees is what the model says: versions, stages, metrics, files and history."""
-    infos = registry.list_versions(NAME) if model.stages else []
+def assert_same(reader: FolderReader, model: ReferenceModel) -> None:
+    """Compare versions, stages, metrics, files and history as read with those of the model."""
+    infos = reader.list_versions(NAME) if model.stages else []
     found = {info.metadata.version: info.metadata for info in infos}
-    assert {version: each.stage for version, each in found.items()} == model.stages
-    assert {version: each.metrics for version, each in found.items()} == {
+    stages = {version: metadata.stage for version, metadata in found.items()}
+    assert stages == model.stages
+    assert {version: metadata.metrics for version, metadata in found.items()} == {
         version: model.metrics[version] for version in model.stages
     }
     for version, metadata in found.items():
@@ -239,11 +246,11 @@ def assert_same(registry: RegistryReader, model: RegistryModel) -> None:
         assert tuple(metadata.artifacts) == tuple(contents)
         assert metadata.serving_artifact == model.serving.get(version)
         for artifact, expected in contents.items():
-            content = registry.read_artifact(NAME, version, artifact)
+            content = reader.read_artifact(NAME, version, artifact)
             assert content == f"weights {expected}".encode()
     for stage in (ModelStage.PRODUCTION, ModelStage.STAGING):
-        assert registry.holders(NAME).get(stage) == model.holder(stage)
-    entries = registry.history(NAME) if registry.layout.model(NAME).is_dir() else []
+        assert reader.links.holders(NAME).get(stage) == model.holder(stage)
+    entries = reader.history(NAME) if reader.layout.model(NAME).is_dir() else []
     assert [(entry.action, entry.version) for entry in entries] == model.lines
     times = [entry.time for entry in entries]
     assert times == sorted(set(times))

@@ -1,4 +1,4 @@
-"""Networks that another installed distribution brings."""
+"""Networks that another installed distribution provides by entry point."""
 
 import itertools
 import sys
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-class Answer(NamedTuple):
+class Output(NamedTuple):
     logits: torch.Tensor
     certainty: torch.Tensor
 
@@ -39,7 +39,7 @@ class TinyNet(nn.Module):
 
     def forward(self, windows):
         logits = self.layer(windows.flatten(1))
-        return Answer(logits, logits.softmax(1).amax(1))
+        return Output(logits, logits.softmax(1).amax(1))
 
 class Forgetful(nn.Module):
     pass
@@ -54,7 +54,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Return what installs a distribution with the given entry points and returns its module."""
+    """Return a function that installs a distribution with entry points and returns its module."""
 
     def run(distribution, source, **networks):
         module = f"acme_networks_{next(numbers)}"
@@ -91,7 +91,8 @@ def checkpoint_of(network, tmp_path, model_type=None):
     return path.read_bytes()
 
 
-def test_a_network_of_ones_own_is_saved_loaded_and_run(tiny_net, tmp_path):
+def test_custom_network_runs(tiny_net, tmp_path):
+    """A custom network is saved, loaded and run, with the same outputs."""
     torch.manual_seed(0)
     network = tiny_net(6)
     content = checkpoint_of(network, tmp_path)
@@ -104,14 +105,16 @@ def test_a_network_of_ones_own_is_saved_loaded_and_run(tiny_net, tmp_path):
     torch.testing.assert_close(torch.tensor(outputs["confidence"][:, 0]), expected.certainty)
 
 
-def test_a_model_type_may_be_named_otherwise_than_its_class(install, tmp_path):
+def test_model_type_differs_from_class(install, tmp_path):
+    """The model type may differ from the name of the class."""
     install("acme", NETWORKS, acme_tiny="TinyNet")
     network = build_network("acme_tiny", {"size": 6})
     content = checkpoint_of(network, tmp_path, "acme_tiny")
     assert type(load_checkpoint(content, "acme_tiny")) is type(network)
 
 
-def test_an_unknown_model_type_lists_what_is_installed_and_how_to_add(tiny_net):
+def test_unknown_model_type(tiny_net):
+    """The error of an unknown model type lists the known ones and how to add another."""
     with pytest.raises(
         UnknownArchitectureError,
         match=r"known: HybridCNNLSTM, .*, TinyNet; install .* group tradeserve\.architectures",
@@ -119,7 +122,8 @@ def test_an_unknown_model_type_lists_what_is_installed_and_how_to_add(tiny_net):
         find_architecture("Perceptron")
 
 
-def test_a_built_in_network_is_not_replaced_silently(install):
+def test_built_in_network_is_not_replaced(install):
+    """An entry point with the name of a built-in network is ambiguous."""
     module = install("acme", NETWORKS, HybridCNNLSTM="TinyNet")
     with pytest.raises(AmbiguousArchitectureError) as caught:
         find_architecture("HybridCNNLSTM")
@@ -129,7 +133,8 @@ def test_a_built_in_network_is_not_replaced_silently(install):
     )
 
 
-def test_two_distributions_with_one_model_type_are_both_named(install):
+def test_two_distributions_with_one_type(install):
+    """The error names both distributions that provide a model type."""
     first = install("acme", NETWORKS, TinyNet="TinyNet")
     second = install("umbrella", NETWORKS, TinyNet="TinyNet")
     with pytest.raises(AmbiguousArchitectureError) as caught:
@@ -147,44 +152,48 @@ def test_two_distributions_with_one_model_type_are_both_named(install):
         ("raise LookupError('no licence')", "TinyNet", "LookupError: no licence"),
         (NETWORKS, "HugeNet", "AttributeError: .*HugeNet"),
         (NETWORKS, "not_a_class", "expected a subclass of torch.nn.Module, received <function"),
-        (NETWORKS, "Answer", "expected a subclass of torch.nn.Module, received <class"),
+        (NETWORKS, "Output", "expected a subclass of torch.nn.Module, received <class"),
     ],
 )
-def test_a_network_that_cannot_be_used_is_an_error_that_names_its_distribution(
-    install, source, value, problem
-):
+def test_unusable_network(install, source, value, problem):
+    """The error of an unusable network names its distribution."""
     install("acme", source, TinyNet=value)
     with pytest.raises(BrokenArchitectureError, match=problem) as caught:
         try_out(metadata(**VERSION), lambda _: b"")
     assert f":{value} of the distribution acme 2.1" in str(caught.value)
 
 
-def test_a_broken_network_that_nobody_asked_for_does_no_harm(install):
+def test_unused_broken_network(install):
+    """A broken network that is not used does not affect the others."""
     install("acme", "import no_such_module_here", TinyNet="TinyNet")
     assert find_architecture("HybridCNNLSTM").__name__ == "HybridCNNLSTM"
 
 
-def test_a_class_of_the_same_name_that_is_not_the_installed_one_is_not_saved(tiny_net, tmp_path):
+def test_class_of_same_name_is_not_saved(tiny_net, tmp_path):
+    """A network whose class is not the installed one of that name is not saved."""
     impostor = type("TinyNet", (tiny_net,), {})
     with pytest.raises(BrokenArchitectureError, match="expected a network of it to save"):
         save_checkpoint(impostor(6), tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_network_that_forgets_its_arguments_is_not_saved(install, tmp_path):
+def test_network_without_constructor_args(install, tmp_path):
+    """A network without `constructor_args` is not saved."""
     install("acme", NETWORKS, Forgetful="Forgetful")
     with pytest.raises(BrokenArchitectureError, match="a dict `constructor_args`"):
         save_checkpoint(build_network("Forgetful", {}), tmp_path / "model.pt")
 
 
-def test_a_constructor_that_raises_anything_is_a_typed_error(tiny_net, tmp_path):
+def test_constructor_error(tiny_net, tmp_path):
+    """An error of a custom constructor becomes a typed error."""
     content = {"model_type": "TinyNet", "constructor_args": {"size": 2000}, "state_dict": {}}
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(UnreadableArtifactError, match=r"fit TinyNet: .*no room for 2000"):
         load_checkpoint(tmp_path / "model.pt", "TinyNet")
 
 
-def test_a_network_that_answers_with_too_few_classes_is_refused(tiny_net, tmp_path):
+def test_too_few_classes(tiny_net, tmp_path):
+    """A network with fewer than three classes is rejected."""
     content = checkpoint_of(tiny_net(6, outputs=2), tmp_path)
     with pytest.raises(UnusableModelError, match=r"shape \(1, 3\), received \(1, 2\)"):
         try_out(metadata(**VERSION), {"model.pt": content}.__getitem__)

@@ -1,4 +1,4 @@
-"""From artifacts to outputs, and the artifacts that are refused."""
+"""Loading artifacts as predictors, and the artifacts that are rejected."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ CHECKPOINT = {
 
 
 def onnx_model(nodes, input_shape, outputs, input_type=TensorProto.FLOAT):
-    """Return an ONNX model from `features` to `outputs` (shape by name), float all."""
+    """Return an ONNX model from `features` to `outputs` (shape by name), all of them float."""
     graph = helper.make_graph(
         nodes,
         "model",
@@ -46,7 +46,7 @@ def onnx_model(nodes, input_shape, outputs, input_type=TensorProto.FLOAT):
 
 
 def identity_onnx(input_shape, output_shape=("batch", 3), input_type=TensorProto.FLOAT):
-    """Return a model of rows of three numbers that gives them as its direction_logits."""
+    """Return a model that returns rows of three numbers as its direction_logits."""
     cast = helper.make_node("Cast", ["features"], ["direction_logits"], to=TensorProto.FLOAT)
     return onnx_model([cast], input_shape, {"direction_logits": output_shape}, input_type)
 
@@ -63,7 +63,8 @@ def checkpoint(tmp_path):
     return (tmp_path / "model.pt").read_bytes()
 
 
-def test_an_onnx_model_answers_any_batch():
+def test_onnx_model_accepts_any_batch():
+    """An ONNX model returns the outputs of a batch of any size."""
     predictor = load_predictor(linear_onnx(), metadata(), num_threads=1)
     windows = np.arange(5 * 6, dtype=np.float32).reshape(5, 3, 2)
     values = predictor(windows)
@@ -71,7 +72,8 @@ def test_an_onnx_model_answers_any_batch():
     np.testing.assert_allclose(values["expected_return"], windows.reshape(5, 6)[:, 1:2])
 
 
-def test_outputs_are_found_by_the_names_in_the_metadata():
+def test_outputs_are_found_by_declared_name():
+    """Outputs are found by the names in the metadata, not by their meaning."""
     swapped = {"direction_logits": "direction_logits", "expected_return": "confidence"}
     predictor = load_predictor(linear_onnx(), metadata(output_names=swapped), num_threads=1)
     values = predictor(np.full((1, 3, 2), -1e9, dtype=np.float32))
@@ -79,21 +81,24 @@ def test_outputs_are_found_by_the_names_in_the_metadata():
     assert values["expected_return"].tolist() == [[0.0]]
 
 
-def test_a_model_of_flat_rows_gets_each_window_in_row_order():
+def test_flat_model_receives_row_order():
+    """A model of flat rows receives each window in row order."""
     of = identity_metadata(input_shape=(3, 1))
     predictor = load_predictor(identity_onnx(["batch", 3]), of, num_threads=1)
     windows = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
     assert predictor(windows)["direction_logits"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_a_model_of_doubles_gets_doubles_and_its_outputs_come_as_float32():
+def test_double_model():
+    """A model of doubles receives doubles, and its outputs are returned as float32."""
     content = identity_onnx(["batch", 3], input_type=TensorProto.DOUBLE)
     predictor = load_predictor(content, identity_metadata(), num_threads=1)
     values = predictor(np.array([[[1, 2, 3]]], dtype=np.float32))["direction_logits"]
     assert (values.tolist(), values.dtype) == ([[1, 2, 3]], np.float32)
 
 
-def test_a_single_valued_output_without_its_second_axis_will_do():
+def test_single_value_without_second_axis():
+    """An output of one value per window may have the shape (batch,)."""
     nodes = [
         helper.make_node("Identity", ["features"], ["direction_logits"]),
         helper.make_node("ReduceMean", ["features"], ["mean"], axes=[1], keepdims=0),
@@ -106,7 +111,8 @@ def test_a_single_valued_output_without_its_second_axis_will_do():
     assert values["expected_return"].tolist() == [[2], [5]]
 
 
-def test_onnx_serves_when_the_version_has_it_and_the_checkpoint_otherwise():
+def test_onnx_is_preferred():
+    """model.onnx serves if it exists, otherwise model.pt, otherwise nothing."""
     both = {"model.pt": "0", "model.onnx": "0"}
     assert choose_artifact(metadata(artifacts=both)) == "model.onnx"
     assert choose_artifact(metadata(artifacts={"model.pt": "0"})) == "model.pt"
@@ -114,13 +120,21 @@ def test_onnx_serves_when_the_version_has_it_and_the_checkpoint_otherwise():
         choose_artifact(metadata(artifacts={"notes.txt": "0", "model_quantized.onnx": "0"}))
 
 
+def test_missing_serving_artifact():
+    """A serving artifact that does not exist is an error; no other artifact replaces it."""
+    with pytest.raises(MissingArtifactError, match=r"one of model\.onnx; pin another"):
+        choose_artifact(metadata(serving_artifact="model_int8.onnx"))
+
+
 @pytest.mark.parametrize("content", [b"", b"not onnx", linear_onnx()[:100], linear_onnx()[:-1]])
-def test_a_file_that_is_no_model_is_named(content):
+def test_invalid_onnx_file(content):
+    """A file that is not an ONNX model is named in the error."""
     with pytest.raises(UnreadableArtifactError, match=r"toy/v1\.0\.0/model\.onnx as an ONNX model"):
         load_predictor(content, metadata(), num_threads=1)
 
 
-def test_a_model_without_the_promised_outputs_is_refused():
+def test_missing_output():
+    """A model without a declared output is rejected."""
     names = {"direction_logits": "logits", "confidence": "confidence", "expected_return": "r"}
     with pytest.raises(
         UnreadableArtifactError, match="it has direction_logits, confidence, expected_return"
@@ -128,7 +142,8 @@ def test_a_model_without_the_promised_outputs_is_refused():
         load_predictor(linear_onnx(), metadata(output_names=names), num_threads=1)
 
 
-def test_output_names_that_make_no_prediction_are_refused():
+def test_insufficient_output_names():
+    """Output names that are not sufficient for a prediction are rejected."""
     of = metadata().model_copy(update={"output_names": {"confidence": "confidence"}})
     with pytest.raises(InvalidMetadataError, match="output_names: expected exactly one"):
         load_predictor(linear_onnx(), of, num_threads=1)
@@ -143,21 +158,23 @@ def test_output_names_that_make_no_prediction_are_refused():
         (identity_onnx(["b", 12], input_type=TensorProto.INT64), r"it takes features tensor\(int"),
     ],
 )
-def test_a_model_for_another_input_is_refused(content, problem):
+def test_other_input(content, problem):
+    """A model with an input of another shape or type is rejected."""
     of = metadata(input_shape=(3, 4), output_names=LOGITS_ONLY)
     with pytest.raises(UnreadableArtifactError, match=problem):
         load_predictor(content, of, num_threads=1)
 
 
-def test_a_model_of_two_inputs_is_refused():
+def test_two_inputs():
+    """A model with two inputs is rejected."""
     model = onnx.load_from_string(linear_onnx())
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch"]))
     with pytest.raises(UnreadableArtifactError, match=r"one input .* it takes features .*, mask"):
         load_predictor(model.SerializeToString(), metadata(), num_threads=1)
 
 
-def test_weights_outside_the_file_are_refused_even_where_they_lie(tmp_path, monkeypatch):
-    """Their content has no checksum; the working directory is where they would be sought."""
+def test_external_weights(tmp_path, monkeypatch):
+    """External weights are rejected even in the working directory: no checksum covers them."""
     model = onnx.load_from_string(linear_onnx())
     onnx.save_model(
         model, tmp_path / "m.onnx", save_as_external_data=True, location="w", size_threshold=0
@@ -168,18 +185,21 @@ def test_weights_outside_the_file_are_refused_even_where_they_lie(tmp_path, monk
         load_predictor((tmp_path / "m.onnx").read_bytes(), metadata(), num_threads=1)
 
 
-def test_a_model_that_answers_nan_is_refused_before_it_serves():
+def test_nan_output():
+    """A model that returns NaN is rejected before it serves."""
     with pytest.raises(UnusableModelError, match="on a warm-up batch of 1, an output is NaN"):
         load_predictor(linear_onnx(weight=float("nan")), metadata(), num_threads=1)
 
 
-def test_logits_declared_as_probabilities_are_refused():
+def test_logits_declared_as_probabilities():
+    """Logits that are declared as probabilities are rejected."""
     of = metadata(output_names={"direction_probabilities": "direction_logits"})
     with pytest.raises(UnusableModelError, match="direction_probabilities are not between 0 and 1"):
         load_predictor(linear_onnx(), of, num_threads=1)
 
 
-def test_an_output_of_another_width_is_refused():
+def test_output_of_other_width():
+    """An output of another width than its meaning requires is rejected."""
     of = metadata(output_names={"direction_logits": "confidence"})
     with pytest.raises(
         UnusableModelError,
@@ -188,18 +208,20 @@ def test_an_output_of_another_width_is_refused():
         load_predictor(linear_onnx(), of, num_threads=1)
 
 
-def test_a_model_that_takes_one_window_only_is_refused():
-    """A replica runs requests that are there together as one batch."""
+def test_fixed_batch():
+    """A model with a fixed batch size of 1 is rejected, since requests are batched."""
     content = identity_onnx([1, 3], output_shape=[1, 3])
     with pytest.raises(UnusableModelError, match="it does not run on a batch of 2"):
         load_predictor(content, identity_metadata(), num_threads=1)
 
 
-def test_a_checkpoint_is_loaded_and_run(checkpoint):
+def test_checkpoint_runs(checkpoint):
+    """A checkpoint is loaded and run."""
     try_out(metadata(**CHECKPOINT), {"model.pt": checkpoint}.__getitem__)
 
 
-def test_trying_a_version_out_leaves_the_threads_of_its_process_alone(checkpoint):
+def test_try_out_keeps_thread_count(checkpoint):
+    """try_out does not change the number of PyTorch threads; load_predictor does."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -212,7 +234,8 @@ def test_trying_a_version_out_leaves_the_threads_of_its_process_alone(checkpoint
 
 
 @pytest.mark.parametrize("broken", ["model.onnx", "model.pt", "model_quantized.onnx"])
-def test_every_artifact_that_could_serve_is_tried_not_only_the_chosen_one(checkpoint, broken):
+def test_every_runnable_artifact_is_tried(checkpoint, broken):
+    """try_out runs every artifact that could serve, not only the selected one."""
     good = linear_onnx(shape=(4, 2))
     contents = {"model.pt": checkpoint, "model.onnx": good, "model_quantized.onnx": good}
     of = metadata(**{**CHECKPOINT, "artifacts": {**dict.fromkeys(contents, "0"), "notes.txt": "0"}})
@@ -221,12 +244,15 @@ def test_every_artifact_that_could_serve_is_tried_not_only_the_chosen_one(checkp
         try_out(of, {**contents, broken: b"damaged"}.__getitem__)
 
 
-def test_a_version_with_nothing_to_serve_is_refused():
+def test_nothing_to_serve():
+    """A version without a runnable artifact is rejected."""
     with pytest.raises(MissingArtifactError, match=r"model\.onnx or model\.pt"):
         try_out(metadata(artifacts={"notes.txt": "0"}), {}.__getitem__)
 
 
-def test_an_error_of_reading_is_passed_on():
+def test_read_error_propagates():
+    """An error of reading an artifact propagates unchanged."""
+
     def read(artifact):
         raise MissingArtifactError(artifact, "the file")
 
@@ -234,26 +260,30 @@ def test_an_error_of_reading_is_passed_on():
         try_out(metadata(), read)
 
 
-def test_a_pickled_module_is_refused_unopened(tmp_path):
+def test_pickled_module(tmp_path):
+    """A pickled module is rejected and never unpickled."""
     torch.save(torch.nn.Linear(2, 3), tmp_path / "whole.pt")
     content = (tmp_path / "whole.pt").read_bytes()
     with pytest.raises(UnreadableArtifactError, match=r"v1\.0\.0/model\.pt .* never unpickled"):
         try_out(metadata(**CHECKPOINT), {"model.pt": content}.__getitem__)
 
 
-def test_a_truncated_checkpoint_is_refused(checkpoint):
+def test_truncated_checkpoint(checkpoint):
+    """A checkpoint truncated at any length is rejected."""
     for kept in (0, 100, len(checkpoint) // 2, len(checkpoint) - 1):
         with pytest.raises(UnreadableArtifactError, match=r"v1\.0\.0/model\.pt .* truncated"):
             try_out(metadata(**CHECKPOINT), {"model.pt": checkpoint[:kept]}.__getitem__)
 
 
-def test_a_checkpoint_of_another_model_type_is_refused(checkpoint):
+def test_checkpoint_of_other_type(checkpoint):
+    """A checkpoint of another model type is rejected."""
     of = metadata(**{**CHECKPOINT, "model_type": "Perceptron"})
     with pytest.raises(UnknownArchitectureError, match="'Perceptron'; known: HybridCNNLSTM"):
         try_out(of, {"model.pt": checkpoint}.__getitem__)
 
 
-def test_a_checkpoint_for_another_input_shape_is_refused(checkpoint):
+def test_checkpoint_for_other_shape(checkpoint):
+    """A network for another input shape is rejected on its warm-up batch."""
     of = metadata(**{**CHECKPOINT, "input_shape": (4, 3)})
     with pytest.raises(
         UnusableModelError, match=r"batch of 1: InputShapeError: .* 2 features\), received"
@@ -261,7 +291,8 @@ def test_a_checkpoint_for_another_input_shape_is_refused(checkpoint):
         try_out(of, {"model.pt": checkpoint}.__getitem__)
 
 
-def test_a_network_without_the_promised_outputs_is_refused(checkpoint):
+def test_network_without_declared_output(checkpoint):
+    """A network without a declared output is rejected."""
     of = metadata(**CHECKPOINT, output_names={"direction_logits": "logits"})
     with pytest.raises(UnusableModelError, match="received NetworkOutput without logits"):
         try_out(of, {"model.pt": checkpoint}.__getitem__)
@@ -274,14 +305,16 @@ def test_a_network_without_the_promised_outputs_is_refused(checkpoint):
         (metadata(**CHECKPOINT), "torch", "torch"),
     ],
 )
-def test_a_missing_library_is_named_with_what_installs_it(monkeypatch, of, package, extra):
-    monkeypatch.setitem(sys.modules, package, None)  # what Python takes for not installed
+def test_missing_library(monkeypatch, of, package, extra):
+    """The error of a missing library contains the command that installs it."""
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(MissingPackageError) as caught:
         try_out(of, lambda _: b"")
     assert f"without {package}; install it: pip install 'tradeserve[{extra}]'" in str(caught.value)
 
 
-def test_the_registry_imports_neither_torch_nor_onnxruntime_until_it_runs_a_model():
+def test_import_loads_no_runtime():
+    """Importing the registry imports neither torch nor ONNX Runtime nor Ray."""
     code = (
         "import sys, registry, registry.predictors; "
         "print(sorted({'torch', 'onnxruntime', 'ray'} & set(sys.modules)))"

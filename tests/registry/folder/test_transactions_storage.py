@@ -1,6 +1,6 @@
-"""A full disk or a read-only folder is a StorageError, and leaves everything as it was.
+"""A full disk or a read-only folder raises StorageError and changes nothing.
 
-The file systems are real: mounted in a mount namespace of this test's own.
+The file systems are real, mounted in a separate mount namespace.
 """
 
 import json
@@ -13,11 +13,11 @@ import pytest
 
 from registry import ModelStage, errors
 from testkit.paths import ROOT
-from tests.registry.forker import open_writer
-from tests.registry.model import (
+from tests.registry.crash_harness import open_folder
+from tests.registry.reference_model import (
     NAME,
     Operation,
-    RegistryModel,
+    ReferenceModel,
     apply,
     assert_same,
     snapshot,
@@ -44,19 +44,22 @@ CHANGES = [
     ["update_metrics", "1.1.0", {"accuracy": 0.5}],
 ]
 PAGES = 24
-"""How much room the changes are given at most; the last of them have enough."""
+"""The maximum space for a change; it is sufficient for each of them."""
 
 
 @pytest.fixture
 def in_namespace(tmp_path):
-    """Run one of this module's functions where it may mount, and return what it prints."""
+    """Return a function that runs one of this module's functions where it may mount file systems.
+
+    It returns what the function prints.
+    """
     unshare = ["unshare", "--map-root-user", "--mount"]
     mountable = ["sh", "-c", f"mount -t tmpfs none {tmp_path}"]
     if (
         not shutil.which("unshare")
         or subprocess.run([*unshare, *mountable], check=False).returncode
     ):
-        pytest.skip("this kernel lets no one mount in a namespace of their own")
+        pytest.skip("the kernel does not let this user mount in a namespace")
 
     def run(function, *arguments):
         code = f"from {__name__} import {function.__name__} as run; run(*{arguments!r})"
@@ -67,31 +70,33 @@ def in_namespace(tmp_path):
     return run
 
 
-def test_a_full_disk_changes_nothing_or_the_change_is_whole(in_namespace, tmp_path):
-    """With no room, one page, two pages, … left: refused without a trace, or done for good."""
+def test_full_disk(in_namespace, tmp_path):
+    """With 0, 1, 2, … free pages, a change is rejected without a trace or applied completely."""
     done = in_namespace(fill_the_disk, str(tmp_path))
     for operation in CHANGES:
         outcomes = done[json.dumps(operation)]
-        assert outcomes[0] == "refused"
-        assert outcomes[-1] == "done"
+        assert outcomes[0] == "rejected"
+        assert outcomes[-1] == "applied"
         assert outcomes == sorted(outcomes, reverse=True), operation
 
 
-def test_a_read_only_folder_changes_nothing_and_can_be_read(in_namespace, tmp_path):
+def test_read_only_folder(in_namespace, tmp_path):
+    """On a read-only mount every change is rejected, and reading still works."""
     done = in_namespace(make_read_only, str(tmp_path))
-    assert done == {json.dumps(operation): "refused" for operation in CHANGES}
+    assert done == {json.dumps(operation): "rejected" for operation in CHANGES}
 
 
-def test_a_file_in_the_place_of_the_folder_is_a_storage_error(tmp_path):
+def test_file_in_place_of_root(tmp_path):
+    """A file in the place of the registry's folder raises StorageError and is kept."""
     sources = write_sources(tmp_path / "sources")
-    (tmp_path / "models").write_text("no folder")
+    (tmp_path / "models").write_text("a file")
     with pytest.raises(errors.StorageError, match="nothing was changed"):
-        apply(open_writer(tmp_path / "models"), sources, BEFORE[0])
-    assert (tmp_path / "models").read_text() == "no folder"
+        apply(open_folder(tmp_path / "models"), sources, BEFORE[0])
+    assert (tmp_path / "models").read_text() == "a file"
 
 
 def fill_the_disk(folder: str) -> None:
-    """Try every change with every number of free pages, on a disk of 64."""
+    """Apply every change with every number of free pages, on a disk of 64."""
     disk = Path(folder) / "disk"
     disk.mkdir()
     page_bytes = 4096
@@ -120,7 +125,7 @@ def fill_the_disk(folder: str) -> None:
 
 
 def make_read_only(folder: str) -> None:
-    """Try every change on a read-only mount."""
+    """Apply every change on a read-only mount."""
     root = Path(folder) / "models"
     sources = write_sources(Path(folder) / "sources")
     model = _prepare(root, sources)
@@ -129,40 +134,40 @@ def make_read_only(folder: str) -> None:
     outcomes = {
         json.dumps(operation): _attempt(root, sources, operation, model) for operation in CHANGES
     }
-    assert_same(open_writer(root), model)
+    assert_same(open_folder(root).reader, model)
     print(json.dumps(outcomes))
 
 
-def _prepare(root: Path, sources: Path) -> RegistryModel:
-    model = RegistryModel()
+def _prepare(root: Path, sources: Path) -> ReferenceModel:
+    model = ReferenceModel()
     for operation in BEFORE:
-        apply(open_writer(root), sources, operation)
+        apply(open_folder(root), sources, operation)
         model.apply(operation)
     return model
 
 
-def _attempt(root: Path, sources: Path, operation: Operation, model: RegistryModel) -> str:
-    """Return whether the change was done or refused; what is on the disk must agree."""
+def _attempt(root: Path, sources: Path, operation: Operation, model: ReferenceModel) -> str:
+    """Return whether the change was applied or rejected; the disk must agree with the result."""
     before = snapshot(root)
-    refused = None
+    rejected = None
     try:
-        apply(open_writer(root), sources, operation)
+        apply(open_folder(root), sources, operation)
         model.apply(operation)
     except errors.StorageError as error:
-        refused = str(error)
-    assert_same(open_writer(root), model)
-    if refused is None:
-        return "done"
-    assert "nothing was changed" in refused
-    assert snapshot(root) == before, (operation, refused)
-    return "refused"
+        rejected = str(error)
+    assert_same(open_folder(root).reader, model)
+    if rejected is None:
+        return "applied"
+    assert "nothing was changed" in rejected
+    assert snapshot(root) == before, (operation, rejected)
+    return "rejected"
 
 
-def _assert_usable(root: Path, sources: Path, model: RegistryModel) -> None:
-    """With room again the registry goes on."""
+def _assert_usable(root: Path, sources: Path, model: ReferenceModel) -> None:
+    """With free space the registry accepts changes again."""
     operation = ["stage", "1.1.0", ModelStage.PRODUCTION]
-    for each in (["register", "2.0.0", "b"], ["stage", "2.0.0", "Production"], operation):
-        apply(open_writer(root), sources, each)
-        model.apply(each)
-    assert_same(open_writer(root), model)
-    assert len(open_writer(root).history(NAME)) == len(model.lines)
+    for change in (["register", "2.0.0", "b"], ["stage", "2.0.0", "Production"], operation):
+        apply(open_folder(root), sources, change)
+        model.apply(change)
+    assert_same(open_folder(root).reader, model)
+    assert len(open_folder(root).reader.history(NAME)) == len(model.lines)

@@ -1,7 +1,7 @@
-"""Runs tasks in processes of their own, forked from a small one so that each costs milliseconds.
+"""Runs tasks in separate processes that can be killed, forked so that each costs milliseconds.
 
-`Forker` is the test's side; run as a module, this is the small process. A task is a generator by
-its name; what it yields is kept even when it is killed before it ends.
+`ForkServer` is the test's side; run as a module, this file is the small process that forks. A task
+is a generator function by its name; what it yields is kept even if it is killed before it ends.
 """
 
 import json
@@ -22,10 +22,10 @@ from typing import Any, Self
 
 from registry import ModelStage, errors
 from registry.folder import atomic_io, inspection
-from registry.folder.reader import RegistryReader
-from registry.folder.serving_artifacts import ServingWriter
+from registry.folder.reader import FolderReader
+from registry.folder.registry_folder import RegistryFolder
 from testkit.paths import ROOT
-from tests.registry.model import NAME, Operation, apply
+from tests.registry.reference_model import NAME, Operation, apply
 
 Yielded = dict[str, Any]
 
@@ -33,7 +33,7 @@ Yielded = dict[str, Any]
 @dataclass(frozen=True)
 class Task:
     run: str
-    """Name of one of the functions below that are listed in _TASKS."""
+    """The name of one of the functions in _TASKS."""
     arguments: dict[str, Any]
 
 
@@ -41,11 +41,11 @@ class Task:
 class Outcome:
     yielded: list[Yielded]
     signal: int
-    """What killed the process, 0 when nothing did."""
+    """The signal that ended the process, 0 if none did."""
 
 
-class Forker:
-    """Starts the small process; closing it ends it."""
+class ForkServer:
+    """A small process that forks tasks; leaving its context ends it."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -61,81 +61,83 @@ class Forker:
         self._process.communicate()
 
     def run(self, *tasks: Task, kill_after_s: float | None = None) -> list[Outcome]:
-        """Run all tasks at once; a task that fails by itself fails the test."""
+        """Run all tasks concurrently; an error in a task fails the test."""
         request = {"tasks": [asdict(task) for task in tasks], "kill_after_s": kill_after_s}
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        outcomes = [Outcome(**each) for each in json.loads(self._process.stdout.readline())]
+        outcomes = [Outcome(**reply) for reply in json.loads(self._process.stdout.readline())]
         assert {outcome.signal for outcome in outcomes} <= {0, signal.SIGKILL}, "see stderr"
         return outcomes
 
 
-def open_writer(root: str | Path) -> ServingWriter:
-    return ServingWriter(Path(root), check=lambda *_: None)
+def open_folder(root: str | Path) -> RegistryFolder:
+    """Open a registry folder whose versions enter a stage without being loaded."""
+    return RegistryFolder(Path(root), check=lambda *_: None)
 
 
 def write(root: str, sources: str, operations: list[Operation]) -> Iterator[Yielded]:
-    """Do one operation after the other, acknowledging each."""
-    registry = open_writer(root)
+    """Apply the operations in order, and acknowledge each."""
+    folder = open_folder(root)
     for operation in operations:
-        apply(registry, Path(sources), operation)
+        apply(folder, Path(sources), operation)
         yield {"acknowledged": operation}
 
 
 def write_and_die(root: str, sources: str, operation: Operation, step: int) -> Iterator[Yielded]:
-    """Do one operation and be killed before its step number `step`, if it has as many."""
-    registry = open_writer(root)
+    """Apply one operation, killed before its step number `step` if it has that many."""
+    folder = open_folder(root)
     _die_before(step)
     if operation == ["repair"]:
-        inspection.repair(registry)
+        inspection.repair(folder)
     else:
-        apply(registry, Path(sources), operation)
+        apply(folder, Path(sources), operation)
     yield {"acknowledged": operation}
 
 
 def write_at_random(root: str, sources: str, worker: int, seconds: float) -> Iterator[Yielded]:
-    """Change what comes to hand, with a reason of its own for every attempt."""
+    """Apply random operations, each with a unique reason."""
     chance = random.Random(worker)
-    registry = open_writer(root)
+    folder = open_folder(root)
     until = time.monotonic() + seconds
     number = 0
     while time.monotonic() < until:
         number += 1
-        operation = _any_operation(chance, registry.versions(NAME), f"{worker}.{number}.0")
+        versions = folder.reader.files.versions(NAME)
+        operation = _any_operation(chance, versions, f"{worker}.{number}.0")
         reason = f"{worker}-{number}"
         began = datetime.now(UTC)
-        refused = None
+        rejected = None
         try:
-            apply(registry, Path(sources), operation, reason)
+            apply(folder, Path(sources), operation, reason)
         except errors.RegistryError as error:
-            refused = type(error).__name__
+            rejected = type(error).__name__
         yield {
             "operation": operation,
             "reason": reason,
             "began": began.isoformat(),
             "ended": datetime.now(UTC).isoformat(),
-            "refused": refused,
+            "rejected": rejected,
         }
 
 
 def watch(root: str, seconds: float) -> Iterator[Yielded]:
-    """Look all the time, with a reader that remembers and with new ones; tell what was wrong."""
-    lasting = RegistryReader(Path(root))
+    """Read continuously, with one lasting reader and with new ones; yield every problem."""
+    lasting = FolderReader(Path(root))
     until = time.monotonic() + seconds
-    looks = 0
+    reads = 0
     while time.monotonic() < until:
-        for reader in (lasting, RegistryReader(Path(root))):
-            looks += 1
+        for reader in (lasting, FolderReader(Path(root))):
+            reads += 1
             try:
-                _look(reader)
-            except Exception:  # noqa: BLE001 - whatever a reader meets is the finding
+                _assert_consistent(reader)
+            except Exception:  # noqa: BLE001 - any error of a reader is a finding
                 yield {"problem": traceback.format_exc()}
-    yield {"looks": looks}
+    yield {"reads": reads}
 
 
-def _look(reader: RegistryReader) -> None:
+def _assert_consistent(reader: FolderReader) -> None:
     stages = [info.metadata.stage for info in reader.list_versions(NAME)]
     assert stages.count(ModelStage.PRODUCTION) == 1, stages
     assert stages.count(ModelStage.STAGING) <= 1, stages
@@ -172,7 +174,7 @@ _CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
 def _die_before(step: int) -> None:
     """Kill this process before its `step`-th line in `atomic_io` or change of a folder.
 
-    Nothing else changes the disk: between two such steps it stays as it is.
+    Nothing else changes the disk, so it is the same at every instant between two such steps.
     """
     steps = 0
 
@@ -194,7 +196,7 @@ def _die_before(step: int) -> None:
     sys.settrace(trace)
 
 
-_TASKS = {each.__name__: each for each in (write, write_and_die, write_at_random, watch)}
+_TASKS = {task.__name__: task for task in (write, write_and_die, write_at_random, watch)}
 
 
 def _fork(task: Yielded, output: int) -> int:
@@ -228,7 +230,7 @@ def _serve() -> None:
             output.seek(0)
             whole, _, _torn = output.read().rpartition(b"\n")
             output.close()
-            yielded = [json.loads(each) for each in whole.splitlines()]
+            yielded = [json.loads(line) for line in whole.splitlines()]
             reply.append({"yielded": yielded, "signal": os.WTERMSIG(status)})
         print(json.dumps(reply), flush=True)
 

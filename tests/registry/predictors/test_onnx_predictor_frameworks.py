@@ -1,10 +1,5 @@
-"""Models of other libraries, trained, converted, registered, and asked again."""
+"""Models of other libraries give the same outputs after conversion and registration."""
 
-import asyncio
-import os
-import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +10,7 @@ from registry import ModelRegistry
 from registry.errors import UnreadableArtifactError
 from registry.predictors import load_predictor, try_out
 from serve_app.data_plane.decoding import decode
-from testkit.paths import ROOT
 
-DOCUMENT = ROOT / "docs" / "guides" / "models.md"
 SHAPE = (4, 3)
 WIRE = {"HOLD": 0, "BUY": 1, "SELL": 2}
 LABEL_MAPS = [
@@ -28,7 +21,7 @@ LABEL_MAPS = [
 
 @dataclass(frozen=True)
 class Converted:
-    """A model in both worlds."""
+    """A trained classifier and its ONNX conversion."""
 
     framework: str
     classifier: Any
@@ -48,11 +41,11 @@ def rows(windows):
 
 @pytest.fixture(scope="module")
 def classes(rows):
-    """Return 0, 1 or 2 by the first and the last number of a row, so that the order matters."""
+    """Return classes that depend on the first and the last number of a row: order matters."""
     return (rows[:, 0] > 0.3).astype(int) + (rows[:, -1] > 0.2).astype(int)
 
 
-# The libraries are imported when used: together they take seconds.
+# The libraries are imported when used, since importing all of them takes seconds.
 
 
 def scikit_learn(rows, classes, model="LogisticRegression", zipmap=False, dtype=np.float32):
@@ -66,7 +59,7 @@ def scikit_learn(rows, classes, model="LogisticRegression", zipmap=False, dtype=
     }
     classifier = kinds[model].fit(rows, classes)
     converted = to_onnx(classifier, rows[:1].astype(dtype), options={"zipmap": zipmap})
-    # With zipmap, skl2onnx names the output otherwise.
+    # With zipmap, skl2onnx gives the output another name.
     output = "output_probability" if zipmap else "probabilities"
     return Converted("scikit-learn", classifier, converted.SerializeToString(), output)
 
@@ -114,7 +107,7 @@ def converted(request, rows, classes):
 
 @pytest.fixture
 def register(tmp_path):
-    """Return what registers a model's ONNX file and reads it back."""
+    """Return a function that registers a model's ONNX file and reads it back."""
     registry = ModelRegistry(tmp_path / "models")
 
     async def run(model, label_map=LABEL_MAPS[0]):
@@ -136,9 +129,8 @@ def register(tmp_path):
 
 
 @pytest.mark.parametrize("label_map", LABEL_MAPS, ids=lambda labels: "-".join(labels.values()))
-async def test_the_registered_model_answers_what_the_library_itself_answers(
-    register, converted, windows, rows, label_map
-):
+async def test_outputs_equal_those_of_library(register, converted, windows, rows, label_map):
+    """A registered model returns the probabilities and the direction of its library."""
     metadata, content = await register(converted, label_map)
     try_out(metadata, {"model.onnx": content}.__getitem__)
     predictor = load_predictor(content, metadata, num_threads=1)
@@ -149,17 +141,14 @@ async def test_the_registered_model_answers_what_the_library_itself_answers(
     predictions = decode(outputs, metadata.label_map)
     chosen = [WIRE[label_map[index]] for index in expected.argmax(axis=1)]
     assert set(chosen) == {0, 1, 2}
-    assert [each.direction for each in predictions] == chosen
-    np.testing.assert_allclose(
-        [each.confidence for each in predictions], expected.max(axis=1), rtol=0, atol=1e-5
-    )
-    assert {each.expected_return for each in predictions} == {None}
+    assert [prediction.direction for prediction in predictions] == chosen
+    confidences = [prediction.confidence for prediction in predictions]
+    np.testing.assert_allclose(confidences, expected.max(axis=1), rtol=0, atol=1e-5)
+    assert {prediction.expected_return for prediction in predictions} == {None}
 
 
-async def test_classes_that_are_words_stand_in_the_order_of_the_library(
-    register, windows, rows, classes
-):
-    """scikit-learn sorts them: the label map is `dict(enumerate(classifier.classes_))`."""
+async def test_classes_that_are_words(register, windows, rows, classes):
+    """scikit-learn sorts its classes: the label map is `dict(enumerate(classifier.classes_))`."""
     words = np.array(["SELL", "HOLD", "BUY"])[classes]
     model = scikit_learn(rows, words)
     label_map = dict(enumerate(model.classifier.classes_.tolist()))
@@ -167,24 +156,12 @@ async def test_classes_that_are_words_stand_in_the_order_of_the_library(
     metadata, content = await register(model, label_map)
     predictions = decode(load_predictor(content, metadata, num_threads=1)(windows), label_map)
     expected = [WIRE[word] for word in model.classifier.predict(rows)]
-    assert [each.direction for each in predictions] == expected
+    assert [prediction.direction for prediction in predictions] == expected
 
 
 @pytest.mark.parametrize("train", [scikit_learn, lightgbm])
-async def test_a_map_a_row_is_refused_with_what_to_convert_otherwise(
-    register, rows, classes, train
-):
+async def test_zipmap_is_rejected(register, rows, classes, train):
+    """An output of one map per row is rejected, and the error names the conversion option."""
     metadata, content = await register(train(rows, classes, zipmap=True))
     with pytest.raises(UnreadableArtifactError, match=r"seq\(map.*convert .* with zipmap=False"):
         try_out(metadata, {"model.onnx": content}.__getitem__)
-
-
-def test_the_documented_training_registers_a_model_that_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    environment = {**os.environ, "PYTHONPATH": str(DOCUMENT.parents[1])}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
-    registry = ModelRegistry(tmp_path / "models")
-    metadata = asyncio.run(registry.get_production_model("logistic")).metadata
-    assert metadata.label_map == {0: "BUY", 1: "HOLD", 2: "SELL"}
-    content = asyncio.run(registry.read_artifact("logistic", metadata.version, "model.onnx"))
-    try_out(metadata, {"model.onnx": content}.__getitem__)

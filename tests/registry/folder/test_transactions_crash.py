@@ -1,4 +1,4 @@
-"""A writer killed at any moment leaves a registry that is right, with all it had acknowledged."""
+"""A writer killed at any instant leaves a consistent registry with every acknowledged change."""
 
 import copy
 import random
@@ -10,10 +10,10 @@ import pytest
 
 from registry import ModelStage
 from registry.folder import inspection
-from tests.registry.forker import Task, open_writer
-from tests.registry.model import (
-    Refused,
-    RegistryModel,
+from tests.registry.crash_harness import Task, open_folder
+from tests.registry.reference_model import (
+    ExpectedError,
+    ReferenceModel,
     apply,
     assert_same,
     snapshot,
@@ -38,7 +38,7 @@ CYCLE = [
     ["retire", "1.1.0"],
     ["delete", "1.1.0"],
 ]
-"""Every kind of change, also those that take a stage away from a version."""
+"""Every kind of change, including those that take a stage from another version."""
 
 
 @pytest.fixture
@@ -47,79 +47,82 @@ def sources(memory_path):
 
 
 def after(model, *operations):
-    """Return a copy of the model to which the operations were applied."""
+    """Return a copy of the model with the operations applied."""
     changed = copy.deepcopy(model)
     for operation in operations:
         changed.apply(operation)
     return changed
 
 
-def look(root):
-    """Return what is in the folder, but for ids and times, which every run has its own of."""
+def state_of(root):
+    """Return the folder's content without ids and times, which differ between runs."""
     return re.sub(r"[0-9a-f]{32}|\d{4}-\d\d-\d\dT[\d:.]+Z", "…", repr(snapshot(root)))
 
 
 def find_state(root, *candidates):
-    """Return the candidate that the registry is in, seen by a reader that never saw it before."""
-    told = len(open_writer(root).history("toy")) if (root / "toy").is_dir() else 0
-    model = next(each for each in candidates if len(each.lines) == told)
-    assert_same(open_writer(root), model)
+    """Return the candidate that a new reader sees in the folder."""
+    is_there = (root / "toy").is_dir()
+    lines = len(open_folder(root).reader.history("toy")) if is_there else 0
+    model = next(candidate for candidate in candidates if len(candidate.lines) == lines)
+    assert_same(open_folder(root).reader, model)
     return model
 
 
-def assert_mended(root, model):
-    """Repair leaves nothing to find, and everything as it was."""
-    registry = open_writer(root)
-    inspection.repair(registry)
-    assert inspection.verify(registry) == []
-    assert_same(registry, model)
-    assert_same(open_writer(root), model)
+def assert_repaired(root, model):
+    """Repair leaves no findings and changes nothing else."""
+    folder = open_folder(root)
+    inspection.repair(folder)
+    assert inspection.verify(folder) == []
+    assert_same(folder.reader, model)
+    assert_same(open_folder(root).reader, model)
 
 
 def assert_writable(root, sources, model):
-    """The next writer goes on as if nothing had happened, and what it does counts."""
-    registry = open_writer(root)
+    """The next writer works as if nothing had happened, and its changes count."""
+    folder = open_folder(root)
     for operation in (["register", "9.0.0", "a"], ["stage", "9.0.0", "Production"]):
-        apply(registry, sources, operation)
+        apply(folder, sources, operation)
         model = after(model, operation)
-    assert_same(registry, model)
-    assert_mended(root, model)
+    assert_same(folder.reader, model)
+    assert_repaired(root, model)
 
 
 @pytest.mark.parametrize(
     "number", range(len(CYCLE)), ids=lambda number: "-".join(CYCLE[number][:2])
 )
-def test_killed_before_any_step_of_a_change_it_happened_or_did_not(
-    forker, memory_path, sources, number
-):
-    """Every line of registry.folder.atomic_io and every change of a folder is a step."""
+def test_kill_before_each_step_of_change(fork_server, memory_path, sources, number):
+    """A change killed before any step has happened completely or not at all.
+
+    Every line of registry.folder.atomic_io and every change of a folder is a step. After each
+    kill, a repair leaves no findings and the next writer can go on.
+    """
     *before, operation = CYCLE[: number + 1]
-    old = after(RegistryModel(), *before)
+    old = after(ReferenceModel(), *before)
     new = after(old, operation)
     original = memory_path / "original"
     original.mkdir()
-    for each in before:
-        apply(open_writer(original), sources, each)
+    for earlier in before:
+        apply(open_folder(original), sources, earlier)
     happened = set()
     states = set()
     for step in range(1, 1000):
         root = memory_path / f"killed-{step}"
         shutil.copytree(original, root, symlinks=True)
         arguments = {"root": str(root), "sources": str(sources), "operation": operation}
-        (outcome,) = forker.run(Task("write_and_die", {**arguments, "step": step}))
+        (outcome,) = fork_server.run(Task("write_and_die", {**arguments, "step": step}))
         if outcome.signal == 0:
             break
-        if (looks := look(root)) in states:
+        if (left := state_of(root)) in states:
             continue  # a step that changed nothing
-        states.add(looks)
+        states.add(left)
         state = find_state(root, old, new)
         happened.add(state is new)
         again = memory_path / f"again-{step}"
         shutil.copytree(root, again, symlinks=True)
-        assert_mended(root, state)
+        assert_repaired(root, state)
         assert_writable(again, sources, state)
     assert outcome.yielded == [{"acknowledged": operation}]
-    assert_same(open_writer(root), new)
+    assert_same(open_folder(root).reader, new)
     assert happened == {False, True}
 
 
@@ -127,33 +130,33 @@ def test_killed_before_any_step_of_a_change_it_happened_or_did_not(
     "number", [1, 4, 6, 12, 13], ids=lambda number: "-".join(CYCLE[number][:2])
 )
 @pytest.mark.nightly
-def test_killed_while_mending_what_a_killed_writer_left(forker, memory_path, sources, number):
-    """Whatever the first one left, a repair killed before any of its steps loses nothing."""
+def test_kill_during_repair(fork_server, memory_path, sources, number):
+    """A repair killed before any of its steps loses nothing, whatever a killed writer left."""
     *before, operation = CYCLE[: number + 1]
-    old = after(RegistryModel(), *before)
+    old = after(ReferenceModel(), *before)
     original = memory_path / "original"
     original.mkdir()
-    for each in before:
-        apply(open_writer(original), sources, each)
+    for earlier in before:
+        apply(open_folder(original), sources, earlier)
     states = set()
     for step in range(1, 1000):
         left = memory_path / f"left-{step}"
         shutil.copytree(original, left, symlinks=True)
         arguments = {"sources": str(sources), "operation": operation, "step": step}
-        (outcome,) = forker.run(Task("write_and_die", {**arguments, "root": str(left)}))
+        (outcome,) = fork_server.run(Task("write_and_die", {**arguments, "root": str(left)}))
         if outcome.signal == 0:
             break
-        if (looks := look(left)) in states:
+        if (content := state_of(left)) in states:
             continue
-        states.add(looks)
+        states.add(content)
         state = find_state(left, old, after(old, operation))
         for second in range(1, 1000):
             root = memory_path / f"killed-{step}-{second}"
             shutil.copytree(left, root, symlinks=True)
             arguments = {"root": str(root), "sources": str(sources), "operation": ["repair"]}
-            (outcome,) = forker.run(Task("write_and_die", {**arguments, "step": second}))
-            assert_same(open_writer(root), state)
-            assert_mended(root, state)
+            (outcome,) = fork_server.run(Task("write_and_die", {**arguments, "step": second}))
+            assert_same(open_folder(root).reader, state)
+            assert_repaired(root, state)
             shutil.rmtree(root)
             if outcome.signal == 0:
                 break
@@ -163,32 +166,30 @@ def test_killed_while_mending_what_a_killed_writer_left(forker, memory_path, sou
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 11))]
 )
-def test_killed_fifty_times_at_random_instants_nothing_acknowledged_is_lost(
-    forker, memory_path, sources, seed
-):
-    """One writer after the other works on the folder that the one before was killed over."""
+def test_fifty_kills_at_random_instants(fork_server, memory_path, sources, seed):
+    """No acknowledged change is lost when each writer works on what the killed one left."""
     chance = random.Random(seed)
     root = memory_path / "models"
-    model = RegistryModel()
+    model = ReferenceModel()
     kills = 0
     while kills < 50:
         operations = plan(chance, model, count=200)
         task = Task("write", {"root": str(root), "sources": str(sources), "operations": operations})
-        (outcome,) = forker.run(task, kill_after_s=chance.uniform(0, 0.1))
+        (outcome,) = fork_server.run(task, kill_after_s=chance.uniform(0, 0.1))
         kills += outcome.signal == signal.SIGKILL
-        done = [each["acknowledged"] for each in outcome.yielded]
+        done = [acknowledgement["acknowledged"] for acknowledgement in outcome.yielded]
         assert done == operations[: len(done)]
         model = after(model, *done)
         in_flight = operations[len(done) : len(done) + 1]
         model = find_state(root, model, after(model, *in_flight))
         if chance.random() < 0.5:
-            assert_mended(root, model)
-    assert_mended(root, model)
+            assert_repaired(root, model)
+    assert_repaired(root, model)
     assert len(model.lines) > 100
 
 
 def plan(chance, model, count):
-    """Return operations that each change something, from where the model stands."""
+    """Return operations each of which changes something, starting from the model's state."""
     operations = []
     model = copy.deepcopy(model)
     while len(operations) < count:
@@ -205,11 +206,11 @@ def plan(chance, model, count):
                 ["update_metrics", version, {chance.choice("xyz"): chance.random()}],
             ]
         )
-        told = len(model.lines)
+        lines = len(model.lines)
         try:
             model.apply(operation)
-        except Refused:
+        except ExpectedError:
             continue
-        if len(model.lines) > told:
+        if len(model.lines) > lines:
             operations.append(operation)
     return operations

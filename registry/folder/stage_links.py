@@ -1,0 +1,87 @@
+"""The links that determine which version is in Production and which in Staging."""
+
+import logging
+from collections.abc import Mapping
+
+from registry.errors import InvalidMetadataError
+from registry.folder import atomic_io
+from registry.layout import STAGE_LINKS, Layout, is_version
+from registry.records import ModelMetadata, ModelStage
+
+logger = logging.getLogger(__name__)
+
+Holders = Mapping[ModelStage, str]
+"""The version in each stage; stages without a version are left out."""
+
+
+class StageLinks:
+    """The stage links of all models in a folder; they take precedence over the metadata."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def target(self, name: str, stage: ModelStage) -> str | None:
+        """Return the version that the stage's link leads to, None if there is no link.
+
+        Raises:
+            InvalidMetadataError: the link's place holds something else, or a link out of the model.
+        """
+        link = self._layout.stage_link(name, stage)
+        try:
+            target = link.readlink()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            problem = "expected a link to a version's folder; set the stage again or restore it"
+            raise InvalidMetadataError(f"{name}/{link.name}", problem) from error
+        version = target.name.removeprefix("v")
+        if str(target) != f"v{version}" or not is_version(version):
+            problem = f"the link leads to {target}; set the stage again or restore it"
+            raise InvalidMetadataError(f"{name}/{link.name}", problem)
+        return version
+
+    def targets(self, name: str) -> Holders:
+        """Return the version that each stage's link leads to; an invalid link is logged."""
+        found = {}
+        for stage in STAGE_LINKS:
+            try:
+                version = self.target(name, stage)
+            except InvalidMetadataError as error:
+                logger.warning("stage link ignored, no version is in %s: %s", stage, error)
+            else:
+                if version is not None:
+                    found[stage] = version
+        return found
+
+    def holders(self, name: str) -> Holders:
+        """Return the version in each stage.
+
+        A version in Production is in no other stage: a promotion from Staging moves the production
+        link first and removes the staging link next.
+        """
+        found = dict(self.targets(name))
+        if found.get(ModelStage.STAGING) == found.get(ModelStage.PRODUCTION):
+            found.pop(ModelStage.STAGING, None)
+        return found
+
+    def point(self, name: str, stage: ModelStage, version: str) -> None:
+        """Make the stage's link lead to the version."""
+        folder = self._layout.version(name, version)
+        atomic_io.point_link(self._layout.stage_link(name, stage), folder.name)
+
+    def remove(self, name: str, stage: ModelStage) -> None:
+        """Remove the stage's link."""
+        atomic_io.remove_link(self._layout.stage_link(name, stage))
+
+
+def stage_of(metadata: ModelMetadata, holders: Holders) -> ModelStage:
+    """Return a version's stage: the links decide, the metadata distinguishes Archived from None."""
+    for stage, version in holders.items():
+        if version == metadata.version:
+            return stage
+    return stage_after(metadata.stage) if metadata.stage in STAGE_LINKS else metadata.stage
+
+
+def stage_after(lost: ModelStage) -> ModelStage:
+    """Return the stage of a version after another version has taken its stage `lost`."""
+    return ModelStage.ARCHIVED if lost is ModelStage.PRODUCTION else ModelStage.NONE

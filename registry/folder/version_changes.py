@@ -1,0 +1,177 @@
+"""Changes of a model's versions: registration, metrics and deletion."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.errors import (
+    DeletedVersionError,
+    MissingArtifactError,
+    StageHeldError,
+    StorageError,
+)
+from registry.folder import atomic_io, metadata
+from registry.folder.drafts import draft_metadata, refuse_other_content
+from registry.folder.pickles import refuse_code
+from registry.folder.reader import FolderReader
+from registry.folder.transactions import Transactions
+from registry.layout import METADATA, STAGE_LINKS
+from registry.records import Action, ModelInfo, ModelMetadata, ModelStage, check_artifact_name
+
+logger = logging.getLogger(__name__)
+
+
+class VersionChanges:
+    """Registers, updates and deletes versions.
+
+    Every change takes `by` (its author; the process's user and host if None) and `reason` for the
+    history.
+    """
+
+    def __init__(self, reader: FolderReader, transactions: Transactions) -> None:
+        self._reader, self._transactions = reader, transactions
+
+    def register(
+        self,
+        name: str,
+        version: str,
+        files: Mapping[str, Path],
+        fields: Mapping[str, Any],
+        by: str | None = None,
+        reason: str = "",
+    ) -> ModelInfo:
+        """Publish `files` (source by artifact name) as a new version; see RegistryApi."""
+        layout = self._reader.layout
+        target = layout.version(name, version)
+        for artifact, source in files.items():
+            check_artifact_name(artifact)
+            if not source.is_file():
+                raise MissingArtifactError(source, f"the file to register as {artifact}")
+            refuse_code(source)
+        draft = draft_metadata(name, version, fields, files, self._transactions.now())
+        self._make_model_folder(name)
+        with self._transactions.exclusive(name):
+            if target.exists():
+                return self._accept_identical(draft, files)
+            self._refuse_deleted(name, version)
+            entry = self._transactions.entry(
+                name,
+                Action.REGISTERED,
+                version,
+                by=by,
+                reason=reason,
+                to_stage=ModelStage.NONE,
+            )
+            incoming = layout.incoming(name)
+            try:
+                incoming.mkdir()
+                digests = {
+                    artifact: atomic_io.copy_file(source, incoming / artifact)
+                    for artifact, source in files.items()
+                }
+                registered = draft.model_copy(
+                    update={
+                        "artifacts": digests,
+                        "created_at": entry.time,
+                        "updated_at": entry.time,
+                    }
+                )
+                atomic_io.write_file(incoming / METADATA, metadata.dump(registered))
+                self._transactions.apply(
+                    name, entry, lambda: atomic_io.publish_folder(incoming, target)
+                )
+            finally:
+                shutil.rmtree(incoming, ignore_errors=True)
+        return ModelInfo(metadata=registered, path=target)
+
+    def update_metrics(
+        self,
+        name: str,
+        version: str,
+        metrics: Mapping[str, float],
+        by: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Add metrics to a version; a metric of the same name is replaced."""
+        with self._transactions.exclusive(name):
+            present = self._reader.get(name, version).metadata
+            entry = self._transactions.entry(
+                name,
+                Action.METRICS_UPDATED,
+                version,
+                by=by,
+                reason=reason,
+                from_stage=present.stage,
+                to_stage=present.stage,
+            )
+            updated = metadata.update(
+                present, metrics={**present.metrics, **metrics}, updated_at=entry.time
+            )
+            self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
+
+    def delete(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
+        """Remove a version that is in no stage, with its files; its number cannot be reused."""
+        with self._transactions.exclusive(name):
+            info = self._reader.get(name, version)
+            if info.metadata.stage in STAGE_LINKS:
+                raise StageHeldError(name, version, info.metadata.stage, "delete")
+            if version == self._reader.lost_production(name):
+                raise StageHeldError(name, version, ModelStage.PRODUCTION, "delete")
+            entry = self._transactions.entry(
+                name,
+                Action.DELETED,
+                version,
+                by=by,
+                reason=reason,
+                from_stage=info.metadata.stage,
+            )
+            removed = self._reader.layout.deleted(name, version)
+            self._transactions.apply(
+                name, entry, lambda: atomic_io.publish_folder(info.path, removed)
+            )
+
+    def _make_model_folder(self, name: str) -> None:
+        folder = self._reader.layout.model(name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(self._reader.layout.root, str(error)) from error
+
+    def _refuse_deleted(self, name: str, version: str) -> None:
+        for entry in self._reader.history(name):
+            if entry.version == version and entry.action is Action.DELETED:
+                raise DeletedVersionError(name, version, entry.time.isoformat(), entry.by)
+
+    def _accept_identical(self, offered: ModelMetadata, files: Mapping[str, Path]) -> ModelInfo:
+        """Return the published version if the offered one is identical, else raise."""
+        published = self._reader.get(offered.name, offered.version)
+        digests = {artifact: atomic_io.sha256_of(source) for artifact, source in files.items()}
+        added = {
+            artifact
+            for entry in self._reader.history(offered.name)
+            if entry.version == offered.version
+            for artifact in entry.added
+        }
+        registered = {
+            artifact: digest
+            for artifact, digest in published.metadata.artifacts.items()
+            if artifact not in added or artifact in digests
+        }
+        refuse_other_content(offered, digests, published.metadata, registered)
+        for artifact in files:
+            # Raises if the published file is damaged.
+            self._reader.read_artifact(offered.name, offered.version, artifact)
+        kept = [
+            field
+            for field in ("description", "metrics", "tags")
+            if getattr(offered, field) != getattr(published.metadata, field)
+        ]
+        logger.warning(
+            "%s:%s is already registered with identical content: nothing to do%s",
+            offered.name,
+            offered.version,
+            f"; its {', '.join(kept)} stay unchanged, see update_metrics" if kept else "",
+        )
+        return published
