@@ -1,7 +1,7 @@
-"""The application graph: the router, the fleet behind it, and one application a version.
+"""The application graph: the router, the fleet behind it, and one application per version.
 
-    Router ──► FleetServer ──► RegistryActor (versions, stages, artifacts, what is served)
-       │            ┊ launches and ends
+    Router ──► FleetServer ──► RegistryActor (versions, stages, artifacts, serving state)
+       │            ┊ launches and stops
        ├─────► ModelServer in trading-models:hybrid_cnn_lstm:1.0.0
        └─────► ModelServer in trading-models:hybrid_cnn_lstm:1.1.0
 
@@ -27,15 +27,16 @@ from serve_app.timeouts import HEALTH_CHECK_PERIOD_S
 
 
 def build(args: AppSettings) -> Application:
-    """Compose the graph; a stage is resolved here, so that all its replicas hold one version.
+    """Compose the graph.
 
     Raises:
-        SettingsError: nothing to serve, a folder that is not there, or a GPU that no node has.
-        registry.errors.RegistryError: a version that is declared but not registered.
+        SettingsError: there is nothing to serve, the registry's folder does not exist, or the
+            cluster has too few GPUs.
+        registry.errors.RegistryError: a declared version is not registered.
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     require_gpus(args.versions, resources.get("GPU", 0.0))
-    # Only to refuse here what cannot be served; the fleet resolves again when it starts.
+    # Rejects a configuration that cannot be served; the fleet resolves it again when it starts.
     asyncio.run(resolve(args, ActorRegistry(registry_actor(args.registry_root))))
     fleet = serve.deployment(
         name="Fleet",
@@ -57,24 +58,24 @@ def build(args: AppSettings) -> Application:
 
 
 def require_gpus(versions: tuple[VersionSettings, ...], available: float) -> None:
-    """Raise SettingsError where the versions together want more GPUs than the cluster has.
+    """Raise SettingsError if the versions together need more GPUs than the cluster has.
 
-    A share of a GPU does not reach over two of them: three replicas of 0.6 need three.
+    A replica cannot span GPUs with a fraction of each: three replicas of 0.6 need three GPUs.
     """
-    wanted = {f"{each.model}:{each.version}": _gpus(each) for each in versions}
-    shares = sum(each.num_gpus * each.min_replicas for each in versions)
-    total = max(shares, *wanted.values())
+    required = {f"{version.model}:{version.version}": _gpus(version) for version in versions}
+    shares = sum(version.num_gpus * version.min_replicas for version in versions)
+    total = max(shares, *required.values())
     if total > available:
-        asking = ", ".join(f"{name} {number:g}" for name, number in wanted.items() if number)
+        requests = ", ".join(f"{name} {number:g}" for name, number in required.items() if number)
         raise SettingsError(
             "versions: num_gpus",
             f"expected at most the {available:g} GPUs that the cluster has, received {total:g} "
-            f"({asking}); add a node with GPUs to it, or set num_gpus: 0 to run on the CPU",
+            f"({requests}); add a node with GPUs to it, or set num_gpus: 0 to run on the CPU",
         )
 
 
 def _gpus(version: VersionSettings) -> float:
-    """Return how many GPUs the fewest replicas of a version take up."""
+    """Return how many GPUs the minimum number of replicas of a version occupies."""
     if 0 < version.num_gpus < 1:
         return math.ceil(version.min_replicas / math.floor(1 / version.num_gpus + 1e-9))
     return version.num_gpus * version.min_replicas

@@ -1,1 +1,4 @@
-"""Thin Ray shells around plain Python; the only part besides serve_app.app that knows Ray."""
+"""Ray Serve deployments and actors: thin shells around plain Python.
+
+Only this package, `serve_app.app` and `serve_app.launch` import Ray.
+"""

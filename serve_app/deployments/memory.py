@@ -1,14 +1,14 @@
-"""What the C library keeps of freed memory."""
+"""Freed memory that the C library retains."""
 
 import ctypes
 
 
 def return_freed_memory() -> None:
-    """Give the system the whole pages that are free inside the C library's heaps.
+    """Return free pages inside the C library's heaps to the operating system.
 
-    The threads that load models each have a heap, in which glibc keeps what unloaded models leave:
-    after five hundred reloads that was 66 of a router's 253 MB. Takes some milliseconds; a C
-    library other than glibc has no such call, and nothing happens.
+    Each thread that loads models has a heap, in which glibc retains the memory of unloaded models:
+    after 500 reloads it retained 66 MB of a router's 253 MB. The call takes a few milliseconds.
+    Other C libraries have no such call, and then this function does nothing.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

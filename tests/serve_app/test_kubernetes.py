@@ -1,4 +1,4 @@
-"""The manifests in deploy/kubernetes say what Ray, the settings and each other expect."""
+"""The manifests in deploy/kubernetes match Ray's schema, the settings and each other."""
 
 from pathlib import Path
 
@@ -36,56 +36,60 @@ def config(service):
 def pods(service):
     cluster = service["rayClusterConfig"]
     templates = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    return [each["template"]["spec"] for each in templates]
+    return [template["template"]["spec"] for template in templates]
 
 
 def containers(pods):
     return [container for pod in pods for container in pod["containers"]]
 
 
-def test_ray_reads_the_graph_and_the_settings_accept_its_args(config):
+def test_the_graph_and_its_args_are_valid(config):
+    """Ray's schema accepts the graph, and the settings accept its arguments."""
     (application,) = config.applications
     assert application.import_path == BUILDER
     settings = AppSettings.model_validate(application.args)
-    assert settings.router.num_replicas >= 2  # a lone router takes its requests along
+    assert settings.router.num_replicas >= 2  # the death of a single router loses its requests
 
 
-def test_it_is_the_graph_of_serve_config_but_for_where_and_how_many(config):
+def test_the_graph_is_that_of_serve_config(config):
+    """Only the registry's folder and the numbers of replicas differ."""
     plain = yaml.safe_load((FOLDER.parents[1] / "serve_config.yaml").read_text())
     expected = ServeDeploySchema.model_validate(plain)
     assert config.http_options == expected.http_options
     assert config.proxy_location == expected.proxy_location
-    ((ours,), (theirs,)) = (each.applications for each in (config, expected))
+    (ours,), (theirs,) = config.applications, expected.applications
     assert (ours.name, ours.route_prefix) == (theirs.name, theirs.route_prefix)
-    served = [
-        [(each.model, each.version) for each in AppSettings.model_validate(one.args).versions]
-        for one in (ours, theirs)
-    ]
-    assert served[0] == served[1]
+    assert versions_of(ours) == versions_of(theirs)
 
 
-def test_every_pod_starts_with_the_flags_that_a_cluster_needs(pods):
+def versions_of(application):
+    settings = AppSettings.model_validate(application.args)
+    return [(version.model, version.version) for version in settings.versions]
+
+
+def test_every_pod_sets_the_servers_flags(pods):
     for container in containers(pods):
-        flags = {each["name"]: each["value"] for each in container["env"]}
+        flags = {flag["name"]: flag["value"] for flag in container["env"]}
         assert flags == SERVER_ENVIRONMENT
 
 
-def test_every_pod_names_the_port_that_the_service_leads_to(pods, config):
+def test_every_pod_exposes_the_services_port(pods, config):
     for container in containers(pods):
-        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert ports["serve"] == config.http_options.port
 
 
-def test_workers_are_ready_with_the_servers_health_and_the_head_before_it(pods):
+def test_the_health_endpoint_decides_readiness_of_workers(pods):
+    """The head is ready without it: KubeRay deploys the application only then."""
     head, *workers = containers(pods)
-    assert "readinessProbe" not in head  # nothing would be deployed, since it is never ready
+    assert "readinessProbe" not in head  # it would never be ready, and nothing would be deployed
     assert workers
     for worker in workers:
         probe = worker["readinessProbe"]["httpGet"]
         assert probe == {"path": HEALTH_PATH, "port": "serve"}
 
 
-def test_the_registry_lies_on_a_volume_of_the_head(pods, config):
+def test_the_registry_is_on_a_volume_of_the_head(pods, config):
     head, *workers = pods
     (application,) = config.applications
     root = Path(AppSettings.model_validate(application.args).registry_root)
@@ -93,7 +97,7 @@ def test_the_registry_lies_on_a_volume_of_the_head(pods, config):
     (mount,) = head["containers"][0]["volumeMounts"]
     assert mount["name"] == volume["name"]
     assert root.is_relative_to(mount["mountPath"])
-    assert not any("volumes" in each for each in workers)
+    assert not any("volumes" in worker for worker in workers)
     claim, shell = documents("registry.yaml")
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert shell["spec"]["volumes"] == [volume]
@@ -104,17 +108,17 @@ def test_one_cluster_writes_the_registry(service):
     assert service["upgradeStrategy"] == {"type": "None"}
 
 
-def test_the_release_of_ray_is_the_one_that_was_tested(service):
+def test_the_release_of_ray_is_the_tested_one(service):
     assert service["rayClusterConfig"]["rayVersion"] == ray.__version__
 
 
-def test_the_head_keeps_its_state_in_the_redis_of_its_manifest(service):
+def test_the_head_stores_its_state_in_redis(service):
     options = service["rayClusterConfig"]["gcsFaultToleranceOptions"]
     redis_service, redis = documents("redis.yaml")
     port = redis_service["spec"]["ports"][0]["port"]
     assert options["redisAddress"] == f"{redis_service['metadata']['name']}:{port}"
     (container,) = redis["spec"]["template"]["spec"]["containers"]
-    (password,) = (each for each in container["env"] if each["name"] == "PASSWORD")
+    (password,) = (entry for entry in container["env"] if entry["name"] == "PASSWORD")
     assert options["redisPassword"]["valueFrom"] == password["valueFrom"]
     labels = redis["spec"]["template"]["metadata"]["labels"]
     assert redis_service["spec"]["selector"] == redis["spec"]["selector"]["matchLabels"] == labels

@@ -1,1 +1,1 @@
-"""Backends that compute predictions: replicas of a version, or its model inside the router."""
+"""The backends of a version: its replicas, or its model inside the router's process."""
