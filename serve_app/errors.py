@@ -344,7 +344,7 @@ class PredictionFailedError(ServingError):
         return f"{self.model}:{self.version} failed to answer: {self.problem}"
 
     @classmethod
-    def unforeseen(cls, model: str, version: str, error: BaseException) -> Self:
+    def unexpected(cls, model: str, version: str, error: BaseException) -> Self:
         """Return what the caller is told of an error that is none of ours; the log has all."""
         return cls(model, version, repr(error)[:MAX_SHOWN])
 

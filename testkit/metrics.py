@@ -48,13 +48,13 @@ def calls_by_handle(cluster: Cluster, model: str) -> float:
 
 def predictions(cluster: Cluster) -> dict[str, float]:
     """Return the exported number of requests for one window answered, as each metric has it."""
-    counted = {"requests": 0.0, "stages": 0.0, "largest bucket": 0.0}
+    counted = {"requests": 0.0, "timings": 0.0, "largest bucket": 0.0}
     for name, labels, value, *_ in samples(cluster):
         if (name, labels.get("status")) == ("ray_tradeserve_requests_total", "200"):
             counted["requests"] += value if labels["endpoint"] == "/api/ml/predict" else 0.0
-        if name == "ray_tradeserve_stage_ms_count" and labels["stage"] == "model":
-            counted["stages"] += value
-        if name == "ray_tradeserve_stage_ms_bucket" and labels["stage"] == "model":
+        if name == "ray_tradeserve_timing_ms_count" and labels["section"] == "model":
+            counted["timings"] += value
+        if name == "ray_tradeserve_timing_ms_bucket" and labels["section"] == "model":
             counted["largest bucket"] += value if labels["le"] == "+Inf" else 0.0
     return counted
 

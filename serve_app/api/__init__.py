@@ -1,1 +1,1 @@
-"""Front ends: each folder translates one protocol and decides nothing."""
+"""The front ends. Each translates between one protocol and the core, and makes no decisions."""

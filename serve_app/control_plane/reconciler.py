@@ -24,6 +24,7 @@ from serve_app.control_plane.ports import (
     Ledger,
     Routers,
 )
+from serve_app.control_plane.reloads import ReloadResult
 from serve_app.control_plane.resolution import resolve
 from serve_app.errors import (
     FleetUnavailableError,
@@ -131,15 +132,12 @@ class Fleet:
                 logger.exception("the fleet could not be tended")
             await self._sleep(TEND_PERIOD_S)
 
-    async def reload(self, model: str, reference: str | None) -> dict[str, str]:
+    async def reload(self, model: str, reference: str | None) -> ReloadResult:
         """Load a version, then let the model's stages follow the registry.
 
         Args:
             model: its name.
             reference: a version or a stage's name; production if None.
-
-        Returns:
-            The model's version by stage as served now, and as `loaded` the one that was loaded.
 
         Raises:
             NotRegisteredError: the registry has no such model or version.
@@ -164,7 +162,7 @@ class Fleet:
                 await self._change(lambda state: follow_registry(state, model, holders))
                 await self._wait_until_moved(model, metadata.version)
                 await self.confirm()
-            return {**self.state.stages.get(model, {}), "loaded": metadata.version}
+            return ReloadResult(VersionRef.of(metadata), dict(self.state.stages.get(model, {})))
         finally:
             del self._reloading[model]
 

@@ -1,1 +1,1 @@
-"""One request, from checked values to a prediction, independent of any protocol."""
+"""The data plane: one request, from checked values to a response, independent of any protocol."""

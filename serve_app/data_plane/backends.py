@@ -1,4 +1,4 @@
-"""The router's way to each version: what computes now, and what takes over once it can."""
+"""One backend per served version: the current one, and the next one while it loads."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,22 +13,22 @@ from serve_app.versions import VersionRef
 
 
 class Backend(Protocol):
-    """What computes the predictions of one version."""
+    """Computes the predictions of one version."""
 
     def loaded(self) -> bool:
-        """Return whether it can answer."""
+        """Return whether the version is loaded, so that it can compute predictions."""
 
     def problem(self) -> str | None:
-        """Return why it never will; None while it can or may."""
+        """Return why the version cannot be loaded; None while it is loaded or may be."""
 
     async def predict(self, window: Windows) -> Prediction | Failure:
-        """Answer one window (timesteps, features)."""
+        """Return the prediction for one window (timesteps, features)."""
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
-        """Answer windows (batch, timesteps, features), in order."""
+        """Return the predictions for windows (batch, timesteps, features), in order."""
 
     def close(self) -> None:
-        """Take no new requests; what is being answered is answered."""
+        """Accept no new requests; those in flight are completed."""
 
 
 @dataclass
@@ -36,16 +36,18 @@ class _Slot:
     version: ServedVersion
     current: Backend
     next: Backend | None
-    """Takes over once it is loaded; None when `current` is what the version asks for."""
+    """Replaces `current` once it is loaded; None when `current` has the version's settings."""
     used_s: float
 
 
 class Backends:
-    """One backend a version; a version with changed settings keeps its old one until the new can.
+    """Keeps one backend per version, and replaces it once the next one is loaded.
+
+    A version whose settings have changed keeps its current backend until then.
 
     Args:
-        open_backend: begins to open a version's backend, and does not wait for it.
-        clock: seconds.
+        open_backend: starts to open a version's backend, and does not wait for it.
+        clock: seconds that never decrease.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Backends:
         self._slots: dict[VersionRef, _Slot] = {}
 
     def adopt(self, versions: Iterable[ServedVersion]) -> None:
-        """Have a backend for each of these versions, and for no other."""
+        """Open the missing backends of these versions, and close those of all others."""
         wanted = {version.ref: version for version in versions}
         for ref in [ref for ref in self._slots if ref not in wanted]:
             self._close(self._slots.pop(ref))
@@ -80,23 +82,23 @@ class Backends:
         return self._settled(slot).current
 
     def loaded(self, ref: VersionRef) -> bool:
-        """Return whether a version can answer."""
+        """Return whether a version can compute predictions."""
         return self._settled(self._slots[ref]).current.loaded()
 
     def reaches(self) -> Mapping[str, Reach]:
-        """Return what there is to say of every version, by `model:version`."""
+        """Return how this router reaches every version, by `model:version`."""
         return {str(ref): self._reach(slot) for ref, slot in self._slots.items()}
 
     def _reach(self, slot: _Slot) -> Reach:
         now_s = self._clock()
         loaded = self._settled(slot).next is None and slot.current.loaded()
         if not loaded:
-            slot.used_s = now_s  # what could not be asked was not idle
+            slot.used_s = now_s  # a version that cannot respond is not idle
         problem = (slot.next or slot.current).problem()
         return Reach(loaded=loaded, problem=problem, idle_s=now_s - slot.used_s)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all backends."""
         self.adopt(())
 
     def _settled(self, slot: _Slot) -> _Slot:

@@ -1,4 +1,4 @@
-"""What a model answers for one window, whatever the order of its classes."""
+"""The outputs of a model, decoded into predictions whatever the order of its classes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,55 +10,56 @@ from registry.records import DIRECTIONS
 
 
 class Run(NamedTuple):
-    """How the run of the model went that a prediction came from."""
+    """The timing of the run of the model that computed a prediction."""
 
     waited_s: float
-    """For batch-mates, and for the run before."""
+    """The time during which the window waited for its batch to fill and for the previous run."""
     took_s: float
-    """For the whole batch."""
+    """The time that the whole batch took."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one window."""
+    """The prediction for one window."""
 
     direction: int
     """0 HOLD, 1 BUY, 2 SELL."""
     confidence: float
     """Between 0 and 1."""
     expected_return: float | None
-    """Return of the market over the model's horizon, as a fraction; None where it gives none."""
+    """The market's return over the model's horizon, as a fraction; None if the model has no such
+    output."""
     run: Run | None = field(default=None, compare=False)
-    """None for one that no model has computed. Equal answers stay equal however long they took."""
+    """None if the prediction does not come from a model. It takes no part in comparisons."""
 
     def of(self, run: Run) -> "Prediction":
-        """Return it as it came from a run."""
+        """Return the prediction with the run that computed it."""
         return Prediction(self.direction, self.confidence, self.expected_return, run)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one window of a batch has no prediction; its batch-mates have theirs."""
+    """A window without a prediction; the other windows of its batch are unaffected."""
 
     problem: str
 
 
 def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | Failure]:
-    """Turn a batch of outputs into one result a row.
+    """Turn a batch of outputs into one result per row.
 
     Args:
-        outputs: by meaning, see `registry.outputs`. The confidence of a model that gives none is
-            the probability of the class it chose, the softmax where it gives logits.
+        outputs: by meaning, see `registry.outputs`. A model without an output for the confidence
+            has the probability of the chosen class as its confidence: the softmax of its logits.
         label_map: HOLD, BUY or SELL by class index.
 
     Returns:
-        A prediction a row, or a failure where an output is not finite or no probability.
+        A prediction per row, or a failure where an output is not finite or not a probability.
     """
-    wire = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
-    return [_decode_row(row, wire) for row in rows_of(outputs)]
+    directions = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
+    return [_decode_row(row, directions) for row in rows_of(outputs)]
 
 
-def _decode_row(row: Row, wire: Sequence[int]) -> Prediction | Failure:
+def _decode_row(row: Row, directions: Sequence[int]) -> Prediction | Failure:
     problem = find_problem(row)
     if problem is not None:
         return Failure(problem)
@@ -72,7 +73,7 @@ def _decode_row(row: Row, wire: Sequence[int]) -> Prediction | Failure:
     else:
         confidence = 1 / sum(math.exp(score - highest) for score in scores)  # softmax's largest
     return Prediction(
-        wire[scores.index(highest)],
+        directions[scores.index(highest)],
         min(max(confidence, 0.0), 1.0),
         row["expected_return"][0] if "expected_return" in row else None,
     )

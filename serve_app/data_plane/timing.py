@@ -1,61 +1,59 @@
-"""Where the time of a request goes: its stages, measured one after the other."""
+"""The timing sections of a request, measured one after the other."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 
 from serve_app.data_plane.decoding import Run
 
 
-class Stage(StrEnum):
-    """What a router spends a request's time on, in this order."""
+class TimingSection(StrEnum):
+    """A part of the time that a router spends on a request, in this order."""
 
     READ = "read"
-    """The body comes in."""
+    """The body arrives."""
     PARSE = "parse"
-    """From the body to checked fields."""
+    """The front end turns the body into checked fields."""
     ROUTE = "route"
-    """Which version answers; its window's shape and numbers are checked."""
+    """The router selects the version and checks the window's shape and numbers."""
     QUEUE = "queue"
-    """The way to the model and back: the hop, a replica's queue, an experiment's book-keeping."""
+    """The way to the model and back: the hop, a replica's queue, the records of an experiment."""
     BATCH_WAIT = "batch_wait"
-    """In the model's process, for batch-mates and for the run before."""
+    """In the model's process, the request waits for its batch to fill and for the previous run."""
     MODEL = "model"
-    """The run of the batch, and what its outputs mean."""
+    """The model runs the batch, and its outputs are decoded."""
     SERIALISE = "serialise"
-    """From the answer to its bytes."""
+    """The front end turns the response into bytes."""
 
 
 class Stopwatch:
-    """Measures the stages of one request, in seconds."""
+    """Measures the timing sections of one request, in seconds."""
 
     __slots__ = ("_clock", "_lap_s", "spent")
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._lap_s = clock()
-        self.spent: dict[Stage, float] = {}
+        self.spent: dict[TimingSection, float] = {}
 
-    def lap(self, stage: Stage) -> None:
-        """Count what went by since the lap before as `stage`."""
+    def lap(self, section: TimingSection) -> None:
+        """Assign the time since the previous lap to `section`."""
         now_s = self._clock()
-        self.spent[stage] = now_s - self._lap_s
+        self.spent[section] = now_s - self._lap_s
         self._lap_s = now_s
 
     def lap_of_run(self, run: Run | None) -> None:
-        """Count it as a model's run and the way there; all as the way where there was no run."""
-        self.lap(Stage.QUEUE)
+        """Assign the time since the previous lap to a model's run and the way to it.
+
+        Without a run all of it is the way.
+        """
+        self.lap(TimingSection.QUEUE)
         if run is not None:
-            self.spent[Stage.QUEUE] -= run.waited_s + run.took_s
-            self.spent[Stage.BATCH_WAIT] = run.waited_s
-            self.spent[Stage.MODEL] = run.took_s
+            self.spent[TimingSection.QUEUE] -= run.waited_s + run.took_s
+            self.spent[TimingSection.BATCH_WAIT] = run.waited_s
+            self.spent[TimingSection.MODEL] = run.took_s
 
     def since_read_ms(self) -> float:
-        """Return the time since the body was there: the server's own part."""
-        inside_s = sum(self.spent.values()) - self.spent.get(Stage.READ, 0.0)
+        """Return the server-side time in milliseconds: since the body was read."""
+        inside_s = sum(self.spent.values()) - self.spent.get(TimingSection.READ, 0.0)
         return (inside_s + self._clock() - self._lap_s) * 1e3
-
-
-def in_ms(spent: Mapping[Stage, float]) -> dict[str, float]:
-    """Return the stages for an answer: `{"read_ms": 0.1, …}`."""
-    return {f"{stage}_ms": took_s * 1e3 for stage, took_s in spent.items()}

@@ -1,23 +1,25 @@
-"""A request within an experiment: which variant answers it, what is recorded, and who stands in.
+"""A request within an experiment: variant assignment, records, and the fallback to control.
 
-split    one variant answers; where treatment fails or takes too long, control does
-mirror   both variants run, the bot gets control's answer, both are recorded
+split    one variant responds; where treatment fails or takes too long, control responds
+mirror   both variants run, the bot receives control's response, and both are recorded
 
-What a variant does is recorded as it was, alike for both: a run goes on to its own end when control
-has stood in for it or the bot has given up, and counts as an error only where it failed.
+Both variants are recorded alike, by what they did: a run continues to its own end after control has
+responded in its place or the client has left, and it counts as an error only if it fails.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from registry.records import ModelMetadata
+from serve_app.data_plane.breakers import Breakers
 from serve_app.data_plane.decoding import Prediction
+from serve_app.data_plane.ports import PredictionRecorder
 from serve_app.errors import (
     InvalidFeaturesError,
     NotServedError,
@@ -25,40 +27,23 @@ from serve_app.errors import (
     PredictionFailedError,
     ServingError,
 )
-from serve_app.experiments.circuit_breaker import (
-    Breaker,
-    BreakerMode,
-    BreakerSettings,
-    Turn,
-    on_failure,
-    on_success,
-    turn,
-)
+from serve_app.experiments.circuit_breaker import Admission
 from serve_app.experiments.records import CIRCUIT_OPEN, PredictionRecord, Variant
 from serve_app.experiments.running import RunningExperiment
 from serve_app.state.routing import RoutingTable
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
-Run = Callable[[ModelMetadata, object], Awaitable[Prediction]]
-"""Checks features against a version's input and has it answer; raises ServingError."""
+RunVersion = Callable[[ModelMetadata, object], Awaitable[Prediction]]
+"""Checks features against a version's input shape and runs the version; raises ServingError."""
 
 T = TypeVar("T")
 
-NOT_SERVED = "not_served"
-"""The error of a request that treatment would have answered, were it there."""
-
-
-class Recorder(Protocol):
-    """Where predictions are noted; never waits, never raises."""
-
-    def record(self, record: PredictionRecord) -> None:
-        """Note a prediction."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a request brings to an experiment."""
+class ExperimentRequest:
+    """A request within an experiment."""
 
     prediction_id: str
     symbol: str
@@ -68,68 +53,31 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialAnswer:
-    """Who answered, and what."""
+class VariantResponse:
+    """A prediction and the variant that computed it."""
 
     prediction: Prediction
-    metadata: ModelMetadata
+    version: VersionRef
     variant: Variant
     fallback: bool = False
-    """Whether control stood in for treatment."""
+    """Whether control responded in place of treatment."""
 
 
-class Breakers:
-    """One circuit breaker an experiment, in this router."""
-
-    def __init__(
-        self, settings: BreakerSettings, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._states: dict[str, Breaker] = {}
-
-    def keep(self, experiments: Collection[str]) -> None:
-        """Forget the breakers of experiments that run no more."""
-        self._states = {key: each for key, each in self._states.items() if key in experiments}
-
-    def turn(self, experiment: str) -> Turn:
-        """Return what becomes of a request that is treatment's."""
-        due, after = turn(self._of(experiment), self._clock(), self._settings)
-        self._states[experiment] = after
-        return due
-
-    def note(self, experiment: str, succeeded: bool) -> None:
-        """Note how treatment answered."""
-        before = self._of(experiment)
-        step = on_success if succeeded else on_failure
-        after = step(before, self._clock(), self._settings)
-        if after.mode is not before.mode:
-            logger.warning("%s: treatment's circuit breaker is %s", experiment, after.mode)
-        self._states[experiment] = after
-
-    def modes(self) -> dict[str, BreakerMode]:
-        """Return by experiment whether treatment gets traffic in this router."""
-        return {key: each.mode for key, each in self._states.items()}
-
-    def _of(self, experiment: str) -> Breaker:
-        return self._states.get(experiment, Breaker())
-
-
-class Trials:
-    """Answers requests within experiments.
+class VariantRunner:
+    """Serves requests within experiments.
 
     Args:
-        run: has a version answer.
-        recorder: notes what the variants answered.
-        breakers: take treatment out when it fails.
-        treatment_timeout_s: how long treatment may take before control answers in its place.
-        request_timeout_s: how long a variant may take before that is an error of its own.
+        run: runs a version.
+        recorder: records the predictions and errors of the variants.
+        breakers: exclude a treatment that fails.
+        treatment_timeout_s: the time after which control responds in place of treatment.
+        request_timeout_s: the time after which a variant's run is an error of that variant.
     """
 
     def __init__(
         self,
-        run: Run,
-        recorder: Recorder,
+        run: RunVersion,
+        recorder: PredictionRecorder,
         breakers: Breakers,
         treatment_timeout_s: float,
         request_timeout_s: float,
@@ -139,15 +87,15 @@ class Trials:
         self._breakers = breakers
         self._treatment_timeout_s = treatment_timeout_s
         self._request_timeout_s = request_timeout_s
-        self._going_on: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def answer(
-        self, table: RoutingTable, running: RunningExperiment, asked: Asked
-    ) -> TrialAnswer:
-        """Answer a request by a variant of `running`; both variants are in `table`.
+    async def predict(
+        self, table: RoutingTable, running: RunningExperiment, request: ExperimentRequest
+    ) -> VariantResponse:
+        """Serve a request by a variant of `running`, whose versions are in `table`.
 
         Raises:
-            ServingError: control could not answer, or the request is no good.
+            ServingError: control failed, or the request is invalid.
         """
         control = table.variant(running, Variant.CONTROL)
         try:
@@ -155,150 +103,158 @@ class Trials:
         except NotServedError:
             treatment = None
         if running.mirrors:
-            answering = self._begin(self._measured(running, Variant.CONTROL, control, asked))
-            self._begin(self._treated(running, treatment, asked))
-            return TrialAnswer(await asyncio.shield(answering), control, Variant.CONTROL)
-        variant = running.variant_of(asked.prediction_id, asked.unit_id, asked.symbol, asked.time)
+            measured = self._start(self._measured(running, Variant.CONTROL, control, request))
+            self._start(self._treated(running, treatment, request))
+            return _response(await asyncio.shield(measured), control, Variant.CONTROL)
+        variant = running.variant_of(
+            request.prediction_id, request.unit_id, request.symbol, request.time
+        )
         if variant is Variant.CONTROL:
-            answering = self._begin(self._measured(running, variant, control, asked))
-            return TrialAnswer(await asyncio.shield(answering), control, variant)
-        answered = await asyncio.shield(self._begin(self._treated(running, treatment, asked)))
-        if answered is not None and treatment is not None:
-            return TrialAnswer(answered, treatment, variant)
-        # Not recorded as control's: it was not assigned to it, and would bias its sample.
-        prediction = await self._run(control, asked.features)
-        return TrialAnswer(prediction, control, Variant.CONTROL, fallback=True)
+            measured = self._start(self._measured(running, variant, control, request))
+            return _response(await asyncio.shield(measured), control, variant)
+        treated = await asyncio.shield(self._start(self._treated(running, treatment, request)))
+        if treated is not None and treatment is not None:
+            return _response(treated, treatment, variant)
+        # Not recorded as control's: the request was not assigned to it, and would bias its sample.
+        prediction = await self._run(control, request.features)
+        return _response(prediction, control, Variant.CONTROL, fallback=True)
 
     async def _treated(
-        self, running: RunningExperiment, metadata: ModelMetadata | None, asked: Asked
+        self,
+        running: RunningExperiment,
+        metadata: ModelMetadata | None,
+        request: ExperimentRequest,
     ) -> Prediction | None:
-        """Return treatment's answer; None where it failed, gave none in time, or was on trial."""
+        """Return treatment's prediction.
+
+        None if treatment failed, exceeded its time, or received the request as a probe only.
+        """
         if metadata is None:
-            self._record(running, Variant.TREATMENT, asked, error=NOT_SERVED)
+            self._record(running, Variant.TREATMENT, request, error=NotServedError.code)
             return None
-        match self._breakers.turn(running.experiment_id):
-            case Turn.WITHHELD:
-                self._record(running, Variant.TREATMENT, asked, error=CIRCUIT_OPEN)
+        match self._breakers.admit(running.experiment_id):
+            case Admission.REJECT:
+                self._record(running, Variant.TREATMENT, request, error=CIRCUIT_OPEN)
                 return None
-            case Turn.TRIAL:
-                self._begin(self._timely(running, metadata, asked))
+            case Admission.PROBE:
+                self._start(self._timely(running, metadata, request))
                 return None
-            case Turn.ANSWER:
-                return await self._timely(running, metadata, asked)
+            case Admission.ADMIT:
+                return await self._timely(running, metadata, request)
 
     async def _timely(
-        self, running: RunningExperiment, metadata: ModelMetadata, asked: Asked
+        self, running: RunningExperiment, metadata: ModelMetadata, request: ExperimentRequest
     ) -> Prediction | None:
-        """Return treatment's answer; None where it failed or gave none in time.
+        """Return treatment's prediction; None if it failed or exceeded its time.
 
-        One that comes later is recorded like any other: control's slow answers are no errors
+        A late prediction is recorded like any other, since slow runs of control are no errors
         either. The breaker counts it as a failure.
         """
-        run = self._begin(self._measured(running, Variant.TREATMENT, metadata, asked))
+        run = self._start(self._measured(running, Variant.TREATMENT, metadata, request))
         done, _ = await asyncio.wait({run}, timeout=self._treatment_timeout_s)
         if not done:
-            self._breakers.note(running.experiment_id, succeeded=False)
+            self._breakers.record(running.experiment_id, succeeded=False)
             return None
         try:
             prediction = run.result()
         except InvalidFeaturesError:
-            raise  # the request's fault, not treatment's
+            raise  # an error of the request, not of treatment
         except ServingError as error:
             logger.info("%s: treatment failed: %s", running.experiment_id, error)
-            self._breakers.note(running.experiment_id, succeeded=False)
+            self._breakers.record(running.experiment_id, succeeded=False)
             return None
-        self._breakers.note(running.experiment_id, succeeded=True)
+        self._breakers.record(running.experiment_id, succeeded=True)
         return prediction
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Return a task that goes on to its end, whoever stops waiting for it.
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Return a task that continues to its end even if its result is no longer awaited.
 
-        In a context of its own: Serve cancels what a request called whose client has left.
+        It runs in a context of its own: Serve cancels the calls made in the context of a request
+        whose client has left.
         """
-        task = asyncio.get_running_loop().create_task(work, context=Context())
-        self._going_on.add(task)
+        task = asyncio.get_running_loop().create_task(coroutine, context=Context())
+        self._tasks.add(task)
         task.add_done_callback(self._finish)
         return task
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
-        self._going_on.discard(task)
+        self._tasks.discard(task)
         if task.cancelled():
             return
         error = task.exception()
         if error is not None and not isinstance(error, ServingError):
-            logger.error("a request within an experiment failed", exc_info=error)
+            logger.error("request within an experiment failed", exc_info=error)
 
     async def _measured(
         self,
         running: RunningExperiment,
         variant: Variant,
         metadata: ModelMetadata,
-        asked: Asked,
+        request: ExperimentRequest,
     ) -> Prediction:
-        """Return a variant's answer and record it with its own time, or its error."""
-        began_s = time.perf_counter()
+        """Return a variant's prediction; record it, or its error, with its own latency."""
+        started_s = time.perf_counter()
         try:
             async with asyncio.timeout(self._request_timeout_s):
-                prediction = await self._run(metadata, asked.features)
+                prediction = await self._run(metadata, request.features)
         except InvalidFeaturesError:
-            raise  # the request's fault, not the variant's
+            raise  # an error of the request, not of the variant
         except Exception as error:
             failure = self._failure(metadata, error)
-            self._record(running, variant, asked, began_s, error=failure.code)
+            self._record(running, variant, request, started_s, error=failure.code)
             raise failure from error
-        self._record(running, variant, asked, began_s, prediction)
+        self._record(running, variant, request, started_s, prediction)
         return prediction
 
     def _failure(self, metadata: ModelMetadata, error: Exception) -> ServingError:
-        """Return what a variant failed with as an error of serving."""
+        """Return a variant's error as one of the serving errors."""
         if isinstance(error, ServingError):
             return error
         if isinstance(error, TimeoutError):
-            problem = f"no answer within {self._request_timeout_s} s"
+            problem = f"no response within {self._request_timeout_s} s"
             return OverloadedError(metadata.name, metadata.version, problem)
-        # What nobody foresaw: control stands in, and the log has the whole story.
-        logger.error("%s:%s failed", metadata.name, metadata.version, exc_info=error)
-        return PredictionFailedError(metadata.name, metadata.version, repr(error)[:200])
+        # An unexpected error: control responds instead, and the log holds the traceback.
+        logger.error("%s failed on a request", VersionRef.of(metadata), exc_info=error)
+        return PredictionFailedError.unexpected(metadata.name, metadata.version, error)
 
     def _record(
         self,
         running: RunningExperiment,
         variant: Variant,
-        asked: Asked,
-        began_s: float | None = None,
+        request: ExperimentRequest,
+        started_s: float | None = None,
         prediction: Prediction | None = None,
         error: str | None = None,
     ) -> None:
-        """Note what a variant answered, or its error; it was not asked where it never began."""
+        """Record a variant's prediction or error; without `started_s` it never ran."""
         definition = running.definition
         model, version = (
             (definition.control_model_name, definition.control_model_version)
             if variant is Variant.CONTROL
             else (definition.treatment_model_name, definition.treatment_model_version)
         )
-        answered = (
-            {}
-            if prediction is None
-            else {
-                "direction": prediction.direction,
-                "confidence": prediction.confidence,
-                "expected_return": prediction.expected_return,
-            }
-        )
         self._recorder.record(
             PredictionRecord(
-                prediction_id=asked.prediction_id,
-                time=asked.time,
+                prediction_id=request.prediction_id,
+                time=request.time,
                 model=model,
                 version=version,
-                symbol=asked.symbol,
-                latency_ms=0.0 if began_s is None else (time.perf_counter() - began_s) * 1e3,
+                symbol=request.symbol,
+                latency_ms=0.0 if started_s is None else (time.perf_counter() - started_s) * 1e3,
                 experiment_id=running.experiment_id,
                 variant=variant,
                 treatment_share=None if running.mirrors else running.treatment_share,
+                direction=None if prediction is None else prediction.direction,
+                confidence=None if prediction is None else prediction.confidence,
+                expected_return=None if prediction is None else prediction.expected_return,
                 mirrored=running.mirrors,
-                unit_id=asked.unit_id,
+                unit_id=request.unit_id,
                 error=error,
-                **answered,  # type: ignore[arg-type]
             )
         )
+
+
+def _response(
+    prediction: Prediction, metadata: ModelMetadata, variant: Variant, *, fallback: bool = False
+) -> VariantResponse:
+    return VariantResponse(prediction, VersionRef.of(metadata), variant, fallback)

@@ -1,10 +1,11 @@
-"""The short way for predictions: from a router's HTTP server to its service, past Serve's layers.
+"""The fast path of predictions: from a router's HTTP server to the core, past Serve's layers.
 
-For each request of an ingress Serve makes an id, a context, two tasks and a queue of what comes in,
-before our code sees it. Serve lets middlewares stand in front of that, named by an import path
-(`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`, see `serve_app.launch.environment`). The one named
-here answers requests for predictions and hands on everything else. The HTTP server is Serve's: it
-waits for these requests, too, before a router ends. Without the middleware all take the long way.
+For each request to an ingress, Serve creates an id, a context, two tasks and a queue of incoming
+messages before it calls the ingress. Serve accepts middlewares in front of that, named by an import
+path (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`, see `serve_app.launch.environment`). The
+middleware of this module serves requests for predictions and passes all others on. The HTTP server
+is Serve's and waits for these requests, too, before a router ends. Without the middleware all
+requests take the default path.
 """
 
 import asyncio
@@ -16,57 +17,57 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class ShortWay:
-    """What a router answers by itself, on the event loop on which it is made.
+class FastPath:
+    """Serves some requests on the event loop on which it was created.
 
     Args:
-        app: answers.
-        is_meant: tells which requests.
-        max_ongoing_requests: most of them at once; others wait their turn.
+        app: serves the requests.
+        accepts: returns whether a request belongs on the fast path.
+        max_ongoing_requests: the largest number of requests in flight; others wait.
     """
 
     def __init__(
-        self, app: ASGIApp, is_meant: Callable[[Scope], bool], max_ongoing_requests: int
+        self, app: ASGIApp, accepts: Callable[[Scope], bool], max_ongoing_requests: int
     ) -> None:
         self._app = app
-        self._is_meant = is_meant
+        self._accepts = accepts
         self._loop = asyncio.get_running_loop()
         self._free = asyncio.Semaphore(max_ongoing_requests)
 
-    def takes(self, scope: Scope) -> bool:
-        """Return whether a request that came to the running loop is for this one to answer.
+    def accepts(self, scope: Scope) -> bool:
+        """Return whether the fast path serves a request that arrived on the running loop.
 
-        With RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD=1 the HTTP server has a loop of its own.
+        With RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD=1 the HTTP server has its own loop.
         """
-        return self._is_meant(scope) and asyncio.get_running_loop() is self._loop
+        return self._accepts(scope) and asyncio.get_running_loop() is self._loop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Serve a request."""
         async with self._free:
             await self._app(scope, receive, send)
 
 
-class TakeShortWay:
-    """A middleware that lets the router in this process answer what its short way is meant for."""
+class FastPathMiddleware:
+    """Passes each request to the fast path of the router in this process, or to Serve."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        # Looked up each time: Serve starts the server shortly before it tells who is served.
-        served = serve.get_replica_context().servable_object
-        short_way: ShortWay | None = getattr(served, "short_way", None)
-        if short_way is not None and short_way.takes(scope):
-            await short_way(scope, receive, send)
+        """Serve a request."""
+        # Read for each request: Serve starts the HTTP server shortly before the deployment is set.
+        deployment = serve.get_replica_context().servable_object
+        fast_path: FastPath | None = getattr(deployment, "fast_path", None)
+        if fast_path is not None and fast_path.accepts(scope):
+            await fast_path(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:
-    """Return the middleware for this process's HTTP server; none where it is a proxy's."""
+    """Return the middleware for a replica's HTTP server; none in the process of a proxy."""
     try:
         serve.get_replica_context()
     except RayServeException:
         return []
-    return [Middleware(TakeShortWay)]
+    return [Middleware(FastPathMiddleware)]

@@ -15,6 +15,7 @@ from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.experiment_controller import Conductor
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
 from serve_app.control_plane.reconciler import Fleet
+from serve_app.control_plane.reloads import ReloadResult
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.registry import registry_actor
@@ -70,12 +71,8 @@ class FleetServer:
             loop.create_task(self._conductor.tend_for_ever()),
         ]
 
-    async def reload(self, model: str, reference: str | None) -> dict[str, str]:
-        """Load a version and move the traffic; see Fleet.reload.
-
-        Returns:
-            The version by stage, and as `loaded` the one that was.
-        """
+    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+        """Load a version and move the traffic; see Fleet.reload."""
         return await self._carry_out(self._fleet.reload(model, reference))
 
     async def request(self, model: str, version: str) -> None:

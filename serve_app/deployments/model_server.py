@@ -8,8 +8,8 @@ from ray.serve import Application
 
 from registry.predictors import Windows
 from registry.records import ModelMetadata
-from serve_app.api.rest.parsing import as_window
 from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.data_plane.windows import as_window
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.channel.server import ChannelServer

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from ray import serve
@@ -10,12 +10,18 @@ from ray.actor import ActorHandle
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from serve_app.api.rest.app import build_http
+from serve_app.api.rest.app import build_rest_api
+from serve_app.api.rest.encoding import prediction_document
 from serve_app.api.rest.parsing import parse_predict
-from serve_app.control_plane.experiment_service import ExperimentService
+from serve_app.api.services import Services
+from serve_app.control_plane.experiment_service import AnalysisDocument, ExperimentService
+from serve_app.control_plane.reloads import ReloadResult
 from serve_app.data_plane.backends import Backend, Backends
+from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.predictions import PredictionService
+from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.state_follower import StateFollower
+from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
@@ -24,11 +30,11 @@ from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.backends.local import LocalBackend
 from serve_app.deployments.backends.replicas import ReplicaBackend
-from serve_app.deployments.fast_path import ShortWay
+from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
-from serve_app.deployments.telemetry import request_counter, stage_histogram
+from serve_app.deployments.telemetry import request_counter, timing_histogram
 from serve_app.errors import (
     FleetUnavailableError,
     ServedElsewhereError,
@@ -76,15 +82,18 @@ class Router:
         self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
         client = FleetClient(fleet)
-        self._service = PredictionService(
-            RoutingTable(default_model=settings.usual_model),
-            self._backends,
-            client,
-            self._outbox,
-            settings.router,
-            self._follower,
+        table = RoutingTable(default_model=settings.usual_model)
+        self._routes = Routes(table, self._backends, client)
+        self._predictions = PredictionService(
+            self._routes, self._outbox, settings.router, self._follower
         )
-        self._experiments = ExperimentService(client, ExperimentLogClient(log, self._application))
+        self._services = Services(
+            predictions=self._predictions,
+            batches=BatchService(self._predictions, settings.router.max_batch_requests),
+            status=StatusService(self._routes),
+            reloader=client,
+            experiments=ExperimentService(client, ExperimentLogClient(log, self._application)),
+        )
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
         self._loops = [
@@ -94,14 +103,10 @@ class Router:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         settings = self._settings.router
-        api = build_http(
-            self._service,
-            self._experiments,
-            settings.max_body_bytes,
-            stage_histogram(),
-            request_counter(),
+        api = build_rest_api(
+            self._services, settings.max_body_bytes, timing_histogram(), request_counter()
         )
-        self.short_way = ShortWay(api, api.is_hot, settings.max_ongoing_requests)
+        self.fast_path = FastPath(api, api.has_fast_path, settings.max_ongoing_requests)
         return api
 
     async def predict(
@@ -112,7 +117,10 @@ class Router:
         model_version: str | None = None,
         unit_id: str | None = None,
     ) -> dict[str, Any]:
-        """Answer one window through a handle, as HTTP would; `features` may be an array."""
+        """Return the prediction for one window through a handle, in the form that HTTP returns.
+
+        The arguments are the fields of `PredictionRequest`; `features` may be an array.
+        """
         document = {
             "symbol": symbol,
             "features": features,
@@ -120,7 +128,8 @@ class Router:
             "model_version": model_version,
             "unit_id": unit_id,
         }
-        return await self._service.predict(parse_predict(document), Stopwatch())
+        request, _ = parse_predict(document)
+        return prediction_document(await self._predictions.predict(request, Stopwatch()))
 
     async def adopt(self, state: ServingState) -> None:
         """Follow `state` from the next request on, unless this router follows a newer one."""
@@ -132,7 +141,7 @@ class Router:
             serve.get_replica_context().replica_tag,
             self._follower.revision,
             self._backends.reaches(),
-            self._service.tripped(),
+            self._predictions.tripped(),
         )
 
     async def check_health(self) -> None:
@@ -156,14 +165,14 @@ class Router:
     async def _answers_usual_requests(self) -> bool:
         await self._follower.catch_up()
         model = self._settings.usual_model
-        production = self._service.table.stages.get(model, {}).get("production")
+        production = self._routes.table.stages.get(model, {}).get("production")
         if production is None:
             return self._follower.revision > 0
         return self._backends.loaded(VersionRef(model, production))
 
     async def _reaches_all(self) -> bool:
         await self._follower.catch_up()
-        return all(self._backends.loaded(ref) for ref in self._service.table.pinned)
+        return all(self._backends.loaded(ref) for ref in self._routes.table.pinned)
 
     async def _read_state(self, known_revision: int) -> ServingState | None:
         try:
@@ -178,7 +187,7 @@ class Router:
     def _apply(self, state: ServingState) -> None:
         # Both in one step of the loop, so that no request finds a version without a backend.
         self._backends.adopt(state.versions)
-        self._service.adopt(state.routing_table())
+        self._predictions.adopt(state.routing_table())
 
     def _open_backend(self, version: ServedVersion) -> Backend:
         if version.settings.placement == "router":
@@ -195,24 +204,24 @@ class Router:
 
 
 class FleetClient:
-    """The fleet behind its handle; what it refuses comes out as it was raised."""
+    """The fleet behind its handle; its errors are raised as the fleet raised them."""
 
     def __init__(self, fleet: DeploymentHandle[Any]) -> None:
         self._fleet = fleet
 
-    async def reload(self, model: str, reference: str | None) -> Mapping[str, str]:
-        """Load a version and move the traffic; return the version by stage, `loaded` included."""
+    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+        """Load a version and move the traffic; see `control_plane.reloads.Reloader`."""
         return await self._call(self._fleet.reload.remote(model, reference))
 
     async def request(self, model: str, version: str) -> None:
-        """Begin to load a version that somebody asked for."""
+        """Start to load a version that a request named."""
         await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:
-        """Load both variants and divide the traffic."""
+        """Load both variants and split the traffic."""
         await self._call(self._fleet.create_experiment.remote(definition))
 
-    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+    async def stop_experiment(self, experiment_id: str) -> AnalysisDocument:
         """End an experiment and return its final analysis."""
         return await self._call(self._fleet.stop_experiment.remote(experiment_id))
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from ray.serve import metrics
 
-from serve_app.data_plane.timing import Stage
+from serve_app.data_plane.timing import TimingSection
 
 PERIOD_S = 1.0
 """How old what a replica counted may be in its metrics; Ray exports them less often."""
@@ -37,41 +37,41 @@ BOUNDARIES_MS = (
 )
 
 
-def stage_histogram() -> Callable[[Mapping[Stage, float]], None]:
+def timing_histogram() -> Callable[[Mapping[TimingSection, float]], None]:
     """Return what counts the stages of a prediction, given in seconds.
 
-    A Prometheus histogram, `ray_tradeserve_stage_ms` with the stage as a label, made of gauges.
+    A Prometheus histogram, `ray_tradeserve_timing_ms` with the stage as a label, made of gauges.
     With Ray's own histograms each observation is replayed in Ray's agent on the node, which took a
     seventh of the requests/s of two cores.
     """
     in_bucket, sum_ms, count = (
         metrics.Gauge(
-            f"tradeserve_stage_ms_{part}",
+            f"tradeserve_timing_ms_{part}",
             description="Where the time of answered predictions went, in milliseconds.",
             tag_keys=tag_keys,  # type: ignore[arg-type]  # it says a tuple of one and takes any
         )
         for part, tag_keys in (
-            ("bucket", ("stage", "le")),
-            ("sum", ("stage",)),
-            ("count", ("stage",)),
+            ("bucket", ("section", "le")),
+            ("sum", ("section",)),
+            ("count", ("section",)),
         )
     )
-    histograms = {stage: StageHistogram() for stage in Stage}
+    histograms = {section: SectionHistogram() for section in TimingSection}
     is_told = True
 
     def tell() -> None:
         nonlocal is_told
         is_told = True
-        for stage, histogram in histograms.items():
+        for section, histogram in histograms.items():
             for bound, below in histogram.cumulative():
-                in_bucket.set(below, {"stage": stage.value, "le": bound})
-            sum_ms.set(histogram.sum_ms, {"stage": stage.value})
-            count.set(histogram.count, {"stage": stage.value})
+                in_bucket.set(below, {"section": section.value, "le": bound})
+            sum_ms.set(histogram.sum_ms, {"section": section.value})
+            count.set(histogram.count, {"section": section.value})
 
-    def observe(spent: Mapping[Stage, float]) -> None:
+    def observe(spent: Mapping[TimingSection, float]) -> None:
         nonlocal is_told
-        for stage, took_s in spent.items():
-            histograms[stage].observe(took_s * 1e3)
+        for section, took_s in spent.items():
+            histograms[section].observe(took_s * 1e3)
         if is_told:
             is_told = False
             _soon(tell)
@@ -79,7 +79,7 @@ def stage_histogram() -> Callable[[Mapping[Stage, float]], None]:
     return observe
 
 
-class StageHistogram:
+class SectionHistogram:
     """How often a stage took how long."""
 
     def __init__(self) -> None:

@@ -1,13 +1,13 @@
-"""The circuit breaker: takes a variant out at once when it fails, and tries it again meanwhile.
+"""The circuit breaker: excludes a variant as soon as it fails, and probes it until it recovers.
 
-A pure state machine: each function returns the next state. It protects the bots, within seconds and
-without proof; whether treatment is worse is for `guardrails` to show. Trials go on beside the
-answers, so that no bot waits for one, and are evidence like any other request: of a treatment that
-goes on failing, and of one that failed together with control and is well again.
+A pure state machine: each function returns the next state. It protects the bots within seconds and
+without evidence; whether treatment is worse is a question for `guardrails`. Probes run beside the
+responses, so that no bot waits for one, and they are evidence like any other request: of a
+treatment that continues to fail, and of one that failed together with control and has recovered.
 
     CLOSED ── failures in a row, or a share of failures ──► OPEN ── retry_after_s ──► HALF_OPEN
        ▲                                                      ▲                          │
-       └────────── trial_successes answers in a row ──────────┼──────────────────────────┤
+       └───────── trial_successes successes in a row ─────────┼──────────────────────────┤
                                                               └───────── a failure ──────┘
 """
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 
 class BreakerSettings(BaseModel):
-    """When a variant is taken out and when it is tried again."""
+    """The failures that exclude a variant, and the probes that readmit it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -28,25 +28,25 @@ class BreakerSettings(BaseModel):
     window_s: PositiveFloat = 10.0
     window_calls: PositiveInt = 20
     retry_after_s: PositiveFloat = 0.25
-    """How long after a failure the next trial waits. Long pauses leave the guardrails without
+    """The pause between a failure and the next probe. Long pauses leave the guardrails without
     evidence: at 30 s a variant that always fails is not rolled back for many minutes."""
     trial_successes: PositiveInt = 3
-    """Answers in a row that bring it back."""
+    """The number of successful probes in a row that readmit the variant."""
 
 
-class Turn(Enum):
-    """What becomes of a request that is the variant's."""
+class Admission(Enum):
+    """Whether a variant receives a request that is assigned to it."""
 
-    ANSWER = "answer"
-    """The variant answers it."""
-    TRIAL = "trial"
-    """The variant is tried with it; somebody else answers."""
-    WITHHELD = "withheld"
-    """The variant does not see it."""
+    ADMIT = "admit"
+    """The variant receives the request and responds."""
+    PROBE = "probe"
+    """The variant receives the request as a probe; the other variant responds."""
+    REJECT = "reject"
+    """The variant does not receive the request."""
 
 
 class BreakerMode(StrEnum):
-    """Whether the variant gets traffic."""
+    """Whether the variant receives traffic."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -55,15 +55,15 @@ class BreakerMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """A breaker's state; times are seconds of any one clock that does not go back."""
+    """The state of a breaker; times are seconds of any one clock that never decreases."""
 
     mode: BreakerMode = BreakerMode.CLOSED
     failures_in_a_row: int = 0
     successes_in_a_row: int = 0
     since_s: float = 0.0
-    """When this mode began."""
-    trial_began_s: float | None = None
-    """When the request on trial was let through; None when none is under way."""
+    """The start of this mode."""
+    probe_started_s: float | None = None
+    """The start of the probe in flight; None when there is none."""
     window: tuple[tuple[int, int, int], ...] = field(default=())
     """(slice of the window, calls, failures) by time."""
 
@@ -71,47 +71,47 @@ class Breaker:
 WINDOW_SLICES = 10
 
 
-def turn(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[Turn, Breaker]:
-    """Return what becomes of a request now, and the next state.
+def admit(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[Admission, Breaker]:
+    """Return whether the variant receives a request now, and the next state.
 
-    One request at a time is a trial; one that never reported back is given up after
-    `retry_after_s`.
+    One probe is in flight at a time; a probe without a result is abandoned after `retry_after_s`.
     """
     if breaker.mode is BreakerMode.CLOSED:
-        return Turn.ANSWER, breaker
+        return Admission.ADMIT, breaker
     if breaker.mode is BreakerMode.OPEN:
         if now_s - breaker.since_s < settings.retry_after_s:
-            return Turn.WITHHELD, breaker
-        return Turn.TRIAL, Breaker(mode=BreakerMode.HALF_OPEN, since_s=now_s, trial_began_s=now_s)
-    began = breaker.trial_began_s
-    if began is not None and now_s - began < settings.retry_after_s:
-        return Turn.WITHHELD, breaker
-    return Turn.TRIAL, replace(breaker, trial_began_s=now_s)
+            return Admission.REJECT, breaker
+        probing = Breaker(mode=BreakerMode.HALF_OPEN, since_s=now_s, probe_started_s=now_s)
+        return Admission.PROBE, probing
+    started_s = breaker.probe_started_s
+    if started_s is not None and now_s - started_s < settings.retry_after_s:
+        return Admission.REJECT, breaker
+    return Admission.PROBE, replace(breaker, probe_started_s=now_s)
 
 
 def on_success(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Breaker:
-    """Return the state after the variant answered."""
-    if breaker.mode is BreakerMode.OPEN:  # an answer to what was asked before it opened
+    """Return the state after the variant responded."""
+    if breaker.mode is BreakerMode.OPEN:  # a response to a request from before it opened
         return breaker
     if breaker.mode is BreakerMode.HALF_OPEN:
         successes = breaker.successes_in_a_row + 1
         if successes >= settings.trial_successes:
             return Breaker(since_s=now_s)
-        return replace(breaker, successes_in_a_row=successes, trial_began_s=None)
+        return replace(breaker, successes_in_a_row=successes, probe_started_s=None)
     window = _counted(breaker.window, now_s, settings, failed=False)
     return replace(breaker, failures_in_a_row=0, window=window)
 
 
 def on_failure(breaker: Breaker, now_s: float, settings: BreakerSettings) -> Breaker:
-    """Return the state after the variant failed or did not answer in time."""
+    """Return the state after the variant failed or exceeded its time."""
     if breaker.mode is BreakerMode.OPEN:
         return breaker
     if breaker.mode is BreakerMode.HALF_OPEN:
         return Breaker(mode=BreakerMode.OPEN, since_s=now_s)
     window = _counted(breaker.window, now_s, settings, failed=True)
     in_a_row = breaker.failures_in_a_row + 1
-    calls = sum(each[1] for each in window)
-    failures = sum(each[2] for each in window)
+    calls = sum(counted for _, counted, _ in window)
+    failures = sum(failed for _, _, failed in window)
     if in_a_row >= settings.failures_in_a_row or (
         calls >= settings.window_calls and failures >= settings.failure_share * calls
     ):
@@ -127,7 +127,7 @@ def _counted(
     failed: bool,
 ) -> tuple[tuple[int, int, int], ...]:
     current = int(now_s / settings.window_s * WINDOW_SLICES)
-    recent = [each for each in window if each[0] > current - WINDOW_SLICES]
+    recent = [counts for counts in window if counts[0] > current - WINDOW_SLICES]
     calls, failures = 1, int(failed)
     if recent and recent[-1][0] == current:
         _, earlier_calls, earlier_failures = recent.pop()

@@ -26,7 +26,7 @@ def test_curl(cluster):
     command = README.block("bash", "Ask for a prediction")
     shown = README.block("json", "Ask for a prediction")
     response = run_shell(command.replace(SERVER_URL, cluster.url))
-    schemas.PredictAnswer.model_validate_json(response)
+    schemas.PredictResponse.model_validate_json(response)
     assert list(json.loads(response)) == list(json.loads(shown))
 
 
@@ -73,7 +73,7 @@ def test_promotion_and_reload(cluster, folder):
             f"modelctl reload {NAME}",
             environment=environment,
         )
-    assert f"{NAME}:1.1.0 answers; production is 1.1.0" in printed
+    assert f"{NAME}:1.1.0 is loaded; production is 1.1.0" in printed
     assert re.search(r"1\.1\.0\s+│\s+Production\s+│\s+yes\b", printed), printed
 
 
@@ -129,7 +129,7 @@ def test_make_serve(folder, registry):
             curl = next(line for line in printed if line.startswith("Try it:"))
             command = ["bash", "-ec", curl.removeprefix("Try it:")]
             answer = subprocess.run(command, capture_output=True, cwd="/", check=True)
-            schemas.PredictAnswer.model_validate_json(answer.stdout)
+            schemas.PredictResponse.model_validate_json(answer.stdout)
         finally:
             path.unlink()
             os.killpg(server.pid, signal.SIGINT)  # as a terminal does

@@ -65,7 +65,7 @@ async def test_outputs_equal_the_network(client, windows, networks):
     """The served prediction equals the PyTorch network's own output on real windows."""
     for window in windows:
         answer = await client.predict(symbol="EURUSD", features=window)
-        schemas.PredictAnswer.model_validate_json(json.dumps(answer))
+        schemas.PredictResponse.model_validate_json(json.dumps(answer))
         assert (answer["symbol"], answer["model_version"]) == ("EURUSD", "1.0.0")
         assert answer["prediction"] == expected(networks["1.0.0"], window)
 

@@ -31,3 +31,12 @@ EXAMPLES = [
     errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
     errors.UnexpectedAnswerError("http://x", "no JSON"),
 ]
+
+
+def leaves(error: type[BaseException]) -> list[type[BaseException]]:
+    """Return the classes below `error` that no class derives from; `error` itself if it is one.
+
+    Only those of the tree: Ray derives classes of its own from errors that it has seen raised.
+    """
+    below = [each for each in error.__subclasses__() if each.__module__ == errors.__name__]
+    return [leaf for each in below for leaf in leaves(each)] if below else [error]

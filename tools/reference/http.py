@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from serve_app.api.rest import schemas
-from serve_app.api.rest.app import build_http
+from serve_app.api.rest.app import build_rest_api
 from serve_app.experiments import definition
 from tools.reference.fields import field_docs
 from tools.reference.markdown import code, table
@@ -19,11 +19,11 @@ Schema = Mapping[str, Any]
 def page() -> str:
     """Return the page."""
     nothing = cast("Any", None)  # the document depends on none of the services
-    document = build_http(nothing, nothing, 1, nothing, nothing).openapi()
+    document = build_rest_api(nothing, 1, nothing, nothing).openapi()
     parts = [
         "# HTTP\n",
         "Every endpoint of the server, by default on port 8001. Errors have the body "
-        "[`ErrorAnswer`](#erroranswer) and the codes listed under [errors](errors.md). "
+        "[`ErrorResponse`](#errorresponse) and the codes listed under [errors](errors.md). "
         "The forms of a body are explained in [the guide](../guides/http.md).\n",
         "## Endpoints\n",
     ]

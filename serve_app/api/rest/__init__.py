@@ -1,1 +1,1 @@
-"""The HTTP contract under /api/ml: decode a request, call the core, encode the response."""
+"""The REST front end under /api/ml: decode a request, call the core, encode the response."""

@@ -1,8 +1,8 @@
-"""From a body to a request, by its content type. Pure: no IO.
+"""The bodies of requests: reading them, and decoding a prediction's by its content type.
 
-application/json          everything in one object; also when no type is named
-application/octet-stream  the numbers, float32 little-endian in row order; the rest in the query
-application/x-npy         the numbers as NumPy's own file format; the rest in the query
+application/json          all fields in one object; also without a content type
+application/octet-stream  the numbers as float32, little-endian in row order; the rest in the query
+application/x-npy         the numbers in NumPy's file format; the rest in the query
 """
 
 import io
@@ -16,31 +16,65 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from starlette.requests import ClientDisconnect, Request
 
-from serve_app.api.rest.parsing import PREDICT_FIELDS, PredictRequest, parse_json, parse_predict
+from serve_app.api.rest.parsing import (
+    PREDICT_FIELDS,
+    TIMINGS,
+    ParsedPredict,
+    parse_json,
+    parse_predict,
+)
 from serve_app.api.rest.schemas import NPY, RAW
-from serve_app.errors import InvalidFeaturesError, InvalidRequestError
+from serve_app.errors import BodyTooLargeError, InvalidFeaturesError, InvalidRequestError
 
-MAX_KEPT_QUERY = 256
-"""Longest query that is kept parsed: a bot sends the same one again and again."""
+MAX_CACHED_QUERY = 256
+"""The largest number of characters of a query that is cached: a bot repeats the same one."""
 
 _FLOAT32 = np.dtype("<f4")
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _SHAPE = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}")
-_TRUTHS = {"true": True, "false": False}
-_QUERY_FIELDS = (*(each for each in PREDICT_FIELDS if each != "features"), "shape")
+_FLAGS = {"true": True, "false": False}
+QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name != "features"), "shape")
+"""The fields of a request whose body holds nothing but numbers."""
 
 
-def parse_body(content_type: str, query: str, body: bytes) -> PredictRequest:
-    """Return the request that a body and its query make.
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the body of a request, and read at most `limit_bytes` of it.
 
     Raises:
-        MalformedJsonError: the body is to be JSON and is none.
-        InvalidRequestError: a field is missing, unknown, of the wrong kind or in the wrong place.
-        InvalidFeaturesError: the body is no whole number of float32, or no .npy file of numbers.
+        BodyTooLargeError: the body exceeds the limit, by its Content-Length or in fact.
+        ClientDisconnect: the client has left.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise BodyTooLargeError("bytes", limit_bytes, int(announced))
+    chunks, received, is_more = [], 0, True
+    while is_more:  # Request.stream does the same, with a generator and two more frames
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        received += len(chunk)
+        if received > limit_bytes:
+            raise BodyTooLargeError("bytes", limit_bytes, received)
+        chunks.append(chunk)
+        is_more = message.get("more_body", False)
+    # A body in one chunk is not copied.
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def parse_body(content_type: str, query: str, body: bytes) -> ParsedPredict:
+    """Return the request in a body and its query.
+
+    Raises:
+        MalformedJsonError: the body is declared as JSON and is not.
+        InvalidRequestError: a field is missing, unknown, of the wrong type or in the wrong place.
+        InvalidFeaturesError: the body is not a whole number of float32, or not an .npy file of
+            numbers.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    read = _kept_query_fields if len(query) <= MAX_KEPT_QUERY else _query_fields
+    read = _cached_query_fields if len(query) <= MAX_CACHED_QUERY else _query_fields
     fields = dict(read(query))
     if kind == RAW:
         numbers = _raw(body, fields.pop("shape", None))
@@ -58,16 +92,16 @@ def parse_body(content_type: str, query: str, body: bytes) -> PredictRequest:
 def _query_fields(query: str) -> Mapping[str, object]:
     fields: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _QUERY_FIELDS:
-            expected = f"the fields {', '.join(_QUERY_FIELDS)}"
+        if name not in QUERY_FIELDS:
+            expected = f"the fields {', '.join(QUERY_FIELDS)}"
             raise InvalidRequestError("query", expected, f"the unknown {name[:40]!a}")
         if name in fields:
             raise InvalidRequestError(name, "one value in the query", "several")
-        fields[name] = _TRUTHS.get(value, value) if name == "timings" else value
+        fields[name] = _FLAGS.get(value, value) if name == TIMINGS else value
     return fields
 
 
-_kept_query_fields = lru_cache(maxsize=4096)(_query_fields)
+_cached_query_fields = lru_cache(maxsize=4096)(_query_fields)
 
 
 def _raw(body: bytes, shape: object) -> NDArray[np.float32]:
@@ -79,22 +113,22 @@ def _raw(body: bytes, shape: object) -> NDArray[np.float32]:
         return numbers
     if not isinstance(shape, str) or not _SHAPE.fullmatch(shape):
         raise InvalidRequestError("shape", "lengths such as 60,110", f"{shape!a:.40}")
-    lengths = [int(each) for each in shape.split(",")]
+    lengths = [int(length) for length in shape.split(",")]
     if math.prod(lengths) != len(numbers):
         raise InvalidFeaturesError(
-            "features", f"{shape} float32 numbers", f"{len(numbers)} of them"
+            "features", f"{shape} float32 numbers", f"{len(numbers)} numbers"
         )
     return numbers.reshape(lengths)
 
 
 def _npy(body: bytes) -> NDArray[Any]:
-    """Read an array without copying it; its header may announce no more than there is."""
+    """Return an array without copying it; its header must match the size of the body."""
     file = io.BytesIO(body)
     try:
         read_header = _NPY_HEADERS[npy.read_magic(file)]
         shape, is_fortran, dtype = read_header(file)
     except (ValueError, KeyError) as error:
-        raise _not_npy(f"no such file ({error})") from None
+        raise _not_npy(f"another file ({error})") from None
     rest = len(body) - file.tell()
     if dtype.hasobject:
         raise _not_npy("Python objects")

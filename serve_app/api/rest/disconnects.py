@@ -1,36 +1,37 @@
-"""Work for a client that may leave before it is answered."""
+"""Requests whose client may disconnect before the response."""
 
 import asyncio
 from types import TracebackType
 
 from starlette.requests import ClientDisconnect, Request
 
-PATIENCE_S = 0.05
-"""How long a request is in work before its client is watched; quick ones need not pay for it."""
+WATCH_DELAY_S = 0.05
+"""The time in flight after which a request's client is watched; quick requests are spared the
+cost."""
 
 
 class ClientWatch:
-    """A context that is cancelled when the client of a request leaves.
+    """A context that is cancelled when the client of a request disconnects.
 
-    An overloaded server would else work for clients that gave up and have asked again. The
-    request's body must have been read. Not for what goes to a replica in a call of its own: the
-    replica would go on with it, uncounted.
+    Without it an overloaded server would compute responses for clients that have given up and sent
+    the request again. The request's body must have been read. Unsuitable for a request that goes to
+    a replica in a call of its own: the replica would continue with it, outside the limits.
 
     Raises:
-        ClientDisconnect: instead of the cancellation.
+        ClientDisconnect: in place of the cancellation.
     """
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._watching: asyncio.Task[None] | None = None
-        self._has_left = False
+        self._is_gone = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._begin)
+        self._timer = asyncio.get_running_loop().call_later(WATCH_DELAY_S, self._start)
 
     def __exit__(
         self,
@@ -41,16 +42,16 @@ class ClientWatch:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
-        # As asyncio.timeout tells its own cancellation from others'.
-        is_ours = self._has_left and self._task.uncancel() <= self._cancelling
+        # As asyncio.timeout distinguishes its own cancellation from others.
+        is_ours = self._is_gone and self._task.uncancel() <= self._cancelling
         if is_ours and kind is asyncio.CancelledError:
             raise ClientDisconnect from error
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        self._has_left = True
+        self._is_gone = True
         self._task.cancel()

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP statuses: everything a caller may see."""
+"""The errors of the core over HTTP: one table of their statuses, and their form in a body."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,18 +52,13 @@ STATUS: Mapping[type[ServingError], int] = {
 }
 
 
-def status_of(error: ServingError) -> int:
-    """Return the HTTP status of an error."""
-    return STATUS[type(error)]
-
-
 def headers_of(error: ServingError) -> dict[str, str]:
-    """Return the HTTP headers that go with an error."""
+    """Return the HTTP headers of the response to a request that failed with an error."""
     if isinstance(error, UnavailableError):
         return {"Retry-After": str(error.retry_after_s)}
     return {}
 
 
-def body_of(error: ServingError) -> dict[str, Any]:
-    """Return what an answer says of an error: code, message and the error's own facts."""
+def error_value(error: ServingError) -> dict[str, Any]:
+    """Return an error as a JSON value: its code, its message and its data."""
     return {"code": error.code, "message": str(error), **vars(error)}

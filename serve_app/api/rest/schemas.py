@@ -1,7 +1,7 @@
-"""The shapes of requests and answers, for the OpenAPI document and for readers.
+"""The schemas of requests and responses, for the OpenAPI document and for readers.
 
-The hot path builds and checks them by hand (`serve_app.api.rest.parsing`,
-`serve_app.data_plane.predictions`); a test holds real answers against these.
+The endpoints parse and build bodies without them (`serve_app.api.rest.parsing`,
+`serve_app.api.rest.encoding`); tests validate real responses against them.
 """
 
 from datetime import datetime
@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"
-"""Content types of bodies of numbers, see `serve_app.api.rest.bodies`."""
+"""The content types of bodies that hold nothing but numbers; see `serve_app.api.rest.bodies`."""
 
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -24,71 +24,71 @@ class _Schema(BaseModel):
 
 
 class PredictBody(_Schema):
-    """A window of features and who answers it."""
+    """A window of features and the version that is to predict."""
 
     symbol: Text
     features: list[float] | list[list[float]]
     """timesteps x features numbers, flat in row order or as the nested matrix."""
     model_name: Text | None = None
     model_version: Text | None = None
-    """A version, `production` or `staging`; by default what is in production."""
+    """A version, `production` or `staging`; by default the production version."""
     unit_id: Text | None = None
     """Keeps a bot in one variant of an experiment."""
     timings: bool = False
-    """Whether the answer is to say where its time went; not in a batch."""
+    """Whether the response is to contain its timing sections; not in a batch."""
 
 
 class PredictionValue(_Schema):
-    """The model's answer."""
+    """The output of the model."""
 
     direction: Literal[0, 1, 2]
     """0 HOLD, 1 BUY, 2 SELL."""
     confidence: float
-    """Between 0 and 1; of a model that gives none, the probability of the class it chose."""
+    """Between 0 and 1; for a model without this output, the probability of the chosen class."""
     expected_return: float | None
-    """The market's return over the model's horizon; null where the model gives none."""
+    """The market's return over the model's horizon; null for a model without this output."""
 
 
 class Timings(_Schema):
-    """Where the time went, in milliseconds, in this order."""
+    """The timing sections of a request in milliseconds, in this order."""
 
     read_ms: float
-    """Until the body was there."""
+    """Until the body has been read."""
     parse_ms: float
     """From the body to checked fields."""
     route_ms: float
-    """Which version answers; the numbers are checked."""
+    """The selection of the version and the check of the numbers."""
     queue_ms: float
     """The way to the model and back."""
     batch_wait_ms: float | None = None
-    """For batch-mates and for the run before."""
+    """Waiting for the batch to fill and for the previous run."""
     model_ms: float | None = None
     """The run of the model."""
     serialise_ms: float
-    """From the answer to its bytes."""
+    """From the response to its bytes."""
 
 
-class PredictAnswer(_Schema):
-    """A prediction and where it came from."""
+class PredictResponse(_Schema):
+    """A prediction and its origin."""
 
     symbol: str
     prediction: PredictionValue
     model_name: str
     model_version: str
     variant: Literal["control", "treatment"] | None
-    """The variant of an experiment that answered; null outside experiments."""
+    """The variant that predicted; null outside experiments."""
     fallback: bool = False
-    """Present and true where control stood in for treatment, which failed."""
+    """Present and true if control responded because treatment failed or took too long."""
     prediction_id: str
     latency_ms: float
-    """The server's own time for this request."""
+    """The server-side time of this request."""
     timestamp: datetime
     timings: Timings | None = None
-    """Present where the request asked for it."""
+    """Present if requested."""
 
 
 class ErrorValue(BaseModel):
-    """What went wrong; further fields hold the facts, for example `expected` and `received`."""
+    """An error; further fields hold its data, for example `expected` and `received`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -96,31 +96,31 @@ class ErrorValue(BaseModel):
     message: str
 
 
-class ErrorAnswer(_Schema):
-    """The body of every answer that is not a success."""
+class ErrorResponse(_Schema):
+    """The body of every unsuccessful response."""
 
     error: ErrorValue
 
 
 class FailedItem(_Schema):
-    """The place of a request of a batch that has no prediction."""
+    """The entry of a request of a batch that has no prediction."""
 
     symbol: str | None
     error: ErrorValue
 
 
 class BatchBody(_Schema):
-    """Several requests at once."""
+    """Several requests in one body."""
 
     requests: Annotated[list[PredictBody], Field(min_length=1)]
     max_batch_size: Annotated[int, Field(ge=1)] = 32
-    """Most windows in one run of the model."""
+    """The largest number of windows in one run of the model."""
 
 
-class BatchAnswer(_Schema):
-    """One entry a request, in the order of the requests."""
+class BatchResponse(_Schema):
+    """One entry per request, in the order of the requests."""
 
-    predictions: list[PredictAnswer | FailedItem]
+    predictions: list[PredictResponse | FailedItem]
     total_latency_ms: float
     succeeded: int
     failed: int
@@ -139,46 +139,46 @@ class ModelEntry(_Schema):
 
 
 class ReloadBody(_Schema):
-    """Which version is to be loaded."""
+    """The version that is to be loaded."""
 
     model_name: Text
     version: Text | None = None
-    """A version, `production` or `staging`; by default what is in production."""
+    """A version, `production` or `staging`; by default the production version."""
 
 
-class ReloadAnswer(_Schema):
-    """The version that answers now."""
+class ReloadResponse(_Schema):
+    """The version that was loaded."""
 
     status: Literal["success"]
     message: str
-    """Which version holds which stage of the model now."""
+    """The version of each stage of the model after the reload."""
     model_name: str
     version: str
 
 
 class ExperimentCreated(_Schema):
-    """The experiment runs."""
+    """The experiment is running."""
 
     status: Literal["success"]
     experiment_id: str
 
 
 class ExperimentEntry(_Schema):
-    """An experiment in short."""
+    """An experiment in the list of experiments."""
 
     experiment_id: str
-    status: Literal["running", "completed"]
+    status: ExperimentStatus
     control: str
     treatment: str
     control_traffic: float
     treatment_traffic: float
     started_at: datetime
     ended_at: datetime | None
-    end_reason: Literal["stopped", "duration", "promoted", "rolled_back"] | None
+    end_reason: EndReason | None
 
 
 class OutcomeValue(_Schema):
-    """What the market did after a prediction."""
+    """The market's return after a prediction."""
 
     prediction_id: Text
     market_return: float
@@ -186,7 +186,7 @@ class OutcomeValue(_Schema):
 
 
 class OutcomeList(_Schema):
-    """Several outcomes; each is judged on its own."""
+    """Several outcomes, each of which succeeds or fails on its own."""
 
     outcomes: Annotated[list[OutcomeValue], Field(min_length=1)]
 
@@ -196,15 +196,15 @@ class OutcomeBody(RootModel[OutcomeValue | OutcomeList]):
 
 
 class OutcomeConflict(_Schema):
-    """Another outcome of the prediction is recorded, and stands."""
+    """An outcome that contradicts the recorded one, which remains."""
 
     prediction_id: str
     recorded: float
     received: float
 
 
-class OutcomesAnswer(_Schema):
-    """What became of the outcomes; what is accepted is on the disk."""
+class OutcomesResponse(_Schema):
+    """The results of the outcomes; accepted ones are durable."""
 
     accepted: int
     duplicates: int
@@ -212,8 +212,8 @@ class OutcomesAnswer(_Schema):
     conflicts: list[OutcomeConflict]
 
 
-class HealthAnswer(_Schema):
-    """What is ready to answer."""
+class HealthResponse(_Schema):
+    """The readiness of the server."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
     timestamp: datetime
@@ -222,30 +222,35 @@ class HealthAnswer(_Schema):
     uptime_seconds: float
 
 
+def responses(success: object) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of an endpoint's responses."""
+    return {200: {"model": success}, "default": {"model": ErrorResponse}}
+
+
 BODIES = (PredictBody, BatchBody, ReloadBody, ExperimentDefinition, OutcomeBody)
 _REF = "#/components/schemas/{model}"
 
 
 def body_of(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return the OpenAPI description of a request body that a handler reads by itself."""
+    """Return the OpenAPI description of a request body that an endpoint parses itself."""
     reference = {"$ref": _REF.format(model=schema.__name__)}
     content = {"application/json": {"schema": reference}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def forms_of_predict() -> dict[str, Any]:
-    """Return the OpenAPI description of all forms in which a window may come."""
+    """Return the OpenAPI description of all forms in which a window is accepted."""
     described = body_of(PredictBody)
     numbers = {"schema": {"type": "string", "format": "binary"}}
     content = described["requestBody"]["content"]
     content |= {RAW: numbers, NPY: numbers}
-    fields = [*(each for each in PredictBody.model_fields if each != "features"), "shape"]
+    fields = [*(name for name in PredictBody.model_fields if name != "features"), "shape"]
     described["parameters"] = [
         {
             "name": name,
             "in": "query",
             "required": False,
-            "description": "Beside a body of numbers; with JSON the fields are in the body.",
+            "description": "For a body of numbers; JSON has its fields in the body.",
             "schema": {"type": "boolean" if name == "timings" else "string"},
         }
         for name in fields
@@ -255,7 +260,7 @@ def forms_of_predict() -> dict[str, Any]:
 
 def body_schemas() -> dict[str, Any]:
     """Return the schemas that `body_of` refers to, by name."""
-    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(each, "validation") for each in BODIES]
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(body, "validation") for body in BODIES]
     _, definitions = models_json_schema(modes, ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas

@@ -9,7 +9,7 @@ import numpy as np
 
 from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
 from registry.records import ModelMetadata
-from serve_app.data_plane.batching import Batcher, wait_for_mates_s
+from serve_app.data_plane.batching import Batcher, batch_wait_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.artifacts import fetch, node_cache
@@ -40,7 +40,7 @@ class BatchedModel:
         self._predictor = predictor
         self._metadata = metadata
         self._batching = batching
-        self._batcher = Batcher(self._run_waiting, batching.max_batch_size, at_once=1)
+        self._batcher = Batcher(self._run_waiting, batching.max_batch_size, max_in_flight=1)
         self._count_run = count_run
         self._run_lock = asyncio.Lock()
         """Held from a run to the event loop's next iteration, so that IO happens between runs."""
@@ -52,7 +52,7 @@ class BatchedModel:
             window: the window.
             in_flight: how many other requests for this version its router has in flight.
         """
-        wait_s = wait_for_mates_s(self._batching, in_flight)
+        wait_s = batch_wait_s(self._batching, in_flight)
         return await self._batcher.submit((window, perf_counter()), wait_s)
 
     async def predict_many(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:

@@ -12,7 +12,7 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from registry.predictors import Windows
-from serve_app.data_plane.batching import Batcher, wait_for_mates_s
+from serve_app.data_plane.batching import Batcher, batch_wait_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.deployments.channel.client import ChannelLostError, ChannelPool
 from serve_app.deployments.channel.protocol import Address
@@ -82,7 +82,7 @@ class ReplicaBackend:
         self._batcher = Batcher(
             self._send_waiting,
             min(settings.batching.max_batch_size, self._windows_per_message),
-            at_once=2 * settings.min_replicas,
+            max_in_flight=2 * settings.min_replicas,
         )
 
     def loaded(self) -> bool:
@@ -179,7 +179,7 @@ class ReplicaBackend:
 
     async def _submit(self, window: Windows, in_flight: int) -> Prediction | Failure:
         """Return the prediction for one window, sent in one call with other waiting windows."""
-        wait_s = wait_for_mates_s(self._settings.batching, in_flight)
+        wait_s = batch_wait_s(self._settings.batching, in_flight)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._batcher.submit((window, time.perf_counter()), wait_s)
@@ -240,7 +240,7 @@ class ReplicaBackend:
             if isinstance(cause, ServingError):
                 raise cause from None
             logger.exception("%s failed", self._version)
-            raise PredictionFailedError.unforeseen(*self._version, cause) from error
+            raise PredictionFailedError.unexpected(*self._version, cause) from error
         self._last_response_s = self._clock()
         return response
 

@@ -130,7 +130,7 @@ class ChannelServer:
         except Exception as error:
             logger.exception("%s failed", self._version)
             model, version = self._version
-            return encode_error(call_id, PredictionFailedError.unforeseen(model, version, error))
+            return encode_error(call_id, PredictionFailedError.unexpected(model, version, error))
 
     def add(self, connection: "_Connection") -> None:
         """Register a connection; close it at once when too many are pending."""

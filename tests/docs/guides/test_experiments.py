@@ -13,8 +13,8 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from serve_app.api.rest import errors
+from serve_app.api.rest.experiment_parsing import MAX_OUTCOMES, parse_definition
 from serve_app.cli import app
-from serve_app.control_plane.experiment_service import MAX_OUTCOMES, parse_definition
 from serve_app.deployments.actors.outbox import Outbox
 from serve_app.experiments.definition import Assignment, ExperimentDefinition
 from serve_app.experiments.power import samples_for_verdict, units_for_verdict

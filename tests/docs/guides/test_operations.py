@@ -13,7 +13,7 @@ from ray.scripts.scripts import cli as ray_cli
 from ray.serve.scripts import cli as serve_cli
 
 from serve_app.api.rest import errors
-from serve_app.api.rest.schemas import HealthAnswer
+from serve_app.api.rest.schemas import HealthResponse
 from serve_app.app import require_gpus
 from serve_app.cli import app
 from serve_app.errors import SettingsError
@@ -104,7 +104,7 @@ def test_health_states_described():
     described = re.findall(
         r"^\| `(\w+)`", PAGE.section("When something is wrong"), flags=re.MULTILINE
     )
-    assert set(described) == set(get_args(HealthAnswer.model_fields["status"].annotation))
+    assert set(described) == set(get_args(HealthResponse.model_fields["status"].annotation))
 
 
 def test_log_lines_exist():

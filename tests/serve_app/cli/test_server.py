@@ -20,7 +20,7 @@ SERVED = [
 ]
 RELOADED = {
     "status": "success",
-    "message": "m:1.1.0 answers; production is 1.1.0",
+    "message": "m:1.1.0 is loaded; production is 1.1.0",
     "model_name": "m",
     "version": "1.1.0",
 }
@@ -71,7 +71,7 @@ async def test_reload_sends_the_version_and_prints_the_servers_message(server, a
     server.script(MODELS, Reply(SERVED))
     server.script(RELOAD, Reply(RELOADED))
     done = await modelctl("reload", *arguments, "--url", server.url)
-    assert (done.exit_code, done.stdout) == (0, "m:1.1.0 answers; production is 1.1.0\n")
+    assert (done.exit_code, done.stdout) == (0, "m:1.1.0 is loaded; production is 1.1.0\n")
     assert server.received[RELOAD] == [sent]
     answer = await modelctl("reload", *arguments, "--json", MODELCTL_URL=server.url)
     assert json.loads(answer.stdout) == RELOADED

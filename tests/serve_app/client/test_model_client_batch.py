@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serve_app.api.rest.errors import body_of
+from serve_app.api.rest.errors import error_value
 from serve_app.client import ModelClient
 from serve_app.client.encoding import encode_request
 from serve_app.errors import (
@@ -79,7 +79,7 @@ class TestBatch:
         for request, entry in zip(requests, entries, strict=True):
             with pytest.raises(InvalidRequestError) as caught:
                 encode_request(request)
-            assert entry["error"] == body_of(caught.value)
+            assert entry["error"] == error_value(caught.value)
 
     async def test_a_failed_body_leaves_an_error_for_each_of_its_requests(
         self, server, quiet_client, reasons

@@ -7,6 +7,7 @@ import pytest
 
 from serve_app.control_plane.ports import Launch, LaunchPhase
 from serve_app.control_plane.reconciler import RETRY_S
+from serve_app.control_plane.reloads import ReloadResult
 from serve_app.errors import (
     FleetUnavailableError,
     NotRegisteredError,
@@ -16,6 +17,7 @@ from serve_app.errors import (
 )
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.running import RunningExperiment
+from serve_app.versions import VersionRef
 from tests.serve_app.control_plane.world import NAME, Died, World, settle
 
 PRODUCTION, STAGING = {"version": "production"}, {"version": "staging"}
@@ -47,7 +49,9 @@ async def test_a_reload_follows_a_promotion_and_touches_no_other_version(world):
     fleet = await started(world)
     world.hold(production="1.2.0", staging="1.1.0")
     answer = await fleet.reload(NAME, None)
-    assert answer == {"production": "1.2.0", "staging": "1.1.0", "loaded": "1.2.0"}
+    assert answer == ReloadResult(
+        VersionRef(NAME, "1.2.0"), {"production": "1.2.0", "staging": "1.1.0"}
+    )
     assert world.serving() == "1.2.0"
     assert world.launched == ["toy:1.0.0", "toy:1.1.0", "toy:1.2.0"]
 
@@ -68,7 +72,7 @@ async def test_the_version_that_lost_production_stays_for_a_way_back_and_goes_wh
 async def test_a_reload_of_a_version_in_no_stage_loads_it_and_moves_no_traffic(world):
     fleet = await started(world)
     answer = await fleet.reload(NAME, "1.2.0")
-    assert (answer["loaded"], world.serving()) == ("1.2.0", "1.0.0")
+    assert (answer.version.version, world.serving()) == ("1.2.0", "1.0.0")
     assert "toy:1.2.0" in world.running
 
 
@@ -122,7 +126,7 @@ async def test_two_reloads_of_a_model_do_not_run_at_once(world):
         await fleet.reload(NAME, None)
     gate.set()
     await first
-    assert (await fleet.reload(NAME, None))["loaded"] == "1.0.0"
+    assert (await fleet.reload(NAME, None)).version.version == "1.0.0"
 
 
 async def test_traffic_does_not_move_before_every_router_can_reach_the_version(world):
@@ -373,7 +377,9 @@ async def test_a_damaged_staging_version_keeps_neither_production_nor_the_start_
     world.hold(production="1.2.0", staging="1.1.0")
     world.unreadable = {"staging"}
     answer = await fleet.reload(NAME, None)
-    assert answer == {"production": "1.2.0", "staging": "1.1.0", "loaded": "1.2.0"}
+    assert answer == ReloadResult(
+        VersionRef(NAME, "1.2.0"), {"production": "1.2.0", "staging": "1.1.0"}
+    )
     again = await started(world)
     await settle(again, world, 3)
     edited = await started(world, {**PRODUCTION, "num_threads": 2}, STAGING)

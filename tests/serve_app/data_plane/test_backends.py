@@ -1,4 +1,4 @@
-"""Which backend computes while versions come, change and go."""
+"""The backends of versions that arrive, change and leave."""
 
 import pytest
 
@@ -12,16 +12,16 @@ TOY = VersionRef("toy", "1.0.0")
 
 
 class Opened:
-    """A backend that is loaded when the test says so."""
+    """A backend that is loaded when the test sets it."""
 
     def __init__(self, version):
-        self.version, self.is_loaded, self.is_closed, self.trouble = version, False, False, None
+        self.version, self.is_loaded, self.is_closed, self.reason = version, False, False, None
 
     def loaded(self):
         return self.is_loaded
 
     def problem(self):
-        return self.trouble
+        return self.reason
 
     def close(self):
         self.is_closed = True
@@ -58,13 +58,14 @@ def backends(opened, clock):
     return Backends(open_backend, clock)
 
 
-def test_a_version_that_stays_keeps_its_backend_and_one_that_goes_is_closed(backends, opened):
+def test_versions_keep_their_backend_until_they_leave(backends, opened):
+    """A version that stays keeps its backend; the backend of one that leaves is closed."""
     backends.adopt([version("1.0.0"), version("1.1.0")])
     backends.adopt([version("1.0.0"), version("1.2.0")])
-    assert [each.version.metadata.version for each in opened] == ["1.0.0", "1.1.0", "1.2.0"]
-    assert [each.is_closed for each in opened] == [False, True, False]
+    assert [backend.version.metadata.version for backend in opened] == ["1.0.0", "1.1.0", "1.2.0"]
+    assert [backend.is_closed for backend in opened] == [False, True, False]
     backends.close()
-    assert all(each.is_closed for each in opened)
+    assert all(backend.is_closed for backend in opened)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,8 @@ def test_a_version_that_stays_keeps_its_backend_and_one_that_goes_is_closed(back
         ({"placement": "router"}, {"placement": "router", "num_threads": 2}),
     ],
 )
-def test_the_old_way_is_used_until_the_new_one_is_loaded(backends, opened, before, after):
+def test_old_backend_serves_until_the_new_one_loads(backends, opened, before, after):
+    """A version whose settings have changed keeps its old backend until the new one is loaded."""
     backends.adopt([version(**before)])
     (old,) = opened
     old.is_loaded = True
@@ -92,18 +94,18 @@ def test_the_old_way_is_used_until_the_new_one_is_loaded(backends, opened, befor
     assert (old.is_closed, new.is_closed) == (True, False)
 
 
-def test_a_way_that_was_given_up_before_it_was_loaded_is_closed(backends, opened):
+def test_superseded_backend_is_closed(backends, opened):
+    """A backend that is superseded while it loads is closed; its successor reports problems."""
     backends.adopt([version()])
     backends.adopt([version(placement="router")])
     backends.adopt([version(placement="router", num_threads=2)])
-    assert [each.is_closed for each in opened] == [False, True, False]
-    opened[2].trouble = "out of memory"
+    assert [backend.is_closed for backend in opened] == [False, True, False]
+    opened[2].reason = "out of memory"
     assert backends.reaches()["toy:1.0.0"].problem == "out of memory"
 
 
-def test_idle_is_the_time_since_the_last_request_or_since_it_could_be_asked(
-    backends, opened, clock
-):
+def test_idle_time_starts_with_loading_or_use(backends, opened, clock):
+    """A version is idle since its last request, or since it was loaded."""
     backends.adopt([version()])
     clock.now_s = 100.0
     assert backends.reaches()["toy:1.0.0"].idle_s == 0.0
@@ -116,13 +118,14 @@ def test_idle_is_the_time_since_the_last_request_or_since_it_could_be_asked(
     assert backends.reaches()["toy:1.0.0"].idle_s == 2.0
 
 
-def test_another_artifact_in_the_router_takes_over_once_it_is_loaded(backends, opened):
+def test_another_artifact_opens_another_backend(backends, opened):
+    """A version in the router that is to serve another artifact opens another backend."""
     both = {"model.onnx": "a" * 64, "fast.onnx": "b" * 64}
     settings = VersionSettings(model="toy", version="1.0.0", placement="router")
     slow, fast = (
-        ServedVersion(metadata=metadata(artifacts=both, serving_artifact=each), settings=settings)
-        for each in ("model.onnx", "fast.onnx")
+        ServedVersion(metadata=metadata(artifacts=both, serving_artifact=name), settings=settings)
+        for name in ("model.onnx", "fast.onnx")
     )
     backends.adopt([slow])
     backends.adopt([fast])
-    assert [each.version.load.artifact for each in opened] == ["a" * 64, "b" * 64]
+    assert [backend.version.load.artifact for backend in opened] == ["a" * 64, "b" * 64]

@@ -1,4 +1,4 @@
-"""From outputs to predictions."""
+"""The outputs of models, decoded into predictions."""
 
 import numpy as np
 import pytest
@@ -23,19 +23,21 @@ def outputs(logits, confidence=0.5, expected_return=0.01):
 
 
 def test_directions_are_hold_0_buy_1_sell_2():
+    """The largest logit selects the direction: 0 HOLD, 1 BUY, 2 SELL."""
     rows = [[9, 0, 0], [0, 9, 0], [0, 0, 9]]
-    assert [each.direction for each in decode(outputs(rows), IDENTITY)] == [0, 1, 2]
+    assert [prediction.direction for prediction in decode(outputs(rows), IDENTITY)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("meaning", ["direction_logits", "direction_probabilities"])
-def test_another_class_order_is_mapped_never_mislabelled(meaning):
-    """A model trained with 0=SELL, 1=HOLD, 2=BUY answers 2, 0, 1 on the wire."""
+def test_class_order_is_mapped(meaning):
+    """The classes of a model trained with 0=SELL, 1=HOLD, 2=BUY become 2, 0, 1."""
     values = {meaning: array(np.eye(3))}
     label_map = {0: "SELL", 1: "HOLD", 2: "BUY"}
-    assert [each.direction for each in decode(values, label_map)] == [2, 0, 1]
+    assert [prediction.direction for prediction in decode(values, label_map)] == [2, 0, 1]
 
 
-def test_a_row_that_is_not_finite_fails_alone():
+def test_row_that_is_not_finite_fails_alone():
+    """A row with NaN or infinity is a failure; the other rows are predictions."""
     values = outputs([[9, 0, 0], [0, np.nan, 0], [0, 0, 9]])
     values["confidence"][2] = np.inf
     assert decode(values, IDENTITY) == [
@@ -45,7 +47,8 @@ def test_a_row_that_is_not_finite_fails_alone():
     ]
 
 
-def test_without_a_confidence_it_is_the_softmax_of_the_chosen_class():
+def test_confidence_from_logits_is_the_softmax():
+    """Without its own output, the confidence is the softmax of the chosen class."""
     rows = [[1, 2, 3], [3e38, -3e38, 0], [np.inf, 0, 0]]
     first, second, third = decode({"direction_logits": array(rows)}, IDENTITY)
     assert first.confidence == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum(), abs=1e-6)
@@ -53,46 +56,54 @@ def test_without_a_confidence_it_is_the_softmax_of_the_chosen_class():
     assert third == NOT_FINITE
 
 
-def test_without_a_confidence_it_is_the_probability_of_the_chosen_class():
+def test_confidence_from_probabilities():
+    """Without its own output, the confidence is the probability of the chosen class."""
     values = {"direction_probabilities": array([[0.2, 0.7, 0.1]])}
     assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.7), None)]
 
 
-def test_a_confidence_of_the_models_own_wins():
+def test_own_confidence_takes_precedence():
+    """A model's own output for the confidence takes precedence over the probabilities."""
     values = {"direction_probabilities": array([[0.2, 0.7, 0.1]]), "confidence": array([[0.4]])}
     assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.4), None)]
 
 
-def test_an_expected_return_is_never_made_up():
+def test_missing_expected_return_is_none():
+    """A model without an output for the expected return has None."""
     values = outputs([[9, 0, 0]])
     assert decode(values, IDENTITY)[0].expected_return == pytest.approx(0.01)
     del values["expected_return"]
     assert decode(values, IDENTITY)[0].expected_return is None
 
 
-def test_rounding_does_not_take_a_confidence_out_of_its_range():
+def test_rounded_confidence_stays_in_range():
+    """A confidence that rounding moved slightly out of its range is clipped."""
     values = {**outputs([[9, 0, 0]] * 2), "confidence": array([[1.00001], [-0.00001]])}
     assert [each.confidence for each in decode(values, IDENTITY)] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("row", [[0.5, 0.7, 0.1], [-0.5, 0.7, 0.8], [3, 2, 1], [0, 0, 0]])
-def test_a_row_of_probabilities_that_are_none_fails_alone(row):
+def test_invalid_probabilities_fail_alone(row):
+    """A row whose values are not probabilities is a failure; the other rows are predictions."""
     good, bad = decode({"direction_probabilities": array([[0.2, 0.7, 0.1], row])}, IDENTITY)
     assert good.direction == 1
     assert bad == Failure("direction_probabilities are not between 0 and 1 with a sum of 1")
 
 
-def test_infinite_probabilities_are_called_infinite():
+def test_infinite_probabilities_are_reported_as_such():
+    """Infinite probabilities are reported as infinite, not as a wrong sum."""
     values = {"direction_probabilities": array([[np.inf, -np.inf, 1]])}
     assert decode(values, IDENTITY) == [NOT_FINITE]
 
 
 @pytest.mark.parametrize("confidence", [1.1, -0.1, 70])
-def test_a_confidence_that_is_no_probability_fails(confidence):
+def test_invalid_confidence_is_a_failure(confidence):
+    """A confidence outside 0 to 1 is a failure."""
     values = outputs([[9, 0, 0]], confidence=confidence)
     assert decode(values, IDENTITY) == [Failure("confidence is not between 0 and 1")]
 
 
-def test_answers_are_equal_however_long_they_took():
+def test_comparison_ignores_the_run():
+    """Equal predictions are equal whatever the timing of their runs."""
     assert Prediction(1, 0.5, 0.01, run=Run(0.1, 0.2)) == Prediction(1, 0.5, 0.01)
     assert Prediction(1, 0.5, 0.01) != Prediction(1, 0.5, 0.02)

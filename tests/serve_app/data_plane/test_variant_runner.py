@@ -1,30 +1,22 @@
-"""Requests within an experiment: who answers, who stands in, and what is recorded."""
+"""Requests within an experiment: assignment, records, and the fallback to control."""
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
 
 import pytest
 
-from serve_app.api.rest.parsing import BatchRequest, parse_predict
-from serve_app.api.rest.schemas import PredictAnswer
-from serve_app.data_plane.timing import Stage, Stopwatch
+from serve_app.data_plane.responses import FailedItem
+from serve_app.data_plane.timing import Stopwatch, TimingSection
 from serve_app.errors import InvalidFeaturesError, OverloadedError, PredictionFailedError
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Variant
 from serve_app.experiments.running import RunningExperiment
-from tests.serve_app.data_plane.test_predictions import (
-    GOOD,
-    NOW,
-    Backend,
-    Notes,
-    predict,
-    predict_batch,
-    request,
-    service,
-)
+from tests.serve_app.core import NO_PREDICTION, NOW, FakeBackend, core, request
 
-TREATED, UNTREATED = 1.0, 0.0
+ALWAYS, NEVER = 1.0, 0.0
+"""Shares of treatment."""
+
+DIED = PredictionFailedError("toy", "1.1.0", "it died")
 
 
 def running(share=0.5, **fields):
@@ -43,8 +35,8 @@ def running(share=0.5, **fields):
     return RunningExperiment(definition=definition, treatment_share=share, exposed_at=NOW)
 
 
-class Slow(Backend):
-    """Answers late."""
+class Slow(FakeBackend):
+    """Responds late."""
 
     def __init__(self, direction, takes_s=5.0):
         super().__init__(direction)
@@ -55,102 +47,15 @@ class Slow(Backend):
         return await super().predict(window)
 
 
-class Defective(Backend):
-    """Fails with what nobody foresaw."""
+class Defective(FakeBackend):
+    """Raises an error that is not a serving error."""
 
     async def predict(self, window):
         raise KeyError("bug")
 
 
-async def recorded(notes, count):
-    """Wait until so many predictions are recorded."""
-    async with asyncio.timeout(5):
-        while len(notes.records) < count:  # noqa: ASYNC110  records tell nobody
-            await asyncio.sleep(0.005)
-
-
-async def test_requests_that_name_no_version_are_split_and_the_answer_says_by_which_variant():
-    notes = Notes()
-    under_test = service(notes=notes, experiments=[running()])
-    answers = [await predict(under_test, request()) for _ in range(200)]
-    seen = Counter((each["variant"], each["model_version"]) for each in answers)
-    assert set(seen) == {("control", "1.0.0"), ("treatment", "1.1.0")}
-    assert min(seen.values()) > 60
-    assert [each.prediction_id for each in notes.records] == [
-        each["prediction_id"] for each in answers
-    ]
-    assert [(each.variant, each.experiment_id, each.treatment_share) for each in notes.records] == [
-        (each["variant"], "old_vs_new", 0.5) for each in answers
-    ]
-    PredictAnswer.model_validate(answers[0])
-
-
-@pytest.mark.parametrize("reference", ["production", "staging", "1.0.0"])
-async def test_a_request_that_names_its_version_is_in_no_experiment(reference):
-    notes = Notes()
-    under_test = service(notes=notes, experiments=[running(TREATED)])
-    answer = await predict(under_test, request(model_version=reference))
-    assert answer["variant"] is None
-    assert notes.records[0].experiment_id is None
-
-
-async def test_a_unit_stays_in_its_variant():
-    experiment = running(assignment="unit_id")
-    for unit in range(20):
-        variants = {
-            (await predict(service(experiments=[experiment]), request(unit_id=f"bot-{unit}")))[
-                "variant"
-            ]
-            for _ in range(5)
-        }
-        assert len(variants) == 1
-
-
-async def test_whom_a_request_named_is_recorded():
-    notes = Notes()
-    under_test = service(notes=notes, experiments=[running(assignment="unit_id")])
-    for unit in ("bot-1", None):
-        await predict(under_test, request(unit_id=unit))
-    assert [each.unit_id for each in notes.records] == ["bot-1", None]
-
-
-@pytest.mark.parametrize(
-    ("backend", "code"),
-    [
-        (Backend(2, error=PredictionFailedError("toy", "1.1.0", "it died")), "prediction_failed"),
-        (Backend(2, error=OverloadedError("toy", "1.1.0", "queue full")), "overloaded"),
-        (Backend(2, loaded=False), "loading"),
-    ],
-)
-async def test_where_treatment_fails_control_answers_and_the_error_is_treatments(backend, code):
-    notes = Notes()
-    under_test = service(
-        new=backend, notes=notes, experiments=[running(TREATED)], treatment_timeout_s=0.02
-    )
-    answer = await predict(under_test, request())
-    assert (answer["variant"], answer["model_version"], answer["fallback"]) == (
-        "control",
-        "1.0.0",
-        True,
-    )
-    (record,) = notes.records
-    assert (record.variant, record.version, record.error) == (Variant.TREATMENT, "1.1.0", code)
-    assert (record.prediction_id, record.direction) == (answer["prediction_id"], None)
-    PredictAnswer.model_validate(answer)
-
-
-async def test_an_unusable_output_of_treatment_is_its_error_too():
-    notes = Notes()
-    bad = request([666.0, *GOOD[1:]])
-    under_test = service(
-        old=Constant(1), new=Backend(2), notes=notes, experiments=[running(TREATED)]
-    )
-    assert (await predict(under_test, bad))["variant"] == "control"
-    assert notes.records[0].error == "model_output"
-
-
-class Constant(Backend):
-    """Answers everything alike."""
+class Constant(FakeBackend):
+    """Returns the same prediction for every window."""
 
     async def predict(self, window):
         window = window.copy()
@@ -158,283 +63,343 @@ class Constant(Backend):
         return await super().predict(window)
 
 
-async def test_a_treatment_that_keeps_failing_is_asked_no_more():
-    failing = Backend(2, error=PredictionFailedError("toy", "1.1.0", "it died"))
-    notes = Notes()
-    under_test = service(
+async def recorded(under_test, count):
+    """Wait until so many predictions are recorded."""
+    async with asyncio.timeout(5):
+        while len(under_test.records) < count:  # noqa: ASYNC110  records notify nothing
+            await asyncio.sleep(0.005)
+
+
+def is_fallback(response):
+    return (response.variant, response.fallback) == (Variant.CONTROL, True)
+
+
+async def test_unnamed_requests_are_split():
+    """Requests that name no version are split, and responses and records name the variant."""
+    under_test = core(running=[running()])
+    responses = [await under_test.predict() for _ in range(200)]
+    seen = Counter((response.variant, response.version.version) for response in responses)
+    assert set(seen) == {("control", "1.0.0"), ("treatment", "1.1.0")}
+    assert min(seen.values()) > 60
+    assert [
+        (record.prediction_id, record.variant, record.experiment_id, record.treatment_share)
+        for record in under_test.records
+    ] == [(response.prediction_id, response.variant, "old_vs_new", 0.5) for response in responses]
+
+
+@pytest.mark.parametrize("reference", ["production", "staging", "1.0.0"])
+async def test_named_versions_are_in_no_experiment(reference):
+    """A request that names its version is not part of an experiment."""
+    under_test = core(running=[running(ALWAYS)])
+    response = await under_test.predict(model_version=reference)
+    assert response.variant is None
+    assert under_test.records[0].experiment_id is None
+
+
+async def test_unit_keeps_its_variant():
+    """All requests of a unit receive the same variant, in every router."""
+    experiment = running(assignment="unit_id")
+    for unit in range(20):
+        responses = [
+            await core(running=[experiment]).predict(unit_id=f"bot-{unit}") for _ in range(5)
+        ]
+        assert len({response.variant for response in responses}) == 1
+
+
+async def test_unit_id_is_recorded():
+    """The record of a prediction holds the unit id of its request."""
+    under_test = core(running=[running(assignment="unit_id")])
+    for unit in ("bot-1", None):
+        await under_test.predict(unit_id=unit)
+    assert [record.unit_id for record in under_test.records] == ["bot-1", None]
+
+
+@pytest.mark.parametrize(
+    ("backend", "code"),
+    [
+        (FakeBackend(2, error=DIED), "prediction_failed"),
+        (FakeBackend(2, error=OverloadedError("toy", "1.1.0", "queue full")), "overloaded"),
+        (FakeBackend(2, loaded=False), "loading"),
+    ],
+)
+async def test_control_responds_when_treatment_fails(backend, code):
+    """Where treatment fails, control responds, and the error is recorded as treatment's."""
+    under_test = core(new=backend, running=[running(ALWAYS)], treatment_timeout_s=0.02)
+    response = await under_test.predict()
+    assert is_fallback(response)
+    assert response.version.version == "1.0.0"
+    (record,) = under_test.records
+    assert (record.variant, record.version, record.error) == (Variant.TREATMENT, "1.1.0", code)
+    assert (record.prediction_id, record.direction) == (response.prediction_id, None)
+
+
+async def test_unusable_output_of_treatment_is_its_error():
+    """An output of treatment that is not a prediction is recorded as its error."""
+    under_test = core(old=Constant(1), running=[running(ALWAYS)])
+    assert is_fallback(await under_test.predict(NO_PREDICTION))
+    assert under_test.records[0].error == "model_output"
+
+
+async def test_open_breaker_spares_a_failing_treatment():
+    """A treatment that continues to fail receives no more requests."""
+    failing = FakeBackend(2, error=DIED)
+    under_test = core(
         new=failing,
-        notes=notes,
-        experiments=[running(TREATED)],
+        running=[running(ALWAYS)],
         breaker={"failures_in_a_row": 3, "retry_after_s": 1000},
     )
     for _ in range(10):
-        assert (await predict(under_test, request()))["fallback"]
+        assert is_fallback(await under_test.predict())
     assert len(failing.batches) == 3
-    assert Counter(each.error for each in notes.records) == {
+    assert Counter(record.error for record in under_test.records) == {
         "prediction_failed": 3,
         "circuit_open": 7,
     }
-    assert under_test.tripped() == {"old_vs_new"}
+    assert under_test.predictions.tripped() == {"old_vs_new"}
 
 
-async def test_a_trial_keeps_no_bot_waiting_and_is_recorded_as_what_it_comes_to():
-    class Ailing(Backend):
-        """Fails once, and then answers when it may."""
+async def test_probes_delay_no_response():
+    """A probe delays no response, and is recorded by its result; probes readmit treatment."""
+
+    class Recovering(FakeBackend):
+        """Fails once, and then responds when the test allows it."""
 
         def __init__(self):
             super().__init__(2)
-            self.failed, self.may = False, asyncio.Event()
+            self.has_failed, self.may_respond = False, asyncio.Event()
 
         async def predict(self, window):
-            if not self.failed:
-                self.failed = True
-                raise PredictionFailedError("toy", "1.1.0", "it died")
-            await self.may.wait()
+            if not self.has_failed:
+                self.has_failed = True
+                raise DIED
+            await self.may_respond.wait()
             return await super().predict(window)
 
-    ailing, notes = Ailing(), Notes()
-    under_test = service(
-        new=ailing,
-        notes=notes,
-        experiments=[running(TREATED)],
+    recovering = Recovering()
+    under_test = core(
+        new=recovering,
+        running=[running(ALWAYS)],
         treatment_timeout_s=30.0,
         request_timeout_s=60.0,
         breaker={"failures_in_a_row": 1, "retry_after_s": 0.001},
     )
     async with asyncio.timeout(10):
         for _ in range(2):
-            assert (await predict(under_test, request()))["fallback"]
+            assert is_fallback(await under_test.predict())
             await asyncio.sleep(0.01)
-    assert [each.error for each in notes.records] == ["prediction_failed"]
-    ailing.may.set()
-    await recorded(notes, 2)
-    assert (notes.records[1].variant, notes.records[1].error) == ("treatment", None)
+    assert [record.error for record in under_test.records] == ["prediction_failed"]
+    recovering.may_respond.set()
+    await recorded(under_test, 2)
+    assert (under_test.records[1].variant, under_test.records[1].error) == ("treatment", None)
     for _ in range(2):
-        assert (await predict(under_test, request()))["variant"] == "control"
+        assert (await under_test.predict()).variant == "control"
         await asyncio.sleep(0.01)
-    assert not under_test.tripped()
-    assert (await predict(under_test, request()))["variant"] == "treatment"
+    assert not under_test.predictions.tripped()
+    assert (await under_test.predict()).variant == "treatment"
 
 
-async def test_a_failing_control_is_the_answer_and_is_recorded():
-    notes = Notes()
-    failing = Backend(1, error=PredictionFailedError("toy", "1.0.0", "it died"))
-    under_test = service(old=failing, notes=notes, experiments=[running(UNTREATED)])
+async def test_failing_control_is_an_error_and_recorded():
+    """Where control fails, the request fails, and the error is recorded as control's."""
+    failing = FakeBackend(1, error=PredictionFailedError("toy", "1.0.0", "it died"))
+    under_test = core(old=failing, running=[running(NEVER)])
     with pytest.raises(PredictionFailedError):
-        await predict(under_test, request())
-    assert [(each.variant, each.error) for each in notes.records] == [
+        await under_test.predict()
+    assert [(record.variant, record.error) for record in under_test.records] == [
         ("control", "prediction_failed")
     ]
 
 
-async def test_a_bad_request_is_no_variants_error():
-    notes = Notes()
-    for share in (TREATED, UNTREATED):
-        with pytest.raises(InvalidFeaturesError):
-            await predict(service(notes=notes, experiments=[running(share)]), request([1.0]))
-    assert notes.records == []
+@pytest.mark.parametrize("share", [ALWAYS, NEVER])
+async def test_invalid_request_is_no_variants_error(share):
+    """A request with invalid features fails, and no variant's record counts it."""
+    under_test = core(running=[running(share)])
+    with pytest.raises(InvalidFeaturesError):
+        await under_test.predict([1.0])
+    assert under_test.records == []
 
 
-async def test_mirrored_requests_are_answered_by_control_and_recorded_of_both():
-    notes = Notes()
-    under_test = service(notes=notes, experiments=[running(mode="mirror")])
-    answer = await predict(under_test, request())
+async def test_mirrored_requests_are_recorded_for_both():
+    """In mirror mode control responds, and both variants are recorded under one id."""
+    under_test = core(running=[running(mode="mirror")])
+    response = await under_test.predict()
     await asyncio.sleep(0.01)
-    assert (answer["variant"], answer["model_version"]) == ("control", "1.0.0")
-    assert {each.variant for each in notes.records} == {"control", "treatment"}
-    assert {each.prediction_id for each in notes.records} == {answer["prediction_id"]}
-    assert all(each.mirrored for each in notes.records)
+    assert (response.variant, response.version.version) == ("control", "1.0.0")
+    assert {record.variant for record in under_test.records} == {"control", "treatment"}
+    assert {record.prediction_id for record in under_test.records} == {response.prediction_id}
+    assert all(record.mirrored for record in under_test.records)
 
 
-async def test_a_mirrored_treatment_costs_the_bot_nothing_when_it_hangs_or_fails():
-    notes = Notes()
-    under_test = service(
+async def test_mirrored_treatment_delays_no_response():
+    """In mirror mode a treatment that hangs delays no response; its timeout is recorded."""
+    under_test = core(
         new=Slow(2),
-        notes=notes,
-        experiments=[running(mode="mirror")],
+        running=[running(mode="mirror")],
         treatment_timeout_s=0.02,
         request_timeout_s=0.05,
     )
-    answer = await asyncio.wait_for(predict(under_test, request()), 0.5)
-    assert answer["variant"] == "control"
-    await recorded(notes, 2)
-    assert {each.variant: each.error for each in notes.records} == {
+    response = await asyncio.wait_for(under_test.predict(), 0.5)
+    assert response.variant == "control"
+    await recorded(under_test, 2)
+    assert {record.variant: record.error for record in under_test.records} == {
         "control": None,
         "treatment": "overloaded",
     }
 
 
-async def test_a_batch_is_split_item_by_item_and_named_versions_stay_out():
-    notes = Notes()
-    under_test = service(notes=notes, experiments=[running()])
+async def test_batches_are_split_by_item():
+    """Each request of a batch has its own variant; named versions stay outside."""
+    under_test = core(running=[running()])
     items = [request() for _ in range(40)] + [request(model_version="1.0.0"), request([1.0])]
-    answer = await predict_batch(under_test, items)
-    *split, named, bad = answer["predictions"]
-    assert {each["variant"] for each in split} == {"control", "treatment"}
-    assert named["variant"] is None
-    assert bad["error"]["code"] == "invalid_features"
-    assert len({each["prediction_id"] for each in split}) == 40
-    assert (answer["succeeded"], answer["failed"]) == (41, 1)
+    response = await under_test.predict_batch(items)
+    *split, named, invalid = response.items
+    assert {item.variant for item in split} == {"control", "treatment"}
+    assert named.variant is None
+    assert isinstance(invalid, FailedItem)
+    assert invalid.error.code == "invalid_features"
+    assert len({item.prediction_id for item in split}) == 40
+    assert (response.succeeded, response.failed) == (41, 1)
 
 
-def test_health_names_the_running_experiments():
-    assert service(experiments=[running()]).health()["active_experiments"] == ["old_vs_new"]
+def test_health_names_running_experiments():
+    """The health report lists the ids of the running experiments."""
+    assert core(running=[running()]).status.health().experiments == ["old_vs_new"]
 
 
-def test_a_switchback_changes_variants_with_its_blocks_only():
-    experiment = running(assignment="switchback", switchback_block_s=3600, horizon_s=60)
-    within_an_hour = {
-        experiment.variant_of(f"id-{minute}", None, "EURUSD", NOW.replace(minute=minute))
-        for minute in (5, 25, 55)
-    }
-    assert len(within_an_hour) == 1
-    variants = {
-        experiment.variant_of("id", None, "EURUSD", NOW + timedelta(hours=hour))
-        for hour in range(50)
-    }
-    assert variants == {Variant.CONTROL, Variant.TREATMENT}
-
-
-async def test_a_treatment_that_is_not_served_any_more_costs_the_bot_nothing():
-    notes = Notes()
-    lost = running(TREATED, treatment_model_version="9.9.9")
-    answer = await predict(service(notes=notes, experiments=[lost]), request())
-    assert (answer["variant"], answer["fallback"]) == ("control", True)
-    (record,) = notes.records
+async def test_lost_treatment_falls_back_to_control():
+    """A treatment that is no longer served costs the bot nothing."""
+    lost = running(ALWAYS, treatment_model_version="9.9.9")
+    under_test = core(running=[lost])
+    assert is_fallback(await under_test.predict())
+    (record,) = under_test.records
     assert (record.variant, record.version, record.error) == ("treatment", "9.9.9", "not_served")
 
 
-async def test_a_late_answer_of_treatment_is_recorded_as_what_it_is():
-    """Control stands in; what treatment then answers, and when, counts as control's would."""
-    notes = Notes()
-    under_test = service(
-        new=Slow(2, 0.1), notes=notes, experiments=[running(TREATED)], treatment_timeout_s=0.02
-    )
-    answer = await predict(under_test, request())
-    assert (answer["variant"], answer["fallback"]) == ("control", True)
-    await recorded(notes, 1)
-    (record,) = notes.records
+async def test_late_prediction_of_treatment_is_recorded():
+    """Control responds; the late prediction of treatment counts as control's would."""
+    under_test = core(new=Slow(2, 0.1), running=[running(ALWAYS)], treatment_timeout_s=0.02)
+    response = await under_test.predict()
+    assert is_fallback(response)
+    await recorded(under_test, 1)
+    (record,) = under_test.records
     assert (record.variant, record.error, record.direction) == ("treatment", None, 2)
-    assert record.prediction_id == answer["prediction_id"]
+    assert record.prediction_id == response.prediction_id
     assert record.latency_ms > 90
 
 
-async def test_an_answer_beyond_the_request_timeout_is_an_error_of_either_variant():
-    for share, variant in ((TREATED, "treatment"), (UNTREATED, "control")):
-        notes = Notes()
-        under_test = service(
-            old=Slow(1),
-            new=Slow(2),
-            notes=notes,
-            experiments=[running(share)],
-            treatment_timeout_s=0.02,
-            request_timeout_s=0.05,
-        )
-        waiting = asyncio.create_task(predict(under_test, request()))
-        await recorded(notes, 1)
-        assert [(each.variant, each.error) for each in notes.records] == [(variant, "overloaded")]
-        waiting.cancel()
+@pytest.mark.parametrize(("share", "variant"), [(ALWAYS, "treatment"), (NEVER, "control")])
+async def test_request_timeout_is_either_variants_error(share, variant):
+    """A run beyond the request timeout is an error of its variant, whichever it is."""
+    under_test = core(
+        old=Slow(1),
+        new=Slow(2),
+        running=[running(share)],
+        treatment_timeout_s=0.02,
+        request_timeout_s=0.05,
+    )
+    waiting = asyncio.create_task(under_test.predict())
+    await recorded(under_test, 1)
+    assert [(record.variant, record.error) for record in under_test.records] == [
+        (variant, "overloaded")
+    ]
+    waiting.cancel()
 
 
-async def test_slow_answers_of_two_alike_versions_are_recorded_alike():
-    """A/A, where one answer in five takes longer than treatment may."""
+async def test_slow_variants_are_recorded_alike():
+    """In an A/A test, slow predictions of both variants are recorded alike.
 
-    class Sometimes(Backend):
-        asked = 0
+    One prediction in five takes longer than treatment's time limit.
+    """
+
+    class SometimesSlow(FakeBackend):
+        calls = 0
 
         async def predict(self, window):
-            self.asked += 1
-            await asyncio.sleep(0.4 if self.asked % 5 == 0 else 0)
+            self.calls += 1
+            await asyncio.sleep(0.4 if self.calls % 5 == 0 else 0)
             return await super().predict(window)
 
-    notes = Notes()
-    under_test = service(
-        old=Sometimes(1),
-        new=Sometimes(2),
-        notes=notes,
-        experiments=[running()],
+    under_test = core(
+        old=SometimesSlow(1),
+        new=SometimesSlow(2),
+        running=[running()],
         treatment_timeout_s=0.2,
         breaker={"failures_in_a_row": 1000, "window_calls": 1000},
     )
-    await asyncio.gather(*(predict(under_test, request()) for _ in range(400)))
-    await recorded(notes, 400)
-    assert {each.error for each in notes.records} == {None}
+    await asyncio.gather(*(under_test.predict() for _ in range(400)))
+    await recorded(under_test, 400)
+    assert {record.error for record in under_test.records} == {None}
     for variant in Variant:
-        ours = [each for each in notes.records if each.variant is variant]
+        records = [record for record in under_test.records if record.variant is variant]
         # A busy machine makes more of them late, and never fewer.
-        assert sum(each.latency_ms > 390 for each in ours) >= len(ours) / 5 - 2
+        assert sum(record.latency_ms > 390 for record in records) >= len(records) / 5 - 2
 
 
-@pytest.mark.parametrize("share", [TREATED, UNTREATED])
-async def test_a_bot_that_gives_up_leaves_its_record(share):
-    notes = Notes()
-    under_test = service(
-        old=Slow(1, 0.05), new=Slow(2, 0.05), notes=notes, experiments=[running(share)]
-    )
+@pytest.mark.parametrize("share", [ALWAYS, NEVER])
+async def test_cancelled_request_is_still_recorded(share):
+    """The run of a request whose client has left continues to its end and is recorded."""
+    under_test = core(old=Slow(1, 0.05), new=Slow(2, 0.05), running=[running(share)])
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(predict(under_test, request()), 0.01)
-    await recorded(notes, 1)
-    assert notes.records[0].error is None
+        await asyncio.wait_for(under_test.predict(), 0.01)
+    await recorded(under_test, 1)
+    assert under_test.records[0].error is None
 
 
-async def test_a_treatment_that_hangs_is_taken_out_though_every_bot_gives_up_before():
-    under_test = service(
+async def test_hanging_treatment_trips_despite_cancelled_requests():
+    """A treatment that hangs is excluded even if every client leaves before its time limit."""
+    under_test = core(
         new=Slow(2),
-        experiments=[running(TREATED)],
+        running=[running(ALWAYS)],
         treatment_timeout_s=0.03,
         request_timeout_s=0.1,
         breaker={"failures_in_a_row": 3},
     )
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(predict(under_test, request()), 0.01)
+            await asyncio.wait_for(under_test.predict(), 0.01)
     await asyncio.sleep(0.1)
-    assert under_test.tripped() == {"old_vs_new"}
+    assert under_test.predictions.tripped() == {"old_vs_new"}
 
 
-async def test_an_unforeseen_failure_of_treatment_is_answered_by_control(caplog):
-    notes = Notes()
-    under_test = service(new=Defective(2), notes=notes, experiments=[running(TREATED)])
-    answer = await predict(under_test, request())
-    assert (answer["variant"], answer["fallback"]) == ("control", True)
-    assert [each.error for each in notes.records] == ["prediction_failed"]
+async def test_unexpected_error_of_treatment_is_logged(caplog):
+    """An unexpected error of treatment is logged and recorded, and control responds."""
+    under_test = core(new=Defective(2), running=[running(ALWAYS)])
+    assert is_fallback(await under_test.predict())
+    assert [record.error for record in under_test.records] == ["prediction_failed"]
     assert "KeyError: 'bug'" in caplog.text
 
 
-async def test_in_a_large_batch_treatments_time_begins_when_an_item_is_sent():
-    """All at once they would wait for 150 runs one after the other, longer than treatment may."""
+async def test_time_limit_starts_when_an_item_is_sent():
+    """In a large batch treatment's time limit starts when an item is sent.
 
-    class OneAfterTheOther(Backend):
-        turn = None
+    With all items in flight they would wait for 150 runs one after the other, beyond the limit.
+    """
+
+    class OneAtATime(FakeBackend):
+        lock = None
 
         async def predict(self, window):
-            self.turn = self.turn or asyncio.Lock()
-            async with self.turn:
+            self.lock = self.lock or asyncio.Lock()
+            async with self.lock:
                 await asyncio.sleep(0.004)
             return await super().predict(window)
 
-    notes = Notes()
-    under_test = service(
-        old=OneAfterTheOther(1),
-        new=OneAfterTheOther(2),
-        notes=notes,
-        experiments=[running()],
+    under_test = core(
+        old=OneAtATime(1),
+        new=OneAtATime(2),
+        running=[running()],
         treatment_timeout_s=0.3,
         max_batch_requests=300,
     )
-    body = BatchRequest(items=[request() for _ in range(300)], max_batch_size=8)
-    answer = await under_test.predict_batch(body, Stopwatch())
-    assert answer["succeeded"] == 300
-    assert not any(each.get("fallback") for each in answer["predictions"])
+    response = await under_test.predict_batch([request() for _ in range(300)], max_batch_size=8)
+    assert response.succeeded == 300
+    assert not any(item.fallback for item in response.items)
 
 
-async def test_mirrored_variants_are_timed_each_around_its_own_run():
-    notes = Notes()
-    under_test = service(
-        old=Slow(1, 0.02), new=Slow(2, 0.02), notes=notes, experiments=[running(mode="mirror")]
-    )
+async def test_mirrored_latency_covers_only_the_run():
+    """In mirror mode the latency of each variant covers its own run, not the reading of a body."""
+    under_test = core(old=Slow(1, 0.02), new=Slow(2, 0.02), running=[running(mode="mirror")])
     watch = Stopwatch()
-    watch.spent[Stage.READ] = 1.0  # the body took a second to come in
-    await under_test.predict(parse_predict(request()), watch)
-    await recorded(notes, 2)
-    assert all(15 < each.latency_ms < 500 for each in notes.records)
+    watch.spent[TimingSection.READ] = 1.0  # the body took a second to arrive
+    await under_test.predictions.predict(request(), watch)
+    await recorded(under_test, 2)
+    assert all(15 < record.latency_ms < 500 for record in under_test.records)

@@ -1,4 +1,4 @@
-"""Who answers what in a router's process: its short way, or Serve."""
+"""The fast path in a router's process, and Serve's default path."""
 
 import asyncio
 from types import SimpleNamespace
@@ -7,79 +7,84 @@ import pytest
 from ray import serve
 from starlette.responses import PlainTextResponse
 
-from serve_app.deployments import fast_path
-from serve_app.deployments.fast_path import ShortWay, TakeShortWay, middlewares
+from serve_app.deployments.fast_path import FastPath, FastPathMiddleware, middlewares
 
 
-def is_hot(scope):
-    return scope["path"] == "/hot"
+def is_fast(scope):
+    return scope["path"] == "/fast"
 
 
 @pytest.fixture
 def serves(monkeypatch):
-    """Say what Serve serves in this process."""
+    """Set the deployment that this process serves."""
 
-    def say(served):
-        context = SimpleNamespace(servable_object=served)
+    def set_deployment(deployment):
+        context = SimpleNamespace(servable_object=deployment)
         monkeypatch.setattr(serve, "get_replica_context", lambda: context)
 
-    return say
+    return set_deployment
 
 
-async def who_answers(path):
+async def served_by(path):
     sent = []
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": path}
-    await TakeShortWay(PlainTextResponse("Serve"))(scope, None, send)
+    await FastPathMiddleware(PlainTextResponse("Serve"))(scope, None, send)
     return sent[1]["body"].decode()
 
 
 def router():
-    return SimpleNamespace(short_way=ShortWay(PlainTextResponse("router"), is_hot, 1))
+    return SimpleNamespace(fast_path=FastPath(PlainTextResponse("router"), is_fast, 1))
 
 
-async def test_the_router_answers_what_its_short_way_is_meant_for_and_serve_the_rest(serves):
+async def test_router_serves_its_fast_path_only(serves):
+    """Requests on the fast path go to the router, all others to Serve."""
     serves(router())
-    assert await who_answers("/hot") == "router"
-    assert await who_answers("/cold") == "Serve"
+    assert await served_by("/fast") == "router"
+    assert await served_by("/other") == "Serve"
 
 
-@pytest.mark.parametrize("served", [None, object()])
-async def test_serve_answers_everything_where_no_router_is_served(serves, served):
-    serves(served)
-    assert await who_answers("/hot") == "Serve"
+@pytest.mark.parametrize("deployment", [None, object()])
+async def test_other_deployments_have_no_fast_path(serves, deployment):
+    """Without a router in this process every request goes to Serve."""
+    serves(deployment)
+    assert await served_by("/fast") == "Serve"
 
 
-async def test_serve_answers_everything_where_its_server_has_a_loop_of_its_own(serves):
+async def test_other_event_loops_have_no_fast_path(serves):
+    """Where the HTTP server has its own event loop, every request goes to Serve."""
     serves(router())
-    assert await asyncio.to_thread(asyncio.run, who_answers("/hot")) == "Serve"
+    assert await asyncio.to_thread(asyncio.run, served_by("/fast")) == "Serve"
 
 
-def test_a_proxy_has_no_short_way():
+def test_proxy_has_no_middleware():
+    """The process of a proxy has no fast path."""
     assert middlewares() == []
 
 
-def test_a_replica_has_one(monkeypatch):
-    monkeypatch.setattr(fast_path.serve, "get_replica_context", lambda: SimpleNamespace())
-    assert [each.cls for each in middlewares()] == [TakeShortWay]
+def test_replica_has_the_middleware(serves):
+    """The HTTP server of a replica has the fast path's middleware."""
+    serves(None)
+    assert [middleware.cls for middleware in middlewares()] == [FastPathMiddleware]
 
 
-async def test_no_more_requests_than_allowed_are_in_work():
-    in_work, most, go = set(), [], asyncio.Event()
+async def test_requests_in_flight_are_limited():
+    """At most `max_ongoing_requests` are in flight on the fast path; others wait."""
+    in_flight, counts, may_finish = set(), [], asyncio.Event()
 
     async def app(scope, receive, send):
-        in_work.add(scope["number"])
-        most.append(len(in_work))
-        await go.wait()
-        in_work.discard(scope["number"])
+        in_flight.add(scope["number"])
+        counts.append(len(in_flight))
+        await may_finish.wait()
+        in_flight.discard(scope["number"])
 
-    way = ShortWay(app, is_hot, 2)
-    requests = [asyncio.create_task(way({"number": n}, None, None)) for n in range(5)]
+    fast_path = FastPath(app, is_fast, 2)
+    requests = [asyncio.create_task(fast_path({"number": n}, None, None)) for n in range(5)]
     await asyncio.sleep(0.01)
-    assert most == [1, 2]
-    go.set()
+    assert counts == [1, 2]
+    may_finish.set()
     await asyncio.gather(*requests)
-    assert (len(most), max(most)) == (5, 2)
+    assert (len(counts), max(counts)) == (5, 2)

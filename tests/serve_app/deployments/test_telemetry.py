@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serve_app.data_plane.timing import Stage
+from serve_app.data_plane.timing import TimingSection
 from serve_app.deployments import telemetry
 
 
@@ -50,23 +50,28 @@ async def test_requests_are_told_by_endpoint_and_status():
 
 
 async def test_stages_are_told_as_a_histogram():
-    observe = telemetry.stage_histogram()
+    observe = telemetry.timing_histogram()
     for model_ms in (0.5, 0.6, 3000.0):
-        observe({Stage.MODEL: model_ms / 1e3, Stage.READ: 0.0})
+        observe({TimingSection.MODEL: model_ms / 1e3, TimingSection.READ: 0.0})
     await asyncio.sleep(0.1)
-    told = TOLD["tradeserve_stage_ms_bucket"]
-    buckets = {each["le"]: below for below, each in told if each["stage"] == "model"}
+    told = TOLD["tradeserve_timing_ms_bucket"]
+    buckets = {each["le"]: below for below, each in told if each["section"] == "model"}
     assert (buckets["0.3"], buckets["0.5"], buckets["0.7"], buckets["2000"]) == (0, 1, 2, 2)
     assert buckets["+Inf"] == 3
-    tags = {"stage": "model"}
-    assert (3, tags) in TOLD["tradeserve_stage_ms_count"]
-    assert TOLD["tradeserve_stage_ms_sum"][list(Stage).index(Stage.MODEL)] == (3001.1, tags)
+    tags = {"section": "model"}
+    assert (3, tags) in TOLD["tradeserve_timing_ms_count"]
+    assert TOLD["tradeserve_timing_ms_sum"][list(TimingSection).index(TimingSection.MODEL)] == (
+        3001.1,
+        tags,
+    )
 
 
 async def test_what_is_observed_later_is_told_in_full():
-    observe = telemetry.stage_histogram()
+    observe = telemetry.timing_histogram()
     for _ in range(2):
-        observe({Stage.READ: 0.1})
+        observe({TimingSection.READ: 0.1})
         await asyncio.sleep(0.1)
-    told = [count for count, each in TOLD["tradeserve_stage_ms_count"] if each["stage"] == "read"]
+    told = [
+        count for count, each in TOLD["tradeserve_timing_ms_count"] if each["section"] == "read"
+    ]
     assert told == [1, 2]

@@ -13,12 +13,12 @@ from scipy import stats
 from serve_app.experiments.analysis import Analysis, analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.circuit_breaker import (
+    Admission,
     Breaker,
     BreakerSettings,
-    Turn,
+    admit,
     on_failure,
     on_success,
-    turn,
 )
 from serve_app.experiments.recent_traffic import RecentTraffic
 from serve_app.experiments.records import CIRCUIT_OPEN, Variant
@@ -82,8 +82,9 @@ class Traffic:
 
     def _ask(self) -> str | None:
         router = self.random.integers(len(self.breakers))
-        due, self.breakers[router] = turn(self.breakers[router], self.time_s, SETTINGS)
-        if due is Turn.WITHHELD:
+        admission, after = admit(self.breakers[router], self.time_s, SETTINGS)
+        self.breakers[router] = after
+        if admission is Admission.REJECT:
             return CIRCUIT_OPEN
         failure = self._failure(treated=True)
         step = on_failure if failure else on_success

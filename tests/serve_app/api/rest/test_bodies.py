@@ -1,4 +1,4 @@
-"""One request in each form that a body may have."""
+"""The forms in which a window is accepted."""
 
 import io
 import json
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from serve_app.api.rest.bodies import parse_body
-from serve_app.api.rest.parsing import as_window
 from serve_app.api.rest.schemas import NPY, RAW
+from serve_app.data_plane.windows import as_window
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
 
 SHAPE = (3, 2)
@@ -34,21 +34,23 @@ def npy(numbers, version=(1, 0), **kwargs):
         (NPY, "symbol=A", npy(WINDOW.astype(">f8"))),
     ],
 )
-def test_every_form_gives_the_same_window(content_type, query, body):
-    request = parse_body(content_type, query, body)
+def test_every_form_is_the_same_window(content_type, query, body):
+    """JSON, raw numbers and .npy files with the same numbers are the same window."""
+    request, timings = parse_body(content_type, query, body)
     assert request.symbol == "A"
-    assert not request.timings
+    assert not timings
     window = as_window(request.features, SHAPE)
     assert window.dtype == np.float32
     np.testing.assert_array_equal(window, WINDOW)
 
 
-def test_the_query_holds_every_other_field_also_such_as_need_quoting():
+def test_query_holds_the_other_fields():
+    """The query of a body of numbers holds every other field, also quoted ones."""
     query = "symbol=%C3%A4%20%2B&model_name=m&model_version=staging&unit_id=bot-1&timings=true"
-    request = parse_body(RAW, query, WINDOW.tobytes())
+    request, timings = parse_body(RAW, query, WINDOW.tobytes())
     assert request.symbol == "ä +"
     assert (request.model_name, request.model_version, request.unit_id) == ("m", "staging", "bot-1")
-    assert request.timings
+    assert timings
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def test_the_query_holds_every_other_field_also_such_as_need_quoting():
         ("", "model_version=1.0.0", "query: expected fields in the body, .* model_version beside"),
     ],
 )
-def test_a_mistaken_query_is_named(content_type, query, problem):
-    """What stands in the query beside a JSON body would not be heeded."""
+def test_invalid_query_names_its_field(content_type, query, problem):
+    """An invalid field of a query is named; beside a JSON body every field is invalid."""
     with pytest.raises(InvalidRequestError, match=problem):
         parse_body(content_type, query, WINDOW.tobytes())
 
@@ -78,20 +80,22 @@ def test_a_mistaken_query_is_named(content_type, query, problem):
     ("content_type", "query", "body", "problem"),
     [
         (RAW, "symbol=A", b"12345", "float32 numbers, 4 bytes each, .* received 5 bytes"),
-        (RAW, "symbol=A&shape=4,2", WINDOW.tobytes(), "4,2 float32 numbers, received 6 of them"),
-        (RAW, "symbol=A&shape=" + "9" * 9 + ",999999999", b"", "received 0 of them"),
-        (NPY, "symbol=A", b"", "an .npy file with an array of numbers, received no such file"),
+        (RAW, "symbol=A&shape=4,2", WINDOW.tobytes(), "4,2 float32 numbers, received 6 numbers"),
+        (RAW, "symbol=A&shape=" + "9" * 9 + ",999999999", b"", "received 0 numbers"),
+        (NPY, "symbol=A", b"", "an .npy file with an array of numbers, received another file"),
         (NPY, "symbol=A", npy(WINDOW)[:-1], r"a header for float32 \(3, 2\) with 23 bytes after"),
         (NPY, "symbol=A", npy([None], allow_pickle=True), "received Python objects"),
-        (NPY, "symbol=A", b"\x93NUMPY\x09\x00" + npy(WINDOW)[8:], "no such file"),
+        (NPY, "symbol=A", b"\x93NUMPY\x09\x00" + npy(WINDOW)[8:], "another file"),
     ],
 )
-def test_a_body_that_holds_no_numbers_is_refused(content_type, query, body, problem):
+def test_body_without_numbers_is_rejected(content_type, query, body, problem):
+    """A body that does not hold the declared numbers is rejected."""
     with pytest.raises(InvalidFeaturesError, match=problem):
         parse_body(content_type, query, body)
 
 
-def test_a_header_that_announces_more_than_there_is_reserves_nothing():
+def test_exaggerated_header_allocates_nothing():
+    """The header of an .npy file that declares more numbers than the body holds is rejected."""
     header = io.BytesIO()
     announced = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 110)}
     np.lib.format.write_array_header_1_0(header, announced)
@@ -99,17 +103,18 @@ def test_a_header_that_announces_more_than_there_is_reserves_nothing():
         parse_body(NPY, "symbol=A", header.getvalue() + WINDOW.tobytes())
 
 
-def test_numbers_of_other_kinds_are_judged_as_in_json():
+def test_other_numbers_are_checked_as_in_json():
+    """Numbers of other types, and infinite ones, are rejected like those in JSON."""
     for bad in (np.array([True] * 6), np.array(list("abcdef")), np.zeros(6, dtype=complex)):
-        request = parse_body(NPY, "symbol=A", npy(bad))
+        request, _ = parse_body(NPY, "symbol=A", npy(bad))
         with pytest.raises(InvalidFeaturesError, match="expected 6 finite numbers"):
             as_window(request.features, SHAPE)
     infinite = np.array([1, 2, 3, 4, 5, np.inf], dtype=np.float32).tobytes()
     with pytest.raises(InvalidFeaturesError, match="inf at timestep 2, feature 1"):
-        as_window(parse_body(RAW, "symbol=A", infinite).features, SHAPE)
+        as_window(parse_body(RAW, "symbol=A", infinite).request.features, SHAPE)
 
 
-def test_raw_bytes_sent_as_json_are_no_json():
-    """What tells a client of an older server that it takes no raw bodies."""
+def test_raw_bytes_sent_as_json_are_rejected():
+    """Raw numbers are not JSON: so a client recognises a server that accepts no raw bodies."""
     with pytest.raises(MalformedJsonError):
         parse_body("application/json", "", WINDOW.tobytes())

@@ -1,4 +1,4 @@
-"""Clients that leave, and clients that stay."""
+"""Clients that disconnect during a request, and clients that stay."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from serve_app.api.rest.disconnects import ClientWatch
 
 
 class Connection:
-    """Where a client waits until it leaves."""
+    """A connection whose client disconnects when the test allows it."""
 
     def __init__(self):
-        self.left, self.is_watched = asyncio.Event(), False
+        self.closed, self.is_watched = asyncio.Event(), False
 
     async def receive(self):
         self.is_watched = True
-        await self.left.wait()
+        await self.closed.wait()
         return {"type": "http.disconnect"}
 
     @property
@@ -26,19 +26,21 @@ class Connection:
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch):
-    monkeypatch.setattr(disconnects, "PATIENCE_S", 0.01)
+def _watch_soon(monkeypatch):
+    monkeypatch.setattr(disconnects, "WATCH_DELAY_S", 0.01)
 
 
-async def test_the_work_ends_when_the_client_leaves():
+async def test_disconnect_cancels_the_request():
+    """The request is cancelled when its client disconnects."""
     connection = Connection()
-    asyncio.get_running_loop().call_later(0.05, connection.left.set)
+    asyncio.get_running_loop().call_later(0.05, connection.closed.set)
     with pytest.raises(ClientDisconnect), ClientWatch(connection.request):
         await asyncio.sleep(60)
     assert asyncio.current_task().cancelling() == 0
 
 
-async def test_a_client_that_stays_is_answered():
+async def test_connected_client_is_unaffected():
+    """The request of a client that stays connected completes, and no task remains."""
     connection = Connection()
     with ClientWatch(connection.request):
         await asyncio.sleep(0.05)
@@ -47,7 +49,8 @@ async def test_a_client_that_stays_is_answered():
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_nobody_is_watched_during_quick_work():
+async def test_quick_requests_are_not_watched():
+    """A quick request ends before its client is watched."""
     connection = Connection()
     with ClientWatch(connection.request):
         await asyncio.sleep(0)
@@ -60,17 +63,20 @@ async def fail():
     raise ValueError
 
 
-async def test_an_error_of_the_work_stays_what_it_is():
+async def test_errors_pass_through():
+    """An error of the request is raised unchanged."""
     with pytest.raises(ValueError, match=r"^$"), ClientWatch(Connection().request):
         await fail()
 
 
-async def test_who_is_cancelled_by_somebody_else_stays_cancelled():
-    async def work():
+async def test_other_cancellations_pass_through():
+    """A cancellation that does not come from the watch remains a cancellation."""
+
+    async def wait():
         with ClientWatch(Connection().request):
             await asyncio.sleep(60)
 
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(wait())
     await asyncio.sleep(0.03)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Arrays straight from JSON: the same as by way of lists, or left to the general parser."""
+"""Arrays from JSON: equal to those made from lists, or left to a general parser."""
 
 import numpy as np
 import orjson
@@ -25,7 +25,7 @@ def as_lists(document):
     return {
         key: value.tolist()
         if isinstance(value, np.ndarray)
-        else [as_lists(each) for each in value]
+        else [as_lists(item) for item in value]
         if isinstance(value, list)
         else value
         for key, value in document.items()
@@ -34,12 +34,12 @@ def as_lists(document):
 
 def as_floats(document):
     def floats(value):
-        return [floats(each) for each in value] if isinstance(value, list) else float(value)
+        return [floats(item) for item in value] if isinstance(value, list) else float(value)
 
     return {
         key: floats(value)
         if key == "features"
-        else [as_floats(each) for each in value]
+        else [as_floats(item) for item in value]
         if key == "requests"
         else value
         for key, value in document.items()
@@ -47,18 +47,20 @@ def as_floats(document):
 
 
 @given(st.one_of(REQUEST, st.fixed_dictionaries({"requests": st.lists(REQUEST, max_size=3)})))
-def test_it_is_what_the_general_parser_says(document):
+def test_arrays_equal_the_general_parsers_lists(document):
+    """The arrays hold the numbers that a general parser returns as lists."""
     body = orjson.dumps(document)
     assert as_lists(parse_with_arrays(body)) == as_floats(orjson.loads(body))
 
 
-def test_the_usual_requests_are_taken():
+def test_ordinary_requests_are_parsed():
+    """Flat and nested features, alone and in a batch, become arrays."""
     flat = orjson.dumps({"symbol": "A", "features": [1, 2.5, -3e-7]})
     nested = orjson.dumps({"features": [[1, 2], [3, 4]], "symbol": "A"})
     both = orjson.dumps({"requests": [{"features": [1]}, {"features": [[1]]}], "max_batch_size": 2})
     assert parse_with_arrays(flat)["features"].tolist() == [1, 2.5, -3e-7]
     assert parse_with_arrays(nested)["features"].shape == (2, 2)
-    shapes = [each["features"].shape for each in parse_with_arrays(both)["requests"]]
+    shapes = [item["features"].shape for item in parse_with_arrays(both)["requests"]]
     assert shapes == [(1,), (1, 1)]
 
 
@@ -89,5 +91,6 @@ def test_the_usual_requests_are_taken():
         b"[" * 100_000,
     ],
 )
-def test_whatever_else_is_left_to_the_general_parser(body):
+def test_other_bodies_are_left_to_the_general_parser(body):
+    """A body that is not an object of plain fields and numbers is left to a general parser."""
     assert parse_with_arrays(body) is None

@@ -1,74 +1,22 @@
-"""From bodies to values that can be trusted."""
+"""From JSON to requests of the core."""
 
 import json
 
-import numpy as np
 import pytest
 
-from serve_app.api.rest.parsing import as_window, parse_batch, parse_json, parse_predict, symbol_of
-from serve_app.errors import InvalidFeaturesError, InvalidRequestError, MalformedJsonError
+from serve_app.api.rest.parsing import parse_batch, parse_item, parse_json, parse_predict
+from serve_app.data_plane.requests import PredictionRequest
+from serve_app.data_plane.responses import FailedItem
+from serve_app.errors import InvalidRequestError, MalformedJsonError
 
 FLAT = [1, 2.5, 3, 4, 5, 6]
-MATRIX = [[1, 2.5], [3, 4], [5, 6]]
-SHAPE = (3, 2)
 
 
-@pytest.mark.parametrize(
-    "features", [FLAT, MATRIX, np.array(MATRIX), np.array(FLAT, dtype=np.float16)]
-)
-def test_flat_and_nested_features_are_the_same_window(features):
-    window = as_window(features, SHAPE)
-    assert window.dtype == np.float32
-    assert window.flags.c_contiguous
-    assert window.tolist() == MATRIX
-
-
-@pytest.mark.parametrize(
-    ("features", "received"),
-    [
-        (FLAT[:-1], "received 5 numbers"),
-        ([], "received 0 numbers"),
-        ([MATRIX], "received 1 x 3 numbers"),
-        (np.array(MATRIX).T, "received 2 x 3 numbers"),
-        ([[1, 2], [3], [4, 5]], "rows of different lengths"),
-        ([*FLAT[:-1], float("nan")], "received nan at timestep 2, feature 1"),
-        ([*FLAT[:-1], float("-inf")], "received -inf at timestep 2, feature 1"),
-        ([*FLAT[:-1], 1e39], r"received 1e\+39 at timestep 2, feature 1"),
-        ([*FLAT[:-1], "6"], r"received the text '6' at \[5\]"),
-        ([*FLAT[:-1], None], r"received null at \[5\]"),
-        ([[1, 2], [3, 4], [5, True]], r"received true at \[2, 1\]"),
-        ([True, *FLAT[1:]], r"received true at \[0\]"),
-        ([False, True, False, True, False, True], r"received false at \[0\]"),
-        ([*FLAT[:-1], 10**400], "numbers too large"),
-        (None, "received null"),
-        ("1,2,3", "received the text"),
-        ({"0": 1}, "received an object"),
-        (7, "received 1 numbers"),
-    ],
-)
-def test_anything_but_finite_numbers_in_the_shape_is_refused(features, received):
-    with pytest.raises(InvalidFeaturesError, match=received) as caught:
-        as_window(features, SHAPE)
-    assert "expected 6 finite numbers (3 timesteps x 2 features" in str(caught.value)
-
-
-def test_ones_and_zeros_are_numbers():
-    assert as_window([0, 1, 0.0, 1.0, 0, 1], SHAPE).tolist() == [[0, 1], [0, 1], [0, 1]]
-
-
-def test_a_request_keeps_every_field():
-    request = parse_predict(
-        {
-            "symbol": "BTCUSDT",
-            "features": FLAT,
-            "model_name": "m",
-            "model_version": "staging",
-            "unit_id": "bot-1",
-        }
-    )
-    assert request.symbol == "BTCUSDT"
+def test_features_are_not_copied():
+    """The numbers of a request stay the same object; the core checks them later."""
+    request, timings = parse_predict({"symbol": "A", "features": FLAT, "timings": True})
     assert request.features is FLAT
-    assert (request.model_name, request.model_version, request.unit_id) == ("m", "staging", "bot-1")
+    assert timings
 
 
 @pytest.mark.parametrize(
@@ -87,13 +35,14 @@ def test_a_request_keeps_every_field():
         ),
     ],
 )
-def test_a_mistaken_field_is_named(document, problem):
-    """An unknown field is a typing error; ignoring it would answer from another version."""
+def test_invalid_field_is_named(document, problem):
+    """An invalid or unknown field is named; ignoring a typing error would change the version."""
     with pytest.raises(InvalidRequestError, match=problem):
         parse_predict(document)
 
 
-def test_a_batch_keeps_its_items_unparsed_so_that_a_bad_one_fails_alone():
+def test_batch_keeps_its_items_unparsed():
+    """The items of a batch are parsed one by one later, so that an invalid one fails alone."""
     batch = parse_batch({"requests": [1, {"symbol": "A"}], "max_batch_size": 4})
     assert (batch.items, batch.max_batch_size) == ([1, {"symbol": "A"}], 4)
     assert parse_batch({"requests": [1]}).max_batch_size == 32
@@ -111,23 +60,35 @@ def test_a_batch_keeps_its_items_unparsed_so_that_a_bad_one_fails_alone():
         {"requests": [1], "size": 1},
     ],
 )
-def test_a_mistaken_batch_is_refused(document):
+def test_invalid_batch_is_rejected(document):
+    """A batch with an invalid field is rejected whole."""
     with pytest.raises(InvalidRequestError):
         parse_batch(document)
 
 
-def test_json_with_nan_is_read_so_that_the_message_can_say_where_it_is():
+def test_json_with_nan_is_parsed():
+    """JSON with NaN is parsed, so that a later check can name its position."""
     body = json.dumps({"features": [1.0, float("nan"), float("inf")]}).encode()
     assert str(parse_json(body)) == "{'features': [1.0, nan, inf]}"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{'a': 1}", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_refused(body):
+def test_malformed_json_is_rejected(body):
+    """A body that is not JSON is rejected."""
     with pytest.raises(MalformedJsonError, match="not valid JSON"):
         parse_json(body)
 
 
-def test_the_symbol_of_a_failed_item_is_kept_if_it_has_one():
-    assert symbol_of({"symbol": "A"}) == "A"
+def test_valid_item_is_a_request():
+    """A valid item of a batch is a request of the core."""
+    item = {"symbol": "A", "features": FLAT, "unit_id": "bot-1"}
+    assert parse_item(item) == PredictionRequest(symbol="A", features=FLAT, unit_id="bot-1")
+
+
+def test_failed_item_keeps_its_symbol():
+    """The failure of an invalid item keeps its symbol, if that is a text that can be shown."""
+    failed = parse_item({"symbol": "A"})
+    assert isinstance(failed, FailedItem)
+    assert (failed.symbol, failed.error.code) == ("A", "invalid_request")
     for item in ({"symbol": 1}, {"symbol": "\ud800"}, {"symbol": "x" * 129}, {}, 5, None):
-        assert symbol_of(item) is None
+        assert parse_item(item).symbol is None

@@ -1,0 +1,133 @@
+"""From responses of the core to JSON. Pure: no IO."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from serve_app.api.rest.errors import error_value
+from serve_app.control_plane.experiment_service import OutcomeCounts
+from serve_app.control_plane.reloads import ReloadResult
+from serve_app.data_plane.responses import BatchResponse, FailedItem, PredictionResponse
+from serve_app.data_plane.status import HealthReport, ModelStatus
+from serve_app.data_plane.timing import TimingSection
+from serve_app.experiments.history import StoredExperiment
+
+
+def json_response(
+    content: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with `content` as its JSON body."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def prediction_document(response: PredictionResponse) -> dict[str, Any]:
+    """Return the body of the response to a request for one prediction."""
+    prediction, version = response.prediction, response.version
+    document = {
+        "symbol": response.symbol,
+        "prediction": {
+            "direction": prediction.direction,
+            "confidence": prediction.confidence,
+            "expected_return": prediction.expected_return,
+        },
+        "model_name": version.model,
+        "model_version": version.version,
+        "variant": None if response.variant is None else response.variant.value,
+        "prediction_id": response.prediction_id,
+        "latency_ms": response.latency_ms,
+        "timestamp": response.time,
+    }
+    if response.fallback:
+        document["fallback"] = True
+    return document
+
+
+def timings_document(spent: Mapping[TimingSection, float]) -> dict[str, float]:
+    """Return timing sections, given in seconds, as `{"read_ms": 0.1, …}`."""
+    return {f"{section}_ms": took_s * 1e3 for section, took_s in spent.items()}
+
+
+def batch_document(response: BatchResponse) -> dict[str, Any]:
+    """Return the body of the response to a batch."""
+    return {
+        "predictions": [
+            {"symbol": item.symbol, "error": error_value(item.error)}
+            if isinstance(item, FailedItem)
+            else prediction_document(item)
+            for item in response.items
+        ],
+        "total_latency_ms": response.latency_ms,
+        "succeeded": response.succeeded,
+        "failed": response.failed,
+    }
+
+
+def model_document(status: ModelStatus) -> dict[str, Any]:
+    """Return the entry of a version in the list of models."""
+    metadata = status.metadata
+    return {
+        "name": metadata.name,
+        "version": metadata.version,
+        "stage": status.stage,
+        "model_type": metadata.model_type,
+        "metrics": metadata.metrics,
+        "size_mb": metadata.model_size_mb,
+        "loaded": status.loaded,
+    }
+
+
+def health_document(report: HealthReport) -> dict[str, Any]:
+    """Return the body of the response to a health check."""
+    return {
+        "status": report.health,
+        "timestamp": report.time,
+        "loaded_models": [str(version) for version in report.loaded],
+        "active_experiments": report.experiments,
+        "uptime_seconds": report.uptime_s,
+    }
+
+
+def reload_document(result: ReloadResult) -> dict[str, Any]:
+    """Return the body of the response to a reload."""
+    held = ", ".join(f"{stage} is {version}" for stage, version in result.stages.items())
+    return {
+        "status": "success",
+        "message": f"{result.version} is loaded; {held or 'it holds no stage'}",
+        "model_name": result.version.model,
+        "version": result.version.version,
+    }
+
+
+def experiment_document(experiment: StoredExperiment) -> dict[str, Any]:
+    """Return the entry of an experiment in the list of experiments."""
+    definition = experiment.definition
+    return {
+        "experiment_id": definition.experiment_id,
+        "status": experiment.status.value,
+        "control": definition.control,
+        "treatment": definition.treatment,
+        "control_traffic": definition.control_traffic,
+        "treatment_traffic": definition.treatment_traffic,
+        "started_at": experiment.started_at,
+        "ended_at": experiment.ended_at,
+        "end_reason": experiment.end_reason,
+    }
+
+
+def outcomes_document(counts: OutcomeCounts) -> dict[str, Any]:
+    """Return the body of the response to a report of outcomes."""
+    return {
+        "accepted": counts.accepted,
+        "duplicates": counts.duplicates,
+        "unknown": counts.unknown,
+        "conflicts": [
+            {
+                "prediction_id": conflict.outcome.prediction_id,
+                "recorded": conflict.stored_return,
+                "received": conflict.outcome.market_return,
+            }
+            for conflict in counts.conflicts
+        ],
+    }

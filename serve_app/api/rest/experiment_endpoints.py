@@ -1,0 +1,72 @@
+"""The endpoints for experiments and outcomes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serve_app.api.rest import schemas
+from serve_app.api.rest.bodies import read_body
+from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
+from serve_app.api.rest.experiment_parsing import parse_definition, parse_outcomes
+from serve_app.api.rest.parsing import parse_json
+from serve_app.api.services import Services
+from serve_app.experiments.definition import ExperimentDefinition
+
+
+def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -> None:
+    """Add the endpoints for experiments and outcomes."""
+
+    async def document(request: Request) -> object:
+        return parse_json(await read_body(request, max_body_bytes))
+
+    @app.post(
+        "/api/ml/ab-test/create",
+        responses=schemas.responses(schemas.ExperimentCreated),
+        openapi_extra=schemas.body_of(ExperimentDefinition),
+    )
+    async def create(request: Request) -> Response:
+        """Load both variants and split the model's traffic between them."""
+        definition = parse_definition(await document(request))
+        await services.experiments.create(definition)
+        return json_response({"status": "success", "experiment_id": definition.experiment_id})
+
+    @app.get("/api/ml/ab-test", responses=schemas.responses(list[schemas.ExperimentEntry]))
+    async def list_all() -> Response:
+        """List every experiment, the oldest first."""
+        return json_response(
+            [experiment_document(e) for e in await services.experiments.experiments()]
+        )
+
+    @app.get("/api/ml/ab-test/{experiment_id}/analyze", responses=schemas.responses(dict[str, Any]))
+    async def analyse(experiment_id: str) -> Response:
+        """Analyse an experiment as of now; frequent analyses do not bias its verdict."""
+        return json_response(await services.experiments.analyse(experiment_id))
+
+    @app.get(
+        "/api/ml/ab-test/{experiment_id}/evidence", responses=schemas.responses(dict[str, Any])
+    )
+    async def evidence(experiment_id: str) -> Response:
+        """Return the content of a report: definition, summaries by block of time, history."""
+        return json_response((await services.experiments.evidence(experiment_id)).to_document())
+
+    @app.post("/api/ml/ab-test/{experiment_id}/stop", responses=schemas.responses(dict[str, Any]))
+    async def stop(experiment_id: str) -> Response:
+        """End an experiment and return its final analysis."""
+        return json_response(await services.experiments.stop(experiment_id))
+
+    @app.post(
+        "/api/ml/outcomes",
+        responses=schemas.responses(schemas.OutcomesResponse),
+        openapi_extra=schemas.body_of(schemas.OutcomeBody),
+    )
+    async def outcomes(request: Request) -> Response:
+        """Record the market's return after one prediction, or after several."""
+        parsed = parse_outcomes(await document(request), datetime.now(UTC))
+        if parsed.is_list:
+            counts = await services.experiments.record(parsed.outcomes)
+        else:
+            counts = await services.experiments.record_one(parsed.outcomes[0])
+        return json_response(outcomes_document(counts))

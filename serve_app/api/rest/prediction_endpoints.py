@@ -1,0 +1,91 @@
+"""The endpoints for predictions, which are served on the fast path."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serve_app.api.rest import schemas
+from serve_app.api.rest.bodies import parse_body, read_body
+from serve_app.api.rest.disconnects import ClientWatch
+from serve_app.api.rest.encoding import (
+    batch_document,
+    json_response,
+    prediction_document,
+    timings_document,
+)
+from serve_app.api.rest.parsing import TIMINGS, parse_batch, parse_item, parse_json
+from serve_app.api.services import Services
+from serve_app.data_plane.requests import BatchRequest
+from serve_app.data_plane.timing import Stopwatch, TimingSection
+
+
+class PredictionEndpoint(NamedTuple):
+    """An endpoint, with FastAPI's arguments for its documentation."""
+
+    path: str
+    endpoint: Callable[[Request], Awaitable[Response]]
+    documentation: Mapping[str, Any]
+
+
+def prediction_endpoints(
+    services: Services,
+    max_body_bytes: int,
+    observe: Callable[[Mapping[TimingSection, float]], None],
+) -> Iterator[PredictionEndpoint]:
+    """Return the endpoints for predictions; see `app.build_rest_api` for the arguments."""
+
+    async def predict(request: Request) -> Response:
+        """Return the prediction for one window of features."""
+        watch = Stopwatch()
+        body = await read_body(request, max_body_bytes)
+        watch.lap(TimingSection.READ)
+        content_type = request.headers.get("content-type", "")
+        # request.url would be built for every request.
+        query = request.scope["query_string"].decode()
+        prediction_request, timings = parse_body(content_type, query, body)
+        watch.lap(TimingSection.PARSE)
+        with ClientWatch(request):
+            prediction = await services.predictions.predict(prediction_request, watch)
+        document = prediction_document(prediction)
+        response = json_response(document)
+        watch.lap(TimingSection.SERIALISE)
+        observe(watch.spent)
+        if timings:
+            response = json_response({**document, TIMINGS: timings_document(watch.spent)})
+        return response
+
+    async def predict_batch(request: Request) -> Response:
+        """Return the predictions for several windows, one entry per request, in their order."""
+        watch = Stopwatch()
+        body = await read_body(request, max_body_bytes)
+        watch.lap(TimingSection.READ)
+        parsed = parse_batch(parse_json(body))
+        services.batches.check_size(len(parsed.items))
+        items = []
+        for item in parsed.items:
+            items.append(parse_item(item))
+            await asyncio.sleep(0)  # other requests proceed between the items of a long list
+        # No ClientWatch: a replica continues with the windows that it has received, and until it is
+        # done they count towards the limits.
+        batch = BatchRequest(items=items, max_batch_size=parsed.max_batch_size)
+        return json_response(batch_document(await services.batches.predict(batch, watch)))
+
+    yield PredictionEndpoint(
+        "/api/ml/predict",
+        predict,
+        {
+            "responses": schemas.responses(schemas.PredictResponse),
+            "openapi_extra": schemas.forms_of_predict(),
+        },
+    )
+    yield PredictionEndpoint(
+        "/api/ml/predict/batch",
+        predict_batch,
+        {
+            "responses": schemas.responses(schemas.BatchResponse),
+            "openapi_extra": schemas.body_of(schemas.BatchBody),
+        },
+    )

@@ -1,0 +1,36 @@
+"""The requests that every front end builds and the core serves. Frozen values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve_app.data_plane.responses import FailedItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A request for the prediction of one window.
+
+    Front ends, the router's handle and the client accept these fields under these names.
+    """
+
+    symbol: str
+    """The traded instrument, for example BTCUSDT."""
+    features: object
+    """The numbers of the window, flat in row order or as a matrix, in a list or an array. They are
+    checked against the input shape of the model once its version is known."""
+    model_name: str | None = None
+    """None selects the server's default model."""
+    model_version: str | None = None
+    """A version or the name of a stage; None selects production."""
+    unit_id: str | None = None
+    """Keeps a bot in one variant of an experiment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """A list of requests for predictions, each of which succeeds or fails on its own."""
+
+    items: Sequence[PredictionRequest | FailedItem]
+    """A request that the front end could not decode has failed already and keeps its position."""
+    max_batch_size: int = 32
+    """The largest number of windows in one run of a model; at least 1."""

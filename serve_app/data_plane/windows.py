@@ -1,0 +1,127 @@
+"""Features of a request, in whatever form they arrive, as one window that a model accepts. Pure.
+
+A window holds thousands of numbers, so nothing here touches them one by one in Python unless
+something is wrong with them.
+"""
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.predictors import Windows
+from serve_app.errors import InvalidFeaturesError
+
+MAX_SHOWN = 40
+"""The number of characters of an invalid value that an error repeats."""
+
+
+def as_window(features: object, shape: tuple[int, ...]) -> Windows:
+    """Return features as one float32 window of `shape` (timesteps, features).
+
+    Args:
+        features: timesteps x features numbers, flat in row order or as the nested matrix.
+        shape: the input shape of the model.
+
+    Raises:
+        InvalidFeaturesError: the length or shape is wrong, or a value is not a number, is NaN or
+            infinite, or exceeds float32.
+    """
+    expected = _expected(shape)
+    if isinstance(features, list):
+        _check_lengths(features, shape, expected)
+    numbers = _numbers(features, expected)
+    if numbers.shape != shape and numbers.shape != (shape[0] * shape[1],):
+        received = " x ".join(map(str, numbers.shape)) or "1"
+        raise InvalidFeaturesError("features", expected, f"{received} numbers")
+    window = numbers.reshape(shape)
+    if window.dtype != np.float32 or not window.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            window = np.ascontiguousarray(window, dtype=np.float32)
+    if not np.isfinite(window).all():
+        raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
+    return window
+
+
+def _check_lengths(features: list[Any], shape: tuple[int, ...], expected: str) -> None:
+    """Reject a list by its length alone, before its numbers are converted."""
+    timesteps, columns = shape
+    if features and isinstance(features[0], list):
+        lengths = {len(row) if isinstance(row, list) else 1 for row in features}
+        if lengths != {columns} and len(lengths) > 1:
+            raise InvalidFeaturesError("features", expected, "rows of different lengths")
+        if len(features) != timesteps or lengths != {columns}:
+            received = f"{len(features)} x {lengths.pop()} numbers"
+            raise InvalidFeaturesError("features", expected, received)
+    elif len(features) != timesteps * columns:
+        raise InvalidFeaturesError("features", expected, f"{len(features)} numbers")
+
+
+def _numbers(features: object, expected: str) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(features)
+    except ValueError:
+        raise InvalidFeaturesError("features", expected, "rows of different lengths") from None
+    if numbers.size and numbers.dtype.kind not in "fiu":
+        raise InvalidFeaturesError("features", expected, _first_non_number(features))
+    if isinstance(features, list) and _holds_boolean(features, numbers):
+        raise InvalidFeaturesError("features", expected, _first_non_number(features))
+    return numbers
+
+
+def _holds_boolean(features: list[Any], numbers: NDArray[Any]) -> bool:
+    """Return whether NumPy converted a boolean among the numbers to 0 or 1.
+
+    Searches the values only if there are zeros or ones.
+    """
+    if not ((numbers == 0) | (numbers == 1)).any():
+        return False
+    values = chain.from_iterable(features) if numbers.ndim > 1 else features
+    return bool in set(map(type, values))
+
+
+def _expected(shape: tuple[int, ...]) -> str:
+    timesteps, features = shape
+    return (
+        f"{timesteps * features} finite numbers "
+        f"({timesteps} timesteps x {features} features, in row order)"
+    )
+
+
+def _first_non_number(features: object) -> str:
+    if not isinstance(features, list):
+        return describe(features)
+    for index, item in enumerate(features):
+        for column, value in enumerate(item) if isinstance(item, list) else [(None, item)]:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                place = index if column is None else f"{index}, {column}"
+                return f"{describe(value)} at [{place}]"
+    return "numbers too large"
+
+
+def _first_not_finite(window: Windows, numbers: NDArray[Any], shape: tuple[int, ...]) -> str:
+    bad = np.argwhere(~np.isfinite(window))
+    timestep, feature = bad[0].tolist()
+    value = numbers.reshape(shape)[timestep, feature]
+    return (
+        f"{value} at timestep {timestep}, feature {feature}"
+        f" ({len(bad)} such values in total; float32 holds up to 3.4e38)"
+    )
+
+
+def describe(value: object) -> str:
+    """Return what a value is, in few words: the `received` part of an error."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {value[:MAX_SHOWN]!a}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, int | float):
+        return str(value)[:MAX_SHOWN]
+    return f"a {type(value).__name__}"

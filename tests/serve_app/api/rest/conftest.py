@@ -1,0 +1,42 @@
+"""The REST front end over ASGI, in front of a core in memory."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.api.rest.app import build_rest_api
+from tests.serve_app.api.rest.bodies import LIMIT_BYTES
+from tests.serve_app.core import FakeBackend, FakeFleet, core
+
+
+@pytest.fixture
+def backend():
+    return FakeBackend(1)
+
+
+@pytest.fixture
+def fleet():
+    return FakeFleet()
+
+
+@pytest.fixture
+def observed():
+    """Return the timing sections that the front end has reported."""
+    return []
+
+
+@pytest.fixture
+def counted():
+    """Return the paths and statuses that the front end has reported."""
+    return []
+
+
+@pytest.fixture
+def api(backend, fleet, observed, counted):
+    count = lambda path, status: counted.append((path, status))  # noqa: E731
+    services = core(old=backend, fleet=fleet).services
+    return build_rest_api(services, LIMIT_BYTES, observed.append, count)
+
+
+@pytest.fixture
+def http(api):
+    return TestClient(api, raise_server_exceptions=False)

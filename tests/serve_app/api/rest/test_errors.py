@@ -1,0 +1,31 @@
+"""The errors of the core over HTTP."""
+
+from serve_app import errors
+from serve_app.api.rest.errors import STATUS, error_value, headers_of
+from tests.serve_app.error_examples import leaves
+
+
+def test_every_request_error_has_a_status():
+    """Each error that a request can meet has a status; startup and the client have none."""
+    at_startup = {errors.SettingsError, errors.ServingStateError, errors.ServedElsewhereError}
+    without_status = {*at_startup, *leaves(errors.ClientError)}
+    expected = {*leaves(errors.ServingError)} - without_status
+    assert expected | {errors.InvalidRequestError} == set(STATUS)
+
+
+def test_error_value_holds_the_data():
+    """The JSON of an error contains its code, its message and its data."""
+    error = errors.NotServedError("m", "1.0.0", ["m:2.0.0"])
+    assert error_value(error) == {
+        "code": "not_served",
+        "message": "m:1.0.0 is not served here; served: m:2.0.0",
+        "model": "m",
+        "version": "1.0.0",
+        "served": ("m:2.0.0",),
+    }
+
+
+def test_only_unavailability_has_retry_after():
+    """Only errors that may pass have the header Retry-After."""
+    assert headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
+    assert headers_of(errors.MalformedJsonError("x")) == {}

@@ -1,0 +1,253 @@
+"""The core with backends, loaders and stores in memory, for tests of the planes and front ends."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from registry import ModelStage
+from serve_app.api.services import Services
+from serve_app.control_plane.experiment_service import ExperimentService
+from serve_app.control_plane.reloads import ReloadResult
+from serve_app.data_plane.backends import Backends
+from serve_app.data_plane.batches import BatchService
+from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.data_plane.predictions import PredictionService
+from serve_app.data_plane.requests import BatchRequest, PredictionRequest
+from serve_app.data_plane.routes import Routes
+from serve_app.data_plane.status import StatusService
+from serve_app.data_plane.timing import Stopwatch
+from serve_app.errors import NoSuchExperimentError
+from serve_app.experiments.analysis import analyse
+from serve_app.experiments.blocks import BlockClock
+from serve_app.experiments.definition import ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.history import (
+    HistoryEntry,
+    OutcomeResult,
+    RecordedOutcome,
+    StoredExperiment,
+)
+from serve_app.experiments.interim_analysis import InterimAnalysis
+from serve_app.settings import RouterSettings, VersionSettings
+from serve_app.state.routing import RoutingTable
+from serve_app.state.serving import ServedVersion
+from serve_app.versions import VersionRef
+from testkit.models import metadata
+
+OLD = metadata(version="1.0.0", stage=ModelStage.PRODUCTION, metrics={"accuracy": 0.5})
+NEW = metadata(version="1.1.0", stage=ModelStage.STAGING)
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+WINDOW = [1.0, 2, 3, 4, 5, 6]
+NO_PREDICTION = [666.0, 2, 3, 4, 5, 6]
+"""A window to which a backend responds with a failure."""
+
+DEFINITION = {
+    "experiment_id": "v1_vs_v2",
+    "control_model_name": "toy",
+    "control_model_version": "1.0.0",
+    "treatment_model_name": "toy",
+    "treatment_model_version": "1.1.0",
+}
+
+
+class FakeBackend:
+    """Returns the first number of a window as expected_return; fails where it is 666."""
+
+    def __init__(self, direction=1, loaded=True, error=None):
+        self.direction, self.is_loaded, self.error = direction, loaded, error
+        self.batches = []
+
+    def loaded(self):
+        return self.is_loaded
+
+    def problem(self):
+        return None
+
+    def close(self):
+        pass
+
+    async def predict(self, window):
+        return (await self.predict_many(window[None]))[0]
+
+    async def predict_many(self, windows):
+        self.batches.append(len(windows))
+        if self.error:
+            raise self.error
+        return [
+            Failure("NaN") if first == 666 else Prediction(self.direction, 0.5, first)
+            for first in windows[:, 0, 0].tolist()
+        ]
+
+
+class FakeFleet:
+    """Loads nothing, and notes the requests of the data plane and the commands of front ends."""
+
+    def __init__(self, error=None):
+        self.error, self.requests = error, []
+        self.created = []
+
+    async def request(self, model, version):
+        self.requests.append((model, version))
+        if self.error:
+            raise self.error
+
+    async def reload(self, model, reference):
+        self.requests.append((model, reference))
+        if self.error:
+            raise self.error
+        stages = {"production": "1.0.0", "staging": "1.1.0"}
+        return ReloadResult(VersionRef(model, reference or "1.0.0"), stages)
+
+    async def create_experiment(self, definition):
+        self.created.append(definition)
+
+    async def stop_experiment(self, experiment_id):
+        return {"experiment_id": experiment_id, "status": "completed"}
+
+
+class FakeRecorder:
+    """Keeps the records of predictions."""
+
+    def __init__(self):
+        self.records = []
+
+    def record(self, record):
+        self.records.append(record)
+
+
+class FakeConfirmation:
+    """A serving state that is confirmed from the start, or never."""
+
+    def __init__(self, error=None):
+        self.error, self.confirmed = error, error is None
+
+    async def confirm(self):
+        raise self.error
+
+
+class FakeExperiments:
+    """One running experiment, and predictions p1 (no outcome yet) and p2 (0.1)."""
+
+    def __init__(self, final_report=None):
+        self.outcomes = {"p1": None, "p2": 0.1}
+        self.calls = 0
+        self.stored = StoredExperiment(
+            definition=ExperimentDefinition(**DEFINITION),
+            status=ExperimentStatus.RUNNING,
+            started_at=NOW,
+            ended_at=None,
+            end_reason=None,
+            final_report=final_report,
+        )
+
+    async def experiment(self, experiment_id):
+        if experiment_id != "v1_vs_v2":
+            raise NoSuchExperimentError(experiment_id, f"no experiment {experiment_id!r}")
+        return self.stored
+
+    async def experiments(self):
+        return [self.stored]
+
+    async def history(self, experiment_id):
+        return [HistoryEntry(time=NOW, action="created", details={})]
+
+    async def blocks(self, experiment_id):
+        return []
+
+    async def analyse(self, experiment, exposed_at):
+        clock = BlockClock.of(experiment.definition, experiment.started_at)
+        return InterimAnalysis(analyse(experiment.definition, clock, []), 0)
+
+    async def record_outcomes(self, outcomes):
+        self.calls += 1
+        return [self._record(outcome) for outcome in outcomes]
+
+    def _record(self, outcome):
+        name = outcome.prediction_id
+        if name not in self.outcomes:
+            return RecordedOutcome(outcome, OutcomeResult.UNKNOWN, None)
+        known = self.outcomes[name]
+        if known is None:
+            self.outcomes[name] = outcome.market_return
+            return RecordedOutcome(outcome, OutcomeResult.ACCEPTED, outcome.market_return)
+        same = known == outcome.market_return
+        result = OutcomeResult.DUPLICATE if same else OutcomeResult.CONFLICT
+        return RecordedOutcome(outcome, result, known)
+
+
+@dataclass
+class Core:
+    """The services of the core, and the parts that tests inspect or control."""
+
+    services: Services
+    predictions: PredictionService
+    batches: BatchService
+    status: StatusService
+    backends: Backends
+    fleet: FakeFleet
+    recorder: FakeRecorder
+    experiments: FakeExperiments
+
+    @property
+    def records(self):
+        return self.recorder.records
+
+    async def predict(self, features=WINDOW, **fields: Any):
+        return await self.predictions.predict(request(features, **fields), Stopwatch())
+
+    async def predict_batch(self, items, max_batch_size=32):
+        batch = BatchRequest(items=items, max_batch_size=max_batch_size)
+        return await self.batches.predict(batch, Stopwatch())
+
+
+def core(
+    old=None,
+    new=None,
+    *,
+    fleet=None,
+    loads_on_demand=False,
+    running=(),
+    final_report=None,
+    confirmation=None,
+    versions=(OLD, NEW),
+    **settings,
+):
+    """Return a core that serves toy:1.0.0 (production) and toy:1.1.0 (staging).
+
+    `old` and `new` are their backends, `running` the running experiments.
+    """
+    opened = {OLD.version: old or FakeBackend(1), NEW.version: new or FakeBackend(2)}
+    backends = Backends(lambda version: opened[version.metadata.version])
+    backends.adopt(
+        ServedVersion(metadata=each, settings=VersionSettings(model="toy", version=each.version))
+        for each in versions
+    )
+    table = RoutingTable(
+        default_model="toy",
+        versions=versions,
+        stages={"toy": {"production": "1.0.0", "staging": "1.1.0"}} if versions else {},
+        pinned=frozenset(VersionRef.of(each) for each in versions),
+        loads_on_demand=loads_on_demand,
+        experiments={each.definition.control_model_name: each for each in running},
+    )
+    limits = RouterSettings(**settings)
+    fleet, recorder = fleet or FakeFleet(), FakeRecorder()
+    experiments = FakeExperiments(final_report)
+    routes = Routes(table, backends, fleet)
+    confirmation = confirmation or FakeConfirmation()
+    predictions = PredictionService(routes, recorder, limits, confirmation, now=lambda: NOW)
+    batches = BatchService(predictions, limits.max_batch_requests)
+    status = StatusService(routes, now=lambda: NOW)
+    services = Services(
+        predictions=predictions,
+        batches=batches,
+        status=status,
+        reloader=fleet,
+        experiments=ExperimentService(fleet, experiments),
+    )
+    return Core(services, predictions, batches, status, backends, fleet, recorder, experiments)
+
+
+def request(features=WINDOW, **fields: Any) -> PredictionRequest:
+    """Return a request for one prediction."""
+    return PredictionRequest(symbol="BTCUSDT", features=features, **fields)

@@ -1,0 +1,42 @@
+"""The list of models and the health of a router."""
+
+import pytest
+
+from registry import ModelStage
+from serve_app.data_plane.status import Health, ModelStatus
+from serve_app.versions import VersionRef
+from tests.serve_app.core import NEW, NOW, OLD, FakeBackend, core
+
+
+def test_models_lists_every_served_version():
+    """Every served version is listed with its stage and whether it is loaded."""
+    assert core(new=FakeBackend(2, loaded=False)).status.models() == [
+        ModelStatus(OLD, ModelStage.PRODUCTION, loaded=True),
+        ModelStatus(NEW, ModelStage.STAGING, loaded=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old_loaded", "new_loaded", "health"),
+    [
+        (True, True, Health.HEALTHY),
+        (True, False, Health.DEGRADED),
+        (False, True, Health.UNHEALTHY),
+        (False, False, Health.UNHEALTHY),
+    ],
+)
+def test_health_follows_the_default_version(old_loaded, new_loaded, health):
+    """A router is unhealthy while requests that name no version have no response."""
+    old, new = FakeBackend(1, loaded=old_loaded), FakeBackend(2, loaded=new_loaded)
+    report = core(old, new).status.health()
+    loaded = [("1.0.0", old_loaded), ("1.1.0", new_loaded)]
+    assert report.health is health
+    assert report.loaded == [VersionRef("toy", number) for number, is_loaded in loaded if is_loaded]
+    assert report.experiments == []
+    assert report.time == NOW
+    assert report.uptime_s >= 0
+
+
+def test_router_without_versions_is_unhealthy():
+    """A router that serves no version yet is unhealthy."""
+    assert core(versions=()).status.health().health is Health.UNHEALTHY

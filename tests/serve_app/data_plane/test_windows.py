@@ -1,0 +1,57 @@
+"""Features as windows."""
+
+import numpy as np
+import pytest
+
+from serve_app.data_plane.windows import as_window
+from serve_app.errors import InvalidFeaturesError
+
+FLAT = [1, 2.5, 3, 4, 5, 6]
+MATRIX = [[1, 2.5], [3, 4], [5, 6]]
+SHAPE = (3, 2)
+
+
+@pytest.mark.parametrize(
+    "features", [FLAT, MATRIX, np.array(MATRIX), np.array(FLAT, dtype=np.float16)]
+)
+def test_flat_and_nested_features_agree(features):
+    """Flat and nested features, in lists and arrays, are the same window of float32."""
+    window = as_window(features, SHAPE)
+    assert window.dtype == np.float32
+    assert window.flags.c_contiguous
+    assert window.tolist() == MATRIX
+
+
+@pytest.mark.parametrize(
+    ("features", "received"),
+    [
+        (FLAT[:-1], "received 5 numbers"),
+        ([], "received 0 numbers"),
+        ([MATRIX], "received 1 x 3 numbers"),
+        (np.array(MATRIX).T, "received 2 x 3 numbers"),
+        ([[1, 2], [3], [4, 5]], "rows of different lengths"),
+        ([*FLAT[:-1], float("nan")], "received nan at timestep 2, feature 1"),
+        ([*FLAT[:-1], float("-inf")], "received -inf at timestep 2, feature 1"),
+        ([*FLAT[:-1], 1e39], r"received 1e\+39 at timestep 2, feature 1"),
+        ([*FLAT[:-1], "6"], r"received the text '6' at \[5\]"),
+        ([*FLAT[:-1], None], r"received null at \[5\]"),
+        ([[1, 2], [3, 4], [5, True]], r"received true at \[2, 1\]"),
+        ([True, *FLAT[1:]], r"received true at \[0\]"),
+        ([False, True, False, True, False, True], r"received false at \[0\]"),
+        ([*FLAT[:-1], 10**400], "numbers too large"),
+        (None, "received null"),
+        ("1,2,3", "received the text"),
+        ({"0": 1}, "received an object"),
+        (7, "received 1 numbers"),
+    ],
+)
+def test_invalid_features_are_rejected(features, received):
+    """Anything but finite numbers in the shape is rejected with what was expected and received."""
+    with pytest.raises(InvalidFeaturesError, match=received) as caught:
+        as_window(features, SHAPE)
+    assert "expected 6 finite numbers (3 timesteps x 2 features" in str(caught.value)
+
+
+def test_ones_and_zeros_are_numbers():
+    """Ones and zeros are numbers; only booleans among them are rejected."""
+    assert as_window([0, 1, 0.0, 1.0, 0, 1], SHAPE).tolist() == [[0, 1], [0, 1], [0, 1]]
