@@ -262,7 +262,7 @@ class Conductor:
                 if not await self._apply(experiment, look.analysis):
                     await self._end(experiment, EndReason.DURATION, "ended", look.analysis.document)
             return
-        if not definition.auto_apply and not definition.exposure_stages:
+        if not definition.auto_apply and not definition.exposure_steps:
             return
         running = self._running(definition.experiment_id)
         look = await self._book.analyse(experiment, running.exposed_at)

@@ -143,10 +143,10 @@ class ExperimentDefinition(BaseModel):
     365.25 days over `horizon_s`; without either, the ratio is per prediction."""
     dead_band: NotNegative = 0.0
     """The market's absolute return up to which HOLD is correct; the same for both variants."""
-    exposure_stages: tuple[Share, ...] = ()
+    exposure_steps: tuple[Share, ...] = ()
     """Treatment's share in each exposure step; the last one is `treatment_traffic`. Example: (0.01,
     0.05, 0.1, 0.25, 0.5). Empty: `treatment_traffic` from the start."""
-    stage_hours: Positive = 1.0
+    exposure_step_hours: Positive = 1.0
     """The minimum duration of an exposure step."""
     max_accuracy_drop: Positive = 0.05
     """Treatment is rolled back if its accuracy is significantly lower, and by more than this."""
@@ -157,14 +157,14 @@ class ExperimentDefinition(BaseModel):
     """A promotion requires that treatment's error rate is significantly less than this above
     control's."""
 
-    @field_validator("exposure_stages")
+    @field_validator("exposure_steps")
     @classmethod
-    def _ascend(cls, stages: tuple[float, ...]) -> tuple[float, ...]:
-        if any(share <= 0 for share in stages) or list(stages) != sorted(set(stages)):
+    def _ascend(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if any(share <= 0 for share in steps) or list(steps) != sorted(set(steps)):
             raise ValueError(
-                f"expected shares above 0, each larger than the last, received {stages}"
+                f"expected shares above 0, each larger than the last, received {steps}"
             )
-        return stages
+        return steps
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -205,16 +205,16 @@ class ExperimentDefinition(BaseModel):
             )
 
     def _check_exposure(self) -> None:
-        if not self.exposure_stages:
+        if not self.exposure_steps:
             return
         if self.mode is Mode.MIRROR or self.assignment is Assignment.SWITCHBACK:
             raise ValueError(
-                "exposure_stages cannot be combined with mode mirror, which has no risk, nor with "
+                "exposure_steps cannot be combined with mode mirror, which has no risk, nor with "
                 "assignment switchback, whose variants must serve comparable times; omit them"
             )
-        if abs(self.exposure_stages[-1] - self.treatment_traffic) > SHARE_TOLERANCE:
+        if abs(self.exposure_steps[-1] - self.treatment_traffic) > SHARE_TOLERANCE:
             raise ValueError(
-                f"the last of exposure_stages is {self.exposure_stages[-1]:g}, expected "
+                f"the last of exposure_steps is {self.exposure_steps[-1]:g}, expected "
                 f"treatment_traffic, {self.treatment_traffic:g}"
             )
 
@@ -246,7 +246,7 @@ class ExperimentDefinition(BaseModel):
     @property
     def first_share(self) -> float:
         """Treatment's share at the start of the experiment."""
-        return self.exposure_stages[0] if self.exposure_stages else self.treatment_traffic
+        return self.exposure_steps[0] if self.exposure_steps else self.treatment_traffic
 
     @property
     def annual_periods(self) -> float | None:

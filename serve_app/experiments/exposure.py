@@ -29,14 +29,14 @@ def next_share(
 ) -> float:
     """Return treatment's share from now on: that of the next step, or the current one.
 
-    The next step begins when the current one has lasted `stage_hours` and treatment has received
-    `min_samples` predictions in it, the sample ratio is healthy, the point estimates of both
-    guardrails are within their limits, the recommendation is no rollback, and the circuit breaker
-    is closed.
+    The next step begins when the current one has lasted `exposure_step_hours` and treatment has
+    received `min_samples` predictions in it, the sample ratio is healthy, the point estimates of
+    both guardrails are within their limits, the recommendation is no rollback, and the circuit
+    breaker is closed.
     """
-    larger = [share for share in definition.exposure_stages if share > step.share]
+    larger = [share for share in definition.exposure_steps if share > step.share]
     ready = (
-        step.age_s >= definition.stage_hours * 3600
+        step.age_s >= definition.exposure_step_hours * 3600
         and step.treatment_predictions >= definition.min_samples
         and evidence.sample_ratio.healthy
         and evidence.latency.within_limit

@@ -39,7 +39,7 @@ def check_outcomes(definition: ExperimentDefinition, units: UnitTotals) -> Outco
         None unless bots or symbols are assigned permanently (with exposure steps a unit is in both
         variants, for different times), and each variant has at least FEWEST_UNITS units.
     """
-    if definition.assignment not in UNIT_ASSIGNMENTS or definition.exposure_stages:
+    if definition.assignment not in UNIT_ASSIGNMENTS or definition.exposure_steps:
         return None
     if min(units.seen) < FEWEST_UNITS:
         return None

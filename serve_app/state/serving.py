@@ -20,7 +20,10 @@ from serve_app.versions import VersionRef
 Stages = dict[str, dict[str, str]]
 """Version by model and stage: {"hybrid_cnn_lstm": {"production": "1.0.0"}}."""
 
-RENAMED_BATCHING_KEYS = {"crowded_wait_timeout_s": "busy_wait_timeout_s"}
+RENAMED_KEYS = {
+    "batching": {"crowded_wait_timeout_s": "busy_wait_timeout_s"},
+    "definition": {"exposure_stages": "exposure_steps", "stage_hours": "exposure_step_hours"},
+}
 """The keys of `batching` that have another name since schema version 2."""
 
 
@@ -158,21 +161,21 @@ def read_state(content: bytes, path: Path) -> ServingState:
 def migrate(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a stored document in schema version 2; any but one of version 1 is returned as it is.
 
-    Version 1 has other names for some keys of `batching`, in the settings and in each version.
+    Version 1 has other names for some keys of `batching`, in the settings and in each version, and
+    for two keys of an experiment's `definition`.
     """
     if document.get("schema_version") != 1:
         return document
-    return {**_with_renamed_batching(document), "schema_version": 2}
+    return {**_with_renamed_keys(document), "schema_version": 2}
 
 
-def _with_renamed_batching(value: Any) -> Any:  # noqa: ANN401  any JSON value
+def _with_renamed_keys(value: Any) -> Any:  # noqa: ANN401  any JSON value
     if isinstance(value, list):
-        return [_with_renamed_batching(item) for item in value]
+        return [_with_renamed_keys(item) for item in value]
     if not isinstance(value, dict):
         return value
-    changed = {key: _with_renamed_batching(item) for key, item in value.items()}
-    if isinstance(batching := changed.get("batching"), dict):
-        changed["batching"] = {
-            RENAMED_BATCHING_KEYS.get(key, key): item for key, item in batching.items()
-        }
+    changed = {key: _with_renamed_keys(item) for key, item in value.items()}
+    for name, renamed in RENAMED_KEYS.items():
+        if isinstance(part := changed.get(name), dict):
+            changed[name] = {renamed.get(key, key): item for key, item in part.items()}
     return changed

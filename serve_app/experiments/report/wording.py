@@ -118,11 +118,11 @@ def how_split(definition: ExperimentDefinition) -> str:
         Assignment.SYMBOL: f"For each symbol a lot was drawn once, and it stayed: {shares}.",
         Assignment.SWITCHBACK: f"For each symbol a new lot was drawn every {block}: {shares}.",
     }[definition.assignment]
-    if definition.exposure_stages:
-        stages = ", ".join(percent(each, 0) for each in definition.exposure_stages)
+    if definition.exposure_steps:
+        steps = ", ".join(percent(each, 0) for each in definition.exposure_steps)
         text += (
-            f" Treatment began small and grew in stages ({stages}), each at least "
-            f"{duration(definition.stage_hours * 3600)} long, while the safety checks held."
+            f" Treatment began small and grew in steps ({steps}), each at least "
+            f"{duration(definition.exposure_step_hours * 3600)} long, while the safety checks held."
         )
     return text
 

@@ -107,7 +107,7 @@ async def test_the_last_look_waits_for_the_outcomes_of_the_last_predictions(
 
 
 async def test_no_exposure_grows_while_no_router_reports(world, conductor, book, clock):
-    await conductor.create(definition(exposure_stages=(0.01, 0.1), min_samples=10))
+    await conductor.create(definition(exposure_steps=(0.01, 0.1), min_samples=10))
     clock.pass_hours(1.1)
     book.treated = 10
     world.reports = nobody_reports
@@ -123,7 +123,7 @@ async def test_exposure_grows_stage_by_stage_and_survives_the_fleet(
     world, conductor, book, clock, promoted
 ):
     stages = (0.01, 0.05, 0.1)
-    await conductor.create(definition(exposure_stages=stages, stage_hours=1, min_samples=10))
+    await conductor.create(definition(exposure_steps=stages, exposure_step_hours=1, min_samples=10))
     assert dividing(world) == {"a_b": 0.01}
     clock.pass_hours(1.1)
     await conductor.tend()

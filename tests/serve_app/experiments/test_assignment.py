@@ -49,8 +49,8 @@ def test_experiments_are_independent():
 
 def test_growing_share_keeps_treatment():
     """A growing share only moves units from control to treatment."""
-    stages = [variants("a salt", share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
-    for smaller, larger in pairwise(stages):
+    steps = [variants("a salt", share) for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
+    for smaller, larger in pairwise(steps):
         assert np.all(larger[smaller])
         assert larger.sum() > smaller.sum()
 

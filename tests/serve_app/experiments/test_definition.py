@@ -41,10 +41,10 @@ def test_defaults():
             "at least the horizon",
         ),
         ({"mode": "mirror", "assignment": "symbol"}, "both variants receive every request"),
-        ({"mode": "mirror", "exposure_stages": (0.1,)}, "cannot be combined with mode mirror"),
-        ({"exposure_stages": (0.05, 0.01)}, "each larger than the last"),
-        ({"exposure_stages": (0.0, 0.1)}, "above 0"),
-        ({"exposure_stages": (0.01, 0.05)}, "expected treatment_traffic, 0.1"),
+        ({"mode": "mirror", "exposure_steps": (0.1,)}, "cannot be combined with mode mirror"),
+        ({"exposure_steps": (0.05, 0.01)}, "each larger than the last"),
+        ({"exposure_steps": (0.0, 0.1)}, "above 0"),
+        ({"exposure_steps": (0.01, 0.05)}, "expected treatment_traffic, 0.1"),
         ({"control_trafic": 0.9}, "Extra inputs"),
     ],
 )
@@ -57,7 +57,7 @@ def test_invalid_definition(changes, reason):
 def test_json_round_trip():
     """A definition is equal after its conversion to JSON and back."""
     made = definition(
-        exposure_stages=(0.01, 0.05, 0.1), horizon_s=3600, assignment="unit_id", salt="s"
+        exposure_steps=(0.01, 0.05, 0.1), horizon_s=3600, assignment="unit_id", salt="s"
     )
     assert ExperimentDefinition.model_validate_json(made.model_dump_json()) == made
 

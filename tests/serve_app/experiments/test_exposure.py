@@ -13,7 +13,7 @@ from tests.serve_app.experiments.decision_evidence import FAST, GOOD, RATIO, SOU
 from tests.serve_app.experiments.factories import START, definition
 
 STEPPED = definition(
-    control_traffic=0.5, treatment_traffic=0.5, exposure_stages=(0.01, 0.05, 0.1, 0.25, 0.5)
+    control_traffic=0.5, treatment_traffic=0.5, exposure_steps=(0.01, 0.05, 0.1, 0.25, 0.5)
 )
 STEP = ExposureStep(share=0.05, age_s=3600, treatment_predictions=100)
 

@@ -62,7 +62,7 @@ def test_lost_requests():
     [
         (definition(), 40),
         (BY_BOT, 4),
-        (BY_BOT.model_copy(update={"exposure_stages": (0.1, 0.5)}), 40),
+        (BY_BOT.model_copy(update={"exposure_steps": (0.1, 0.5)}), 40),
     ],
 )
 def test_not_applicable(made, bots):

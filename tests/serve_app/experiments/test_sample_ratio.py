@@ -100,7 +100,7 @@ def stepped(treated, count=200):
 
 def test_false_alarms_with_exposure_steps():
     """Exposure steps do not increase the rate of false alarms."""
-    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_stages=STEPS)
+    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_steps=STEPS)
     paths, length = 1000, 8
     shares = np.array(STEPS)[:, None]
     treated = np.random.default_rng(7).binomial(200, shares, (paths, len(STEPS), length))
@@ -123,7 +123,7 @@ def test_false_alarms_with_exposure_steps():
 
 def test_mixed_shares_weaken_evidence():
     """Blocks that mix two shares never have more evidence than separate ones."""
-    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_stages=STEPS)
+    made = definition(control_traffic=0.5, treatment_traffic=0.5, exposure_steps=STEPS)
     shares = np.array(STEPS)[:, None]
     for treated in np.random.default_rng(9).binomial(200, shares, (10, len(STEPS), 10)):
         exact = log_bernoulli_e_value(
@@ -235,10 +235,10 @@ def test_unit_check_states_its_limit():
 
 def test_units_with_exposure_steps():
     """A unit counts with the share at which it was seen first."""
-    ratio = of_units({0.1: [180, 20], 0.5: [52, 48]}, exposure_stages=(0.1, 0.5))
+    ratio = of_units({0.1: [180, 20], 0.5: [52, 48]}, exposure_steps=(0.1, 0.5))
     assert ratio.healthy
     assert ratio.expected_share == pytest.approx((0.1 * 200 + 0.5 * 100) / 300)
-    assert not of_units({0.1: [100, 100], 0.5: [50, 50]}, exposure_stages=(0.1, 0.5)).healthy
+    assert not of_units({0.1: [100, 100], 0.5: [50, 50]}, exposure_steps=(0.1, 0.5)).healthy
 
 
 def test_no_units():

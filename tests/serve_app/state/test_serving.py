@@ -29,8 +29,14 @@ def test_state_of_schema_version_1_is_read():
 
 
 def test_migrated_state_differs_only_in_the_renamed_keys():
-    before = VERSION_1.decode().replace("crowded_wait_timeout_s", "busy_wait_timeout_s")
-    expected = {**json.loads(before), "schema_version": 2}
+    after = VERSION_1.decode()
+    for old, new in (
+        ("crowded_wait_timeout_s", "busy_wait_timeout_s"),
+        ("exposure_stages", "exposure_steps"),
+        ("stage_hours", "exposure_step_hours"),
+    ):
+        after = after.replace(old, new)
+    expected = {**json.loads(after), "schema_version": 2}
     assert migrate(json.loads(VERSION_1)) == expected
     assert json.loads(read_state(VERSION_1, PATH).model_dump_json()) == expected
 

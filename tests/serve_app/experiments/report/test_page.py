@@ -98,7 +98,7 @@ def win():
 @pytest.fixture(scope="module")
 def loss():
     experiment = running(
-        exposure_stages=(0.1, 0.3, 0.5), auto_apply=True, max_latency_degradation_ms=1.0
+        exposure_steps=(0.1, 0.3, 0.5), auto_apply=True, max_latency_degradation_ms=1.0
     )
     blocks = simulate(
         experiment,
@@ -327,7 +327,7 @@ def test_an_end_without_a_verdict_leaves_control(no_effect):
             "For each symbol a new lot was drawn every 1 h 30 min",
         ),
         ({"mode": "mirror"}, "Every request went to both versions"),
-        ({"exposure_stages": (0.1, 0.5)}, "grew in stages (10%, 50%), each at least 1 h long"),
+        ({"exposure_steps": (0.1, 0.5)}, "grew in steps (10%, 50%), each at least 1 h long"),
     ],
 )
 def test_how_the_traffic_was_split_is_said_in_words(changes, words):

@@ -54,7 +54,7 @@ def test_units_of_what_was_stored_before_they_were_kept_count_nowhere(url):
     database = Database(url)
     with database.writing() as connection:
         upgrade(connection, "0002")
-        made = definition(assignment="unit_id").model_dump_json()
+        made = of_schema_0003(definition(assignment="unit_id"))
         experiment = {"definition": made, "started": START.timestamp()}
         connection.execute(
             text(
@@ -80,6 +80,33 @@ def test_units_of_what_was_stored_before_they_were_kept_count_nowhere(url):
     assert (totals.seen, totals.labelled) == ([1, 0], [1, 0])
 
 
+def of_schema_0003(made):
+    """Return the JSON of a definition as schema 0003 stores it."""
+    return (
+        made.model_dump_json()
+        .replace('"exposure_steps"', '"exposure_stages"')
+        .replace('"exposure_step_hours"', '"stage_hours"')
+    )
+
+
+def test_stored_exposure_steps_are_renamed(url):
+    """A definition of schema 0003 is read with all of its fields."""
+    made = definition(exposure_steps=(0.01, 0.1), exposure_step_hours=2, salt="sel é")
+    database = Database(url)
+    with database.writing() as connection:
+        upgrade(connection, "0003")
+        connection.execute(
+            text(
+                "INSERT INTO experiments (experiment_id, definition, status, started_s) "
+                "VALUES ('e1', :definition, 'running', :started)"
+            ),
+            {"definition": of_schema_0003(made), "started": START.timestamp()},
+        )
+    database.close()
+    with ExperimentStore(url) as store:
+        assert store.experiment("e1").definition == made
+
+
 def upgrade(connection, revision):
     config = Config()
     folder = Path(migrations.__file__).parent
@@ -97,5 +124,5 @@ def test_a_newer_schema_is_refused_naming_both(database):
     migrate(database)
     with database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0003'.*upgrade"):
+    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0004'.*upgrade"):
         migrate(database)

@@ -115,8 +115,8 @@ def test_where_units_are_not_assigned_nothing_is_kept_of_them(url, fields):
 
 
 def test_a_unit_whose_variant_changed_counts_in_both_and_was_first_in_one(store):
-    staged = definition("e2", "m2", assignment="unit_id", exposure_stages=(0.1, 0.5), **HALF)
-    store.create_experiment(staged, START)
+    stepped = definition("e2", "m2", assignment="unit_id", exposure_steps=(0.1, 0.5), **HALF)
+    store.create_experiment(stepped, START)
     before = by_bot(1, "a", treatment_share=0.1, experiment_id="e2")
     after = by_bot(2, "a", Variant.TREATMENT, experiment_id="e2")
     store.write_predictions([before])
