@@ -11,6 +11,11 @@ MODULES = [
     "registry.outputs",
     "registry.records",
     "registry.registry",
+    "serve_app.experiments.assignment",
+    "serve_app.experiments.records",
+    "serve_app.experiments.statistics.effect",
+    "serve_app.experiments.statistics.multiple_testing",
+    "serve_app.experiments.statistics.sequential",
 ]
 """Every module that has examples."""
 

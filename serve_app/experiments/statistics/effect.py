@@ -168,7 +168,7 @@ def difference_over_blocks(
     ...     planned_n=5000,
     ... )
     >>> print(f"{test.value:+.2f} in {test.interval[0]:+.3f} to {test.interval[1]:+.3f}")
-    +0.10 in +0.057 to +0.143
+    +0.10 in +0.058 to +0.142
     """
     floor = estimates.independent_variance(control, treatment)
     effect = Effect.of(

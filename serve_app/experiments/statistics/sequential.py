@@ -169,7 +169,7 @@ def difference_in_means(
     ...     planned_n=5000,
     ... )
     >>> print(f"{test.value:+.3f} in {test.interval[0]:+.3f} to {test.interval[1]:+.3f}")
-    +0.080 in +0.032 to +0.128
+    +0.080 in +0.031 to +0.129
     """
     if min(control.n, treatment.n) < 2:
         return None
