@@ -1,0 +1,69 @@
+"""The state that a server of release 0.1.0 left is what the next server continues from."""
+
+import pytest
+
+from serve_app.state.serving import read_state
+from tests.upgrade.renames import renamed
+
+PRODUCTION, TREATMENT = "hybrid_cnn_lstm:1.0.0", "hybrid_cnn_lstm:1.10.0"
+
+
+@pytest.fixture
+def state(registry_folder):
+    path = registry_folder / ".serving-trading-models.json"
+    return read_state(path.read_bytes(), path)
+
+
+def test_versions(state, old):
+    """Every version keeps its metadata, its settings, and what its replicas were started with."""
+    found = {
+        str(version.ref): {
+            "metadata": version.metadata.model_dump(mode="json"),
+            "settings": version.settings.model_dump(mode="json"),
+            "launched": version.launched and version.launched.model_dump(mode="json"),
+            "leaving": version.leaving,
+            "is_pinned": state.is_pinned(version),
+        }
+        for version in state.versions
+    }
+    assert found == renamed(old["versions"])
+    assert list(found) == list(old["versions"])
+
+
+def test_no_replica_restarts(state):
+    """What ran goes on running: each launched version is to be loaded with what it runs with."""
+    launched = [version for version in state.versions if version.launched is not None]
+    assert len(launched) == 3
+    assert [version.launched for version in launched] == [version.load for version in launched]
+
+
+def test_stages(state, old):
+    """The traffic of each stage goes where it went, and is to go where it was to go."""
+    assert state.stages == old["stages"]
+    assert state.targets == old["targets"]
+    assert state.revision == old["revision"]
+
+
+def test_settings(state, old):
+    """The settings that the state was declared with keep their values, key by key."""
+    assert state.settings.model_dump(mode="json") == renamed(old["settings"])
+
+
+def test_experiments(state, old):
+    """The running experiment goes on splitting the traffic at the exposure that it had reached."""
+    (running,) = state.experiments
+    (expected,) = old["experiments"]
+    found = running.model_dump(mode="json")
+    assert found == renamed(expected)
+    assert running.treatment_share == 0.1
+    assert {str(ref) for ref in running.keys} == {PRODUCTION, TREATMENT}
+
+
+def test_routing_table(state):
+    """Routers get the experiment, the stages and the pinned versions."""
+    table = state.routing_table()
+    assert table.stages == state.stages
+    assert set(table.experiments) == {"hybrid_cnn_lstm"}
+    assert {str(ref) for ref in table.pinned} == {
+        PRODUCTION, TREATMENT, "hybrid_cnn_lstm:1.1.0"
+    }  # fmt: skip
