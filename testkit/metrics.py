@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from serve_app.monitoring.metrics import MODEL_RUNS, MODEL_WINDOWS, REQUESTS, TIMING
 from testkit.cluster import Cluster
 
-WINDOWS = "ray_tradeserve_model_windows_total"
-RUNS = "ray_tradeserve_model_runs_total"
+WINDOWS = MODEL_WINDOWS.exported_name
+RUNS = MODEL_RUNS.exported_name
 CALLS = "ray_serve_deployment_request_counter_total"
 
 
@@ -50,11 +51,11 @@ def predictions(cluster: Cluster) -> dict[str, float]:
     """Return the exported number of requests for one window answered, as each metric has it."""
     counted = {"requests": 0.0, "timings": 0.0, "largest bucket": 0.0}
     for name, labels, value, *_ in samples(cluster):
-        if (name, labels.get("status")) == ("ray_tradeserve_requests_total", "200"):
+        if (name, labels.get("status")) == (REQUESTS.exported_name, "200"):
             counted["requests"] += value if labels["endpoint"] == "/api/ml/predict" else 0.0
-        if name == "ray_tradeserve_timing_ms_count" and labels["section"] == "model":
+        if name == f"{TIMING.exported_name}_count" and labels["section"] == "model":
             counted["timings"] += value
-        if name == "ray_tradeserve_timing_ms_bucket" and labels["section"] == "model":
+        if name == f"{TIMING.exported_name}_bucket" and labels["section"] == "model":
             counted["largest bucket"] += value if labels["le"] == "+Inf" else 0.0
     return counted
 

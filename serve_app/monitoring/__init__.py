@@ -1,0 +1,1 @@
+"""What the running system measures of itself: pure definitions, without Ray."""
