@@ -16,6 +16,8 @@ MODULES = [
     "serve_app.experiments.statistics.effect",
     "serve_app.experiments.statistics.multiple_testing",
     "serve_app.experiments.statistics.sequential",
+    "serve_app.monitoring.metrics",
+    "serve_app.versions",
 ]
 """Every module that has examples."""
 
