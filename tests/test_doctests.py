@@ -11,6 +11,8 @@ MODULES = [
     "registry.outputs",
     "registry.records",
     "registry.registry",
+    "serve_app.cli.parsing",
+    "serve_app.cli.tables",
     "serve_app.experiments.assignment",
     "serve_app.experiments.records",
     "serve_app.experiments.statistics.effect",

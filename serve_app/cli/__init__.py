@@ -1,7 +1,7 @@
-"""`modelctl`: serves a configuration, asks the server, keeps the registry.
+"""`modelctl`: serves a configuration, operates a running server, manages the registry.
 
-Exit codes: 0 done, 1 refused, failed, or something found by `verify`, 2 wrong usage or
-configuration.
+Exit codes: 0 success; 1 the command failed or was rejected, or `verify` or `repair` leaves
+findings; 2 wrong usage or configuration.
 """
 
 import typer
@@ -16,7 +16,7 @@ from serve_app.cli import (
 )
 
 app = typer.Typer(
-    help="Serve trading models and keep their registry.",
+    help="Serve trading models and manage their registry.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

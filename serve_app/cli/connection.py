@@ -1,10 +1,12 @@
-"""The registry that a command is about: a folder, or the one of a running cluster."""
+"""What a command works on: a registry or a running server, and how an error ends the command."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,64 +14,106 @@ from registry import ModelRegistry
 from registry.api import RegistryApi
 from registry.errors import RegistryError
 from registry.registry import DEFAULT_ROOT
+from serve_app.client import DEFAULT_SERVER_URL, ModelClient
 from serve_app.deployments.actors.errors import ClusterError
+from serve_app.errors import ServingError
 
-Registry: TypeAlias = RegistryApi
-"""The registry in a folder or that of a cluster; the commands do not distinguish them."""
+SERVER_TIMEOUT_S = 2.0
+"""Time without a response after which the server counts as unreachable; commands take longer."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        envvar="MODELCTL_REGISTRY",
-        help=f"The registry's folder; {DEFAULT_ROOT} by default.",
-    ),
-]
-Server = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        envvar="MODELCTL_SERVER",
-        help="Instead of a folder: the Ray address of a running cluster, or auto on its machines.",
-    ),
-]
+_SILENT = logging.NullHandler()
 
 
-def ask(
-    folder: Path | None, server: str | None, question: Callable[[Registry], Awaitable[Answer]]
-) -> Answer:
-    """Return the registry's answer; its refusal ends the command with exit code 1."""
-    if folder is not None and server is not None:
-        raise typer.BadParameter(
-            "expected --registry or --server (MODELCTL_REGISTRY or MODELCTL_SERVER), "
-            "received both; leave one out or unset its variable"
-        )
+@dataclass(frozen=True, slots=True)
+class RegistryLocation:
+    """The registry that a command reads or changes: a folder, or that of a running cluster."""
 
-    async def put(registry: Registry) -> Answer:
-        return await question(registry)
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            "--registry",
+            envvar="MODELCTL_REGISTRY",
+            help=f"Folder of the registry; default: {DEFAULT_ROOT}.",
+        ),
+    ] = None
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            envvar="MODELCTL_SERVER",
+            help="Ray address of a running cluster whose registry is used instead of a folder, or "
+            "auto on a machine of the cluster.",
+        ),
+    ] = None
 
-    try:
-        with _opened(folder, server) as registry:
-            return asyncio.run(put(registry))
-    except (RegistryError, ClusterError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    def __str__(self) -> str:
+        return f"the cluster at {self.server}" if self.server else str(self._folder)
+
+    def run(self, call: Callable[[RegistryApi], Awaitable[Result]]) -> Result:
+        """Return the result of a call; an error of the registry ends the command."""
+        if self.registry is not None and self.server is not None:
+            raise typer.BadParameter(
+                "expected --registry or --server (MODELCTL_REGISTRY or MODELCTL_SERVER), "
+                "received both; omit one or unset its variable"
+            )
+
+        async def run(registry: RegistryApi) -> Result:
+            return await call(registry)
+
+        with exit_on(RegistryError, ClusterError), self._opened() as registry:
+            return asyncio.run(run(registry))
+
+    @property
+    def _folder(self) -> Path:
+        return self.registry or Path(DEFAULT_ROOT)
+
+    @contextmanager
+    def _opened(self) -> Iterator[RegistryApi]:
+        if self.server is None:
+            yield ModelRegistry(self._folder)
+            return
+        # A machine that works only on a folder needs no Ray.
+        from serve_app.deployments.actors.registry_client import connect
+
+        with connect(self.server) as remote:
+            yield remote
 
 
-def described(folder: Path | None, server: str | None) -> str:
-    """Return the name of the place, for people."""
-    return f"the cluster at {server}" if server else str(folder or DEFAULT_ROOT)
+@dataclass(frozen=True, slots=True)
+class ServerLocation:
+    """The running server that a command calls over HTTP, as a bot does."""
+
+    url: Annotated[
+        str, typer.Option("--url", envvar="MODELCTL_URL", help="HTTP address of the server.")
+    ] = DEFAULT_SERVER_URL
+
+    def __str__(self) -> str:
+        return self.url
+
+    def run(self, call: Callable[[ModelClient], Awaitable[Result]]) -> Result:
+        """Return the result of a call; an error of the client or the server ends the command."""
+        # The client logs the reason of a failure, which is this command's last line already.
+        logging.getLogger("serve_app.client").addHandler(_SILENT)
+
+        async def run(client: ModelClient) -> Result:
+            async with client:
+                return await call(client)
+
+        try:
+            client = ModelClient(self.url, timeout_s=SERVER_TIMEOUT_S, raise_errors=True)
+        except ValueError as error:
+            raise typer.BadParameter(f"--url: {error}") from error
+        with exit_on(ServingError):
+            return asyncio.run(run(client))
 
 
 @contextmanager
-def _opened(folder: Path | None, server: str | None) -> Iterator[Registry]:
-    if server is None:
-        yield ModelRegistry(folder or DEFAULT_ROOT)
-        return
-    # A machine that only works on a folder needs no Ray.
-    from serve_app.deployments.actors.registry_client import connect
-
-    with connect(server) as remote:
-        yield remote
+def exit_on(*errors: type[Exception]) -> Iterator[None]:
+    """Print an error of these classes as one line and end the command with exit code 1."""
+    try:
+        yield
+    except errors as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,4 +1,4 @@
-"""The commands about experiments: `modelctl experiment …`, over HTTP as a bot does."""
+"""The commands on experiments, `modelctl experiment …`, over HTTP as a bot calls the server."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,43 +6,47 @@ from typing import Annotated, Any
 
 import typer
 
-from serve_app.cli import options, tables
-from serve_app.cli.options import AsJson
-from serve_app.cli.server import Url, ask_server
-from serve_app.client import DEFAULT_SERVER_URL, ModelClient
+from serve_app.cli import parsing, tables
+from serve_app.cli.connection import ServerLocation, exit_on
+from serve_app.cli.options import AsJson, with_options
+from serve_app.client import ModelClient
 
 app = typer.Typer(help="Compare two versions on live requests.", no_args_is_help=True)
 
-Experiment = Annotated[str, typer.Argument(help="The experiment's name.")]
+Experiment = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
 
 @app.command()
+@with_options
 def create(
     experiment: Experiment,
-    model: Annotated[str, typer.Argument(help="The model whose requests are divided.")],
-    control: Annotated[str, typer.Argument(help="The version that answers them at present.")],
-    treatment: Annotated[str, typer.Argument(help="The version that is tried.")],
+    model: Annotated[str, typer.Argument(help="Model whose requests are split.")],
+    control: Annotated[str, typer.Argument(help="Version that serves these requests now.")],
+    treatment: Annotated[str, typer.Argument(help="Version to compare with control.")],
     traffic: Annotated[
-        float, typer.Option(help="Treatment's share of the requests, from 0 to 1.")
+        float, typer.Option(help="Share of the requests for treatment, from 0 to 1.")
     ] = 0.1,
     setting: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="A further field, NAME=JSON, such as duration_hours=48; see the docs."
+            "--set",
+            help="Additional field, NAME=JSON, for example duration_hours=48; repeatable; the "
+            "guide to experiments lists the fields.",
         ),
     ] = None,
-    url: Url = DEFAULT_SERVER_URL,
+    *,
+    server: ServerLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Load both versions, then divide the model's requests between them."""
-    settings = options.json_pairs("--set", setting)
+    """Load both versions, then split the requests of the model between them."""
+    settings = parsing.json_pairs("--set", setting)
 
-    async def begin(client: ModelClient) -> None:
+    async def start(client: ModelClient) -> None:
         await client.create_ab_test(
             experiment, model, control, model, treatment, traffic_split=1 - traffic, **settings
         )
 
-    ask_server(url, begin)
+    server.run(start)
     if as_json:
         tables.show_json({"status": "success", "experiment_id": experiment})
     else:
@@ -50,75 +54,79 @@ def create(
 
 
 @app.command(name="list")
-def list_all(url: Url = DEFAULT_SERVER_URL, as_json: AsJson = False) -> None:
-    """List every experiment, the oldest first."""
-    listed = ask_server(url, lambda client: client.list_ab_tests())
+@with_options
+def list_all(*, server: ServerLocation, as_json: AsJson = False) -> None:
+    """List every experiment, oldest first."""
+    experiments = server.run(lambda client: client.list_ab_tests())
     if as_json:
-        tables.show_json(listed)
-    elif listed:
-        tables.show(tables.experiments_table(listed))
+        tables.show_json(experiments)
+    elif experiments:
+        tables.show(tables.experiments_table(experiments))
     else:
-        typer.echo(f"no experiments at {url}")
+        typer.echo(f"no experiments at {server}")
 
 
 @app.command()
-def show(experiment: Experiment, url: Url = DEFAULT_SERVER_URL, as_json: AsJson = False) -> None:
-    """Show what is known by now; looking often does no harm to the verdict."""
+@with_options
+def show(experiment: Experiment, *, server: ServerLocation, as_json: AsJson = False) -> None:
+    """Show the analysis so far; calling it often does not bias the verdict."""
 
-    async def look(client: ModelClient) -> dict[str, Any]:
-        return _given(await client.get_ab_test_analysis(experiment))
+    async def analysis(client: ModelClient) -> dict[str, Any]:
+        return _received(await client.get_ab_test_analysis(experiment))
 
-    _report(ask_server(url, look), as_json)
-
-
-@app.command()
-def stop(experiment: Experiment, url: Url = DEFAULT_SERVER_URL, as_json: AsJson = False) -> None:
-    """End an experiment; its model's requests then go to production."""
-
-    async def end(client: ModelClient) -> dict[str, Any]:
-        return _given(await client.stop_ab_test(experiment))
-
-    _report(ask_server(url, end), as_json)
+    _report(server.run(analysis), as_json)
 
 
 @app.command()
+@with_options
+def stop(experiment: Experiment, *, server: ServerLocation, as_json: AsJson = False) -> None:
+    """Stop an experiment, after which production serves every request of its model."""
+
+    async def final_analysis(client: ModelClient) -> dict[str, Any]:
+        return _received(await client.stop_ab_test(experiment))
+
+    _report(server.run(final_analysis), as_json)
+
+
+@app.command()
+@with_options
 def report(
     experiment: Experiment,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; EXPERIMENT.html by default.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; default: EXPERIMENT.html."),
     ] = None,
-    url: Url = DEFAULT_SERVER_URL,
+    *,
+    server: ServerLocation,
 ) -> None:
-    """Write a page about an experiment that needs no statistics to read."""
-    # It draws, which a machine that only asks need not be able to.
+    """Write an HTML report on an experiment for readers without statistics."""
+    # Drawing requires packages that a machine without the extra `report` does not have.
     from serve_app.experiments.evidence import ExperimentEvidence
     from serve_app.experiments.report import render_report
     from serve_app.experiments.store_errors import MissingPackageError
 
-    async def gather(client: ModelClient) -> dict[str, Any]:
-        return _given(await client.get_ab_test_evidence(experiment))
+    async def evidence_of(client: ModelClient) -> dict[str, Any]:
+        return _received(await client.get_ab_test_evidence(experiment))
 
-    document = ask_server(url, gather)
-    try:
-        evidence = ExperimentEvidence.from_document(document)
-        page = render_report(
-            evidence.experiment, evidence.history, evidence.blocks, datetime.now(UTC)
-        )
+    document = server.run(evidence_of)
+    with exit_on(MissingPackageError, OSError):
+        try:
+            evidence = ExperimentEvidence.from_document(document)
+            page = render_report(
+                evidence.experiment, evidence.history, evidence.blocks, datetime.now(UTC)
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"the evidence does not match this release of modelctl: {error!r}"
+            typer.echo(f"error: {problem}; use the modelctl of the server's release", err=True)
+            raise typer.Exit(1) from error
         path = output or Path(f"{evidence.experiment.definition.experiment_id}.html")
         path.write_text(page, encoding="utf-8")
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"the server's release and this one do not fit: {error!r}"
-        typer.echo(f"error: {problem}; use the server's own modelctl", err=True)
-        raise typer.Exit(1) from error
-    except (MissingPackageError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"{path} is written")
 
 
-def _given(answer: dict[str, Any] | None) -> dict[str, Any]:
-    assert answer is not None, "it raises instead"
-    return answer
+def _received(response: dict[str, Any] | None) -> dict[str, Any]:
+    assert response is not None, "the client raises instead"
+    return response
 
 
 def _report(analysis: dict[str, Any], as_json: bool) -> None:

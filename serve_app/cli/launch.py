@@ -1,4 +1,4 @@
-"""The commands around a server: start one, print what a cluster needs."""
+"""The commands that start a server: `serve`, and `env` for a cluster of your own."""
 
 import os
 import shlex
@@ -12,11 +12,11 @@ from serve_app.launch.environment import SERVER_ENVIRONMENT, server_environment
 
 def serve(
     config: Annotated[
-        Path, typer.Argument(help="A Serve configuration, such as serve_config.yaml.")
+        Path, typer.Argument(help="Ray Serve configuration, for example serve_config.yaml.")
     ],
 ) -> None:
-    """Serve a configuration on this machine, in a Ray cluster of its own, until Ctrl-C."""
-    # Serving needs Ray and psutil, which a machine that only reads the registry may not have.
+    """Serve a configuration on this machine in its own Ray cluster until Ctrl-C."""
+    # Serving requires Ray and psutil, which a machine that only reads a registry may lack.
     from serve_app.launch import server
     from serve_app.launch.errors import ConfigError, LaunchError, StartupError
 
@@ -30,7 +30,7 @@ def serve(
 
 
 def env() -> None:
-    r"""Print what to set before `ray start`: eval "$(modelctl env)"."""
+    r"""Print the environment that `ray start` requires: eval "$(modelctl env)"."""
     effective = server_environment(os.environ)
     for name in SERVER_ENVIRONMENT:
         typer.echo(f"export {name}={shlex.quote(effective[name])}")

@@ -1,86 +1,73 @@
-"""The options that commands share, and what stands in NAME=VALUE ones."""
+"""The arguments and options that several commands share, each declared once.
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+An argument or option of its own is a type, such as `Name`. Options that belong together are the
+fields of a dataclass, such as `Attribution`; `with_options` expands it in a command's signature.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, get_type_hints
 
 import typer
 
-Name = Annotated[str, typer.Argument(help="The model's name.")]
-Version = Annotated[str, typer.Argument(help="A semantic version, such as 1.0.0.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-By = Annotated[str | None, typer.Option("--by", help="Who does it; your user and host by default.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
+Name = Annotated[str, typer.Argument(help="Name of the model.")]
+MaybeName = Annotated[str | None, typer.Argument(help="Name of a model; default: all models.")]
+Version = Annotated[str, typer.Argument(help="Semantic version, for example 1.0.0.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def pairs(option: str, values: Sequence[str] | None, expected: str) -> dict[str, str]:
-    """Return the NAME=VALUE of an option that may come several times."""
-    found: dict[str, str] = {}
-    for each in values or ():
-        name, equals, value = each.partition("=")
-        if not name or not equals:
-            raise _misused(option, expected, each)
-        if name in found:
-            raise _misused(option, f"{name} once", f"{name}={found[name]} and {each}")
-        found[name] = value
-    return found
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who changes the registry and why, as recorded in its history."""
+
+    by: Annotated[
+        str | None, typer.Option("--by", help="Author of the change; default: your user and host.")
+    ] = None
+    reason: Annotated[
+        str, typer.Option("--reason", help="Reason for the change, recorded in the history.")
+    ] = ""
 
 
-def path_pairs(option: str, values: Sequence[str] | None) -> dict[str, Path]:
-    """Return NAME=PATH."""
-    return {name: Path(path) for name, path in pairs(option, values, "NAME=PATH").items()}
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Expand each parameter of a command that is a dataclass of options into these options.
+
+    The command line parser sees the fields of the dataclass in the place of the parameter; the
+    command receives the dataclass.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _parameters_of(groups[name])
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def expanded(**values: object) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    del expanded.__wrapped__  # the parser would read the signature of the command
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded
 
 
-def number_pairs(option: str, values: Sequence[str] | None) -> dict[str, float]:
-    """Return NAME=NUMBER."""
-    numbers = {}
-    for name, text in pairs(option, values, "NAME=NUMBER").items():
-        try:
-            numbers[name] = float(text)
-        except ValueError:
-            raise _misused(option, "NAME=NUMBER", f"{name}={text}") from None
-    return numbers
-
-
-def json_pairs(option: str, values: Sequence[str] | None) -> dict[str, Any]:
-    """Return NAME=JSON, so that numbers stay numbers; a text needs its quotes."""
-    expected = """NAME=JSON, such as epochs=50 or 'optimizer="adam"'"""
-    parsed = {}
-    for name, text in pairs(option, values, expected).items():
-        try:
-            parsed[name] = json.loads(text)
-        except ValueError:
-            raise _misused(option, expected, f"{name}={text}") from None
-    return parsed
-
-
-def shape(option: str, value: str) -> tuple[int, ...]:
-    """Return TIMESTEPS,FEATURES."""
-    try:
-        return tuple(int(each) for each in value.split(","))
-    except ValueError:
-        raise _misused(option, "TIMESTEPS,FEATURES such as 60,110", value) from None
-
-
-def numbers(option: str, value: str) -> tuple[int, ...]:
-    """Return NUMBER,NUMBER,…"""
-    try:
-        return tuple(int(each) for each in value.split(","))
-    except ValueError:
-        raise _misused(option, "whole numbers such as 1,8,32", value) from None
-
-
-def label_map(option: str, value: str) -> dict[int, str]:
-    """Return the direction by class index of INDEX=DIRECTION,…"""
-    expected = "INDEX=DIRECTION,… such as 0=HOLD,1=BUY,2=SELL"
-    try:
-        return {
-            int(index): label for index, label in pairs(option, value.split(","), expected).items()
-        }
-    except ValueError:
-        raise _misused(option, expected, value) from None
-
-
-def _misused(option: str, expected: str, received: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{option}: expected {expected}, received {received}")
+def _parameters_of(group: type) -> list[inspect.Parameter]:
+    """Return one parameter per option of a group."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from registry import ModelInfo, ModelStage
+from registry.api import RegistryApi
 from registry.errors import UnknownModelError, UnknownVersionError
 from registry.records import OUTPUTS, Finding
-from serve_app.cli import options, tables
-from serve_app.cli.connection import Folder, Registry, Server, ask
-from serve_app.cli.options import AsJson, By, Name, Reason, Version
+from serve_app.cli import parsing, tables
+from serve_app.cli.connection import RegistryLocation
+from serve_app.cli.options import AsJson, Attribution, MaybeName, Name, Version, with_options
 
 
+@with_options
 def register(
     name: Name,
     version: Version,
@@ -20,204 +22,216 @@ def register(
         Path, typer.Argument(help="A checkpoint (.pt, state dict only) or an ONNX file (.onnx).")
     ],
     model_type: Annotated[
-        str, typer.Option("--type", help="The network's class, such as HybridCNNLSTM.")
+        str, typer.Option("--type", help="Class of the network, for example HybridCNNLSTM.")
     ],
     artifact: Annotated[
-        list[str] | None, typer.Option(help="A further file, NAME=PATH, such as model.onnx=path.")
+        list[str] | None,
+        typer.Option(help="Additional file, NAME=PATH, for example model.onnx=path; repeatable."),
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="A figure, NAME=NUMBER.")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="How it was trained, NAME=JSON.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric of the version, NAME=NUMBER; repeatable.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="Training parameter, NAME=JSON; repeatable.")
+    ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="On what, NAME=JSON; dead_band and horizon_bars go here."),
+        typer.Option(
+            help="Property of the training data, NAME=JSON, such as dead_band and horizon_bars; "
+            "repeatable."
+        ),
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Tag to find the version by; repeatable.")
+    ] = None,
     description: Annotated[str, typer.Option(help="What distinguishes this version.")] = "",
-    framework: Annotated[str, typer.Option(help="What it was trained with.")] = "pytorch",
+    framework: Annotated[str, typer.Option(help="Library that trained the model.")] = "pytorch",
     input_shape: Annotated[
-        str, typer.Option(help="Shape of one sample, TIMESTEPS,FEATURES.")
+        str, typer.Option(help="Shape of one window, TIMESTEPS,FEATURES.")
     ] = "60,110",
     label_map: Annotated[
-        str, typer.Option(help="Directions by class index.")
+        str, typer.Option(help="Direction of each class index.")
     ] = "0=HOLD,1=BUY,2=SELL",
     output: Annotated[
         list[str] | None,
-        typer.Option(help="The model's name of an output, MEANING=NAME; the meaning by default."),
+        typer.Option(
+            help="Name of an output in the model, MEANING=NAME; default: the meaning; repeatable."
+        ),
     ] = None,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a model's files as a new version."""
+    """Publish the files of a model as a new version."""
     fields: dict[str, Any] = {
-        "artifacts": options.path_pairs("--artifact", artifact),
-        "metrics": options.number_pairs("--metric", metric),
-        "training_params": options.json_pairs("--param", param),
-        "dataset_info": options.json_pairs("--dataset", dataset),
+        "artifacts": parsing.path_pairs("--artifact", artifact),
+        "metrics": parsing.number_pairs("--metric", metric),
+        "training_params": parsing.json_pairs("--param", param),
+        "dataset_info": parsing.json_pairs("--dataset", dataset),
         "tags": tag or [],
         "framework": framework,
-        "input_shape": options.shape("--input-shape", input_shape),
-        "label_map": options.label_map("--label-map", label_map),
+        "input_shape": parsing.shape("--input-shape", input_shape),
+        "label_map": parsing.label_map("--label-map", label_map),
+        "by": attribution.by,
+        "reason": attribution.reason,
     }
     if output:
-        given = options.pairs("--output", output, "MEANING=NAME")
-        fields["output_names"] = {**{each: each for each in OUTPUTS}, **given}
+        names = parsing.pairs("--output", output, "MEANING=NAME")
+        fields["output_names"] = {**{meaning: meaning for meaning in OUTPUTS}, **names}
 
-    async def publish(opened: Registry) -> tuple[bool, ModelInfo]:
-        published = await _exists(opened, name, version)
-        info = await opened.register_model(
-            name, version, model_path, model_type, description, by=by, reason=reason, **fields
+    async def publish(registry: RegistryApi) -> tuple[bool, ModelInfo]:
+        existed = await _exists(registry, name, version)
+        info = await registry.register_model(
+            name, version, model_path, model_type, description, **fields
         )
-        return published, info
+        return existed, info
 
-    published, info = ask(registry, server, publish)
-    said = "is registered already with identical content: nothing to do"
-    _report(info, said if published else "is registered", as_json)
+    existed, info = location.run(publish)
+    unchanged = "is registered already with identical content: nothing to do"
+    _report(info, unchanged if existed else "is registered", as_json)
 
 
+@with_options
 def promote(
     name: Name,
     version: Version,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Put a version into production; it is loaded and run first."""
+    """Move a version to production, after a trial run."""
 
-    async def change(opened: Registry) -> ModelInfo:
-        await opened.promote_to_production(name, version, by=by, reason=reason)
-        return await opened.get_model(name, version)
+    async def promoted(registry: RegistryApi) -> ModelInfo:
+        await registry.promote_to_production(
+            name, version, by=attribution.by, reason=attribution.reason
+        )
+        return await registry.get_model(name, version)
 
-    _report(ask(registry, server, change), "is in production", as_json)
+    _report(location.run(promoted), "is in production", as_json)
 
 
+@with_options
 def stage(
     name: Name,
     version: Version,
     to: Annotated[
-        ModelStage, typer.Option(help="The stage to move it to.", case_sensitive=False)
+        ModelStage, typer.Option(help="Stage to move the version to.", case_sensitive=False)
     ] = ModelStage.STAGING,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Move a version to staging, or to another stage; it is loaded and run first."""
+    """Move a version to staging or to another stage, after a trial run."""
 
-    async def change(opened: Registry) -> ModelInfo:
-        await opened.set_model_stage(name, version, to, by=by, reason=reason)
-        return await opened.get_model(name, version)
+    async def moved(registry: RegistryApi) -> ModelInfo:
+        await registry.set_model_stage(
+            name, version, to, by=attribution.by, reason=attribution.reason
+        )
+        return await registry.get_model(name, version)
 
-    _report(ask(registry, server, change), f"is now in stage {to}", as_json)
+    _report(location.run(moved), f"is now in stage {to}", as_json)
 
 
+@with_options
 def rollback(
     name: Name,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back the version that was in production before; again goes back further."""
-    info = ask(registry, server, lambda opened: opened.rollback(name, by=by, reason=reason))
+    """Restore the previous production version; repeat to go back further."""
+    info = location.run(
+        lambda registry: registry.rollback(name, by=attribution.by, reason=attribution.reason)
+    )
     _report(info, "is in production again", as_json)
 
 
+@with_options
 def retire(
     name: Name,
     version: Version,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Archive a version, which then holds no stage."""
+    """Archive a version, so that it holds no stage."""
 
-    async def change(opened: Registry) -> ModelInfo:
-        await opened.retire_model(name, version, by=by, reason=reason)
-        return await opened.get_model(name, version)
+    async def retired(registry: RegistryApi) -> ModelInfo:
+        await registry.retire_model(name, version, by=attribution.by, reason=attribution.reason)
+        return await registry.get_model(name, version)
 
-    _report(ask(registry, server, change), "is archived", as_json)
+    _report(location.run(retired), "is archived", as_json)
 
 
+@with_options
 def delete(
     name: Name,
     version: Version,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    by: By = None,
-    reason: Reason = "",
-    registry: Folder = None,
-    server: Server = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
+    *,
+    attribution: Attribution,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a version with its files, for good; its number is not used again."""
-
-    async def look(opened: Registry) -> ModelInfo:
-        return await opened.get_model(name, version)
-
-    async def change(opened: Registry) -> None:
-        await opened.delete_model(name, version, by=by, reason=reason)
-
+    """Delete a version and its files permanently; the version cannot be reused."""
     if as_json and not yes:
-        raise typer.BadParameter("--json: expected --yes with it, since a script is not asked")
+        raise typer.BadParameter(
+            "--json: expected --yes with it, since a script cannot confirm; add --yes"
+        )
     if not yes:
-        ask(registry, server, look)
-        typer.confirm(f"Delete {name}:{version} for good?", abort=True, err=True)
-    ask(registry, server, change)
+        location.run(lambda registry: registry.get_model(name, version))
+        typer.confirm(f"Delete {name}:{version} permanently?", abort=True, err=True)
+    location.run(
+        lambda registry: registry.delete_model(
+            name, version, by=attribution.by, reason=attribution.reason
+        )
+    )
     if as_json:
         tables.show_json({"name": name, "version": version, "deleted": True})
     else:
         typer.echo(f"{name}:{version} is deleted")
 
 
-def repair(
-    name: Annotated[
-        str | None, typer.Argument(help="The model's name; all models without it.")
-    ] = None,
-    registry: Folder = None,
-    server: Server = None,
-    as_json: AsJson = False,
-) -> None:
-    """Mend what loses nothing; exit code 1 when something is left that needs you."""
+@with_options
+def repair(name: MaybeName = None, *, location: RegistryLocation, as_json: AsJson = False) -> None:
+    """Repair what can be repaired without loss; exit code 1 if findings remain."""
 
-    async def mend(opened: Registry) -> tuple[list[Finding], list[Finding]]:
-        return await opened.repair(name), await opened.verify(name)
+    async def repaired_and_left(registry: RegistryApi) -> tuple[list[Finding], list[Finding]]:
+        return await registry.repair(name), await registry.verify(name)
 
-    mended, left = ask(registry, server, mend)
+    repaired, left = location.run(repaired_and_left)
     if as_json:
         tables.show_json(
             {
-                "mended": [each.model_dump(mode="json") for each in mended],
-                "left": [each.model_dump(mode="json") for each in left],
+                "repaired": [finding.model_dump(mode="json") for finding in repaired],
+                "left": [finding.model_dump(mode="json") for finding in left],
             }
         )
     else:
-        for title, findings in (("mended", mended), ("left for you", left)):
+        for title, findings in (("repaired", repaired), ("requires manual repair", left)):
             if findings:
                 tables.show(tables.findings_table(title, findings))
-        if not mended and not left:
-            typer.echo("nothing to mend")
+        if not repaired and not left:
+            typer.echo("nothing to repair")
     if left:
         raise typer.Exit(1)
 
 
-async def _exists(opened: Registry, name: str, version: str) -> bool:
+async def _exists(registry: RegistryApi, name: str, version: str) -> bool:
     try:
-        await opened.get_model(name, version)
+        await registry.get_model(name, version)
     except (UnknownModelError, UnknownVersionError):
         return False
     return True
 
 
-def _report(info: ModelInfo, what: str, as_json: bool) -> None:
+def _report(info: ModelInfo, event: str, as_json: bool) -> None:
     if as_json:
         tables.show_json(tables.fields(info))
     else:
-        typer.echo(f"{info.metadata.name}:{info.metadata.version} {what}")
+        typer.echo(f"{info.metadata.name}:{info.metadata.version} {event}")

@@ -1,4 +1,4 @@
-"""The commands that look into a registry."""
+"""The commands that read a registry."""
 
 from typing import Annotated
 
@@ -7,83 +7,83 @@ import typer
 from registry import ModelStage
 from registry.records import STAGE_NAMES
 from serve_app.cli import tables
-from serve_app.cli.connection import Folder, Server, ask, described
-from serve_app.cli.options import AsJson, Name, Version
-
-MaybeName = Annotated[str | None, typer.Argument(help="The model's name; all models without it.")]
+from serve_app.cli.connection import RegistryLocation
+from serve_app.cli.options import AsJson, MaybeName, Name, Version, with_options
 
 
+@with_options
 def list_models(
-    name: MaybeName = None, registry: Folder = None, server: Server = None, as_json: AsJson = False
+    name: MaybeName = None, *, location: RegistryLocation, as_json: AsJson = False
 ) -> None:
     """List every registered version."""
-    found = ask(registry, server, lambda opened: opened.list_models(name))
+    versions = location.run(lambda registry: registry.list_models(name))
     if as_json:
-        tables.show_json([tables.fields(each) for each in found])
-    elif found:
-        tables.show(tables.versions_table(found))
+        tables.show_json([tables.fields(version) for version in versions])
+    elif versions:
+        tables.show(tables.versions_table(versions))
     else:
-        where = described(registry, server)
-        typer.echo(f"no models in {where}; `make serve` trains and registers the example's")
+        typer.echo(f"no models in {location}; `make serve` trains and registers the example's")
 
 
+@with_options
 def show(
     name: Name,
     version: Annotated[
         str | None,
-        typer.Argument(help="A version, production or staging; default: production, else latest."),
+        typer.Argument(
+            help="A version, production or staging; default: production, else the latest version."
+        ),
     ] = None,
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything that is known of one version."""
+    """Show the metadata of one version."""
     stage: ModelStage | None = STAGE_NAMES.get(version) if version else None
-    number = None if stage else version
-    found = ask(registry, server, lambda opened: opened.get_model(name, number, stage))
+    exact = None if stage else version
+    info = location.run(lambda registry: registry.get_model(name, exact, stage))
     if as_json:
-        tables.show_json(tables.fields(found))
+        tables.show_json(tables.fields(info))
     else:
-        tables.show(tables.fields_table(tables.fields(found)))
+        tables.show(tables.fields_table(tables.fields(info)))
 
 
+@with_options
 def compare(
     name: Name,
     version1: Version,
     version2: Version,
-    registry: Folder = None,
-    server: Server = None,
+    *,
+    location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two versions side by side; what is better or worse about the second is marked."""
-    compared = ask(registry, server, lambda opened: opened.compare_models(name, version1, version2))
+    """Compare two versions, and mark where the second is better or worse."""
+    comparison = location.run(lambda registry: registry.compare_models(name, version1, version2))
     if as_json:
-        tables.show_json(compared)
+        tables.show_json(comparison)
     else:
-        tables.show(tables.comparison_table(compared))
+        tables.show(tables.comparison_table(comparison))
 
 
-def history(
-    name: Name, registry: Folder = None, server: Server = None, as_json: AsJson = False
-) -> None:
-    """Show all that happened to a model: when, what, by whom and why."""
-    entries = ask(registry, server, lambda opened: opened.history(name))
+@with_options
+def history(name: Name, *, location: RegistryLocation, as_json: AsJson = False) -> None:
+    """Show every change of a model: when, what, by whom and why."""
+    entries = location.run(lambda registry: registry.history(name))
     if as_json:
-        tables.show_json([each.model_dump(mode="json") for each in entries])
+        tables.show_json([entry.model_dump(mode="json") for entry in entries])
     else:
         tables.show(tables.history_table(name, entries))
 
 
-def verify(
-    name: MaybeName = None, registry: Folder = None, server: Server = None, as_json: AsJson = False
-) -> None:
-    """Look for missing, changed and leftover files; exit code 1 when there are any."""
-    findings = ask(registry, server, lambda opened: opened.verify(name))
+@with_options
+def verify(name: MaybeName = None, *, location: RegistryLocation, as_json: AsJson = False) -> None:
+    """Find missing, modified and leftover files; exit code 1 if there are any."""
+    findings = location.run(lambda registry: registry.verify(name))
     if as_json:
-        tables.show_json([each.model_dump(mode="json") for each in findings])
+        tables.show_json([finding.model_dump(mode="json") for finding in findings])
     elif findings:
         tables.show(tables.findings_table("found", findings))
     else:
-        typer.echo(f"nothing wrong in {described(registry, server)}")
+        typer.echo(f"nothing wrong in {location}")
     if findings:
         raise typer.Exit(1)

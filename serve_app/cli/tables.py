@@ -1,4 +1,4 @@
-"""What people see: tables of the registry's and the server's answers. Pure but for `show`."""
+"""Tables of what the registry and the server return. Pure except for `show` and `show_json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ HIGHER_IS_BETTER = (
     *("accuracy", "precision", "recall", "f1", "auc", "hit_rate", "win_rate"),
     *("sharpe", "sortino", "calmar", "pnl", "profit", "return", "throughput"),
 )
-"""What a metric's name contains when it is known which of two values is better."""
+"""Words in the name of a metric that determine which of two values is better."""
 
 
 class Verdict(StrEnum):
-    """What a difference means."""
+    """Whether a difference is an improvement."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -35,7 +35,11 @@ STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.SAME: "", Verdi
 
 
 def verdict(metric: str, diff: float | None) -> Verdict:
-    """Return what `diff`, second version minus first, means for this metric."""
+    """Return whether `diff`, second version minus first, improves this metric.
+
+    >>> str(verdict("accuracy", 0.1)), str(verdict("error_rate", 0.1)), str(verdict("trades", 1.0))
+    ('better', 'worse', '')
+    """
     name = metric.lower()
     lower = any(word in name for word in LOWER_IS_BETTER)
     higher = any(word in name for word in HIGHER_IS_BETTER)
@@ -43,70 +47,72 @@ def verdict(metric: str, diff: float | None) -> Verdict:
         return Verdict.UNKNOWN
     if diff == 0:
         return Verdict.SAME
-    # A name with words of both kinds, such as return_error, is about the error.
+    # In a name with words of both kinds, such as return_error, the error counts.
     return Verdict.BETTER if (diff < 0) == lower else Verdict.WORSE
 
 
 def show(table: Table) -> None:
-    """Print a table as wide as the terminal."""
+    """Print a table in the width of the terminal."""
     Console().print(table)
 
 
 def show_json(value: object) -> None:
-    """Print a value for scripts."""
+    """Print a value as JSON, for scripts."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def fields(info: ModelInfo) -> dict[str, object]:
-    """Return what is known of a version, for JSON."""
+    """Return the metadata and the path of a version, for JSON."""
     return {**info.metadata.model_dump(mode="json"), "path": str(info.path)}
 
 
-def versions_table(found: Sequence[ModelInfo]) -> Table:
-    """Return one row a version."""
+def versions_table(versions: Sequence[ModelInfo]) -> Table:
+    """Return one row per version."""
     table = Table("model", "version", "stage", "type", "MB", "metrics", "registered")
-    for each in found:
-        known = each.metadata
-        metrics = " ".join(f"{name}={value:.4g}" for name, value in known.metrics.items())
+    for info in versions:
+        metadata = info.metadata
+        metrics = " ".join(f"{name}={value:.4g}" for name, value in metadata.metrics.items())
         table.add_row(
-            known.name,
-            known.version,
-            known.stage,
-            Text(known.model_type),
-            f"{known.model_size_mb:.2f}",
+            metadata.name,
+            metadata.version,
+            metadata.stage,
+            Text(metadata.model_type),
+            f"{metadata.model_size_mb:.2f}",
             Text(metrics),
-            known.created_at.strftime("%Y-%m-%d %H:%M"),
+            metadata.created_at.strftime("%Y-%m-%d %H:%M"),
         )
     return table
 
 
 def served_table(served: Sequence[Mapping[str, object]]) -> Table:
-    """Return one row a version of what a server answers."""
+    """Return one row per version that a server lists."""
     table = Table("model", "version", "stage", "loaded")
-    for each in served:
-        name, version, stage = (str(each.get(field, "-")) for field in ("name", "version", "stage"))
-        loaded = "yes" if each.get("loaded") is True else "no"
+    for model in served:
+        name, version, stage = (
+            str(model.get(field, "-")) for field in ("name", "version", "stage")
+        )
+        loaded = "yes" if model.get("loaded") is True else "no"
         table.add_row(Text(name), Text(version), Text(stage), loaded)
     return table
 
 
-def fields_table(known: Mapping[str, object]) -> Table:
-    """Return one row a field."""
+def fields_table(metadata: Mapping[str, object]) -> Table:
+    """Return one row per field."""
     table = Table(show_header=False)
-    for field, value in known.items():
+    for field, value in metadata.items():
         table.add_row(field, Text(value if isinstance(value, str) else json.dumps(value)))
     return table
 
 
-def comparison_table(compared: Comparison) -> Table:
-    """Return two versions side by side, with what is better or worse about the second."""
-    table = Table("metric", title=compared["model_name"])
-    for heading in (compared["version1"], compared["version2"], "difference", "%"):
+def comparison_table(comparison: Comparison) -> Table:
+    """Return one row per metric of two versions, and whether the second improves it."""
+    table = Table("metric", title=comparison["model_name"])
+    for heading in (comparison["version1"], comparison["version2"], "difference", "%"):
         table.add_column(heading, justify="right")
-    table.add_column(f"{compared['version2']} is")
-    for name, metric in compared["metrics_comparison"].items():
+    table.add_column(f"{comparison['version2']} is")
+    for name, metric in comparison["metrics_comparison"].items():
         _add_metric(table, name, metric)
-    size = compared["size_comparison"]
+    size = comparison["size_comparison"]
     table.add_section()
     table.add_row(
         "size (MB)",
@@ -118,41 +124,41 @@ def comparison_table(compared: Comparison) -> Table:
 
 
 def history_table(name: str, entries: Sequence[HistoryEntry]) -> Table:
-    """Return one row a change, oldest first."""
+    """Return one row per change, oldest first."""
     table = Table(
-        "when (UTC)", "version", "what", "from", "to", "replaced", "by", "reason", title=name
+        "time (UTC)", "version", "action", "from", "to", "replaced", "by", "reason", title=name
     )
-    for each in entries:
+    for entry in entries:
         table.add_row(
-            each.time.strftime("%Y-%m-%d %H:%M:%S"),
-            each.version,
-            each.action,
-            each.from_stage or "",
-            each.to_stage or "",
-            each.replaced or "",
-            Text(each.by),
-            Text(each.reason),
+            entry.time.strftime("%Y-%m-%d %H:%M:%S"),
+            entry.version,
+            entry.action,
+            entry.from_stage or "",
+            entry.to_stage or "",
+            entry.replaced or "",
+            Text(entry.by),
+            Text(entry.reason),
         )
     return table
 
 
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:
-    """Return one row a finding."""
-    table = Table("where", "problem", "remedy", title=title)
-    for each in findings:
-        table.add_row(Text(each.path), Text(each.problem), Text(each.remedy))
+    """Return one row per finding."""
+    table = Table("path", "problem", "remedy", title=title)
+    for finding in findings:
+        table.add_row(Text(finding.path), Text(finding.problem), Text(finding.remedy))
     return table
 
 
 def _add_metric(table: Table, name: str, metric: MetricComparison) -> None:
-    meant = verdict(name, metric["diff"])
+    change = verdict(name, metric["diff"])
     table.add_row(
         Text(name),
         _number(metric["v1"]),
         _number(metric["v2"]),
         _number(metric["diff"], sign="+"),
         "" if metric["diff_pct"] is None else f"{metric['diff_pct']:+.1f}",
-        Text(meant, style=STYLES[meant]),
+        Text(change, style=STYLES[change]),
     )
 
 
@@ -173,27 +179,27 @@ FIGURES = {
     "p95_latency_ms": "latency, p95 ms",
     "error_rate": "error rate",
 }
-"""What a table shows of a variant, by its name in the analysis."""
+"""The figures of a variant that the table shows: field of the analysis to label."""
 
 UNIT_FIGURES = {
     "seen": "{}",
     "labelled": "{} with an outcome",
-    "effective": "worth equally busy ones",
+    "effective": "effective number of {}",
 }
-"""What it shows of a variant's bots or symbols, where these are assigned."""
+"""The figures of a variant's bots or symbols, shown if these are assigned as units."""
 
 
-def experiments_table(listed: Sequence[Mapping[str, Any]]) -> Table:
-    """Return experiments as they are listed."""
+def experiments_table(experiments: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one row per experiment, in the order of the server's list."""
     table = Table("experiment", "status", "control", "treatment", "share", "ended")
-    for each in listed:
+    for experiment in experiments:
         table.add_row(
-            Text(each["experiment_id"]),
-            each["status"],
-            Text(each["control"]),
-            Text(each["treatment"]),
-            f"{each['treatment_traffic']:.0%}",
-            each["end_reason"] or "",
+            Text(experiment["experiment_id"]),
+            experiment["status"],
+            Text(experiment["control"]),
+            Text(experiment["treatment"]),
+            f"{experiment['treatment_traffic']:.0%}",
+            experiment["end_reason"] or "",
         )
     return table
 
@@ -202,7 +208,7 @@ def analysis_table(analysis: Mapping[str, Any]) -> Table:
     """Return the figures of both variants side by side."""
     control, treatment = analysis["control"], analysis["treatment"]
     variants = (f"control {control['model']}", f"treatment {treatment['model']}")
-    table = Table("", *(Column(Text(each)) for each in variants))
+    table = Table("", *(Column(Text(variant)) for variant in variants))
     for name, label in FIGURES.items():
         table.add_row(label, *(_figure(variant.get(name)) for variant in (control, treatment)))
     units = analysis.get("units")

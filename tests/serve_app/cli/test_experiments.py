@@ -1,15 +1,14 @@
-"""`modelctl experiment` against a scripted server."""
-
-import json
+"""The commands on experiments, against a scripted server."""
 
 import orjson
 import pytest
 
 from testkit.fake_server import CREATE, EXPERIMENTS, Reply, error
-from tests.serve_app.cli.test_server import modelctl
+from tests.serve_app.cli.commands import modelctl_beside as modelctl
+from tests.serve_app.cli.commands import printed
 from tests.serve_app.experiments.report_evidence import evidence
 
-ARM = {
+VARIANT = {
     **dict.fromkeys(
         ("accuracy", "f1_score", "win_rate", "avg_return", "total_pnl", "error_rate"), 0.25
     ),
@@ -22,8 +21,8 @@ ARM = {
 ANALYSIS = {
     "experiment_id": "a_b",
     "status": "running",
-    "control": {**ARM, "model": "net:1.0.0"},
-    "treatment": {**ARM, "model": "net:1.1.0"},
+    "control": {**VARIANT, "model": "net:1.0.0"},
+    "treatment": {**VARIANT, "model": "net:1.1.0"},
     "recommendation": {"action": "continue", "reasons": ["Not enough labelled predictions."]},
 }
 ENTRY = {
@@ -39,7 +38,8 @@ ENTRY = {
 }
 
 
-async def test_create_divides_the_models_requests_with_further_fields_as_json(server):
+async def test_create(server):
+    """`create` sends the shares of both variants and the additional fields as JSON."""
     server.script(CREATE, Reply({"status": "success", "experiment_id": "a_b"}))
     done = await modelctl(
         *("experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--traffic", "0.25"),
@@ -52,9 +52,10 @@ async def test_create_divides_the_models_requests_with_further_fields_as_json(se
     assert sent["control_model_name"] == sent["treatment_model_name"] == "net"
 
 
-async def test_what_the_server_refuses_is_the_last_line_and_exit_code_1(server):
-    refusal = error("experiment_conflict", "experiment 'x' is running on model 'net'")
-    server.script(CREATE, Reply(refusal, status=409))
+async def test_create_error(server):
+    """A rejection ends with exit code 1, a mistyped field with 2."""
+    rejection = error("experiment_conflict", "experiment 'x' is running on model 'net'")
+    server.script(CREATE, Reply(rejection, status=409))
     done = await modelctl(
         "experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--url", server.url
     )
@@ -64,30 +65,32 @@ async def test_what_the_server_refuses_is_the_last_line_and_exit_code_1(server):
     assert (wrong.exit_code, "expected NAME=JSON" in wrong.stderr) == (2, True)
 
 
-async def test_list_shows_how_each_ended(server):
+async def test_list(server):
+    """`list` shows every experiment and the reason for its end."""
     server.script(EXPERIMENTS, Reply([ENTRY]))
     shown = await modelctl("experiment", "list", "--url", server.url)
     for word in ("a_b", "completed", "net:1.0.0", "net:1.1.0", "10%", "promoted"):
         assert word in shown.stdout
-    listed = await modelctl("experiment", "list", "--url", server.url, "--json")
-    assert json.loads(listed.stdout) == [ENTRY]
+    assert printed(await modelctl("experiment", "list", "--url", server.url, "--json")) == [ENTRY]
     server.script(EXPERIMENTS, Reply([]))
     assert "no experiments" in (await modelctl("experiment", "list", "--url", server.url)).stdout
 
 
 @pytest.mark.parametrize(("command", "path"), [("show", "analyze"), ("stop", "stop")])
-async def test_show_and_stop_tell_both_variants_and_why(server, command, path):
+async def test_show_and_stop(server, command, path):
+    """`show` and `stop` print both variants, the recommendation and its reasons."""
     server.script(f"{EXPERIMENTS}/a_b/{path}", Reply(ANALYSIS))
     shown = await modelctl("experiment", command, "a_b", "--url", server.url)
     assert shown.exit_code == 0, shown.stderr
     for word in ("control net:1.0.0", "treatment net:1.1.0", "accuracy", "0.25", "Sharpe", "-"):
         assert word in shown.stdout
     assert shown.stdout.endswith("running: continue\n  Not enough labelled predictions.\n")
-    told = await modelctl("experiment", command, "a_b", "--url", server.url, "--json")
-    assert json.loads(told.stdout) == ANALYSIS
+    done = await modelctl("experiment", command, "a_b", "--url", server.url, "--json")
+    assert printed(done) == ANALYSIS
 
 
-async def test_a_report_is_a_page_of_its_own(server, tmp_path):
+async def test_report(server, tmp_path):
+    """`report` writes an HTML page on both versions."""
     document = orjson.loads(orjson.dumps(evidence(ended=True).to_document()))
     document["experiment"]["final_report"] = None
     document["experiment"] |= {"status": "running", "ended_at": None, "end_reason": None}
@@ -99,7 +102,8 @@ async def test_a_report_is_a_page_of_its_own(server, tmp_path):
     assert "m:1.1.0" in page.read_text()
 
 
-async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tmp_path):
+async def test_report_error(server, tmp_path):
+    """A path that cannot be written and evidence of another release end with exit code 1."""
     document = orjson.loads(orjson.dumps(evidence(ended=False).to_document()))
     server.script(f"{EXPERIMENTS}/a_b/evidence", Reply(document))
     nowhere = tmp_path / "absent" / "page.html"
@@ -107,10 +111,11 @@ async def test_a_report_that_cannot_be_written_or_understood_says_why(server, tm
     assert (done.exit_code, "No such file" in done.stderr) == (1, True)
     server.script(f"{EXPERIMENTS}/a_b/evidence", Reply({"blocks": []}))
     done = await modelctl("experiment", "report", "a_b", "--url", server.url)
-    assert (done.exit_code, "do not fit" in done.stderr) == (1, True)
+    assert (done.exit_code, "does not match this release" in done.stderr) == (1, True)
 
 
-async def test_show_tells_the_bots_of_each_variant_where_these_are_assigned(server):
+async def test_show_units(server):
+    """If bots are assigned as units, `show` prints the bots of each variant."""
     variants = {
         "control": {"seen": 41, "labelled": 39, "effective": 12.5},
         "treatment": {"seen": 7, "labelled": 5, "effective": 3.25},
@@ -121,4 +126,4 @@ async def test_show_tells_the_bots_of_each_variant_where_these_are_assigned(serv
     rows = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
     assert ["bots", "41", "7"] in rows
     assert ["bots", "with", "an", "outcome", "39", "5"] in rows
-    assert ["worth", "equally", "busy", "ones", "12.5", "3.25"] in rows
+    assert ["effective", "number", "of", "bots", "12.5", "3.25"] in rows

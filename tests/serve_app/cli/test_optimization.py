@@ -1,28 +1,14 @@
-"""`modelctl optimize` and `modelctl pin`."""
+"""The commands that select the artifact from which a version is served."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from registry.architectures import HybridCNNLSTM, save_checkpoint
-from serve_app.cli import app
 
-WIDE = {"COLUMNS": "200", "MODELCTL_REGISTRY": None, "MODELCTL_SERVER": None}
 QUICK = ("--budget", "60", "--batches", "1", "--threads", "1", "--runs", "10")
-
-
-@pytest.fixture
-def modelctl(tmp_path):
-    def run(*arguments):
-        command = [str(each) for each in arguments]
-        done = CliRunner().invoke(app, [*command, "--registry", str(tmp_path / "models")], env=WIDE)
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done
-
-    return run
 
 
 @pytest.fixture
@@ -48,16 +34,15 @@ def metadata(modelctl):
     return json.loads(modelctl("show", "m", "1.0.0", "--json").stdout)
 
 
-def test_optimize_shows_a_table_and_a_plot_and_lets_the_best_serve(
-    modelctl, registered, windows, tmp_path
-):
+def test_optimize(modelctl, registered, windows, tmp_path):
+    """`optimize` prints a table, draws a plot and serves the version from the best file."""
     done = modelctl(
         *("optimize", "m", "1.0.0", "--goal", "size", "--windows", windows, *QUICK),
         *("--min-agreement", "0.9", "--by", "olga", "--reason", "smaller"),
     )
     assert done.exit_code == 0, done.output
-    for said in ("fp32", "int8-rowwise-lstm", "best", "recommended: ", "is served from model_"):
-        assert said in done.stdout
+    for text in ("fp32", "int8-rowwise-lstm", "best", "recommended: ", "is served from model_"):
+        assert text in done.stdout
     assert (tmp_path / "m-1.0.0-size.png").read_bytes().startswith(b"\x89PNG")
     shown = metadata(modelctl)
     assert shown["serving_artifact"] == shown["optimization"]["recommended"]["artifact"]
@@ -71,17 +56,19 @@ def test_optimize_shows_a_table_and_a_plot_and_lets_the_best_serve(
     assert modelctl("verify").exit_code == 0
 
 
-def test_another_artifact_can_be_pinned(modelctl, registered):
+def test_pin(modelctl, registered):
+    """`pin` selects an artifact, the default without one, and rejects an unknown one."""
     done = modelctl("pin", "m", "1.0.0", "model.pt")
     assert done.stdout == "m:1.0.0 is served from model.pt once deployed\n"
     assert metadata(modelctl)["serving_artifact"] == "model.pt"
     assert json.loads(modelctl("pin", "m", "1.0.0", "--json").stdout)["serving_artifact"] is None
-    refused = modelctl("pin", "m", "1.0.0", "model_int8.onnx")
-    assert refused.exit_code == 1
-    assert "one of the version's artifacts: model.pt" in refused.stderr
+    rejected = modelctl("pin", "m", "1.0.0", "model_int8.onnx")
+    assert rejected.exit_code == 1
+    assert "one of the version's artifacts: model.pt" in rejected.stderr
 
 
-def test_a_dry_run_changes_nothing_and_noise_is_told(modelctl, registered, tmp_path):
+def test_dry_run(modelctl, registered, tmp_path):
+    """A dry run changes nothing, and warns if the windows are noise."""
     before = metadata(modelctl)
     plot = tmp_path / "plot.svg"
     done = modelctl("optimize", "m", "1.0.0", "--dry-run", "--json", "--plot", plot, *QUICK)
@@ -103,13 +90,15 @@ def test_a_dry_run_changes_nothing_and_noise_is_told(modelctl, registered, tmp_p
         (("--plot", "absent/plot.png"), "there is no folder absent"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_the_search(modelctl, registered, arguments, problem):
+def test_unusable_option(modelctl, registered, arguments, problem):
+    """An option that cannot be used is rejected before the search."""
     done = modelctl("optimize", "m", "1.0.0", *arguments)
     assert done.exit_code == 1
     assert problem in done.stderr.replace("\n", " ")
 
 
-def test_an_unknown_version_and_a_wrong_option_have_their_exit_codes(modelctl, registered):
+def test_exit_codes(modelctl, registered):
+    """An unknown version ends with exit code 1, a mistyped option with 2."""
     assert modelctl("optimize", "m", "9.9.9").exit_code == 1
     assert modelctl("optimize", "m", "1.0.0", "--goal", "beauty").exit_code == 2
     assert modelctl("optimize", "m", "1.0.0", "--batches", "one").exit_code == 2
