@@ -14,7 +14,6 @@ UNCHECKED = (
     "docs/reference/",  # generated: the length follows from the docstrings
     "docs/guides/client.md",
     "docs/guides/experiments-storage.md",
-    "docs/guides/experiments.md",
     "docs/guides/http.md",
     "docs/guides/models.md",
     "docs/guides/operations.md",
