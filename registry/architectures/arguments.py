@@ -2,14 +2,14 @@
 
 
 def check_positive_integers(**arguments: object) -> None:
-    """Raise ValueError for an argument that is no whole number of at least 1."""
+    """Raise ValueError for an argument that is not an integer of at least 1."""
     for name, value in arguments.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a positive integer, received {value!r}")
 
 
 def check_dropout(dropout: object) -> None:
-    """Raise ValueError unless the share of units to drop is in [0, 1)."""
+    """Raise ValueError unless the fraction of units to drop is in [0, 1)."""
     if not _is_number(dropout) or not 0 <= dropout < 1:  # type: ignore[operator]
         raise ValueError(f"dropout must be in [0, 1), received {dropout!r}")
 

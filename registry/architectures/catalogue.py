@@ -1,12 +1,12 @@
-"""Which network class a model type means: built in, or the user's own by entry point.
+"""The network class of each model type: built in, or provided by an entry point.
 
-A distribution offers its networks in its pyproject.toml:
+A distribution declares its networks in its pyproject.toml:
 
     [project.entry-points."tradeserve.architectures"]
     TinyNet = "acme.networks:TinyNet"
 
-Only a class that its installed distribution offers is ever imported; a model's files name one of
-them and cannot bring their own.
+Only classes that an installed distribution declares are imported: a model's files name one of
+them and cannot contain their own.
 """
 
 from collections.abc import Mapping
@@ -40,27 +40,27 @@ def find_architecture(model_type: str) -> type[nn.Module]:
     """Return the network class of a model type.
 
     Raises:
-        UnknownArchitectureError: neither built in nor offered by an installed distribution.
-        AmbiguousArchitectureError: offered more than once, or built in as well.
-        BrokenArchitectureError: it cannot be imported, or is no subclass of torch.nn.Module.
+        UnknownArchitectureError: it is neither built in nor declared by an installed distribution.
+        AmbiguousArchitectureError: it is declared more than once, or also built in.
+        BrokenArchitectureError: it cannot be imported or is not a subclass of torch.nn.Module.
     """
-    offered = entry_points(group=ENTRY_POINT_GROUP)
-    found = [each for each in offered if each.name == model_type]
+    declared = entry_points(group=ENTRY_POINT_GROUP)
+    found = [entry for entry in declared if entry.name == model_type]
     built_in = ARCHITECTURES.get(model_type)
     if len(found) + (built_in is not None) > 1:
-        ours = [f"the built-in {built_in.__module__}:{built_in.__name__}"] if built_in else []
-        raise AmbiguousArchitectureError(model_type, [*ours, *map(_source, found)])
+        sources = [f"the built-in {built_in.__module__}:{built_in.__name__}"] if built_in else []
+        raise AmbiguousArchitectureError(model_type, [*sources, *map(_source, found)])
     if built_in is not None:
         return built_in
     if not found:
-        raise UnknownArchitectureError(model_type, sorted({*ARCHITECTURES, *offered.names}))
+        raise UnknownArchitectureError(model_type, sorted({*ARCHITECTURES, *declared.names}))
     return _load(found[0])
 
 
 def _load(entry: EntryPoint) -> type[nn.Module]:
     try:
         loaded = entry.load()
-    # Importing runs the user's code, which may raise anything.
+    # The import runs the distribution's code, which may raise any error.
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise BrokenArchitectureError(entry.name, _source(entry), problem) from error

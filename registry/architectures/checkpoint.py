@@ -1,4 +1,4 @@
-"""Checkpoints: a network's class name, constructor arguments and weights, nothing executable."""
+"""Checkpoints: a network's model type, constructor arguments and weights; nothing executable."""
 
 import io
 import pickle
@@ -21,35 +21,36 @@ _KEYS = ("model_type", "constructor_args", "state_dict")
 
 
 def build_network(model_type: str, constructor_args: Mapping[str, Any]) -> nn.Module:
-    """Build a network with fresh weights.
+    """Build a network with initial weights.
 
     Raises:
-        ArchitectureError: no usable class by that model type.
-        ValueError, TypeError: arguments that the class does not take.
+        ArchitectureError: the model type has no usable network class.
+        ValueError, TypeError: the class does not accept the arguments.
     """
     return find_architecture(model_type)(**constructor_args)
 
 
 def save_checkpoint(network: nn.Module, path: Path, model_type: str | None = None) -> None:
-    """Write the network's weights and constructor arguments to `path`, replacing what is there.
+    """Write the network's weights and constructor arguments to `path`, replacing any file there.
 
     Args:
-        network: keeps its constructor's arguments, plain values by name, as `constructor_args`.
+        network: a network that has its constructor's arguments, plain values by name, in the
+            attribute `constructor_args`.
         path: the file to write.
-        model_type: by what name the class is found again; by default its own.
+        model_type: the model type of the network's class; by default the name of the class.
 
     Raises:
-        ArchitectureError: that name means no usable class, or another one than the network's.
+        ArchitectureError: the model type has no usable class, or a class other than the network's.
     """
     model_type = type(network).__name__ if model_type is None else model_type
     architecture = find_architecture(model_type)
     if type(network) is not architecture:
-        problem = f"expected a network of it to save, received one of {type(network)}"
+        problem = f"expected a network of this class to save, received one of {type(network)}"
         raise BrokenArchitectureError(model_type, str(architecture), problem)
     constructor_args = getattr(network, "constructor_args", None)
     if not isinstance(constructor_args, dict):
         problem = (
-            f"expected the constructor's arguments in a dict `constructor_args` of each network, "
+            f"expected the constructor's arguments in a dict `constructor_args` of the network, "
             f"received {constructor_args!r}"
         )
         raise BrokenArchitectureError(model_type, str(architecture), problem)
@@ -69,8 +70,8 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
     Nothing in the file is executed: only tensors and plain values are read from it.
 
     Raises:
-        ArchitectureError: no usable class by that model type.
-        MissingArtifactError: there is no such file.
+        ArchitectureError: the model type has no usable network class.
+        MissingArtifactError: the file does not exist.
         UnreadableArtifactError: the file is not a checkpoint of that model type.
     """
     architecture = find_architecture(model_type)
@@ -89,26 +90,26 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
 
 
 class _FormatError(Exception):
-    """What is wrong with a checkpoint's content, in words."""
+    """The content is not a checkpoint; the message states why."""
 
 
 def _read(content: bytes) -> Mapping[str, Any]:
-    # torch.load also takes bare pickles, an older format that this project never wrote.
+    # torch.load also accepts bare pickles, an older format that this project never wrote.
     if not zipfile.is_zipfile(io.BytesIO(content)):
         raise _FormatError("the file is truncated or not in torch's zip format")
     try:
         checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _FormatError(
-            "it is damaged or holds more than tensors and plain values (a pickled module, "
-            "perhaps), which is never unpickled; save the network with save_checkpoint"
+            "it is damaged or contains more than tensors and plain values (for example a pickled "
+            "module), which is never unpickled; save the network with save_checkpoint"
         ) from error
-    # A damaged archive fails wherever the reader stumbles first.
+    # A damaged archive may raise any error.
     except Exception as error:
         problem = next(iter(str(error).splitlines()), "")
         raise _FormatError(f"the file is damaged: {type(error).__name__}: {problem}") from error
     if not isinstance(checkpoint, dict):
-        raise _FormatError(f"it holds a {type(checkpoint).__name__}, not a dict")
+        raise _FormatError(f"it contains a {type(checkpoint).__name__}, not a dict")
     missing = [key for key in _KEYS if key not in checkpoint]
     if missing:
         raise _FormatError(f"it lacks {', '.join(missing)}")
@@ -120,17 +121,17 @@ def _restore(
 ) -> nn.Module:
     found, constructor_args, state_dict = (checkpoint[key] for key in _KEYS)
     if found != model_type:
-        raise _FormatError(f"it holds a {found!r}, not a {model_type!r}")
+        raise _FormatError(f"it contains a {found!r}, not a {model_type!r}")
     if not isinstance(constructor_args, dict) or not isinstance(state_dict, dict):
         raise _FormatError("constructor_args and state_dict must both be dicts")
-    # A user's own class may raise anything.
+    # A custom class may raise any error.
     try:
         network = architecture(**constructor_args)
     except Exception as error:
-        raise _FormatError(f"constructor_args do not fit {model_type}: {error}") from error
+        raise _FormatError(f"constructor_args do not match {model_type}: {error}") from error
     try:
         network.load_state_dict(state_dict)
     except Exception as error:
         problem = " ".join(str(error).split())
-        raise _FormatError(f"state_dict does not fit constructor_args: {problem}") from error
+        raise _FormatError(f"state_dict does not match constructor_args: {problem}") from error
     return network

@@ -1,4 +1,4 @@
-"""The network that the system serves: convolutions, an LSTM, attention and three heads."""
+"""HybridCNNLSTM: convolutions, an LSTM, attention and three heads."""
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +13,24 @@ from registry.errors import InputShapeError
 
 
 class HybridCNNLSTM(nn.Module):
-    """Convolutions along time, an LSTM over what is left of it, attention, three heads.
+    """Convolutions along time, an LSTM over the pooled timesteps, attention and three heads.
 
-    The features are the channels of the convolution. Pooling shortens time by `pool_size`
-    before the LSTM, whose steps run one after the other and cost most of the latency: 60 bars
-    become 15 steps.
+    The features are the channels of the convolution. Pooling shortens time by `pool_size` before
+    the LSTM, whose steps run sequentially and cost most of the latency: 60 bars become 15 steps.
 
     Args:
         input_size: features per timestep.
-        lstm_hidden_size: width of the LSTM and of what the heads see.
+        lstm_hidden_size: width of the LSTM and of the heads' input.
         lstm_layers: stacked LSTM layers.
-        dropout: share of units dropped in training, in [0, 1).
+        dropout: fraction of units dropped in training, in [0, 1).
         conv_channels: channels after the convolution.
-        kernel_size: timesteps that one convolution sees, an odd number.
+        kernel_size: timesteps that one convolution covers, an odd number.
         pool_size: timesteps that become one LSTM step.
-        return_scale: what one unit of the return head's last layer stands for; returns are
-            fractions far below one, and a head that has to learn the scale learns little else.
+        return_scale: the return that one unit of the return head represents. Returns are fractions
+            far below one, and a head that must learn their scale learns little else.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class HybridCNNLSTM(nn.Module):
             lstm_hidden_size,
             lstm_layers,
             batch_first=True,
-            # torch warns when asked for dropout between layers where there is one layer only.
+            # torch warns about dropout between layers if there is only one layer.
             dropout=dropout if lstm_layers > 1 else 0.0,
         )
         self.attention = nn.Linear(lstm_hidden_size, 1)
@@ -95,9 +94,10 @@ class HybridCNNLSTM(nn.Module):
         """Predict from `windows`, (batch, timesteps, features) float32.
 
         Raises:
-            InputShapeError: another rank or feature count, or too few timesteps to pool.
+            InputShapeError: the rank or feature count differs, or there are too few timesteps to
+            pool.
         """
-        # Only sizes that an export keeps fixed are compared here, never the batch's.
+        # Only sizes that an export keeps fixed are compared here, never that of the batch.
         if (
             windows.ndim != 3
             or windows.shape[2] != self.input_size

@@ -1,4 +1,4 @@
-"""A transformer encoder for limit order books: convolutions up close, attention further away."""
+"""A transformer encoder for limit order books, with convolutions over neighbouring timesteps."""
 
 import math
 
@@ -16,27 +16,27 @@ from registry.errors import InputShapeError
 
 
 class OrderBookTransformer(nn.Module):
-    """Causal convolutions over the book's levels, an encoder with causal attention, three heads.
+    """Causal convolutions over the order book's levels, a causal encoder and three heads.
 
-    After Wallbridge, "Transformers for limit order books" (arXiv 2003.00130): features of a short
-    past by dilated causal convolutions, normalised, with the position in the window added, then
-    transformer blocks in which no timestep attends to a later one. Positions are sines and cosines
-    (Vaswani et al., arXiv 1706.03762, section 3.5), the normalisation comes first in every block
-    (Xiong et al., arXiv 2002.04745), which trains without warm-up.
+    After Wallbridge, "Transformers for limit order books" (arXiv 2003.00130): dilated causal
+    convolutions extract features of the recent past; these are normalised, the position in the
+    window is added, and transformer blocks follow in which no timestep attends to a later one.
+    Positions are sines and cosines (Vaswani et al., arXiv 1706.03762, section 3.5). Normalisation
+    precedes each block (Xiong et al., arXiv 2002.04745), so training needs no warm-up.
 
     Args:
-        input_size: features per timestep, such as 40: price and size of ten levels a side.
+        input_size: features per timestep, for example 40: price and size of ten levels per side.
         model_size: width of the encoder, a multiple of `heads`.
         heads: attention heads.
         layers: transformer blocks.
         feedforward_size: width inside a block.
-        convolutions: causal convolutions before the encoder; number i looks 2^i timesteps apart.
+        convolutions: causal convolutions before the encoder; number i has a dilation of 2^i.
         max_timesteps: the longest window.
-        dropout: share of units dropped in training, in [0, 1).
-        return_scale: what one unit of the return head stands for; see HybridCNNLSTM.
+        dropout: fraction of units dropped in training, in [0, 1).
+        return_scale: the return that one unit of the return head represents; see HybridCNNLSTM.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class OrderBookTransformer(nn.Module):
             for number in range(convolutions)
         )
         self.normalisation = nn.LayerNorm(model_size)
-        # Not in the checkpoint: they follow from the arguments.
+        # They follow from the arguments, so the checkpoint does not contain them.
         self.register_buffer("positions", _positions(max_timesteps, model_size), persistent=False)
         self.register_buffer("future", _future(max_timesteps), persistent=False)
         self.blocks = nn.ModuleList(
@@ -97,7 +97,7 @@ class OrderBookTransformer(nn.Module):
         """Predict from `windows`, (batch, timesteps, features) float32.
 
         Raises:
-            InputShapeError: another rank or feature count, or too many timesteps.
+            InputShapeError: the rank or feature count differs, or there are too many timesteps.
         """
         if (
             windows.ndim != 3
@@ -121,7 +121,7 @@ class OrderBookTransformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention among timesteps, then a network at each of them, both with a way around."""
+    """Attention among timesteps, then a feedforward network per timestep; both are residual."""
 
     def __init__(self, model_size: int, heads: int, feedforward_size: int, dropout: float) -> None:
         super().__init__()
@@ -154,12 +154,12 @@ class _Block(nn.Module):
 
 
 def _positions(timesteps: int, size: int) -> Tensor:
-    """Return (timesteps, size) sines and cosines of wavelengths from 2 pi to 20,000 pi."""
+    """Return (timesteps, size) sines and cosines with wavelengths of 2 pi to 20,000 pi."""
     rates = torch.exp(torch.arange(0, size, 2) * (-math.log(10_000) / size))
     angles = torch.arange(timesteps)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
 
 
 def _future(timesteps: int) -> Tensor:
-    """Return (timesteps, timesteps), minus infinity where the column comes after the row."""
+    """Return the mask (timesteps, timesteps): minus infinity where the column is after the row."""
     return torch.full((timesteps, timesteps), -math.inf).triu(1)

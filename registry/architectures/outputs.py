@@ -1,4 +1,4 @@
-"""What every network of ours gives, and the heads that give it."""
+"""The outputs of every built-in network, and the heads that compute them."""
 
 from typing import NamedTuple
 
@@ -6,30 +6,30 @@ import torch
 from torch import Tensor, nn
 
 DIRECTION_CLASSES = 3
-"""HOLD, BUY and SELL; which index is which is the label map of the version's metadata."""
+"""The number of classes: HOLD, BUY and SELL; the metadata's label map gives their order."""
 
 
 class NetworkOutput(NamedTuple):
-    """What the network gives for a batch."""
+    """The outputs of a network for a batch."""
 
     direction_logits: Tensor
-    """(batch, 3), one unnormalised score per class."""
+    """One unnormalised score per class, (batch, 3)."""
     confidence: Tensor
-    """(batch, 1) in (0, 1), the probability that the direction is right."""
+    """The probability that the direction is right, (batch, 1) in (0, 1)."""
     expected_return: Tensor
-    """(batch, 1), the market's return over the horizon as a fraction."""
+    """The market's return over the horizon as a fraction, (batch, 1)."""
 
 
 OUTPUT_NAMES: tuple[str, ...] = NetworkOutput._fields
-"""Names of the outputs in their order, in torch and in ONNX."""
+"""The names of the outputs in their order, in torch and in ONNX."""
 
 
 class PredictionHeads(nn.Module):
-    """Three linear heads on what a network made of a window.
+    """Three linear heads on a network's features of a window.
 
     Args:
-        width: numbers that the network gives for a window.
-        return_scale: what one unit of the return head stands for.
+        width: features per window.
+        return_scale: the return that one unit of the return head represents.
     """
 
     def __init__(self, width: int, return_scale: float) -> None:

@@ -1,4 +1,4 @@
-"""A temporal convolutional network: the past by dilated causal convolutions, no recurrence."""
+"""A temporal convolutional network: dilated causal convolutions without recurrence."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,24 +13,24 @@ from registry.errors import InputShapeError
 
 
 class TemporalConvNet(nn.Module):
-    """Residual blocks of causal convolutions whose dilation doubles, and three heads.
+    """Residual blocks of causal convolutions with doubling dilation, and three heads.
 
     After Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent
-    Networks for Sequence Modeling" (arXiv 1803.01271), section 3: every block has two convolutions
-    that see the past only, and a way around them. Batch instead of weight normalisation, since it
-    folds into the convolutions at inference. The prediction is made from the last timestep, which
-    sees `receptive_field` timesteps back.
+    Networks for Sequence Modeling" (arXiv 1803.01271), section 3: every block consists of two
+    causal convolutions and a residual connection. Batch normalisation replaces weight
+    normalisation, since it folds into the convolutions at inference. The heads use the last
+    timestep, which depends on the last `receptive_field` timesteps.
 
     Args:
         input_size: features per timestep.
         channels: width of every block.
-        blocks: residual blocks; block i looks 2^i timesteps apart.
-        kernel_size: timesteps that one convolution sees, at least 2.
-        dropout: share of channels dropped in training, in [0, 1).
-        return_scale: what one unit of the return head stands for; see HybridCNNLSTM.
+        blocks: residual blocks; block i has a dilation of 2^i.
+        kernel_size: timesteps that one convolution covers, at least 2.
+        dropout: fraction of channels dropped in training, in [0, 1).
+        return_scale: the return that one unit of the return head represents; see HybridCNNLSTM.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TemporalConvNet(nn.Module):
         )
         if kernel_size < 2:
             raise ValueError(
-                f"kernel_size must be at least 2 to see the past, received {kernel_size}"
+                f"kernel_size must be at least 2 to cover the past, received {kernel_size}"
             )
         check_dropout(dropout)
         check_return_scale(return_scale)
@@ -77,7 +77,7 @@ class TemporalConvNet(nn.Module):
         """Predict from `windows`, (batch, timesteps, features) float32.
 
         Raises:
-            InputShapeError: another rank or feature count.
+            InputShapeError: the rank or feature count differs.
         """
         if windows.ndim != 3 or windows.shape[2] != self.input_size:
             raise InputShapeError(
@@ -89,7 +89,7 @@ class TemporalConvNet(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """Two causal convolutions and a way around them, (batch, channels, timesteps)."""
+    """Two causal convolutions and a residual connection, (batch, channels, timesteps)."""
 
     def __init__(
         self, inputs: int, channels: int, kernel_size: int, dilation: int, dropout: float
@@ -112,7 +112,7 @@ class _ResidualBlock(nn.Module):
 
 
 class _CausalConvolution(nn.Conv1d):
-    """A convolution whose output at a timestep depends on none after it."""
+    """A convolution whose output at a timestep depends on no later timestep."""
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, dilation: int) -> None:
         super().__init__(inputs, outputs, kernel_size, dilation=dilation)

@@ -1,4 +1,4 @@
-"""A version's artifacts as functions from windows to outputs; their libraries load when used."""
+"""Runs a version's artifacts on windows; the libraries that run them are imported when used."""
 
 from registry.predictors.loading import choose_artifact, is_runnable, load_predictor, try_out
 from registry.predictors.values import (

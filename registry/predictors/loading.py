@@ -1,4 +1,4 @@
-"""From a version's artifact to a predictor that has run."""
+"""Loads a version's artifact as a predictor and verifies that it runs."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,22 @@ from registry.predictors.values import Predictor, Windows, find_problem, path_of
 from registry.records import ModelMetadata
 
 SERVING_ARTIFACTS = ("model.onnx", "model.pt")
-"""What a version is served from unless its metadata names another, the first that it has."""
+"""The artifacts that serve by default; the first one that the version has is selected."""
 
 RUNNABLE_ARTIFACTS = (*SERVING_ARTIFACTS, "model_quantized.onnx")
+"""The artifacts that `try_out` runs in addition to the selected one."""
 
 
 def is_runnable(artifact: str) -> bool:
-    """Tell whether a version can be served from an artifact of that name."""
+    """Return whether an artifact of that name can serve a version."""
     return artifact == "model.pt" or artifact.endswith(".onnx")
 
 
 def choose_artifact(metadata: ModelMetadata) -> str:
-    """Return the artifact that serves: the one named, else ONNX where there is one, else PyTorch.
+    """Return the artifact that serves: the selected one, else the first of SERVING_ARTIFACTS.
 
     Raises:
-        MissingArtifactError: the version has no such artifact, or none that can serve.
+        MissingArtifactError: the version lacks the selected artifact, or has none that can serve.
     """
     named = metadata.serving_artifact
     if named is not None:
@@ -43,17 +44,17 @@ def choose_artifact(metadata: ModelMetadata) -> str:
 def load_predictor(
     content: bytes, metadata: ModelMetadata, num_threads: int, on_gpu: bool = False
 ) -> Predictor:
-    """Load the artifact of `choose_artifact(metadata)` from its content and try it out.
+    """Load the artifact of `choose_artifact(metadata)` from its content and warm it up.
 
-    On a GPU it runs on the first one that this process may see. PyTorch counts threads by process:
-    versions that it serves in one process share the number of the last.
+    With `on_gpu` it runs on the first GPU that is visible to this process. PyTorch has one thread
+    count per process: versions that share a process use the count of the version loaded last.
 
     Raises:
         MissingPackageError: the library that runs the artifact is not installed.
-        NoGpuError: the library finds no GPU that it can use.
-        ArchitectureError: no usable class by the version's model type.
-        UnreadableArtifactError: the file is not what its name promises.
-        UnusableModelError: the model does not run, or its answer is no prediction.
+        NoGpuError: the library finds no usable GPU.
+        ArchitectureError: the version's model type has no usable network class.
+        UnreadableArtifactError: the file does not have the format of its name.
+        UnusableModelError: the model does not run, or its outputs are not a prediction.
     """
     artifact = choose_artifact(metadata)
     predictor = _load(artifact, content, metadata, num_threads, on_gpu)
@@ -64,15 +65,15 @@ def load_predictor(
 
 
 def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
-    """Load and run every artifact that a version could be served from.
+    """Load and run every artifact that could serve a version.
 
     Args:
-        metadata: the version.
+        metadata: the version's metadata.
         read: returns an artifact's content, given a key of `metadata.artifacts`.
 
     Raises:
-        MissingArtifactError: the version has none to serve.
-        RegistryError: see `load_predictor`, and whatever `read` raises.
+        MissingArtifactError: the version has no artifact that can serve.
+        RegistryError: an artifact cannot serve (see `load_predictor`), or `read` raised it.
     """
     for artifact in dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)]):
         if artifact in metadata.artifacts:
@@ -89,13 +90,13 @@ def _load(
 
 
 def _warm_up(predictor: Predictor, metadata: ModelMetadata, artifact: str) -> None:
-    """Run the model on one window and on two, and refuse what is no prediction."""
+    """Run the model on batches of one and two windows; reject outputs that are no prediction."""
     for batch in (1, 2):
         try:
             outputs = predictor(_noise((batch, *metadata.input_shape)))
         except UnusableModelError:
             raise
-        # The library that runs the model, or the user's own network, may raise anything.
+        # The library that runs the model, or a custom network, may raise any error.
         except Exception as error:
             problem = f"it does not run on a batch of {batch}: {type(error).__name__}: {error}"
             raise UnusableModelError(path_of(metadata, artifact), problem) from error
@@ -106,5 +107,5 @@ def _warm_up(predictor: Predictor, metadata: ModelMetadata, artifact: str) -> No
 
 
 def _noise(shape: tuple[int, ...]) -> Windows:
-    """Return windows that look like features; a model may rightly fail on a flat one."""
+    """Return windows that resemble features, since a model may legitimately fail on constants."""
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

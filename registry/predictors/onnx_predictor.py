@@ -1,4 +1,4 @@
-"""A model on ONNX Runtime, whichever framework it was trained in."""
+"""Runs models on ONNX Runtime, independently of the framework that trained them."""
 
 import math
 import os
@@ -19,16 +19,16 @@ _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 class OnnxPredictor:
-    """A model on ONNX Runtime's CPU provider, or on its CUDA provider.
+    """A model on the CPU provider or the CUDA provider of ONNX Runtime.
 
-    Its one input is (batch, timesteps, features), or (batch, timesteps * features) for models of
-    flat rows, which get each window in row order.
+    It has one input, (batch, timesteps, features), or (batch, timesteps * features) for models of
+    flat rows, which receive each window in row order.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
-        NoGpuError: ONNX Runtime has no CUDA provider, or it does not start.
-        UnreadableArtifactError: no ONNX model, or one that takes or gives something else than the
-            metadata says.
+        NoGpuError: ONNX Runtime has no CUDA provider, or the provider does not start.
+        UnreadableArtifactError: the file is not an ONNX model, or its input or outputs differ from
+            the metadata.
     """
 
     def __init__(
@@ -44,18 +44,19 @@ class OnnxPredictor:
         self._meanings, self._names = list(names), list(names.values())
         self._session = _start_session(content, self._path, num_threads, on_gpu)
         self._check_outputs()
-        taken = self._session.get_inputs()
-        sample = _sample_shape([each.shape for each in taken], metadata.input_shape)
-        if sample is None or taken[0].type not in _INPUT_TYPES:
+        inputs = self._session.get_inputs()
+        sample = _sample_shape([tensor.shape for tensor in inputs], metadata.input_shape)
+        if sample is None or inputs[0].type not in _INPUT_TYPES:
             timesteps, features = metadata.input_shape
+            found = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in inputs)
             raise UnreadableArtifactError(
                 self._path,
                 f"a model with one input of float or double, of shape (batch, {timesteps}, "
                 f"{features}) or (batch, {timesteps * features})",
-                f"it takes {', '.join(f'{each.name} {each.type} {each.shape}' for each in taken)}",
+                f"its inputs are {found}",
             )
-        self._input_name, self._sample = taken[0].name, sample
-        self._dtype = _INPUT_TYPES[taken[0].type]
+        self._input_name, self._sample = inputs[0].name, sample
+        self._dtype = _INPUT_TYPES[inputs[0].type]
 
     def __call__(self, windows: Windows) -> Outputs:
         """Run the model; see Predictor."""
@@ -73,14 +74,14 @@ class OnnxPredictor:
             raise UnreadableArtifactError(
                 self._path,
                 f"a model with the outputs {', '.join(self._names)}",
-                f"it has {', '.join(types)}",
+                f"its outputs are {', '.join(types)}",
             )
         for name in self._names:
             if not types[name].startswith("tensor("):
                 raise UnreadableArtifactError(
                     self._path,
                     f"a model whose output {name} is a tensor",
-                    f"it is {types[name]}, one map a row; convert the model with zipmap=False "
+                    f"it is {types[name]}, one map per row; convert the model with zipmap=False "
                     f"(skl2onnx: options={{'zipmap': False}})",
                 )
 
@@ -88,7 +89,7 @@ class OnnxPredictor:
 def _start_session(
     content: bytes, path: str, num_threads: int, on_gpu: bool
 ) -> "onnxruntime.InferenceSession":
-    # Read when it is imported; without it ONNX Runtime keeps a database below ~/.cache.
+    # ONNX Runtime reads this on import; without it, it creates a database below ~/.cache.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -98,16 +99,16 @@ def _start_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
-    # Spinning threads burn the cores that the other replicas need.
+    # Spinning threads would occupy the cores that the other replicas need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Weights in a file beside the model would be sought in the working directory, where nothing
-    # vouches for them. No file lies below the null device.
+    # ONNX Runtime would search the working directory for external weights, whose content no
+    # checksum covers. There are no files below the null device.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", os.devnull
     )
     provider = _CUDA if on_gpu else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
-        problem = f"it has only {', '.join(onnxruntime.get_available_providers())}"
+        problem = f"its providers are {', '.join(onnxruntime.get_available_providers())}"
         raise NoGpuError(path, "ONNX Runtime", f"{problem}; install onnxruntime-gpu")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[provider])
@@ -115,7 +116,7 @@ def _start_session(
         expected = "an ONNX model, all its weights in the one file"
         raise UnreadableArtifactError(path, expected, str(error)) from error
     if provider not in session.get_providers():
-        # It falls back to the CPU with a line in the log; whoever pays for a GPU must be told.
+        # ONNX Runtime falls back to the CPU with a log line, but a configured GPU must be used.
         raise NoGpuError(path, "ONNX Runtime", "its CUDA provider did not start, see its log above")
     return session
 
@@ -123,9 +124,9 @@ def _start_session(
 def _sample_shape(
     declared: Sequence[Sequence[int | str | None]], sample: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """Return the shape in which the only input takes a window, None if it takes none.
+    """Return the shape that the only input expects of a window, None if it accepts none.
 
-    Only numbers bind: names and None stand for any size.
+    In a declared shape only integers are fixed sizes: a name or None accepts any size.
     """
     if len(declared) != 1:
         return None

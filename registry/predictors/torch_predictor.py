@@ -1,4 +1,4 @@
-"""A model on PyTorch, for versions without an ONNX file."""
+"""Runs models on PyTorch, for versions without an ONNX file."""
 
 from registry.errors import (
     MissingPackageError,
@@ -11,17 +11,17 @@ from registry.records import ModelMetadata
 
 
 class TorchPredictor:
-    """A network of `registry.architectures`, built-in or the user's own.
+    """A network of `registry.architectures`, built-in or custom.
 
-    The network takes (batch, timesteps, features) and gives an object, a NamedTuple say, with a
-    tensor by each of the names in `output_names`.
+    The network's input is (batch, timesteps, features). It returns an object, such as a NamedTuple,
+    with a tensor under every name in `output_names`.
 
-    On a GPU it is the first CUDA device that this process may see.
+    With `on_gpu` it runs on the first CUDA device that is visible to this process.
 
     Raises:
         MissingPackageError: torch is not installed.
         NoGpuError: PyTorch finds no CUDA device.
-        ArchitectureError: no usable class by the version's model type.
+        ArchitectureError: the version's model type has no usable network class.
         UnreadableArtifactError: the file is not a checkpoint of that model type.
     """
 
@@ -48,13 +48,13 @@ class TorchPredictor:
         self._network.to(self._device)
 
     def set_num_threads(self, num_threads: int) -> None:
-        """Let PyTorch use that many threads, in the whole process."""
+        """Set the number of threads that PyTorch uses in this process."""
         self._torch.set_num_threads(num_threads)
 
     def __call__(self, windows: Windows) -> Outputs:
         """Run the model; see Predictor."""
         with self._torch.inference_mode():
-            # A copy: arrays that came through a handle may be read-only.
+            # The tensor copies: arrays that arrive through a handle may be read-only.
             values = self._network(self._torch.tensor(windows, device=self._device))
         missing = [name for name in self._names.values() if not hasattr(values, name)]
         if missing:

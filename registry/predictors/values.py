@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out, and which of it is a prediction. Pure."""
+"""The inputs and outputs of models, and the checks that make outputs a prediction. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -13,33 +13,33 @@ from registry.outputs import OUTPUT_WIDTHS, check_output_names
 from registry.records import ModelMetadata
 
 Windows: TypeAlias = NDArray[np.float32]
-"""(batch, timesteps, features), or one window without the batch."""
+"""Windows of shape (batch, timesteps, features), or one window without the batch axis."""
 
 Outputs: TypeAlias = Mapping[str, NDArray[np.float32]]
-"""By meaning, see `registry.outputs`; each (batch, width)."""
+"""Outputs by meaning (see `registry.outputs`), each of shape (batch, width)."""
 
 Row: TypeAlias = Mapping[str, list[float]]
-"""One window's outputs by meaning."""
+"""The outputs of one window by meaning."""
 
 TOLERANCE = 1e-3
-"""How far rounding may take a probability out of [0, 1], or three of them from a sum of 1."""
+"""The rounding error allowed in a probability's range [0, 1], and in the sum of three of them."""
 
 
 class Predictor(Protocol):
-    """Runs a model on windows (batch, timesteps, features), giving its outputs by meaning."""
+    """Runs a model on windows of shape (batch, timesteps, features)."""
 
     def __call__(self, windows: Windows) -> Outputs:
-        """Return the outputs that the version's `output_names` list."""
+        """Return the outputs listed in the version's `output_names`, by meaning."""
 
 
 def rows_of(outputs: Outputs) -> list[Row]:
-    """Return a batch of outputs by row; a few rows are sooner looked at as plain numbers."""
+    """Return a batch of outputs by row, as Python numbers: checking a few rows is then faster."""
     columns = [values.tolist() for values in outputs.values()]
     return [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def find_problem(row: Row) -> str | None:
-    """Return why a row of outputs is no prediction, None where it is one."""
+    """Return why a row of outputs is not a prediction, None if it is one."""
     if not all(map(math.isfinite, chain.from_iterable(row.values()))):
         return "an output is NaN or infinite"
     probabilities = row.get("direction_probabilities")
@@ -54,16 +54,16 @@ def find_problem(row: Row) -> str | None:
 
 
 def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.float32]:
-    """Return a model's raw output as float32 (batch, width); (batch,) will do for a width of 1.
+    """Return a model's raw output as float32 (batch, width); (batch,) is accepted for width 1.
 
     Args:
         path: the artifact, for the error.
         meaning: a key of OUTPUT_WIDTHS.
-        value: what the model gave.
-        batch: the number of windows it was given.
+        value: the raw output.
+        batch: the number of windows in the batch.
 
     Raises:
-        UnusableModelError: it is no array of numbers of that shape.
+        UnusableModelError: it is not an array of numbers of that shape.
     """
     shape = (batch, OUTPUT_WIDTHS[meaning])
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
@@ -80,7 +80,7 @@ def output_names_of(metadata: ModelMetadata) -> Mapping[str, str]:
     """Return the model's output name by meaning.
 
     Raises:
-        InvalidMetadataError: they are not enough for a prediction.
+        InvalidMetadataError: the names are not sufficient for a prediction.
     """
     try:
         check_output_names(metadata.output_names)
@@ -91,7 +91,7 @@ def output_names_of(metadata: ModelMetadata) -> Mapping[str, str]:
 
 
 def path_of(metadata: ModelMetadata, artifact: str) -> str:
-    """Return an artifact's place in the registry, for messages."""
+    """Return an artifact's path in the registry, for messages."""
     return f"{metadata.name}/v{metadata.version}/{artifact}"
 
 

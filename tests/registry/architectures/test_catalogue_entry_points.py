@@ -172,7 +172,7 @@ def test_unused_broken_network(install):
 def test_class_of_same_name_is_not_saved(tiny_net, tmp_path):
     """A network whose class is not the installed one of that name is not saved."""
     impostor = type("TinyNet", (tiny_net,), {})
-    with pytest.raises(BrokenArchitectureError, match="expected a network of it to save"):
+    with pytest.raises(BrokenArchitectureError, match="expected a network of this class to save"):
         save_checkpoint(impostor(6), tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
 
@@ -188,7 +188,7 @@ def test_constructor_error(tiny_net, tmp_path):
     """An error of a custom constructor becomes a typed error."""
     content = {"model_type": "TinyNet", "constructor_args": {"size": 2000}, "state_dict": {}}
     torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(UnreadableArtifactError, match=r"fit TinyNet: .*no room for 2000"):
+    with pytest.raises(UnreadableArtifactError, match=r"match TinyNet: .*no room for 2000"):
         load_checkpoint(tmp_path / "model.pt", "TinyNet")
 
 

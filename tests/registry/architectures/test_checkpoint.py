@@ -128,9 +128,9 @@ def test_bare_state_dict(network, checkpoint):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "Perceptron"}, "holds a 'Perceptron', not a 'HybridCNNLSTM'"),
+        ({"model_type": "Perceptron"}, "contains a 'Perceptron', not a 'HybridCNNLSTM'"),
         ({"constructor_args": {"input_size": 7, "lstm_hidden_size": 8, "lstm_layers": 1}}, "size"),
-        ({"constructor_args": {"colour": 1}}, "constructor_args do not fit.*colour"),
+        ({"constructor_args": {"colour": 1}}, "constructor_args do not match.*colour"),
         ({"constructor_args": {"input_size": -1}}, "input_size must be a positive integer"),
         ({"constructor_args": [1]}, "must both be dicts"),
         ({"state_dict": {}}, "Missing key"),
@@ -147,5 +147,5 @@ def test_mismatched_content(checkpoint, changes, reason):
 def test_checkpoint_is_not_a_dict(checkpoint):
     """A checkpoint that does not contain a dict is rejected."""
     torch.save([1, 2], checkpoint)
-    with pytest.raises(UnreadableArtifactError, match="holds a list, not a dict"):
+    with pytest.raises(UnreadableArtifactError, match="contains a list, not a dict"):
         load_checkpoint(checkpoint, TYPE)

@@ -137,7 +137,8 @@ def test_missing_output():
     """A model without a declared output is rejected."""
     names = {"direction_logits": "logits", "confidence": "confidence", "expected_return": "r"}
     with pytest.raises(
-        UnreadableArtifactError, match="it has direction_logits, confidence, expected_return"
+        UnreadableArtifactError,
+        match="its outputs are direction_logits, confidence, expected_return",
     ):
         load_predictor(linear_onnx(), metadata(output_names=names), num_threads=1)
 
@@ -152,10 +153,13 @@ def test_insufficient_output_names():
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (linear_onnx(), r"shape \(batch, 3, 4\) or \(batch, 12\): it takes features"),
-        (identity_onnx(["batch", 3]), r"it takes features tensor\(float\) \['batch', 3\]"),
-        (identity_onnx([3]), r"it takes features tensor\(float\) \[3\]"),
-        (identity_onnx(["b", 12], input_type=TensorProto.INT64), r"it takes features tensor\(int"),
+        (linear_onnx(), r"shape \(batch, 3, 4\) or \(batch, 12\): its inputs are features"),
+        (identity_onnx(["batch", 3]), r"its inputs are features tensor\(float\) \['batch', 3\]"),
+        (identity_onnx([3]), r"its inputs are features tensor\(float\) \[3\]"),
+        (
+            identity_onnx(["b", 12], input_type=TensorProto.INT64),
+            r"its inputs are features tensor\(int",
+        ),
     ],
 )
 def test_other_input(content, problem):
@@ -169,7 +173,9 @@ def test_two_inputs():
     """A model with two inputs is rejected."""
     model = onnx.load_from_string(linear_onnx())
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch"]))
-    with pytest.raises(UnreadableArtifactError, match=r"one input .* it takes features .*, mask"):
+    with pytest.raises(
+        UnreadableArtifactError, match=r"one input .* its inputs are features .*, mask"
+    ):
         load_predictor(model.SerializeToString(), metadata(), num_threads=1)
 
 
