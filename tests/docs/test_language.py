@@ -9,7 +9,22 @@ from testkit.paths import ROOT
 from testkit.snippets import page
 
 PAGE = page("docs/glossary.md")
-CLEAN = ("docs/glossary.md", "docs/index.md", "docs/tutorial", "docs/concepts", "docs/decisions")
+CLEAN = (
+    "docs/glossary.md",
+    "docs/index.md",
+    "docs/tutorial",
+    "docs/concepts",
+    "docs/decisions",
+    "docs/guides/models.md",
+    "docs/guides/registry.md",
+    "benchmarks/registry.py",
+    "registry",
+    "tests/registry",
+    "serve_app/deployments/actors/errors.py",
+    "serve_app/deployments/actors/registry.py",
+    "serve_app/deployments/actors/registry_client.py",
+    "tests/serve_app/deployments/actors/test_registry_client.py",
+)
 """The paths that are searched so far."""
 
 KINDS = (".py", ".md", ".yaml", ".yml", ".toml", ".jinja", ".css", ".sh", "Makefile", "run")
