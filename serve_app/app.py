@@ -18,7 +18,8 @@ from ray.serve import Application
 
 from serve_app.control_plane.resolution import resolve
 from serve_app.deployments.actors.registry import registry_actor
-from serve_app.deployments.fleet import ROUTER, ActorRegistry, FleetServer
+from serve_app.deployments.fleet import FleetServer
+from serve_app.deployments.fleet_ports import ROUTER, ActorRegistry
 from serve_app.deployments.logs import QUIET
 from serve_app.deployments.router import Router
 from serve_app.errors import SettingsError

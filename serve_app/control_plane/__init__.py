@@ -1,1 +1,1 @@
-"""Which versions are loaded, where traffic goes, and how both change without a lost request."""
+"""Decides what is loaded, where traffic goes and which experiments run. No Ray."""

@@ -1,30 +1,39 @@
-"""Begins, watches and ends experiments: what is decided in `experiments` is brought about here.
+"""Starts, reconciles and ends experiments; `experiment_steps` decides, this module executes.
 
-The book on the disk says which experiments run; the fleet's state, which divides the traffic,
-follows it, so that whoever dies in between, the next look puts it right.
+The experiment store holds which experiments run. The serving state, by which routers split traffic,
+follows the store: a change that a crash has interrupted is completed by the next reconciliation.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from serve_app.control_plane.reconciler import Fleet
+from serve_app.control_plane.experiment_steps import (
+    Analyse,
+    BeginPromotion,
+    End,
+    Expose,
+    ObserveBreaker,
+    Production,
+    Promote,
+    ReadProduction,
+    Reload,
+    Situation,
+    Wait,
+    next_step,
+)
+from serve_app.control_plane.fleet import Fleet
 from serve_app.errors import (
     ExperimentConflictError,
     FleetUnavailableError,
     NotRegisteredError,
     ServingError,
 )
-from serve_app.experiments.analysis import Analysis
-from serve_app.experiments.decision import Action
-from serve_app.experiments.definition import (
-    EndReason,
-    ExperimentDefinition,
-    ExperimentStatus,
-)
-from serve_app.experiments.exposure import ExposureStep, next_share, with_recorded_exposure
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.exposure import with_recorded_exposure
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
@@ -33,32 +42,32 @@ from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
-TEND_PERIOD_S = 1.0
-"""How long evidence waits for its verdict, at most and beside what the analysis takes."""
+EVALUATION_PERIOD_S = 1.0
+"""Longest time for which evidence waits for an analysis, beside the time of the analyses."""
 
 
-class Book(Protocol):
-    """The experiments on the disk; every method raises the leaves of ServingError."""
+class ExperimentStoreClient(Protocol):
+    """The stored experiments; every method raises the leaves of ServingError."""
 
     async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
-        """Write down a new, running experiment."""
+        """Store a new, running experiment."""
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
     ) -> StoredExperiment:
-        """End an experiment; where it has ended already, the first end stands."""
+        """End an experiment; if it has ended already, its first end is kept."""
 
     async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
-        """Add to an experiment's history."""
+        """Append an entry to an experiment's history."""
 
     async def experiment(self, experiment_id: str) -> StoredExperiment:
         """Return an experiment."""
 
     async def running(self) -> Sequence[StoredExperiment]:
-        """Return those that run."""
+        """Return the running experiments."""
 
     async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
-        """Return what happened to an experiment, the oldest first."""
+        """Return an experiment's history, oldest entry first."""
 
     async def analyse(
         self,
@@ -68,40 +77,39 @@ class Book(Protocol):
         status: ExperimentStatus = ExperimentStatus.RUNNING,
         at_planned_end: bool = False,
     ) -> InterimAnalysis:
-        """Analyse what is known of an experiment by now."""
+        """Analyse an experiment with all that is stored of it."""
 
 
-Promote = Callable[[str, str, str, str], Awaitable[None]]
-"""Puts a version into production: model, version, by whom, why."""
+Promotion = Callable[[str, str, str, str], Awaitable[None]]
+"""Promotes a version to production: model, version, the author and the reason of the change."""
 
 
-class Conductor:
-    """Carries experiments through.
+class ExperimentController:
+    """Runs the experiments of one application.
 
     Args:
-        fleet: loads the variants and divides the traffic.
-        book: keeps the experiments.
-        promote: puts a version into production in the registry.
-        now: the present, with a time zone.
+        fleet: loads the variants and splits the traffic.
+        store: holds the experiments.
+        promote: promotes a version in the registry.
+        now: returns the time, with a time zone.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
         self,
         fleet: Fleet,
-        book: Book,
-        promote: Promote,
+        store: ExperimentStoreClient,
+        promote: Promotion,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._fleet = fleet
-        self._book = book
-        self._promote = promote
-        self._now = now
-        self._sleep = sleep
-        self._tending = asyncio.Lock()
-        self._ended: set[str] = set()
+        self._fleet, self._store, self._promote = fleet, store, promote
+        self._now, self._sleep = now, sleep
+        self._changing = asyncio.Lock()
+        self._endings: dict[str, End] = {}
+        """The ends that have begun and are not recorded yet: these experiments split no traffic."""
         self._promotions: dict[str, Mapping[str, Any] | None] = {}
-        """By experiment the analysis that its promotion was begun with, once that was looked up."""
+        """The analysis document of each promotion that has begun, once it has been looked up."""
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
         """Load both variants, store the experiment, and return once every router splits traffic.
@@ -110,12 +118,12 @@ class Conductor:
         some requests are outside it.
 
         Returns:
-            The definition, with the dead band that the control declares where none was given.
+            The definition, with the dead band that the models declare unless it states one.
 
         Raises:
-            ServingError: the definition is refused, a variant is not registered, does not load or
-                takes other windows than the other one, the id is taken, or the model is in another
-                experiment.
+            ServingError: the definition is rejected, a variant is not registered, does not load or
+                has another input shape than the other one, the id is taken, or the model is in
+                another experiment.
             UnconfirmedStateError: a router does not follow what is served already; nothing was
                 stored.
             ExperimentConflictError: also if the experiment was stopped again at its start.
@@ -128,212 +136,191 @@ class Conductor:
             definition.treatment_model_name, definition.treatment_model_version
         )
         check_variants(definition, control, treatment)
-        for running in self._fleet.state.experiments:
-            if running.definition.control_model_name == definition.control_model_name:
-                problem = (
-                    f"experiment {running.experiment_id!r} is running on model "
-                    f"{definition.control_model_name!r}, and a model is in one experiment at a "
-                    f"time; stop that one first"
-                )
-                raise ExperimentConflictError(definition.experiment_id, problem)
+        self._require_free_model(definition)
         definition = with_dead_band(definition, control, treatment)
         with self._fleet.holding(str(VersionRef.of(control)), str(VersionRef.of(treatment))):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
             # Before anything is stored: a router that is behind already would miss the split, too.
             await self._fleet.confirm()
-            async with self._tending:
-                await self._book.create(definition, self._now())
-            try:
-                async with self._tending:
-                    await self._follow_book()
-                    self._expect_split(definition.experiment_id)
-                await self._fleet.confirm()
-            except Exception as error:
-                await self._take_back(definition.experiment_id, error)
-                problem = (
-                    f"experiment {definition.experiment_id!r} was stopped at its start, since not "
-                    f"every router splits its traffic: {error}; create it under another id"
-                )
-                raise ExperimentConflictError(definition.experiment_id, problem) from error
+            async with self._changing:
+                await self._store.create(definition, self._now())
+            await self._start(definition.experiment_id)
         return definition
 
-    def _expect_split(self, experiment_id: str) -> None:
-        if all(each.experiment_id != experiment_id for each in self._fleet.state.experiments):
-            raise FleetUnavailableError(f"experiment {experiment_id!r} does not split traffic")
-
-    async def _take_back(self, experiment_id: str, error: Exception) -> None:
-        """Stop an experiment whose traffic not every router splits."""
-        logger.error("experiment %s is stopped at its start: %s", experiment_id, error)
-        async with self._tending:
-            experiment = await self._book.experiment(experiment_id)
-            await self._end(experiment, EndReason.STOPPED, "stopped")
-
     async def stop(self, experiment_id: str) -> dict[str, Any]:
-        """End an experiment by hand and return its final analysis; of an ended one, its last.
+        """End an experiment and return its final analysis; of an ended one, its last.
 
         Raises:
             NoSuchExperimentError: there is none of that id.
             UnconfirmedStateError: it is ended, but a router does not follow in time and may still
                 split traffic.
         """
-        async with self._tending:
-            experiment = await self._book.experiment(experiment_id)
-            report = await self._end(experiment, EndReason.STOPPED, "stopped")
+        async with self._changing:
+            experiment = await self._store.experiment(experiment_id)
+            report = await self._end(experiment, End(EndReason.STOPPED, "stopped"))
         await self._fleet.confirm()
         return report
 
-    async def tend_for_ever(self) -> None:
-        """Watch over the experiments until another fleet takes over."""
+    async def reconcile_forever(self) -> None:
+        """Reconcile once per period until another fleet takes over."""
         while not self._fleet.superseded:
             try:
-                await self.tend()
+                await self.reconcile()
             except ServingError as error:
-                logger.warning("the experiments wait: %s", error)
+                logger.warning("experiment reconciliation interrupted: %s", error)
             except Exception:
-                # Whatever it is, the watch goes on: a rollback may be due any moment.
-                logger.exception("the experiments could not be tended")
-            await self._sleep(TEND_PERIOD_S)
+                # Whatever failed, the loop continues: a rollback may be due at any moment.
+                logger.exception("experiment reconciliation failed")
+            await self._sleep(EVALUATION_PERIOD_S)
 
-    async def tend(self) -> None:
-        """Let the traffic follow the book, and carry out what the evidence asks for."""
-        async with self._tending:
-            for experiment in await self._follow_book():
+    async def reconcile(self) -> None:
+        """Let the traffic follow the store, then take the steps that the evidence calls for."""
+        async with self._changing:
+            for experiment in await self._follow_store():
                 try:
-                    await self._judge(experiment)
+                    await self._advance(experiment)
                 except Exception:
-                    # One that cannot be judged must not keep another from its rollback.
+                    # One experiment that cannot be evaluated must not delay another's rollback.
                     name = experiment.definition.experiment_id
-                    logger.exception("experiment %s could not be judged", name)
+                    logger.exception("experiment %s not evaluated", name)
 
-    async def _follow_book(self) -> Sequence[StoredExperiment]:
-        experiments = await self._book.running()
-        known = {each.experiment_id: each for each in self._fleet.state.experiments}
-        running = []
-        for each in experiments:
-            name = each.definition.experiment_id
-            present = known.get(name)
-            if name in self._ended or self._age_s(each) >= each.definition.duration_s:
-                continue  # of the latter the last outcomes are awaited
-            if present is not None and present.keys <= self._fleet.state.keys:
-                running.append(present)
+    def _require_free_model(self, definition: ExperimentDefinition) -> None:
+        model = definition.control_model_name
+        for running in self._fleet.state.experiments:
+            if running.definition.control_model_name == model:
+                problem = (
+                    f"experiment {running.experiment_id!r} is running on model {model!r}, and a "
+                    f"model is in one experiment at a time; stop that one first"
+                )
+                raise ExperimentConflictError(definition.experiment_id, problem)
+
+    async def _start(self, experiment_id: str) -> None:
+        """Return once every router splits the traffic of an experiment that has been stored.
+
+        Raises:
+            ExperimentConflictError: a router does not, and the experiment was stopped.
+        """
+        try:
+            async with self._changing:
+                await self._follow_store()
+                self._require_split(experiment_id)
+            await self._fleet.confirm()
+        except Exception as error:
+            logger.error("experiment %s stopped at its start: %s", experiment_id, error)  # noqa: TRY400
+            async with self._changing:
+                experiment = await self._store.experiment(experiment_id)
+                await self._end(experiment, End(EndReason.STOPPED, "stopped"))
+            problem = (
+                f"experiment {experiment_id!r} was stopped at its start, since not every router "
+                f"splits its traffic: {error}; create it under another id"
+            )
+            raise ExperimentConflictError(experiment_id, problem) from error
+
+    def _require_split(self, experiment_id: str) -> None:
+        if self._running(experiment_id) is None:
+            raise FleetUnavailableError(f"a variant of {experiment_id!r} is not loaded")
+
+    async def _follow_store(self) -> Sequence[StoredExperiment]:
+        """Split traffic by the running experiments of the store.
+
+        Returns:
+            The experiments that a step may be due for: all but those whose variants do not load.
+        """
+        stored = await self._store.running()
+        running, suspended = [], set()
+        for experiment in stored:
+            name = experiment.definition.experiment_id
+            if name in self._endings or self._situation(experiment).is_over:
                 continue
             try:
-                await self._load_variants(each.definition)
+                running.append(await self._with_loaded_variants(experiment))
             except ServingError as error:
-                # Its requests go to production until it can go on; the others are not held up.
-                logger.error("experiment %s is suspended: %s", name, error)  # noqa: TRY400
-                continue
-            if present is None:
-                present = with_recorded_exposure(each, await self._book.history(name))
-            running.append(present)
-        await self._fleet.divide(running)
-        divided = {each.experiment_id for each in running}
-        return [
-            each
-            for each in experiments
-            if each.definition.experiment_id in divided
-            or (
-                each.definition.experiment_id not in self._ended
-                and self._age_s(each) >= each.definition.duration_s
-            )
-        ]
+                # Its requests go to production until it continues; other experiments do not wait.
+                logger.error("experiment %s suspended: %s", name, error)  # noqa: TRY400
+                suspended.add(name)
+        await self._fleet.split_traffic(running)
+        return [each for each in stored if each.definition.experiment_id not in suspended]
 
-    def _age_s(self, experiment: StoredExperiment) -> float:
-        return (self._now() - experiment.started_at).total_seconds()
-
-    async def _load_variants(self, definition: ExperimentDefinition) -> None:
-        for model, version in (
-            (definition.control_model_name, definition.control_model_version),
-            (definition.treatment_model_name, definition.treatment_model_version),
-        ):
-            await self._fleet.load(await self._fleet.find(model, version))
-
-    async def _judge(self, experiment: StoredExperiment) -> None:
+    async def _with_loaded_variants(self, experiment: StoredExperiment) -> RunningExperiment:
         definition = experiment.definition
-        if definition.auto_apply and (begun := await self._begun_promotion(experiment)):
-            await self._promote_treatment(experiment, begun)
-            return
-        age_s = self._age_s(experiment)
-        if age_s >= definition.duration_s:
-            # The last predictions' outcomes come one horizon after the traffic ended.
-            if age_s >= definition.duration_s + (definition.horizon_s or 0.0):
-                look = await self._book.analyse(experiment, self._now(), at_planned_end=True)
-                if not await self._apply(experiment, look.analysis):
-                    await self._end(experiment, EndReason.DURATION, "ended", look.analysis.document)
-            return
-        if not definition.auto_apply and not definition.exposure_steps:
-            return
-        running = self._running(definition.experiment_id)
-        look = await self._book.analyse(experiment, running.exposed_at)
-        promotes = look.analysis.recommendation.action is Action.PROMOTE
-        if promotes and await self._fleet.is_tripped(definition.experiment_id):
-            return  # it earned it, and fails at present: nobody would stand in for it any more
-        if not await self._apply(experiment, look.analysis):
-            await self._expose(experiment, running, look)
+        present = self._running(definition.experiment_id)
+        if present is None or not present.keys <= self._fleet.state.keys:
+            for model, version in (
+                (definition.control_model_name, definition.control_model_version),
+                (definition.treatment_model_name, definition.treatment_model_version),
+            ):
+                await self._fleet.load(await self._fleet.find(model, version))
+        if present is not None:
+            return present
+        history = await self._store.history(definition.experiment_id)
+        return with_recorded_exposure(experiment, history)
 
-    async def _apply(self, experiment: StoredExperiment, analysis: Analysis) -> bool:
-        """Carry out a verdict where that was asked for; return whether that ended it."""
-        definition = experiment.definition
-        action = analysis.recommendation.action
-        if not definition.auto_apply or action is Action.CONTINUE:
-            return False
-        if action is Action.ROLLBACK:
-            await self._end(experiment, EndReason.ROLLED_BACK, "rolled_back", analysis.document)
-            return True
-        # Written down first: whoever carries it on takes no second look to come to another verdict.
-        verdict = {
-            **analysis.document,
-            "recommendation": {
-                "action": action.value,
-                "reasons": list(analysis.recommendation.reasons),
-            },
-        }
+    def _situation(self, experiment: StoredExperiment) -> Situation:
+        name = experiment.definition.experiment_id
+        return Situation(
+            experiment=experiment,
+            now=self._now(),
+            running=self._running(name),
+            ending=self._endings.get(name),
+        )
+
+    async def _advance(self, experiment: StoredExperiment) -> None:
+        """Take the steps of an experiment that are due now."""
+        promotion = await self._begun_promotion(experiment)
+        situation: Situation | None = replace(self._situation(experiment), promotion=promotion)
+        while situation is not None:
+            situation = await self._execute_next(situation)
+
+    async def _execute_next(self, situation: Situation) -> Situation | None:
+        """Execute the step that is due; return the situation after it, None if none is left."""
+        definition = situation.experiment.definition
         name = definition.experiment_id
-        entry = HistoryEntry(time=self._now(), action="promoting", details={"analysis": verdict})
-        await self._book.note(name, entry)
-        self._promotions[name] = verdict
-        await self._promote_treatment(experiment, verdict)
-        return True
+        model, version = definition.treatment_model_name, definition.treatment_model_version
+        match next_step(situation):
+            case Wait():
+                return None
+            case Analyse(exposed_at, at_planned_end):
+                analysis = await self._store.analyse(
+                    situation.experiment, exposed_at, at_planned_end=at_planned_end
+                )
+                return replace(situation, analysis=analysis)
+            case ObserveBreaker():
+                is_tripped = await self._fleet.is_tripped(name)
+                return replace(situation, breaker_closed=not is_tripped)
+            case Expose(share):
+                await self._expose(name, share)
+                return None
+            case BeginPromotion(verdict):
+                await self._record(name, "promoting", {"analysis": verdict})
+                self._promotions[name] = verdict
+                return replace(situation, promotion=verdict)
+            case ReadProduction():
+                production = Production(await self._production(model))
+                return replace(situation, production=production)
+            case Promote(reason):
+                await self._promote(model, version, f"experiment {name}", reason)
+                return replace(situation, production=Production(version))
+            case Reload():
+                await self._fleet.reload(model, version)
+                return replace(situation, reloaded=True)
+            case End() as end:
+                await self._end(situation.experiment, end)
+                return None
 
     async def _begun_promotion(self, experiment: StoredExperiment) -> Mapping[str, Any] | None:
-        """Return the analysis that a promotion was begun with, by this fleet or one before it."""
+        """Return the analysis document of a promotion that this fleet or one before it began."""
         name = experiment.definition.experiment_id
-        if name not in self._promotions:
+        if experiment.definition.auto_apply and name not in self._promotions:
             self._promotions[name] = next(
                 (
                     entry.details["analysis"]
-                    for entry in await self._book.history(name)
+                    for entry in await self._store.history(name)
                     if entry.action == "promoting"
                 ),
                 None,
             )
-        return self._promotions[name]
-
-    async def _promote_treatment(
-        self, experiment: StoredExperiment, verdict: Mapping[str, Any]
-    ) -> None:
-        """Promote, reload and end; may be repeated. Nobody's later promotion is undone."""
-        definition = experiment.definition
-        model, version = definition.treatment_model_name, definition.treatment_model_version
-        holder = await self._production(model)
-        if holder not in (definition.control_model_version, version):
-            reason = (
-                f"Not promoted: {definition.control} was compared with, and production of {model} "
-                f"is {holder or 'nothing'} now."
-            )
-            said = verdict["recommendation"]
-            verdict = {
-                **verdict,
-                "recommendation": {**said, "reasons": [*said["reasons"], reason]},
-            }
-            await self._end(experiment, EndReason.SUPERSEDED, "superseded", verdict)
-            return
-        if holder != version:
-            reasons = " ".join(verdict["recommendation"]["reasons"])
-            await self._promote(model, version, f"experiment {definition.experiment_id}", reasons)
-        await self._fleet.reload(model, version)
-        await self._end(experiment, EndReason.PROMOTED, "promoted", verdict)
+        return self._promotions.get(name)
 
     async def _production(self, model: str) -> str | None:
         try:
@@ -341,63 +328,58 @@ class Conductor:
         except NotRegisteredError:
             return None
 
-    async def _expose(
-        self, experiment: StoredExperiment, running: RunningExperiment, look: InterimAnalysis
-    ) -> None:
-        """Give treatment the next share of the traffic where it has earned it."""
-        stage = ExposureStep(
-            share=running.treatment_share,
-            age_s=(self._now() - running.exposed_at).total_seconds(),
-            treatment_predictions=look.treatment_predictions,
-        )
-        share = next_share(
-            experiment.definition,
-            stage,
-            look.analysis.evidence,
-            look.analysis.recommendation,
-            breaker_closed=not await self._fleet.is_tripped(running.experiment_id),
-        )
-        if share == running.treatment_share:
-            return
-        now = self._now()
+    async def _expose(self, experiment_id: str, share: float) -> None:
+        """Record the exposure step, then give treatment that share of the traffic."""
+        running = self._running(experiment_id)
+        assert running is not None, "only an experiment that splits traffic is exposed"
         details = {"share": share, "before": running.treatment_share}
-        entry = HistoryEntry(time=now, action="exposed", details=details)
-        await self._book.note(running.experiment_id, entry)
-        exposed = running.model_copy(update={"treatment_share": share, "exposed_at": now})
-        await self._fleet.divide(
+        exposed_at = await self._record(experiment_id, "exposed", details)
+        exposed = running.model_copy(update={"treatment_share": share, "exposed_at": exposed_at})
+        await self._fleet.split_traffic(
             [
-                exposed if each.experiment_id == running.experiment_id else each
-                for each in self._fleet.state.experiments
+                exposed if other.experiment_id == experiment_id else other
+                for other in self._fleet.state.experiments
             ]
         )
 
-    async def _end(
-        self,
-        experiment: StoredExperiment,
-        reason: EndReason,
-        action: str,
-        document: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Stop treatment's traffic first, then write the end down; return the final analysis."""
+    async def _record(self, experiment_id: str, action: str, details: dict[str, Any]) -> datetime:
+        entry = HistoryEntry(time=self._now(), action=action, details=details)
+        await self._store.note(experiment_id, entry)
+        return entry.time
+
+    async def _end(self, experiment: StoredExperiment, end: End) -> dict[str, Any]:
+        """Stop treatment's traffic, then record the end; return the final analysis."""
         experiment_id = experiment.definition.experiment_id
         if experiment.status is ExperimentStatus.COMPLETED:
+            self._endings.pop(experiment_id, None)
             return experiment.final_report or {}
-        # Until it is written down: it must not begin again when that takes a while.
-        self._ended.add(experiment_id)
-        await self._fleet.divide(
-            [each for each in self._fleet.state.experiments if each.experiment_id != experiment_id]
+        # Until the end is recorded, which may take a while, the experiment must not start again.
+        self._endings[experiment_id] = end
+        await self._fleet.split_traffic(
+            [
+                other
+                for other in self._fleet.state.experiments
+                if other.experiment_id != experiment_id
+            ]
         )
+        document = end.document
         if document is None:
-            document = (await self._book.analyse(experiment, self._now())).analysis.document
+            document = (await self._store.analyse(experiment, self._now())).analysis.document
         report = {**document, "status": ExperimentStatus.COMPLETED.value}
-        entry = HistoryEntry(time=self._now(), action=action, details={"analysis": report})
-        ended = await self._book.end(experiment_id, reason, report, entry)
-        self._ended.discard(experiment_id)
+        entry = HistoryEntry(time=self._now(), action=end.action, details={"analysis": report})
+        ended = await self._store.end(experiment_id, end.reason, report, entry)
+        del self._endings[experiment_id]
         self._promotions.pop(experiment_id, None)
-        logger.info("experiment %s has ended: %s", experiment_id, action)
+        logger.info("experiment %s ended: %s", experiment_id, end.action)
         return ended.final_report or report
 
-    def _running(self, experiment_id: str) -> RunningExperiment:
+    def _running(self, experiment_id: str) -> RunningExperiment | None:
+        """Return the experiment as the routers follow it, None while it splits no traffic."""
         return next(
-            each for each in self._fleet.state.experiments if each.experiment_id == experiment_id
+            (
+                running
+                for running in self._fleet.state.experiments
+                if running.experiment_id == experiment_id
+            ),
+            None,
         )

@@ -1,4 +1,4 @@
-"""What can be concluded from what Serve and the routers say. Pure: no IO, no Ray."""
+"""Conclusions from what Serve and the routers report. Pure: no IO, no Ray."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,25 +9,25 @@ from serve_app.state.serving import ServingState
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What a look around found."""
+class Observation:
+    """Which versions of a state are loaded, and which cannot be."""
 
     loaded: frozenset[str]
-    """Versions that every router can reach, and whose replicas are up with their settings."""
+    """The versions that every router reaches, and whose replicas run with their settings."""
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Why a version will not be loaded."""
+    """The reason why a version cannot be loaded, by `model:version`."""
 
 
-def look(
+def observe(
     state: ServingState, launches: Mapping[str, Launch], reports: Sequence[RouterReport]
-) -> Sight:
-    """Return which versions of a state are loaded, and which will not be."""
-    current = [each for each in reports if each.revision == state.revision]
+) -> Observation:
+    """Return which versions of a state are loaded, and which cannot be."""
+    current = [report for report in reports if report.revision == state.revision]
     loaded, problems = set(), {}
     for version in state.versions:
         key = version.key
-        reaches = [each.versions[key] for each in current if key in each.versions]
-        for problem in (each.problem for each in reaches if each.problem is not None):
+        reaches = [report.versions[key] for report in current if key in report.versions]
+        for problem in (reach.problem for reach in reaches if reach.problem is not None):
             problems[key] = problem
         is_up = True
         if version.settings.placement == "replicas":
@@ -35,17 +35,17 @@ def look(
             is_up = launch.phase is LaunchPhase.RUNNING
             if launch.phase is LaunchPhase.FAILED:
                 problems[key] = launch.problem
-        reached = len(reaches) == len(reports) > 0 and all(each.loaded for each in reaches)
-        if is_up and reached:
+        is_reached = len(reaches) == len(reports) > 0 and all(reach.loaded for reach in reaches)
+        if is_up and is_reached:
             loaded.add(key)
-    return Sight(frozenset(loaded), problems)
+    return Observation(frozenset(loaded), problems)
 
 
 def idle(reports: Sequence[RouterReport], limit_s: float) -> frozenset[str]:
-    """Return the versions that nobody asked any router for during `limit_s`."""
+    """Return the versions that received no request in any router for `limit_s`."""
     if not reports:
         return frozenset()
-    known = frozenset.intersection(*(frozenset(each.versions) for each in reports))
+    known = frozenset.intersection(*(frozenset(report.versions) for report in reports))
     return known - {
         key
         for report in reports
@@ -55,20 +55,22 @@ def idle(reports: Sequence[RouterReport], limit_s: float) -> frozenset[str]:
 
 
 def behind(
-    serving: Collection[str], reports: Sequence[RouterReport], revision: int
+    expected: Collection[str], reports: Sequence[RouterReport], revision: int
 ) -> frozenset[str]:
-    """Return the serving routers that do not report `revision` or a newer one."""
-    following = {each.router for each in reports if each.revision >= revision}
-    return frozenset(serving) - following
+    """Return the expected routers that do not report `revision` or a newer one."""
+    following = {report.router for report in reports if report.revision >= revision}
+    return frozenset(expected) - following
 
 
-def unwanted(state: ServingState, launches: Mapping[str, Launch], sight: Sight) -> frozenset[str]:
-    """Return the versions whose replicas nobody is to use any more."""
+def unwanted(
+    state: ServingState, launches: Mapping[str, Launch], observation: Observation
+) -> frozenset[str]:
+    """Return the versions whose replicas are to receive no further requests."""
     wanted = {
-        each.key
-        for each in state.versions
-        # One that moved into the routers keeps its replicas until it is loaded there.
-        if each.settings.placement == "replicas" or each.key not in sight.loaded
+        version.key
+        for version in state.versions
+        # A version that moves into the routers keeps its replicas until it is loaded there.
+        if version.settings.placement == "replicas" or version.key not in observation.loaded
     }
     return frozenset(
         key

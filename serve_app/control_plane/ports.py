@@ -1,4 +1,4 @@
-"""What the fleet needs of the world: where its state is kept, the registry, Serve, the routers."""
+"""The protocols through which the control plane acts: state store, registry, Serve and routers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,58 +11,66 @@ from serve_app.state.serving import ServedVersion, ServingState
 
 
 class LaunchPhase(Enum):
-    """How far a version's replicas are."""
+    """The phase of a version's replicas."""
 
     STARTING = "starting"
     RUNNING = "running"
     FAILED = "failed"
-    """They could not be started, and will not be again unless they are launched anew."""
+    """They failed to start, and Serve does not retry; only another launch does."""
     STOPPING = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A version's replicas as Serve sees them."""
+    """A version's replicas as Serve reports them."""
 
     phase: LaunchPhase
     problem: str = ""
 
 
-class Ledger(Protocol):
-    """Keeps the state on the disk; one writer at a time."""
+class StateStore(Protocol):
+    """The durable serving state, which has one writer at a time."""
 
     async def read(self) -> ServingState | None:
-        """Return what was written last, None where nothing was."""
+        """Return the state that was written last, None before the first one."""
 
     async def write(self, state: ServingState, replaces: int) -> bool:
-        """Keep `state` if what is there has the revision `replaces` (0: nothing is)."""
+        """Write `state` if the stored one has the revision `replaces` (0: there is none).
+
+        Returns:
+            Whether it was written; if not, another writer has taken over.
+        """
 
 
 class Catalogue(Protocol):
-    """The registry, as far as serving asks it."""
+    """The registered versions."""
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
-        """Return the version that `reference` means, None for a stage that no version holds.
+        """Return the version that `reference` means, None for a stage without a version.
 
         Raises:
-            RegistryError: no such model or version.
+            RegistryError: there is no such model or version.
         """
 
     async def try_out(self, metadata: ModelMetadata) -> None:
-        """Load and run a version; RegistryError says why it does not serve."""
+        """Load and run a version once.
+
+        Raises:
+            RegistryError: the version cannot be served.
+        """
 
 
 class Launcher(Protocol):
-    """Starts and ends the replicas of versions, each version apart from the others."""
+    """Starts and stops the replicas of versions, each version independently of the others."""
 
     async def launches(self) -> Mapping[str, Launch]:
-        """Return what runs, by `model:version`."""
+        """Return the present launches by `model:version`."""
 
     async def launch(self, version: ServedVersion) -> None:
-        """Start a version's replicas, or replace them one by one; do not wait for them."""
+        """Start a version's replicas, or replace them one by one; return before they are up."""
 
     async def end(self, key: str) -> None:
-        """End a version's replicas once they have answered what they have; do not wait."""
+        """Stop a version's replicas after their requests in flight; return before they are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +79,15 @@ class RouterReplicas:
 
     serving: frozenset[str]
     stopping: frozenset[str] = frozenset()
-    """Routers that are being replaced: the proxy is letting go of them, and broadcasts no longer
-    reach them."""
+    """The routers that are being replaced: the proxy is letting go of them, and broadcasts no
+    longer reach them."""
 
 
 class Routers(Protocol):
     """All routers of the application."""
 
     async def adopt(self, state: ServingState) -> None:
-        """Let every router go by `state`; one that cannot be reached takes it by itself later."""
+        """Send every router the state; one that the call does not reach reads it by itself."""
 
     async def reports(self) -> Sequence[RouterReport]:
         """Return every router's report; empty while one of them does not respond."""

@@ -1,13 +1,18 @@
-"""From a configuration's references to the versions that they mean at this moment."""
+"""Resolves references, the stages and numbers of a configuration, to registered versions."""
 
 import logging
 
-from registry.errors import RegistryError
+from registry.errors import (
+    InvalidNameError,
+    RegistryError,
+    UnknownModelError,
+    UnknownVersionError,
+)
 from registry.records import STAGE_NAMES, ModelMetadata
 from serve_app.control_plane.ports import Catalogue
-from serve_app.errors import SettingsError
+from serve_app.errors import NotRegisteredError, SettingsError, UnusableVersionError
 from serve_app.settings import AppSettings, VersionSettings
-from serve_app.state.serving import Declaration, ServedVersion, Stages
+from serve_app.state.serving import Declaration, ServedVersion, ServingState, Stages
 from serve_app.state.version_settings import numbered
 from serve_app.versions import VersionRef
 
@@ -15,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
-    """Return the version that each declaration means; one declared twice serves once.
+    """Return the version that each declaration means; one that is declared twice is served once.
 
-    A stage that no version holds is left out with a warning, and so is a staging version that is
-    damaged: it must not keep production from being served.
+    A stage without a version is left out with a warning, and so is a damaged staging version, which
+    must not keep production from being served.
 
     Raises:
         SettingsError: nothing is left to serve.
@@ -27,7 +32,7 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
     chosen: dict[str, ServedVersion] = {}
     stages: Stages = {}
     for declared in settings.versions:
-        metadata = await _find(declared, catalogue)
+        metadata = await _find_declared(declared, catalogue)
         if metadata is None:
             continue
         if declared.version in STAGE_NAMES:
@@ -38,17 +43,55 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
         else:
             chosen[key] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
     if not chosen:
-        references = ", ".join(f"{each.model}:{each.version}" for each in settings.versions)
+        references = ", ".join(
+            f"{declared.model}:{declared.version}" for declared in settings.versions
+        )
         raise SettingsError("versions", f"none of {references} is in the registry; promote one")
     for served in chosen.values():
-        # A version declared by its number answers for its stage too.
+        # A version that is declared by its number also serves the stage that it has.
         for stage, meaning in STAGE_NAMES.items():
             if served.metadata.stage is meaning:
                 stages.setdefault(served.metadata.name, {})[stage] = served.metadata.version
     return Declaration(settings=settings, versions=tuple(chosen.values()), stages=stages)
 
 
-async def _find(declared: VersionSettings, catalogue: Catalogue) -> ModelMetadata | None:
+async def find_version(catalogue: Catalogue, model: str, reference: str) -> ModelMetadata:
+    """Return a registered version.
+
+    Raises:
+        NotRegisteredError: there is no such model or version, or none in that stage.
+        UnusableVersionError: its metadata is damaged.
+    """
+    try:
+        metadata = await catalogue.find(model, reference)
+    except (UnknownModelError, UnknownVersionError, InvalidNameError) as error:
+        raise NotRegisteredError(model, reference, str(error)) from error
+    except RegistryError as error:
+        raise UnusableVersionError(model, reference, str(error)) from error
+    if metadata is None:
+        raise NotRegisteredError(model, reference, f"{model} has no {reference} version")
+    return metadata
+
+
+async def registered_stages(
+    catalogue: Catalogue, state: ServingState, model: str
+) -> dict[str, ModelMetadata]:
+    """Return the registry's version of each stage; the present one where it is damaged."""
+    holders = {}
+    for stage in STAGE_NAMES:
+        try:
+            holder = await catalogue.find(model, stage)
+        except RegistryError as error:
+            logger.error("%s: %s stays as it is: %s", model, stage, error)  # noqa: TRY400
+            number = state.targets.get(model, {}).get(stage)
+            present = state.find(f"{model}:{number}")
+            holder = None if present is None else present.metadata
+        if holder is not None:
+            holders[stage] = holder
+    return holders
+
+
+async def _find_declared(declared: VersionSettings, catalogue: Catalogue) -> ModelMetadata | None:
     try:
         metadata = await catalogue.find(declared.model, declared.version)
     except RegistryError as error:

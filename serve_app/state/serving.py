@@ -24,7 +24,7 @@ RENAMED_KEYS = {
     "batching": {"crowded_wait_timeout_s": "busy_wait_timeout_s"},
     "definition": {"exposure_stages": "exposure_steps", "stage_hours": "exposure_step_hours"},
 }
-"""The keys of `batching` that have another name since schema version 2."""
+"""The keys that have another name since schema version 2, by the object that holds them."""
 
 
 class _Value(BaseModel):

@@ -1,8 +1,13 @@
-"""A world with three versions, and experiments in it."""
+"""A world with three versions, its fleet, and the controller of its experiments."""
 
 import pytest
 
-from tests.serve_app.control_plane.experiment_world import Book, Clock, conduct
+from tests.serve_app.control_plane.experiment_world import (
+    Clock,
+    Store,
+    start_controller,
+    start_fleet,
+)
 from tests.serve_app.control_plane.world import World
 
 
@@ -14,8 +19,8 @@ def world():
 
 
 @pytest.fixture
-def book():
-    return Book()
+def store():
+    return Store()
 
 
 @pytest.fixture
@@ -29,5 +34,10 @@ def promoted():
 
 
 @pytest.fixture
-async def conductor(world, book, clock, promoted):
-    return await conduct(world, book, clock, promoted)
+async def fleet(world):
+    return await start_fleet(world)
+
+
+@pytest.fixture
+def controller(world, fleet, store, clock, promoted):
+    return start_controller(fleet, world, store, clock, promoted)

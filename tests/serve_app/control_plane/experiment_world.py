@@ -1,8 +1,8 @@
-"""Experiments in a world in memory: a book of them, a clock, and who conducts them."""
+"""Experiments in a world in memory: their store, a clock, and their controller."""
 
 from datetime import UTC, datetime, timedelta
 
-from serve_app.control_plane.experiment_controller import Conductor
+from serve_app.control_plane.experiment_controller import ExperimentController
 from serve_app.errors import ExperimentConflictError, NoSuchExperimentError
 from serve_app.experiments.analysis import Analysis, analyse
 from serve_app.experiments.blocks import BlockClock
@@ -13,16 +13,18 @@ from serve_app.experiments.store import HistoryEntry, StoredExperiment
 from tests.serve_app.control_plane.world import NAME
 
 PRODUCTION = {"version": "production"}
-BEGINNING = datetime(2026, 1, 2, tzinfo=UTC)
+START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-class Book:
-    """Experiments as they are written down, and what an analysis is to recommend."""
+class Store:
+    """The stored experiments; an analysis recommends what a test sets."""
 
     def __init__(self):
         self.stored, self.entries = {}, {}
         self.recommends, self.treated = Action.CONTINUE, 0
-        self.looks = []
+        self.planned_ends = []
+        """Whether each analysis so far was the one at the planned end."""
+        self.end_error = None
 
     async def create(self, definition, started_at):
         name = definition.experiment_id
@@ -39,6 +41,8 @@ class Book:
         self.entries[name] = [HistoryEntry(time=started_at, action="created", details={})]
 
     async def end(self, experiment_id, reason, report, entry):
+        if self.end_error:
+            raise self.end_error
         before = self.stored[experiment_id]
         if before.status is ExperimentStatus.RUNNING:
             self.stored[experiment_id] = StoredExperiment(
@@ -61,24 +65,24 @@ class Book:
         return self.stored[experiment_id]
 
     async def running(self):
-        return [each for each in self.stored.values() if each.ended_at is None]
+        return [stored for stored in self.stored.values() if stored.ended_at is None]
 
     async def history(self, experiment_id):
         return self.entries[experiment_id]
 
-    async def analyse(self, experiment, since, *, status=None, at_planned_end=False):
-        self.looks.append(at_planned_end)
+    async def analyse(self, experiment, exposed_at, *, status=None, at_planned_end=False):
+        self.planned_ends.append(at_planned_end)
         clock = BlockClock.of(experiment.definition, experiment.started_at)
         empty = analyse(experiment.definition, clock, [], at_planned_end=at_planned_end)
         verdict = Recommendation(action=self.recommends, reasons=("so it is",))
         return InterimAnalysis(Analysis(empty.document, empty.evidence, verdict), self.treated)
 
     def actions(self, experiment_id="a_b"):
-        return [each.action for each in self.entries[experiment_id]]
+        return [entry.action for entry in self.entries[experiment_id]]
 
 
 class Clock:
-    now = BEGINNING
+    now = START
 
     def __call__(self):
         return self.now
@@ -100,21 +104,27 @@ def definition(**fields):
     )
 
 
-async def conduct(world, book, clock, promoted):
+async def start_fleet(world):
     fleet = world.fleet()
     await fleet.start(world.settings(PRODUCTION, loading={"unload_idle_s": 5}))
-    await fleet.tend()
+    await fleet.reconcile()
+    return fleet
+
+
+def start_controller(fleet, world, store, clock, promoted):
+    """Return a controller whose promotions are noted in `promoted` and take effect in the world."""
 
     async def promote(model, version, by, reason):
         promoted.append((model, version, by, reason))
         world.hold(production=version)
 
-    return Conductor(fleet, book, promote, now=clock, sleep=world.sleep)
+    return ExperimentController(fleet, store, promote, now=clock, sleep=world.sleep)
 
 
-def dividing(world):
+def splitting_shares(world):
+    """Return treatment's share by experiment, over all routers."""
     return {
-        each.experiment_id: each.treatment_share
+        running.experiment_id: running.treatment_share
         for router in world.routers
-        for each in router.state.experiments
+        for running in router.state.experiments
     }

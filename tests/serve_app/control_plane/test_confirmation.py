@@ -15,7 +15,7 @@ from serve_app.errors import (
     UnconfirmedStateError,
 )
 from serve_app.timeouts import STOPPING_ROUTERS_S
-from tests.serve_app.control_plane.experiment_world import definition, dividing
+from tests.serve_app.control_plane.experiment_world import definition, splitting_shares
 from tests.serve_app.control_plane.world import NAME, Router
 
 
@@ -36,55 +36,55 @@ def miss_the_split(world, router, seconds):
     world.adopt = adopt_late
 
 
-async def test_create_waits_for_a_late_router(world, conductor):
+async def test_create_waits_for_a_late_router(world, controller):
     """No response after `create` may come from a router that does not split yet."""
     miss_the_split(world, world.routers[1], seconds=5)
-    creating = asyncio.create_task(conductor.create(definition()))
+    creating = asyncio.create_task(controller.create(definition()))
     while splitting(world) != {"r0", "r1"}:
         assert not creating.done()
         await asyncio.sleep(0)
     await creating
 
 
-async def test_create_is_taken_back_where_a_router_stays_behind(world, conductor, book):
+async def test_create_is_taken_back_where_a_router_stays_behind(world, controller, store):
     """An experiment that is not acknowledged splits no traffic, and the error says what to do."""
     miss_the_split(world, world.routers[1], seconds=1000)
     with pytest.raises(ExperimentConflictError) as raised:
-        await conductor.create(definition())
+        await controller.create(definition())
     assert "1 of 2 routers (r1) do not follow revision" in str(raised.value)
     assert "create it under another id" in str(raised.value)
-    assert (splitting(world), book.actions()) == (set(), ["created", "stopped"])
-    await conductor.tend()
+    assert (splitting(world), store.actions()) == (set(), ["created", "stopped"])
+    await controller.reconcile()
     assert splitting(world) == set()
     world.routers[1].hears_at_s = world.now_s
     await world.sleep(1)
-    await conductor.create(definition(experiment_id="again"))
+    await controller.create(definition(experiment_id="again"))
     assert splitting(world) == {"r0", "r1"}
 
 
-async def test_stop_waits_for_a_late_router(world, conductor):
-    await conductor.create(definition())
+async def test_stop_waits_for_a_late_router(world, controller):
+    await controller.create(definition())
     world.routers[0].hears_at_s = world.now_s + 5
-    await conductor.stop("a_b")
+    await controller.stop("a_b")
     assert splitting(world) == set()
 
 
-async def test_stop_reports_a_router_that_stays_behind(world, conductor, book):
+async def test_stop_reports_a_router_that_stays_behind(world, controller, store):
     """The experiment is ended all the same: the other routers must not wait for this one."""
-    await conductor.create(definition())
+    await controller.create(definition())
     world.routers[0].deaf = True
     with pytest.raises(UnconfirmedStateError, match=r"routers \(r0\)"):
-        await conductor.stop("a_b")
-    assert (splitting(world), book.actions()) == ({"r0"}, ["created", "stopped"])
+        await controller.stop("a_b")
+    assert (splitting(world), store.actions()) == ({"r0"}, ["created", "stopped"])
     world.routers[0].deaf = False
-    assert (await conductor.stop("a_b"))["status"] == "completed"
+    assert (await controller.stop("a_b"))["status"] == "completed"
     assert splitting(world) == set()
 
 
 async def test_reload_waits_for_a_late_router(world):
     fleet = world.fleet()
     await fleet.start(world.settings({"version": "production"}))
-    await fleet.tend()
+    await fleet.reconcile()
     world.hold(production="1.2.0")
     adopt = world.adopt
 
@@ -98,24 +98,24 @@ async def test_reload_waits_for_a_late_router(world):
     assert world.serving() == "1.2.0"
 
 
-async def test_stopping_router_is_waited_for_briefly(world, conductor):
+async def test_stopping_router_is_waited_for_briefly(world, controller):
     """No broadcast reaches it; it reads the state itself, or is gone soon."""
     world.stopping = {"r1"}
     world.routers[1].deaf = True
     began_s = world.now_s
-    await conductor.create(definition())
+    await controller.create(definition())
     assert STOPPING_ROUTERS_S <= world.now_s - began_s < 2 * STOPPING_ROUTERS_S + 1
     assert splitting(world) == {"r0"}
 
 
-async def test_unlisted_routers_are_not_taken_for_confirmed(world, conductor, book):
+async def test_unlisted_routers_are_not_taken_for_confirmed(world, controller, store):
     async def unlisted():
         raise FleetUnavailableError("Serve does not list the routers")
 
     world.replicas = unlisted
     with pytest.raises(UnconfirmedStateError, match="Serve does not list the routers after 30 s"):
-        await conductor.create(definition())
-    assert book.stored == {}
+        await controller.create(definition())
+    assert store.stored == {}
 
 
 class TestStartingRouter:
@@ -129,7 +129,7 @@ class TestStartingRouter:
         return []
 
     @pytest.fixture
-    async def follower(self, world, conductor, tables):
+    async def follower(self, world, controller, tables):
         async def read(known_revision):
             return None if world.written.revision == known_revision else world.written
 
@@ -138,24 +138,24 @@ class TestStartingRouter:
         return follower
 
     async def test_unlisted_router_splits_its_first_request(
-        self, world, conductor, follower, tables
+        self, world, controller, follower, tables
     ):
-        await conductor.create(definition())
+        await controller.create(definition())
         assert tables[-1].experiment(None, None) is None, "no broadcast has reached it"
         assert not follower.confirmed
         await follower.confirm()
         assert tables[-1].experiment(None, None).experiment_id == "a_b"
 
     async def test_router_listed_before_the_split_is_waited_for(
-        self, world, conductor, follower, tables
+        self, world, controller, follower, tables
     ):
         """It may have served with the former state, so that `create` waits for its report."""
         await follower.confirm()
         listed = Router("r2", world, state=world.written)
         world.routers.append(listed)
         miss_the_split(world, listed, seconds=5)
-        await conductor.create(definition())
+        await controller.create(definition())
         assert listed.state.experiments
         follower.adopt(listed.state)
         assert tables[-1].experiment(None, None).experiment_id == "a_b"
-        assert dividing(world) == {"a_b": 0.1}
+        assert splitting_shares(world) == {"a_b": 0.1}

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 
 from serve_app.control_plane.ports import Launch, LaunchPhase
-from serve_app.control_plane.reconciler import RETRY_S
 from serve_app.control_plane.reloads import ReloadResult
 from serve_app.errors import (
     FleetUnavailableError,
@@ -17,6 +16,7 @@ from serve_app.errors import (
 )
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.running import RunningExperiment
+from serve_app.timeouts import LAUNCH_RETRY_S
 from serve_app.versions import VersionRef
 from tests.serve_app.control_plane.world import NAME, Died, World, settle
 
@@ -34,7 +34,7 @@ def world():
 async def started(world, *declared, loading=QUICK):
     fleet = world.fleet()
     await fleet.start(world.settings(*(declared or (PRODUCTION, STAGING)), loading=loading))
-    await fleet.tend()
+    await fleet.reconcile()
     return fleet
 
 
@@ -161,7 +161,7 @@ async def test_a_file_whose_new_production_does_not_start_leaves_the_old_one(wor
     await settle(successor, world)
     assert world.serving() == "1.0.0"
     world.broken = set()
-    await settle(successor, world, int(RETRY_S) + 5)
+    await settle(successor, world, int(LAUNCH_RETRY_S) + 5)
     assert world.serving() == "1.2.0"
     await settle(successor, world)
     assert sorted(world.running) == ["toy:1.2.0"]
@@ -178,7 +178,7 @@ async def test_the_same_file_again_keeps_what_was_reloaded_since(world):
     world.hold(production="1.1.0")
     again = world.fleet()
     await again.start(world.settings(PRODUCTION, STAGING, loading=QUICK))
-    await again.tend()
+    await again.reconcile()
     await settle(again, world, 3)
     assert world.serving() == "1.2.0"
 
@@ -198,19 +198,19 @@ async def test_a_fleet_that_was_overtaken_changes_nothing_any_more(world):
     with pytest.raises(FleetUnavailableError, match="a newer configuration"):
         await old.reload(NAME, None)
     assert old.superseded
-    await asyncio.wait_for(old.tend_for_ever(), 1)
+    await asyncio.wait_for(old.reconcile_forever(), 1)
 
 
 async def test_replicas_that_cannot_be_started_are_tried_again_later(world):
     world.broken = {"1.1.0"}
     fleet = await started(world)
     for _ in range(10):
-        await fleet.tend()
+        await fleet.reconcile()
         await world.sleep(1)
     assert world.launched.count("toy:1.1.0") == 1
     world.broken = set()
-    for _ in range(int(RETRY_S)):
-        await fleet.tend()
+    for _ in range(int(LAUNCH_RETRY_S)):
+        await fleet.reconcile()
         await world.sleep(1)
     assert world.launched.count("toy:1.1.0") == 2
     assert world.running["toy:1.1.0"] == Launch(LaunchPhase.RUNNING)
@@ -221,7 +221,7 @@ async def test_what_moves_into_the_routers_keeps_its_replicas_until_it_is_loaded
     world.broken = {"1.0.0"}
     successor = await started(world, {**PRODUCTION, "placement": "router"}, STAGING)
     for _ in range(10):
-        await successor.tend()
+        await successor.reconcile()
         await world.sleep(1)
     assert "toy:1.0.0" in world.running
     world.broken = set()
@@ -263,7 +263,7 @@ class TestOnDemand:
         with pytest.raises(UnusableVersionError, match="sha256"):
             await fleet.request(NAME, "1.2.0")
         world.damaged = set()
-        world.now_s += RETRY_S
+        world.now_s += LAUNCH_RETRY_S
         await self.request(fleet, "1.2.0")
         assert "toy:1.2.0" in world.running
 
@@ -306,7 +306,7 @@ async def test_a_reload_serves_the_artifact_that_was_pinned_since(world, placeme
     pinned = world.versions["1.0.0"].model_copy(update={"serving_artifact": "fast.onnx"})
     world.versions["1.0.0"] = pinned
     before = world.launched.count("toy:1.0.0")
-    await fleet.tend()
+    await fleet.reconcile()
     assert world.launched.count("toy:1.0.0") == before, "a pin alone changes nothing that runs"
     await fleet.reload(NAME, None)
     assert world.launched.count("toy:1.0.0") == before + (placement == "replicas")
@@ -322,7 +322,7 @@ async def test_a_fleet_that_was_overtaken_neither_launches_nor_ends(world):
     launched, running = list(world.launched), dict(world.running)
     for _ in range(5):
         with pytest.raises(FleetUnavailableError):
-            await old.tend()
+            await old.reconcile()
         await world.sleep(1)
     assert (world.launched, world.running) == (launched, running)
 
@@ -418,7 +418,7 @@ async def test_replicas_stay_while_a_router_still_goes_by_them(world):
     await fleet.reload(NAME, None)
     world.routers[1].deaf = True
     for _ in range(20):
-        await fleet.tend()
+        await fleet.reconcile()
         await world.sleep(1)
     assert "toy:1.0.0" in world.running
     world.routers[1].deaf = False
@@ -431,9 +431,9 @@ async def test_what_somebody_is_about_to_need_is_not_unloaded(world):
     await fleet.reload(NAME, "1.2.0")
     with fleet.holding("toy:1.1.0"):
         await fleet.load(world.versions["1.1.0"])
-        await fleet.tend()
+        await fleet.reconcile()
         assert fleet.state.find("toy:1.1.0")
-    await fleet.tend()
+    await fleet.reconcile()
     assert fleet.state.find("toy:1.1.0") is None
 
 
@@ -448,7 +448,7 @@ async def test_an_interrupted_load_leaves_everything_as_it_was(world):
     with pytest.raises(ConnectionError):
         await fleet.reload(NAME, "1.2.0")
     world.launches = launches
-    await fleet.tend()
+    await fleet.reconcile()
     assert fleet.state.find("toy:1.2.0").load == fleet.state.find("toy:1.2.0").launched
 
 
@@ -463,7 +463,7 @@ async def test_an_experiment_whose_variant_is_lost_is_forgotten_with_it(world):
         treatment_model_version="1.2.0",
     )
     since = datetime(2026, 1, 2, tzinfo=UTC)
-    await fleet.divide(
+    await fleet.split_traffic(
         [RunningExperiment(definition=definition, treatment_share=0.1, exposed_at=since)]
     )
     del world.versions["1.2.0"]

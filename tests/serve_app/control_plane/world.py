@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from registry import ModelStage
 from registry.errors import CorruptArtifactError, InvalidMetadataError, UnknownVersionError
 from registry.records import STAGE_NAMES
+from serve_app.control_plane.fleet import Fleet
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
-from serve_app.control_plane.reconciler import Fleet
 from serve_app.settings import AppSettings
 from serve_app.state.reports import Reach, RouterReport
 from testkit.models import metadata
@@ -180,6 +180,6 @@ class World:
 async def settle(fleet, world, seconds=10):
     """Let the fleet tend for a while."""
     for _ in range(seconds):
-        await fleet.tend()
+        await fleet.reconcile()
         world.assert_answered()
         await world.sleep(1)

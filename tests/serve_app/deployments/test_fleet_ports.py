@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.control_plane.ports import RouterReplicas
-from serve_app.deployments.fleet import router_replicas
+from serve_app.deployments.fleet_ports import router_replicas
 
 
 def details(**states):

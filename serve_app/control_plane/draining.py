@@ -1,0 +1,43 @@
+"""Decides when replicas that no router uses any more have drained and may end."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from serve_app.timeouts import DRAIN_LIMIT_S, DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The beginning of a drain."""
+
+    began_s: float
+    revision: int
+    """The state that no longer has the version: routers that follow it have let go."""
+
+
+class Draining:
+    """Knows which replicas drain, and since when."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._drains: dict[str, Drain] = {}
+
+    def drained(self, unwanted: Collection[str], revision: int, oldest: int) -> list[str]:
+        """Return which of the unwanted versions may end now.
+
+        Args:
+            unwanted: the versions whose replicas receive no further requests; those of them that
+                are new begin to drain.
+            revision: the present state's.
+            oldest: the oldest revision that a router reports, 0 if that is unknown.
+        """
+        now_s = self._clock()
+        self._drains = {key: self._drains.get(key, Drain(now_s, revision)) for key in unwanted}
+        return [key for key, drain in self._drains.items() if is_drained(drain, now_s, oldest)]
+
+
+def is_drained(drain: Drain, now_s: float, oldest: int) -> bool:
+    """Return whether replicas may end: their requests have had time, or too much has passed."""
+    waited_s = now_s - drain.began_s
+    let_go = oldest >= drain.revision and waited_s >= DRAIN_S
+    return let_go or waited_s >= DRAIN_LIMIT_S

@@ -1,0 +1,74 @@
+"""Loads versions that requests name, in the background and within a limit."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+
+from registry.records import ModelMetadata
+from serve_app.control_plane.holds import Holds
+from serve_app.control_plane.state_writer import StateWriter
+from serve_app.control_plane.version_loading import VersionLoading
+from serve_app.errors import FleetUnavailableError, TooManyVersionsError, UnusableVersionError
+from serve_app.timeouts import LAUNCH_RETRY_S
+from serve_app.versions import VersionRef
+
+logger = logging.getLogger(__name__)
+
+
+class OnDemandLoads:
+    """Knows the loads in progress and the recent failures."""
+
+    def __init__(
+        self,
+        loading: VersionLoading,
+        writer: StateWriter,
+        holds: Holds,
+        clock: Callable[[], float],
+    ) -> None:
+        self._loading, self._writer = loading, writer
+        self._holds, self._clock = holds, clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, tuple[float, str]] = {}
+
+    def begin(self, metadata: ModelMetadata) -> None:
+        """Begin to load a version, unless it is served or being loaded.
+
+        Raises:
+            TooManyVersionsError: as many undeclared versions are loaded as the settings allow.
+            UnusableVersionError: the version failed to load within the last LAUNCH_RETRY_S.
+        """
+        key = str(VersionRef.of(metadata))
+        state = self._writer.state
+        if state.find(key) or key in self._tasks:
+            return
+        failed_s, problem = self._failures.get(key, (0.0, ""))
+        if problem and self._clock() - failed_s < LAUNCH_RETRY_S:
+            raise UnusableVersionError(metadata.name, metadata.version, problem)
+        limit = state.settings.loading.max_versions
+        unpinned = [version.key for version in state.versions if not state.is_pinned(version)]
+        if len({*unpinned, *self._tasks}) >= limit:
+            raise TooManyVersionsError(metadata.name, metadata.version, limit)
+        self._tasks[key] = asyncio.create_task(self._load(key, metadata))
+
+    async def wait_for(self, key: str, timeout_s: float) -> None:
+        """Return once a load of this version that is in progress has ended, or at the timeout."""
+        if task := self._tasks.get(key):
+            await asyncio.wait({task}, timeout=timeout_s)
+
+    def in_progress(self) -> Collection["asyncio.Task[None]"]:
+        """Return the loads in progress."""
+        return tuple(self._tasks.values())
+
+    async def _load(self, key: str, metadata: ModelMetadata) -> None:
+        try:
+            with self._holds.holding(key):
+                await self._loading.load(metadata, ())
+        except UnusableVersionError as error:
+            logger.warning("%s", error)
+            self._failures[key] = (self._clock(), error.problem)
+        except FleetUnavailableError as error:
+            logger.warning("%s is not loaded: %s", key, error.problem)
+        else:
+            self._failures.pop(key, None)
+        finally:
+            del self._tasks[key]
