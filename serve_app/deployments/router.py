@@ -1,9 +1,8 @@
-"""The ingress: HTTP and handles in front of the versions."""
+"""The router's deployment: serves HTTP and handles, and follows the serving state."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 from ray import serve
 from ray.actor import ActorHandle
@@ -14,8 +13,7 @@ from serve_app.api.rest.app import build_rest_api
 from serve_app.api.rest.encoding import prediction_document
 from serve_app.api.rest.parsing import parse_predict
 from serve_app.api.services import Services
-from serve_app.control_plane.experiment_service import AnalysisDocument, ExperimentService
-from serve_app.control_plane.reloads import ReloadResult
+from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.predictions import PredictionService
@@ -31,42 +29,25 @@ from serve_app.deployments.backends.batched_model import BatchedModel, load_mode
 from serve_app.deployments.backends.local import LocalBackend
 from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import FastPath
+from serve_app.deployments.fleet_client import FleetClient
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
-from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
+from serve_app.deployments.ray_errors import RAY_ERRORS
 from serve_app.deployments.telemetry import request_counter, timing_histogram
-from serve_app.errors import (
-    FleetUnavailableError,
-    ServedElsewhereError,
-    ServingError,
-    ServingStateError,
-    SettingsError,
-    UnconfirmedStateError,
-)
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.errors import FleetUnavailableError, UnconfirmedStateError
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion, ServingState
-from serve_app.timeouts import (
-    FLEET_COMMAND_S,
-    FLEET_REQUEST_S,
-    ROUTER_READY_OTHERS_S,
-    ROUTER_READY_S,
-)
+from serve_app.timeouts import ROUTER_READY_OTHERS_S, ROUTER_READY_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
-STARTUP_ERRORS = (SettingsError, ServingStateError, ServedElsewhereError)
-"""What a server that is set up wrongly fails with; a caller can only wait until it is mended."""
-
-T = TypeVar("T")
-
 
 @serve.ingress()
 class Router:
-    """Validates a request, chooses its version and answers with at most one hop to a replica."""
+    """Validates requests, selects their versions and computes them with at most one hop."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: AppSettings, fleet: DeploymentHandle[Any]
@@ -96,7 +77,7 @@ class Router:
         )
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
-        self._loops = [
+        self._background_tasks = [
             loop.create_task(self._follower.follow_forever()),
             loop.create_task(self._outbox.send_forever()),
         ]
@@ -145,24 +126,24 @@ class Router:
         )
 
     async def check_health(self) -> None:
-        """Raise when this router has stopped to follow or to record, so that it is replaced."""
-        if any(each.done() for each in self._loops):
-            raise FleetUnavailableError("the router follows or records no more")
+        """Raise if a background task of this router has ended, so that Serve replaces it."""
+        if any(task.done() for task in self._background_tasks):
+            raise FleetUnavailableError("a background task of the router has ended")
 
     async def _wait_until_ready(self) -> None:
         for timeout_s, is_ready in (
-            (ROUTER_READY_S, self._answers_usual_requests),
-            (ROUTER_READY_OTHERS_S, self._reaches_all),
+            (ROUTER_READY_S, self._reaches_default_version),
+            (ROUTER_READY_OTHERS_S, self._reaches_pinned_versions),
         ):
             try:
                 async with asyncio.timeout(timeout_s):
-                    while not await is_ready():  # noqa: ASYNC110  replicas tell nobody
+                    while not await is_ready():  # noqa: ASYNC110  no event signals it
                         await asyncio.sleep(0.05)
             except TimeoutError:
-                logger.warning("taking requests while versions are not loaded")
+                logger.warning("accepting requests while versions are not loaded")
                 return
 
-    async def _answers_usual_requests(self) -> bool:
+    async def _reaches_default_version(self) -> bool:
         await self._follower.catch_up()
         model = self._settings.usual_model
         production = self._routes.table.stages.get(model, {}).get("production")
@@ -170,7 +151,7 @@ class Router:
             return self._follower.revision > 0
         return self._backends.loaded(VersionRef(model, production))
 
-    async def _reaches_all(self) -> bool:
+    async def _reaches_pinned_versions(self) -> bool:
         await self._follower.catch_up()
         return all(self._backends.loaded(ref) for ref in self._routes.table.pinned)
 
@@ -185,7 +166,7 @@ class Router:
         return state
 
     def _apply(self, state: ServingState) -> None:
-        # Both in one step of the loop, so that no request finds a version without a backend.
+        # Without an await in between, so that no request finds a version without a backend.
         self._backends.adopt(state.versions)
         self._predictions.adopt(state.routing_table())
 
@@ -201,42 +182,3 @@ class Router:
 
     async def _load(self, version: ServedVersion) -> BatchedModel:
         return await load_model(version.metadata, version.settings, self._settings.registry_root)
-
-
-class FleetClient:
-    """The fleet behind its handle; its errors are raised as the fleet raised them."""
-
-    def __init__(self, fleet: DeploymentHandle[Any]) -> None:
-        self._fleet = fleet
-
-    async def reload(self, model: str, reference: str | None) -> ReloadResult:
-        """Load a version and move the traffic; see `control_plane.reloads.Reloader`."""
-        return await self._call(self._fleet.reload.remote(model, reference))
-
-    async def request(self, model: str, version: str) -> None:
-        """Start to load a version that a request named."""
-        await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
-
-    async def create_experiment(self, definition: ExperimentDefinition) -> None:
-        """Load both variants and split the traffic."""
-        await self._call(self._fleet.create_experiment.remote(definition))
-
-    async def stop_experiment(self, experiment_id: str) -> AnalysisDocument:
-        """End an experiment and return its final analysis."""
-        return await self._call(self._fleet.stop_experiment.remote(experiment_id))
-
-    async def _call(self, sent: Awaitable[T], timeout_s: float = FLEET_COMMAND_S) -> T:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await sent
-        except TimeoutError:
-            problem = f"no answer within {timeout_s:.0f} s"
-            raise FleetUnavailableError(problem) from None
-        except (*RAY_ERRORS, ServingError) as error:
-            cause = cause_of(error)
-            if isinstance(cause, STARTUP_ERRORS):
-                raise FleetUnavailableError(str(cause)) from None
-            if isinstance(cause, ServingError):
-                raise cause from None
-            logger.exception("the fleet failed")
-            raise FleetUnavailableError(repr(cause)[:200]) from error

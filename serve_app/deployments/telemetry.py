@@ -21,6 +21,10 @@ from serve_app.monitoring.metrics import (
 PERIOD_S = 1.0
 """Period at which counts are passed to Ray, which exports them less often."""
 
+RENEWAL_PERIOD_S = 5.0
+"""Period at which unchanged gauges are set again. Ray drops a gauge that was not set for two of its
+report periods of 10 s, as if the process had died."""
+
 
 def timing_histogram() -> Callable[[Mapping[TimingSection, float]], None]:
     """Return a function that records the timing sections of a prediction, given in seconds.
@@ -42,10 +46,14 @@ def timing_histogram() -> Callable[[Mapping[TimingSection, float]], None]:
     )
     histograms = {section: CumulativeHistogram(TIMING_BOUNDARIES_MS) for section in TimingSection}
     is_scheduled = False
+    renewal: asyncio.TimerHandle | None = None
 
     def export() -> None:
-        nonlocal is_scheduled
+        nonlocal is_scheduled, renewal
         is_scheduled = False
+        if renewal is not None:
+            renewal.cancel()
+        renewal = _schedule(export, RENEWAL_PERIOD_S)
         for section, histogram in histograms.items():
             labels = {"section": section.value}
             for bound, count in histogram.cumulative():
@@ -59,7 +67,7 @@ def timing_histogram() -> Callable[[Mapping[TimingSection, float]], None]:
             histograms[section].observe(took_s * 1e3)
         if not is_scheduled:
             is_scheduled = True
-            _schedule(export)
+            _schedule(export, PERIOD_S)
 
     return observe
 
@@ -104,12 +112,12 @@ def _buffered_counter(metric: Metric) -> Callable[[tuple[str, ...], int], None]:
 
     def add(values: tuple[str, ...], amount: int) -> None:
         if not pending:
-            _schedule(export)
+            _schedule(export, PERIOD_S)
         pending[values] += amount
 
     return add
 
 
-def _schedule(export: Callable[[], None]) -> None:
-    """Call `export` after PERIOD_S, outside the context of a request: Serve labels by route."""
-    asyncio.get_running_loop().call_later(PERIOD_S, export, context=Context())
+def _schedule(export: Callable[[], None], delay_s: float) -> asyncio.TimerHandle:
+    """Call `export` later, outside the context of a request: Serve labels metrics by its route."""
+    return asyncio.get_running_loop().call_later(delay_s, export, context=Context())

@@ -80,3 +80,16 @@ async def test_later_observations_are_exported_too():
         count for count, tags in EXPORTED["tradeserve_timing_ms_count"] if tags["section"] == "read"
     ]
     assert counts == [1, 2]
+
+
+async def test_unchanged_timings_are_exported_again(monkeypatch):
+    """Ray drops a gauge that is not set for a while: a router without traffic keeps its own."""
+    monkeypatch.setattr(telemetry, "RENEWAL_PERIOD_S", 0.01)
+    observe = telemetry.timing_histogram()
+    observe({TimingSection.READ: 0.1})
+    await asyncio.sleep(0.2)
+    counts = [
+        count for count, tags in EXPORTED["tradeserve_timing_ms_count"] if tags["section"] == "read"
+    ]
+    assert len(counts) > 2
+    assert set(counts) == {1}
