@@ -85,7 +85,8 @@ class PredictionService:
         running = self.experiment(request)
         if running is not None:
             return await self._predict_in(running, request, watch)
-        route, window = await self.prepare(request)
+        route = await self._routes.find(request.model_name, request.model_version)
+        window = as_window(request.features, route.metadata.input_shape)
         watch.lap(TimingSection.ROUTE)
         result = await route.ready_backend().predict(window)
         watch.lap_of_run(result.run if isinstance(result, Prediction) else None)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from serve_app.data_plane.responses import FailedItem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionRequest:
-    """A request for the prediction of one window.
+class PredictionRequest(NamedTuple):
+    """A request for the prediction of one window; a tuple, since one is created per request.
 
     Front ends, the router's handle and the client accept these fields under these names.
     """

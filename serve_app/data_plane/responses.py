@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from serve_app.data_plane.decoding import Prediction
 from serve_app.errors import ServingError
@@ -10,9 +11,8 @@ from serve_app.experiments.records import Variant
 from serve_app.versions import VersionRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionResponse:
-    """A prediction and its origin."""
+class PredictionResponse(NamedTuple):
+    """A prediction and its origin; a tuple, since one is created per request."""
 
     prediction_id: str
     """Identifies the prediction when its outcome is reported."""

@@ -6,7 +6,6 @@ shape of the model.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields as fields_of
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,12 +28,11 @@ from serve_app.errors import InvalidRequestError, MalformedJsonError, ServingErr
 
 DEFAULT_BATCH_SIZE = 32
 
-REQUEST_FIELDS = tuple(field.name for field in fields_of(PredictionRequest))
 TIMINGS = "timings"
 """The field that requests the timing sections; part of this front end, not of the core."""
-PREDICT_FIELDS = (*REQUEST_FIELDS, TIMINGS)
+PREDICT_FIELDS = (*PredictionRequest._fields, TIMINGS)
 
-_OPTIONAL_TEXTS = tuple(name for name in REQUEST_FIELDS if name not in ("symbol", "features"))
+_SYMBOL, _FEATURES, *_OPTIONAL_TEXTS = PredictionRequest._fields
 _BATCH_FIELDS = ("requests", "max_batch_size")
 _RELOAD_FIELDS = ("model_name", "version")
 
@@ -90,12 +88,12 @@ def parse_predict(document: object) -> ParsedPredict:
         InvalidRequestError: a field is missing, unknown or of the wrong type.
     """
     fields = object_fields("request", document, PREDICT_FIELDS)
-    if "features" not in fields:
-        raise InvalidRequestError("features", "a list of numbers", "nothing")
+    if _FEATURES not in fields:
+        raise InvalidRequestError(_FEATURES, "a list of numbers", "nothing")
     request = PredictionRequest(
-        symbol=required_text(fields, "symbol", "a text such as BTCUSDT"),
-        features=fields["features"],
-        **{name: text_field(fields, name) for name in _OPTIONAL_TEXTS},
+        required_text(fields, _SYMBOL, "a text such as BTCUSDT"),
+        fields[_FEATURES],
+        *[text_field(fields, name) for name in _OPTIONAL_TEXTS],
     )
     return ParsedPredict(request, flag_field(fields, TIMINGS))
 

@@ -1,7 +1,6 @@
 """The fields of a request for a prediction, which several interfaces repeat."""
 
 import inspect
-from dataclasses import fields
 
 from serve_app.api.rest.bodies import QUERY_FIELDS
 from serve_app.api.rest.parsing import PREDICT_FIELDS, parse_predict
@@ -10,7 +9,7 @@ from serve_app.client import ModelClient
 from serve_app.data_plane.requests import PredictionRequest
 from serve_app.deployments.router import Router
 
-FIELDS = [field.name for field in fields(PredictionRequest)]
+FIELDS = [*PredictionRequest._fields]
 
 
 def parameters(function):
