@@ -1,57 +1,57 @@
-"""Everything that serving refuses or fails at, as one tree.
+"""Every error of serving, as one tree.
 
     ServingError
-    ├── RequestError                    the request is at fault
-    │   ├── MalformedJsonError          the body is no JSON
-    │   ├── BodyTooLargeError           the body is over the limit
-    │   ├── InvalidRequestError         a field is missing, unknown or of the wrong kind
-    │   │   └── InvalidFeaturesError    wrong length, NaN, infinity or no number
-    │   ├── NotServedError              no such model or version behind this server
-    │   ├── NotRegisteredError          no such model or version in the registry
-    │   ├── ReloadInProgressError       the model is being reloaded already
-    │   ├── UnusableVersionError        the version cannot be loaded, so nothing was changed
-    │   ├── NoSuchExperimentError       no experiment of that id
-    │   ├── ExperimentConflictError     the id is taken, or the model is in another experiment
-    │   ├── UnknownPredictionError      no prediction of that id was recorded
-    │   └── OutcomeConflictError        another outcome of that prediction is recorded already
-    ├── UnavailableError                try again after `retry_after_s`
+    ├── RequestError                    the request is invalid
+    │   ├── MalformedJsonError          the body is not JSON
+    │   ├── BodyTooLargeError           the body, or the list in it, exceeds the limit
+    │   ├── InvalidRequestError         a field is missing, unknown or of the wrong type
+    │   │   └── InvalidFeaturesError    the features do not fit the model, or are not finite
+    │   ├── NotServedError              this server does not serve the model or version
+    │   ├── NotRegisteredError          the registry has no such model or version
+    │   ├── ReloadInProgressError       a reload of the model is in flight
+    │   ├── UnusableVersionError        the version does not load; nothing was changed
+    │   ├── NoSuchExperimentError       no experiment has that id
+    │   ├── ExperimentConflictError     the id, or the model, is in use by another experiment
+    │   ├── UnknownPredictionError      no prediction with that id was recorded
+    │   └── OutcomeConflictError        another outcome of the prediction is recorded already
+    ├── UnavailableError                a later attempt may succeed, after `retry_after_s`
     │   ├── VersionLoadingError         the version has no ready replica
-    │   ├── OverloadedError             more requests than the version can take
-    │   ├── TooManyVersionsError        no room for another version that nobody declared
-    │   ├── FleetUnavailableError       what loads versions does not answer
-    │   ├── StorageUnavailableError     what keeps predictions and outcomes does not answer
+    │   ├── OverloadedError             more requests than the version can serve
+    │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
+    │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
+    │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
     │   └── UnconfirmedStateError       a router may follow an older serving state
-    ├── ModelOutputError                the model answered with something that is no prediction
-    ├── PredictionFailedError           the version's replica failed while it computed the answer
+    ├── ModelOutputError                the output of the model is not a prediction
+    ├── PredictionFailedError           the version failed while it computed the prediction
     ├── SettingsError                   the configuration cannot be served
-    ├── ServingStateError               what is kept of the versions served cannot be read
+    ├── ServingStateError               the file with the serving state cannot be read
     ├── ServedElsewhereError            another cluster serves the folder under the same name
-    └── ClientError                     what `ModelClient(raise_errors=True)` raises
+    └── ClientError                     base of the errors of `ModelClient(raise_errors=True)`
         ├── ServerUnreachableError      no connection within the deadline
-        ├── DeadlineExceededError       no answer within the deadline
-        ├── ServerRejectedError         the server answered with an error
-        └── UnexpectedAnswerError       the answer is not what the API promises
+        ├── DeadlineExceededError       no response within the deadline
+        ├── ServerRejectedError         the server returned an error
+        └── UnexpectedResponseError     the response does not follow the API
 
-Errors carry data and a code, rebuild after pickling from `args`, and know nothing of HTTP; the
-table that turns them into status codes is `serve_app.api.rest.errors`.
+Errors carry data and a code, rebuild after pickling from `args`, and are independent of HTTP: each
+front end has its own table from errors to statuses.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 MAX_SHOWN = 200
-"""How much of an unforeseen error the caller is told."""
+"""The number of characters of an unexpected error that a message repeats."""
 
 
 class ServingError(Exception):
-    """Base of everything raised by serve_app."""
+    """Base of every error of serve_app."""
 
     code: str
-    """The word by which programs know the error: stable over HTTP, on a channel and in records."""
+    """Identifies the error for programs; stable over HTTP, on a channel and in records."""
 
 
 class RequestError(ServingError):
-    """The request is at fault; sending it again unchanged will not help."""
+    """The request is invalid; sending it again unchanged will not help."""
 
 
 class MalformedJsonError(RequestError):
@@ -64,11 +64,11 @@ class MalformedJsonError(RequestError):
         self.problem = problem
 
     def __str__(self) -> str:
-        return f"the body is not valid JSON: {self.problem}"
+        return f"the body is not valid JSON: {self.problem}; send one JSON object"
 
 
 class BodyTooLargeError(RequestError):
-    """The body, or the list in it, is over the limit."""
+    """The body, or the list in it, exceeds the limit."""
 
     code = "too_large"
 
@@ -77,11 +77,14 @@ class BodyTooLargeError(RequestError):
         self.what, self.limit, self.received = what, limit, received
 
     def __str__(self) -> str:
-        return f"too large: expected at most {self.limit} {self.what}, received {self.received}"
+        return (
+            f"too large: expected at most {self.limit} {self.what}, received {self.received}; "
+            f"send several smaller bodies"
+        )
 
 
 class InvalidRequestError(RequestError):
-    """A field of the request is missing, unknown or of the wrong kind."""
+    """A field of the request is missing, unknown or of the wrong type."""
 
     code = "invalid_request"
 
@@ -94,13 +97,13 @@ class InvalidRequestError(RequestError):
 
 
 class InvalidFeaturesError(InvalidRequestError):
-    """The features are not the finite numbers, in the shape, that the model takes."""
+    """The features are not finite numbers in the input shape of the model."""
 
     code = "invalid_features"
 
 
 class NotServedError(RequestError):
-    """The model or version named is not behind this server."""
+    """This server does not serve the model or version."""
 
     code = "not_served"
 
@@ -114,7 +117,7 @@ class NotServedError(RequestError):
 
 
 class NotRegisteredError(RequestError):
-    """The registry has no such model or version, or no version in that stage."""
+    """The registry has no such model or version, or no version in the stage."""
 
     code = "not_registered"
 
@@ -123,11 +126,11 @@ class NotRegisteredError(RequestError):
         self.model, self.version, self.problem = model, version, problem
 
     def __str__(self) -> str:
-        return f"nothing to load: {self.problem}; `modelctl list` shows what is registered"
+        return f"nothing to load: {self.problem}; see `modelctl list` for the registered versions"
 
 
 class ReloadInProgressError(RequestError):
-    """The model is being reloaded already."""
+    """A reload of the model is in flight."""
 
     code = "reload_in_progress"
 
@@ -136,11 +139,11 @@ class ReloadInProgressError(RequestError):
         self.model, self.version = model, version
 
     def __str__(self) -> str:
-        return f"{self.model} is being reloaded to {self.version} already; wait for its answer"
+        return f"{self.model} is being reloaded to {self.version} already; wait for its response"
 
 
 class UnusableVersionError(RequestError):
-    """The version cannot be loaded; what served before goes on."""
+    """The version does not load; the served versions are unchanged."""
 
     code = "unusable_version"
 
@@ -155,7 +158,7 @@ class UnusableVersionError(RequestError):
 
 
 class NoSuchExperimentError(RequestError):
-    """No experiment of that id."""
+    """No experiment has that id."""
 
     code = "no_such_experiment"
 
@@ -168,7 +171,7 @@ class NoSuchExperimentError(RequestError):
 
 
 class ExperimentConflictError(RequestError):
-    """The experiment cannot be beside what is there already."""
+    """The id, or the model, is in use by another experiment."""
 
     code = "experiment_conflict"
 
@@ -181,7 +184,7 @@ class ExperimentConflictError(RequestError):
 
 
 class UnknownPredictionError(RequestError):
-    """No prediction of that id was recorded."""
+    """No prediction with that id was recorded."""
 
     code = "unknown_prediction"
 
@@ -191,13 +194,13 @@ class UnknownPredictionError(RequestError):
 
     def __str__(self) -> str:
         return (
-            f"no prediction {self.prediction_id!r} is recorded; expected the prediction_id of an "
-            f"answer that is not older than experiments.keep_days"
+            f"no prediction {self.prediction_id!r} is recorded; send the prediction_id of a "
+            f"response that is not older than experiments.keep_days"
         )
 
 
 class OutcomeConflictError(RequestError):
-    """Another outcome of the prediction is recorded already, and stands."""
+    """Another outcome of the prediction is recorded already, and remains."""
 
     code = "outcome_conflict"
 
@@ -208,18 +211,18 @@ class OutcomeConflictError(RequestError):
     def __str__(self) -> str:
         return (
             f"prediction {self.prediction_id!r} has the outcome {self.recorded!r} already, which "
-            f"stands; received {self.received!r}"
+            f"remains; received {self.received!r}"
         )
 
 
 class UnavailableError(ServingError):
-    """The request is fine and may succeed later."""
+    """The request is valid and may succeed later."""
 
     retry_after_s = 1
 
 
 class VersionLoadingError(UnavailableError):
-    """No replica of the version is ready."""
+    """The version has no ready replica."""
 
     code = "loading"
 
@@ -230,17 +233,17 @@ class VersionLoadingError(UnavailableError):
     def __str__(self) -> str:
         if self.problem is not None:
             return (
-                f"{self.model}:{self.version} cannot answer: {self.problem}; "
+                f"{self.model}:{self.version} is not ready: {self.problem}; "
                 f"retry in {self.retry_after_s} s"
             )
         return (
-            f"no replica of {self.model}:{self.version} answers: it is still loading, or it fails "
-            f"and `serve status` says why; retry in {self.retry_after_s} s"
+            f"{self.model}:{self.version} has no ready replica: it is loading, or `serve status` "
+            f"shows why it does not load; retry in {self.retry_after_s} s"
         )
 
 
 class OverloadedError(UnavailableError):
-    """More requests are waiting than the limits allow, or one waited too long."""
+    """More requests wait than the limits allow, or a request waited too long."""
 
     code = "overloaded"
 
@@ -256,7 +259,7 @@ class OverloadedError(UnavailableError):
 
 
 class TooManyVersionsError(UnavailableError):
-    """Requests have loaded as many undeclared versions as the settings allow."""
+    """The limit of versions loaded on demand is reached."""
 
     code = "too_many_versions"
 
@@ -267,12 +270,12 @@ class TooManyVersionsError(UnavailableError):
     def __str__(self) -> str:
         return (
             f"{self.model}:{self.version} is not loaded: at most {self.limit} versions are loaded "
-            f"on demand (loading.max_versions); an idle one makes room, or declare this one"
+            f"on demand (loading.max_versions); retry when one is idle, or declare this version"
         )
 
 
 class FleetUnavailableError(UnavailableError):
-    """What loads and unloads versions does not answer; predictions go on."""
+    """The fleet, which loads and unloads versions, does not respond; predictions continue."""
 
     code = "loading_unavailable"
 
@@ -282,13 +285,13 @@ class FleetUnavailableError(UnavailableError):
 
     def __str__(self) -> str:
         return (
-            f"versions can be neither loaded nor unloaded now, while predictions go on: "
+            f"versions can be neither loaded nor unloaded now, while predictions continue: "
             f"{self.problem}; retry in {self.retry_after_s} s"
         )
 
 
 class StorageUnavailableError(UnavailableError):
-    """What keeps predictions and outcomes does not answer; predictions go on."""
+    """The store of predictions and outcomes does not respond; predictions continue."""
 
     code = "storage_unavailable"
 
@@ -298,8 +301,8 @@ class StorageUnavailableError(UnavailableError):
 
     def __str__(self) -> str:
         return (
-            f"experiments and outcomes cannot be stored or read now, while predictions go on, and "
-            f"nothing was acknowledged: {self.problem}; retry in {self.retry_after_s} s"
+            f"experiments and outcomes can be neither stored nor read now, while predictions "
+            f"continue; nothing was acknowledged: {self.problem}; retry in {self.retry_after_s} s"
         )
 
 
@@ -319,7 +322,7 @@ class UnconfirmedStateError(UnavailableError):
 
 
 class ModelOutputError(ServingError):
-    """The model's output is no prediction (not finite, or of the wrong shape)."""
+    """The output of the model is not a prediction: not finite, or of the wrong shape."""
 
     code = "model_output"
 
@@ -328,11 +331,11 @@ class ModelOutputError(ServingError):
         self.model, self.version, self.problem = model, version, problem
 
     def __str__(self) -> str:
-        return f"{self.model}:{self.version} gave no usable prediction: {self.problem}"
+        return f"{self.model}:{self.version} returned no usable prediction: {self.problem}"
 
 
 class PredictionFailedError(ServingError):
-    """The version's replica failed; the server's log has the whole story."""
+    """The version failed on the request; the log of the server has the traceback."""
 
     code = "prediction_failed"
 
@@ -341,16 +344,16 @@ class PredictionFailedError(ServingError):
         self.model, self.version, self.problem = model, version, problem
 
     def __str__(self) -> str:
-        return f"{self.model}:{self.version} failed to answer: {self.problem}"
+        return f"{self.model}:{self.version} failed on the request: {self.problem}"
 
     @classmethod
     def unexpected(cls, model: str, version: str, error: BaseException) -> Self:
-        """Return what the caller is told of an error that is none of ours; the log has all."""
+        """Return the error for one that is not a serving error, shortened; the log has it all."""
         return cls(model, version, repr(error)[:MAX_SHOWN])
 
 
 class SettingsError(ServingError):
-    """The configuration asks for something that cannot be served."""
+    """The configuration cannot be served."""
 
     code = "invalid_settings"
 
@@ -363,7 +366,7 @@ class SettingsError(ServingError):
 
 
 class ServingStateError(ServingError):
-    """The file that keeps what is served was damaged, or written by another release."""
+    """The file with the serving state is damaged, or was written by another release."""
 
     code = "unreadable_serving_state"
 
@@ -373,13 +376,13 @@ class ServingStateError(ServingError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} does not say what is served: {self.problem}; move it away to start with "
-            f"the versions of the configuration, or run the release that wrote it"
+            f"{self.path} is not a readable serving state: {self.problem}; move it away to start "
+            f"with the versions of the configuration, or run the release that wrote it"
         )
 
 
 class ServedElsewhereError(ServingError):
-    """Another cluster serves the registry's folder with an application of the same name."""
+    """Another cluster serves the registry's folder under the same application name."""
 
     code = "served_elsewhere"
 
@@ -390,13 +393,13 @@ class ServedElsewhereError(ServingError):
     def __str__(self) -> str:
         return (
             f"an application {self.application!r} of another cluster serves {self.folder} already, "
-            f"and both would move each other's traffic; end it, or give this one another name "
+            f"and each would move the other's traffic; stop it, or rename this one "
             f"(applications.name)"
         )
 
 
 class ClientError(ServingError):
-    """Base of what the client raises when asked to raise."""
+    """Base of the errors that the client raises with `raise_errors`."""
 
 
 class ServerUnreachableError(ClientError):
@@ -413,7 +416,7 @@ class ServerUnreachableError(ClientError):
 
 
 class DeadlineExceededError(ClientError):
-    """No answer within the deadline."""
+    """No response within the deadline."""
 
     code = "deadline_exceeded"
 
@@ -423,13 +426,13 @@ class DeadlineExceededError(ClientError):
 
     def __str__(self) -> str:
         return (
-            f"no answer from {self.url} within {self.deadline_s} s; "
-            f"raise the timeout or look at the server's load"
+            f"no response from {self.url} within {self.deadline_s} s; "
+            f"raise the timeout or reduce the load of the server"
         )
 
 
 class ServerRejectedError(ClientError):
-    """The server answered with an error; `status`, `code` and `details` are its own."""
+    """The server returned an error; `status`, `code` and `details` are the server's."""
 
     code = "rejected"
 
@@ -438,11 +441,11 @@ class ServerRejectedError(ClientError):
         self.status, self.code, self.message, self.details = status, code, message, dict(details)
 
     def __str__(self) -> str:
-        return f"the model server answered {self.status} {self.code}: {self.message}"
+        return f"the model server returned {self.status} {self.code}: {self.message}"
 
 
-class UnexpectedAnswerError(ClientError):
-    """The answer is not what the API promises: something else may listen there."""
+class UnexpectedResponseError(ClientError):
+    """The response does not follow the API: another service may listen there."""
 
     code = "unexpected_response"
 
@@ -451,4 +454,4 @@ class UnexpectedAnswerError(ClientError):
         self.url, self.problem = url, problem
 
     def __str__(self) -> str:
-        return f"unexpected answer from {self.url}: {self.problem}; is it the model server?"
+        return f"unexpected response from {self.url}: {self.problem}; is it the model server?"

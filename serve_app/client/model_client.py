@@ -34,7 +34,7 @@ from serve_app.errors import (
     RequestError,
     ServerRejectedError,
     ServingError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 from serve_app.timeouts import CLIENT_COMMAND_S
 
@@ -184,7 +184,7 @@ class ModelClient(ExperimentCalls):
             answer = await self._transport.call("GET", "/api/ml/health", None, deadline)
             status = answer.get("status") if isinstance(answer, dict) else None
             if status not in ("healthy", "degraded"):
-                raise UnexpectedAnswerError(
+                raise UnexpectedResponseError(
                     self.server_url, f"expected status healthy or degraded, received {status!r:.40}"
                 )
         except ClientError as error:

@@ -5,37 +5,25 @@ from typing import Any
 
 from serve_app.errors import (
     ClientError,
-    DeadlineExceededError,
-    InvalidFeaturesError,
-    InvalidRequestError,
     RequestError,
     ServerRejectedError,
-    ServerUnreachableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 
 _DIRECTIONS = (0, 1, 2)
-_CODES: Mapping[type[RequestError | ClientError], str] = {
-    InvalidFeaturesError: "invalid_features",
-    InvalidRequestError: "invalid_request",
-    ServerUnreachableError: "server_unreachable",
-    DeadlineExceededError: "deadline_exceeded",
-    UnexpectedAnswerError: "unexpected_answer",
-}
-"""The server's codes for what it refuses too, and the client's own."""
 
 
 def check_prediction(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it is a prediction.
 
     Raises:
-        UnexpectedAnswerError: it has no direction of 0 (HOLD), 1 (BUY) or 2 (SELL).
+        UnexpectedResponseError: it has no direction of 0 (HOLD), 1 (BUY) or 2 (SELL).
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("prediction"), dict):
-        raise UnexpectedAnswerError(url, "expected a JSON object with a prediction")
+        raise UnexpectedResponseError(url, "expected a JSON object with a prediction")
     direction = answer["prediction"].get("direction")
     if type(direction) is not int or direction not in _DIRECTIONS:
-        raise UnexpectedAnswerError(
+        raise UnexpectedResponseError(
             url, f"expected a direction of 0, 1 or 2, received {str(direction)[:40]}"
         )
     return answer
@@ -45,13 +33,13 @@ def check_batch(url: str, answer: object, count: int) -> list[dict[str, Any]]:
     """Return the `count` entries of a batch's answer, each a prediction or `{symbol, error}`.
 
     Raises:
-        UnexpectedAnswerError: there are more or fewer, or one is neither.
+        UnexpectedResponseError: there are more or fewer, or one is neither.
     """
     entries = answer.get("predictions") if isinstance(answer, dict) else None
     if not isinstance(entries, list):
-        raise UnexpectedAnswerError(url, "expected a JSON object with a list of predictions")
+        raise UnexpectedResponseError(url, "expected a JSON object with a list of predictions")
     if len(entries) != count:
-        raise UnexpectedAnswerError(url, f"expected {count} predictions, received {len(entries)}")
+        raise UnexpectedResponseError(url, f"expected {count} predictions, received {len(entries)}")
     return [entry if is_failed(entry) else check_prediction(url, entry) for entry in entries]
 
 
@@ -59,10 +47,10 @@ def check_models(url: str, answer: object) -> list[dict[str, Any]]:
     """Return `answer` if it is a list of objects.
 
     Raises:
-        UnexpectedAnswerError: it is not.
+        UnexpectedResponseError: it is not.
     """
     if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
-        raise UnexpectedAnswerError(url, "expected a JSON list of models")
+        raise UnexpectedResponseError(url, "expected a JSON list of models")
     return answer
 
 
@@ -70,10 +58,10 @@ def check_success(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it says that a command was carried out.
 
     Raises:
-        UnexpectedAnswerError: it does not.
+        UnexpectedResponseError: it does not.
     """
     if not isinstance(answer, dict) or answer.get("status") != "success":
-        raise UnexpectedAnswerError(url, "expected a JSON object with the status success")
+        raise UnexpectedResponseError(url, "expected a JSON object with the status success")
     return answer
 
 
@@ -81,10 +69,10 @@ def check_analysis(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it is the analysis of an experiment.
 
     Raises:
-        UnexpectedAnswerError: it is not.
+        UnexpectedResponseError: it is not.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("recommendation"), dict):
-        raise UnexpectedAnswerError(url, "expected a JSON object with a recommendation")
+        raise UnexpectedResponseError(url, "expected a JSON object with a recommendation")
     return answer
 
 
@@ -92,10 +80,10 @@ def check_evidence(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it is what a report of an experiment is made of.
 
     Raises:
-        UnexpectedAnswerError: it is not.
+        UnexpectedResponseError: it is not.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("blocks"), list):
-        raise UnexpectedAnswerError(url, "expected a JSON object with a list of blocks")
+        raise UnexpectedResponseError(url, "expected a JSON object with a list of blocks")
     return answer
 
 
@@ -103,10 +91,10 @@ def check_outcomes(url: str, answer: object) -> dict[str, Any]:
     """Return `answer` if it says what became of outcomes.
 
     Raises:
-        UnexpectedAnswerError: it does not.
+        UnexpectedResponseError: it does not.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("accepted"), int):
-        raise UnexpectedAnswerError(url, "expected a JSON object with the number accepted")
+        raise UnexpectedResponseError(url, "expected a JSON object with the number accepted")
     return answer
 
 
@@ -124,4 +112,4 @@ def failed_entry(request: object, error: RequestError | ClientError) -> dict[str
 def _error_of(error: RequestError | ClientError) -> dict[str, Any]:
     if isinstance(error, ServerRejectedError):
         return {**error.details, "code": error.code, "message": error.message}
-    return {"code": _CODES[type(error)], "message": str(error), **vars(error)}
+    return {"code": error.code, "message": str(error), **vars(error)}

@@ -17,7 +17,7 @@ from serve_app.errors import (
     DeadlineExceededError,
     ServerRejectedError,
     ServerUnreachableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 
 _FIRST_WAIT_S = 0.01
@@ -95,7 +95,7 @@ class Transport:
             ServerUnreachableError: no connection, or it broke, until no time was left to retry.
             DeadlineExceededError: the server was reached and did not answer in time.
             ServerRejectedError: the server answered with an error.
-            UnexpectedAnswerError: the answer is not JSON, or no HTTP at all.
+            UnexpectedResponseError: the answer is not JSON, or no HTTP at all.
         """
         url = self.server_url + path
         target = url if body is None or not body.query else f"{url}?{body.query}"
@@ -118,7 +118,7 @@ class Transport:
                 # What failed before says more than that the rest of the time did not do either.
                 raise failure or DeadlineExceededError(url, deadline.total_s) from None
             except aiohttp.ClientError as error:
-                raise UnexpectedAnswerError(url, _problem_of(error)) from error
+                raise UnexpectedResponseError(url, _problem_of(error)) from error
             else:
                 if not _may_pass(answer):
                     return _content_of(url, answer)
@@ -213,11 +213,11 @@ def _content_of(url: str, answer: Answer) -> object:
     if answer.status >= 400:
         raise _rejection(answer)
     if answer.status != 200:
-        raise UnexpectedAnswerError(url, f"expected status 200, received {answer.status}")
+        raise UnexpectedResponseError(url, f"expected status 200, received {answer.status}")
     try:
         return orjson.loads(answer.body)
     except orjson.JSONDecodeError as error:
-        raise UnexpectedAnswerError(url, f"expected JSON ({error})") from None
+        raise UnexpectedResponseError(url, f"expected JSON ({error})") from None
 
 
 def _rejection(answer: Answer) -> ServerRejectedError:

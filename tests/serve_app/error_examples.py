@@ -29,7 +29,7 @@ EXAMPLES = [
     errors.ServerUnreachableError("http://x", "refused"),
     errors.DeadlineExceededError("http://x", 1.0),
     errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
-    errors.UnexpectedAnswerError("http://x", "no JSON"),
+    errors.UnexpectedResponseError("http://x", "no JSON"),
 ]
 
 

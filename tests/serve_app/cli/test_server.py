@@ -76,7 +76,7 @@ async def test_rejection(server, status, code, message):
     server.script(RELOAD, Reply(error(code, message), status))
     done = await modelctl("reload", "m", "1.1.0", "--url", server.url, "--json")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"error: the model server answered {status} {code}: {message}\n"
+    assert done.stderr == f"error: the model server returned {status} {code}: {message}\n"
 
 
 async def test_reason_is_printed_once(server):
@@ -91,7 +91,7 @@ async def test_reason_is_printed_once(server):
     )
     out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
-    assert err == b"error: the model server answered 409 reload_in_progress: wait\n"
+    assert err == b"error: the model server returned 409 reload_in_progress: wait\n"
 
 
 async def test_unreachable_server(free_port):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from serve_app.errors import InvalidRequestError, ServerRejectedError, UnexpectedAnswerError
+from serve_app.errors import InvalidRequestError, ServerRejectedError, UnexpectedResponseError
 from testkit.fake_server import CREATE, EXPERIMENTS, OUTCOMES, Reply, error
 
 ANALYSIS = {"experiment_id": "a_b", "recommendation": {"action": "continue", "reasons": []}}
@@ -106,5 +106,5 @@ async def test_several_outcomes_go_in_one_body(server, client):
         "p1",
         "p2",
     ]
-    with pytest.raises(UnexpectedAnswerError, match="number accepted"):
+    with pytest.raises(UnexpectedResponseError, match="number accepted"):
         await client.record_outcomes([("p1", 0.1)])

@@ -17,7 +17,7 @@ from serve_app.errors import (
     InvalidRequestError,
     ServerRejectedError,
     ServerUnreachableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 from testkit.fake_server import (
     BATCH,
@@ -149,7 +149,7 @@ class TestFailure:
         server.script(PREDICT, Reply(error("not_served", "net:9.9.9 is not served here"), 404))
         assert await quiet_client.predict("BTCUSDT", WINDOW, "net", "9.9.9") is None
         assert reasons() == [
-            "predict BTCUSDT failed: the model server answered 404 not_served: "
+            "predict BTCUSDT failed: the model server returned 404 not_served: "
             "net:9.9.9 is not served here"
         ]
         assert caplog.records[-1].levelno == logging.WARNING
@@ -216,7 +216,7 @@ class TestHealthAndModels:
         server.script(MODELS, Reply({"models": []}))
         assert await quiet_client.list_models() == []
         assert len(reasons()) == 1
-        with pytest.raises(UnexpectedAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             await client.list_models()
 
 
@@ -350,7 +350,7 @@ class TestReloadModel:
 
     async def test_something_else_that_answers_is_no_success(self, server, client):
         server.script(RELOAD, Reply({"status": "ok"}))
-        with pytest.raises(UnexpectedAnswerError, match="status success"):
+        with pytest.raises(UnexpectedResponseError, match="status success"):
             await client.reload_model("net")
 
     async def test_a_name_that_json_cannot_hold_is_not_sent(self, server, client):

@@ -9,7 +9,7 @@ from serve_app.client.encoding import encode_request
 from serve_app.errors import (
     InvalidRequestError,
     ServerRejectedError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 from testkit.fake_server import (
     BATCH,
@@ -124,7 +124,7 @@ class TestBatch:
     )
     async def test_another_number_of_entries_or_kind_is_unexpected(self, server, client, body):
         server.script(BATCH, Reply(body))
-        with pytest.raises(UnexpectedAnswerError):
+        with pytest.raises(UnexpectedResponseError):
             await client.batch_predict(self.requests())
 
     async def test_nothing_to_ask_is_nothing_to_send(self, server, client):

@@ -13,7 +13,7 @@ from serve_app.errors import (
     DeadlineExceededError,
     ServerRejectedError,
     ServerUnreachableError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
 from testkit.fake_server import (
     PREDICT,
@@ -120,13 +120,13 @@ class TestAnswers:
     )
     async def test_a_200_without_a_direction_is_no_prediction(self, server, client, body):
         server.script(PREDICT, Reply(body))
-        with pytest.raises(UnexpectedAnswerError, match="is it the model server"):
+        with pytest.raises(UnexpectedResponseError, match="is it the model server"):
             await client.predict("BTCUSDT", WINDOW)
 
     @pytest.mark.parametrize("status", [204, 302])
     async def test_a_success_other_than_200_is_unexpected(self, server, client, status):
         server.script(PREDICT, Reply(b"", status, {"Location": "/elsewhere"}))
-        with pytest.raises(UnexpectedAnswerError, match=f"received {status}"):
+        with pytest.raises(UnexpectedResponseError, match=f"received {status}"):
             await client.predict("BTCUSDT", WINDOW)
 
     @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ class TestAnswers:
         server.script(PREDICT, Reply(body, 404))
         with pytest.raises(ServerRejectedError) as caught:
             await client.predict("BTCUSDT", WINDOW)
-        assert str(caught.value) == f"the model server answered 404 {message}"
+        assert str(caught.value) == f"the model server returned 404 {message}"
 
     async def test_something_that_speaks_no_http_is_unexpected(self):
         async def babble(reader, writer):
@@ -154,5 +154,5 @@ class TestAnswers:
         listener = await asyncio.start_server(babble, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         async with listener, ModelClient(f"http://127.0.0.1:{port}", raise_errors=True) as client:
-            with pytest.raises(UnexpectedAnswerError):
+            with pytest.raises(UnexpectedResponseError):
                 await client.list_models()

@@ -66,7 +66,7 @@ async def test_loading_version_is_not_replaced():
 
 async def test_unusable_output_is_an_error():
     """An output that is not a prediction is an error, never a HOLD."""
-    with pytest.raises(ModelOutputError, match="gave no usable prediction"):
+    with pytest.raises(ModelOutputError, match="returned no usable prediction"):
         await core().predict(NO_PREDICTION)
 
 

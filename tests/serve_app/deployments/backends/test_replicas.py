@@ -87,7 +87,7 @@ async def test_an_unforeseen_error_has_no_traceback(wrapped):
     """Over gRPC the error arrives as it was raised, through an actor call it is wrapped."""
     error = ValueError("bad weights")
     error = RayTaskError("predict", "a long traceback", error) if wrapped else error
-    expected = r"failed to answer: ValueError\('bad weights'\)"
+    expected = r"failed on the request: ValueError\('bad weights'\)"
     with pytest.raises(PredictionFailedError, match=expected):
         await backend_of(error).predict(WINDOW)
 
