@@ -240,7 +240,11 @@ class ExperimentController:
                 logger.error("experiment %s suspended: %s", name, error)  # noqa: TRY400
                 suspended.add(name)
         await self._fleet.split_traffic(running)
-        return [each for each in stored if each.definition.experiment_id not in suspended]
+        return [
+            experiment
+            for experiment in stored
+            if experiment.definition.experiment_id not in suspended
+        ]
 
     async def _with_loaded_variants(self, experiment: StoredExperiment) -> RunningExperiment:
         definition = experiment.definition

@@ -18,7 +18,11 @@ def settings_for(
         metadata: the version's.
         stages: names of the stages that the version has, or is about to have.
     """
-    declared = {each.version: each for each in settings.versions if each.model == metadata.name}
+    declared = {
+        declaration.version: declaration
+        for declaration in settings.versions
+        if declaration.model == metadata.name
+    }
     for reference in (metadata.version, *(stage for stage in STAGE_NAMES if stage in stages)):
         if reference in declared:
             return numbered(declared[reference], metadata)

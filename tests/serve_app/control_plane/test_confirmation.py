@@ -21,7 +21,7 @@ from tests.serve_app.control_plane.world import NAME, Router
 
 def splitting(world):
     """Return the names of the routers that split traffic."""
-    return {each.name for each in world.routers if each.state.experiments}
+    return {router.name for router in world.routers if router.state.experiments}
 
 
 def miss_the_split(world, router, seconds):

@@ -1,4 +1,4 @@
-"""A world around the fleet, in memory: registry, Serve, routers and disk; each may fail."""
+"""The environment of a fleet in memory: registry, Serve, routers and disk; each may fail."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,15 +13,20 @@ from serve_app.state.reports import Reach, RouterReport
 from testkit.models import metadata
 
 NAME = "toy"
+PRODUCTION, STAGING = {"version": "production"}, {"version": "staging"}
+QUICK = {"unload_idle_s": 5}
 
 
 class Died(BaseException):
-    """The fleet's process is gone."""
+    """The fleet's process has died."""
 
 
 @dataclass
 class Router:
-    """Reaches what runs, or what it holds itself, unless it is deaf."""
+    """A router that reaches running versions, and those that are placed in it.
+
+    A deaf one receives no state.
+    """
 
     name: str
     world: "World"
@@ -34,22 +39,22 @@ class Router:
 
     def report(self):
         reaches = {}
-        for each in self.state.versions if self.state else ():
-            here = each.settings.placement == "router"
-            broken = each.metadata.version in self.world.broken
-            launch = self.world.running.get(each.key)
+        for version in self.state.versions if self.state else ():
+            key, here = version.key, version.settings.placement == "router"
+            broken = version.metadata.version in self.world.broken
+            launch = self.world.running.get(key)
             is_up = launch is not None and launch.phase is LaunchPhase.RUNNING
-            reaches[each.key] = Reach(
+            reaches[key] = Reach(
                 loaded=not broken if here else is_up,
                 problem="out of memory" if here and broken else None,
-                idle_s=self.world.now_s - self.used_s.setdefault(each.key, self.world.now_s),
+                idle_s=self.world.now_s - self.used_s.setdefault(key, self.world.now_s),
             )
         revision = self.state.revision if self.state else 0
         return RouterReport(self.name, revision, reaches, self.tripped)
 
 
 class World:
-    """`steps` counts what the fleet does to it; at `dies_at` the fleet's process ends."""
+    """`steps` counts the fleet's actions; at number `dies_at` the fleet's process dies."""
 
     def __init__(self, routers=1):
         self.now_s = 100.0
@@ -68,12 +73,14 @@ class World:
         self.hold(**holders)
 
     def hold(self, **holders):
-        for number, each in self.versions.items():
+        for number, registered in self.versions.items():
             stage = next((STAGE_NAMES[s] for s, v in holders.items() if v == number), None)
-            self.versions[number] = each.model_copy(update={"stage": stage or ModelStage.NONE})
+            self.versions[number] = registered.model_copy(
+                update={"stage": stage or ModelStage.NONE}
+            )
 
     def settings(self, *declared, **fields):
-        versions = [{"model": NAME, **each} for each in declared]
+        versions = [{"model": NAME, **version} for version in declared]
         return AppSettings(default_model=NAME, versions=versions, **fields)
 
     def lookup(self, reference):
@@ -81,7 +88,8 @@ class World:
             raise InvalidMetadataError("toy/v1.1.0/metadata.json", "it is no JSON")
         if reference in STAGE_NAMES:
             held = STAGE_NAMES[reference]
-            return next((each for each in self.versions.values() if each.stage is held), None)
+            registered = self.versions.values()
+            return next((version for version in registered if version.stage is held), None)
         if reference not in self.versions:
             raise UnknownVersionError(NAME, reference, list(self.versions))
         return self.versions[reference]
@@ -90,7 +98,7 @@ class World:
         return Fleet(self, self, self, self, clock=lambda: self.now_s, sleep=self.sleep)
 
     async def sleep(self, seconds):
-        """Let time pass; a router that is not deaf reads once a second what it missed."""
+        """Let time pass; a router that is not deaf reads the state once per second."""
         self.now_s += seconds
         if seconds >= 1:
             self._tell(self.written, self.routers)
@@ -102,14 +110,14 @@ class World:
                 router.state = state
 
     def listed(self):
-        return [each for each in self.routers if each.name not in self.stopping]
+        return [router for router in self.routers if router.name not in self.stopping]
 
     def _step(self):
         self.steps += 1
         if self.dies_at is not None and self.steps >= self.dies_at:
             raise Died
 
-    # Ledger
+    # StateStore
 
     async def read(self):
         return self.written
@@ -156,21 +164,21 @@ class World:
         self._tell(state, self.listed())
 
     async def reports(self):
-        return [each.report() for each in self.listed()]
+        return [router.report() for router in self.listed()]
 
     async def replicas(self):
-        names = {each.name for each in self.routers}
+        names = {router.name for router in self.routers}
         return RouterReplicas(frozenset(names - self.stopping), frozenset(self.stopping & names))
 
-    # What a caller would meet
+    # What a caller observes
 
     def serving(self, stage="production"):
-        """Return the version that a request is answered by, the same in every router."""
+        """Return the version that serves a stage, the same in every router."""
         (version,) = {router.state.stages[NAME][stage] for router in self.routers}
         return version
 
     def assert_answered(self):
-        """Assert that each router can answer whatever its table says is in a stage."""
+        """Assert that every router reaches the version of every stage in its table."""
         for router in self.routers:
             report = router.report()
             for version in (router.state.stages.get(NAME, {}) if router.state else {}).values():
@@ -178,8 +186,23 @@ class World:
 
 
 async def settle(fleet, world, seconds=10):
-    """Let the fleet tend for a while."""
+    """Reconcile for a while."""
     for _ in range(seconds):
         await fleet.reconcile()
         world.assert_answered()
         await world.sleep(1)
+
+
+def staged_world():
+    """Return a world with two routers and three versions, two of them in a stage."""
+    world = World(routers=2)
+    world.register("1.0.0", "1.1.0", "1.2.0", production="1.0.0", staging="1.1.0")
+    return world
+
+
+async def started(world, *declared, loading=QUICK):
+    """Return a fleet that has started with these declarations, and reconciled once."""
+    fleet = world.fleet()
+    await fleet.start(world.settings(*(declared or (PRODUCTION, STAGING)), loading=loading))
+    await fleet.reconcile()
+    return fleet

@@ -10,7 +10,7 @@ from testkit.models import metadata
 
 def declared(*versions):
     return AppSettings(
-        default_model="toy", versions=[{"model": "toy", **each} for each in versions]
+        default_model="toy", versions=[{"model": "toy", **version} for version in versions]
     )
 
 
