@@ -1,7 +1,7 @@
-"""How the replicas of one version follow the load, on one machine and on two Ray nodes.
+"""Autoscaling: the replicas of one version follow the load, on one machine and on two Ray nodes.
 
-Many callers come at once, stay for a while, and go but for one. On two nodes a replica sets so many
-cores aside that not all find room on the first.
+Many callers start at once, continue for a while, and all but one stop. On two nodes each replica
+reserves so many cores that the first node has no room for all.
 
 python -m benchmarks.autoscaling
 """
@@ -39,17 +39,17 @@ FAR_CPUS = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """How many replicas answer at a moment."""
+    """The number of running replicas at one moment."""
 
     elapsed_s: float
     replicas: int
     by_node: dict[str, int]
-    """By the node's address."""
+    """The number of replicas by the node's address."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """One version under load and back."""
+    """One version that is scaled up and down again."""
 
     samples: list[Sample]
     busy_until_s: float
@@ -60,12 +60,12 @@ class Scaling:
 
     @property
     def most(self) -> Sample:
-        """The first moment with the most replicas."""
+        """Return the first sample with the most replicas."""
         return max(self.samples, key=lambda each: each.replicas)
 
     @property
     def back_s(self) -> float:
-        """When there was one replica again after the load."""
+        """Return when a single replica was left after the load, in seconds."""
         return next(
             sample.elapsed_s
             for sample in self.samples
@@ -74,7 +74,7 @@ class Scaling:
 
 
 def run() -> Report:
-    """Return both, and their plot."""
+    """Return the figures on one node and on two, with their plot."""
     scalings = {"one node": _measure(0, 0.1), "two nodes": _measure(FAR_CPUS, 1.0)}
     return Report(
         figures={name: _figures(each) for name, each in scalings.items()},

@@ -1,7 +1,7 @@
-"""How full batches are when 32 callers ask at once, with the settings a version has by default.
+"""The mean batch size with 32 concurrent callers and a version's default settings.
 
-The mean is that of the exported metrics; the goal is above 4. A maximum of 1 is the peer: the
-same callers, served one by one. The others wait for batch-mates.
+The mean is taken from the exported metrics; the goal is above 4. The peer has a maximum batch size
+of 1: the same callers, served one by one. Other variants wait for a batch to fill.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ VARIANTS: dict[str, dict[str, float]] = {
 
 
 def run(seconds: float = 10.0, rounds: int = 2) -> Report:
-    """Return the mean batch and what the callers see; the variants take turns."""
+    """Return the mean batch and the callers' latencies; the variants are interleaved."""
     figures: dict[str, dict[str, float]] = {}
     with server([VERSION]) as running:
         for number in range(1, rounds + 1):
@@ -46,7 +46,7 @@ async def _measure(running: Server, batching: dict[str, float], seconds: float) 
     def counted() -> Batches:
         return since(before, _exported(running))
 
-    # All of them and no other: what the metric says is about these requests.
+    # The metric covers exactly these requests, and no others.
     await until(
         lambda: counted().requests == len(traffic.took_ms),
         f"{len(traffic.took_ms)} requests are exported",

@@ -1,4 +1,4 @@
-"""Environments for peers, each of its own: made once and kept in the user's cache."""
+"""One Python environment per peer, created once and kept in the user's cache."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "trades
 
 
 class PeerUnavailableError(Exception):
-    """A peer cannot be measured here; the results say why."""
+    """A peer that cannot be measured on this machine; the results state the reason."""
 
 
 def environment(name: str, requirements: Sequence[str], pins: Sequence[str] = ()) -> Path:

@@ -1,7 +1,7 @@
-"""What the store of experiments writes and reads a second, each beside the plain way in one run.
+"""Write and read rates of the experiment store, each beside the naive method in the same run.
 
-Groups against a commit for each row; a whole analysis from summaries against the few sums that
-one SQL statement takes from raw rows. SQLite, on the temporary folder's disk.
+Grouped writes are compared with one commit per row, and a whole analysis from summaries with the
+few sums that one SQL statement computes from raw rows. SQLite, on the temporary folder's disk.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def run(runs: int) -> dict[str, Figures]:
 
 
 def measure(url: str, runs: int) -> dict[str, Figures]:
-    """Return rates and times by what was done in an empty database, `runs` times each.
+    """Return rates and times by operation, each measured `runs` times in an empty database.
 
     Runs of what is compared take turns.
     """
@@ -133,7 +133,7 @@ def _analyse(store: ExperimentStore, experiment_id: str) -> None:
 
 
 def _sum_raw_rows(url: str) -> None:
-    """Ask for a part of what a summary holds: no quantiles, no confusion matrix."""
+    """Query a part of a summary: neither quantiles nor a confusion matrix."""
     position = case(
         (PREDICTIONS.c.direction == 1, 1.0), (PREDICTIONS.c.direction == 2, -1.0), else_=0.0
     )
@@ -158,7 +158,7 @@ def _sum_raw_rows(url: str) -> None:
 
 
 def _insert_summaries(url: str, experiment_id: str, predictions: int) -> int:
-    """Store what so many predictions, all with outcomes, leave behind; return the blocks."""
+    """Store the summaries of so many predictions, all with outcomes; return the blocks."""
     clock = BlockClock.of(_definition(experiment_id, experiment_id), START)
     seconds = range(0, DURATION_S, 60)
     numbers = sorted({clock.block(START + timedelta(seconds=second)) for second in seconds})

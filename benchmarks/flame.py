@@ -1,9 +1,9 @@
-"""Where the router spends its time: a flame graph of its process while 32 callers ask.
+"""A flame graph of the router's process under the load of 32 callers.
 
 python -m benchmarks.flame [--seconds 20]
 
-Writes benchmarks/results/router-flame.svg, by py-spy, which looks 200 times a second and does not
-hold up the process.
+Writes benchmarks/results/router-flame.svg, by py-spy, which samples 200 times per second
+without pausing the process.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ GRAPH = RESULTS / "router-flame.svg"
 LOOKS_PER_S = 200
 
 
-def main(seconds: Annotated[int, typer.Option(help="Of load.")] = 20) -> None:
-    """Serve the default graph, load it, and look into its router meanwhile."""
+def main(seconds: Annotated[int, typer.Option(help="Duration of the load.")] = 20) -> None:
+    """Serve the default graph, load it, and sample its router meanwhile."""
     request = as_json(windows(1)[0])
     with server([VERSION]) as running:
         asyncio.run(running.deploy(settings([{"version": "production"}])))

@@ -1,6 +1,6 @@
-"""What a version costs on ONNX Runtime beside PyTorch eager, both on one thread.
+"""The latency of a version on ONNX Runtime and on PyTorch eager, both on one thread.
 
-The two take turns, call by call, on the same windows, so that a busy moment of the machine meets
+The two are interleaved call by call on the same windows, so that a busy moment of the machine meets
 both; compare the ratio, not the milliseconds.
 """
 

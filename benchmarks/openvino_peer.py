@@ -1,4 +1,4 @@
-"""OpenVINO in an environment of its own, run in turn with what is measured here."""
+"""OpenVINO in an environment of its own, interleaved with the models measured here."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ for line in sys.stdin:
 
 
 class OpenVino:
-    """Runs a model when told to, and tells how long that took in there."""
+    """A process that runs a model on request and returns the duration that it measured."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._answer("ready")
 
     def run_ns(self) -> int:
-        """Run once; return the nanoseconds that it took in the other process."""
+        """Run once; return the duration in the other process, in nanoseconds."""
         assert self._process.stdin is not None
         self._process.stdin.write("run\n")
         self._process.stdin.flush()
@@ -52,7 +52,7 @@ class OpenVino:
 
 @contextmanager
 def openvino(model: Path, windows: Path) -> Iterator[OpenVino]:
-    """Give OpenVINO with a model, on one thread, in single precision.
+    """Yield OpenVINO with a model, on one thread, in single precision.
 
     Raises:
         PeerUnavailableError: it cannot be installed, or does not run the model.

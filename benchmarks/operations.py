@@ -1,8 +1,8 @@
-"""What callers notice of each operation: failed requests, and how much longer the longest one took.
+"""The effect of each operation on callers: failed requests, and the longest request's delay.
 
-Eight callers ask all the time, without retries. The usual p99 is that of the seconds just before
-the operation. An operation is over when what it asked for is up and what it replaced is gone.
-Each round starts a cluster of its own; of several rounds the worst figure of each kind counts.
+Eight callers send requests continuously, without retries. The usual p99 is that of the seconds just
+before the operation. An operation ends when the requested state is up and the replaced processes
+are gone. Each round starts its own cluster; of several rounds the worst figure of each kind counts.
 """
 
 import asyncio
@@ -32,18 +32,18 @@ SPARE_WORKERS = "others of Ray"
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that an operator does."""
+    """One operation of an operator."""
 
     name: str
     goal_ms: float
-    """How much longer than the usual p99 the longest request may take."""
+    """The excess over the usual p99 that the longest request may have, in ms."""
     act: Callable[[], Awaitable[None]]
-    """Does it, and returns when it is over."""
+    """A function that performs the operation and returns when it has ended."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the requests in one operation."""
+    """The requests during one operation."""
 
     operation: str
     goal_ms: float
@@ -56,18 +56,18 @@ class Outcome:
     failures: list[str]
     answered_by: dict[str, int]
     changed: dict[str, dict[str, list[int]]]
-    """Process ids that ended and that began, by process."""
+    """The ids of ended and of started processes, by role."""
     kept: dict[str, list[int]]
-    """Process ids that stayed, by process."""
+    """The ids of unchanged processes, by role."""
 
     @property
     def beyond_p99_ms(self) -> float:
-        """How much longer than usual the longest request took."""
+        """Return the excess of the longest request over the usual p99, in ms."""
         return max(0.0, self.longest_ms - self.p99_ms)
 
 
 def run(rounds: int = 3) -> Report:
-    """Return the worst of each operation over the rounds."""
+    """Return each operation's worst figures over the rounds."""
     outcomes: list[Outcome] = []
     for _ in range(rounds):
         with server(VERSIONS) as running:
@@ -108,7 +108,7 @@ async def _round(running: Server) -> list[Outcome]:
 
 
 def _operations(running: Server) -> Iterator[Operation]:
-    """Yield the operations in an order in which each finds what it needs."""
+    """Yield the operations in an order in which each one's preconditions hold."""
 
     async def reload(version: str | None = None) -> None:
         await running.reload(version)
@@ -165,7 +165,7 @@ async def _under_load(running: Server, operation: Operation) -> Outcome:
 def _compare(
     before: Mapping[str, list[psutil.Process]], after: Mapping[str, list[psutil.Process]]
 ) -> tuple[dict[str, dict[str, list[int]]], dict[str, list[int]]]:
-    """Return what ended and began, and what stayed, by process; Ray's spare workers left out."""
+    """Return ended, started and unchanged processes by role, without Ray's spare workers."""
     changed, kept = {}, {}
     for name in sorted({*before, *after} - {SPARE_WORKERS}):
         # A process equals another of the same id only if it began at the same time.

@@ -1,12 +1,12 @@
-"""What the optimiser makes of the example's HybridCNNLSTM, beside its peers; all on one thread.
+"""The optimiser's result for the example's HybridCNNLSTM beside its peers, all on one thread.
 
-The network is trained as the example trains it. The search judges by the validation part; how
-often the directions are the same is then counted on the test part, which it has not seen. At batch
-1 all peers take turns, so that a busy moment of the machine meets all: compare the ratios, not the
+The network is trained as the example trains it. The search evaluates on the validation part; the
+agreement of directions is then counted on the test part, which it has not seen. At batch 1 all
+peers are interleaved, so that a busy moment of the machine meets all: compare the ratios, not the
 milliseconds. In blocks of calls a model finds its own data in the caches, as in a server that runs
-one model; call by call it finds the other peers', as beside busy neighbours. Both are told, and
-every call counts, a block's first ones too. OpenVINO runs in a process and an environment of its
-own and times itself.
+one model; call by call it finds the other peers' data, as beside busy neighbours. Both are
+reported, and every call counts, including the first of a block. OpenVINO runs in its own process
+and environment and measures itself.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ def _figures(timings: Mapping[str, Timing], how: str) -> Figures:
 
 
 def _goal(found: Search, content: bytes, split: Split) -> dict[str, float]:
-    """Return what a recommendation is worth, on windows that the search has not seen."""
+    """Return the figures of the recommended file on windows that the search has not seen."""
     windows = np.ascontiguousarray(split.test.windows)
     parity = compare_outputs(
         run_all(OnnxModel(content), windows, 1),

@@ -1,4 +1,4 @@
-"""What a benchmark found, and how it is kept in benchmarks/results/."""
+"""The report of a benchmark, and its files in benchmarks/results/."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Report:
-    """The figures to print, and what else is kept beside them."""
+    """Figures to print, with the facts and the plot that are kept beside them."""
 
     figures: Mapping[str, Mapping[str, float]]
-    """By what was measured."""
+    """The figures by the name of the measurement."""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """How it was measured, and the samples; by name."""
+    """The conditions of the measurement and its samples, by name."""
     notes: Sequence[str] = ()
-    """Lines of Markdown below the table."""
+    """The lines of Markdown below the table."""
     plot: Figure | None = None
 
 
@@ -46,7 +46,7 @@ def keep(name: str, report: Report) -> None:
 
 
 def differences_from_kept(name: str) -> list[str]:
-    """Return what makes figures taken here incomparable with those kept under a name."""
+    """Return the differences that make figures of this machine incomparable with the kept ones."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return []

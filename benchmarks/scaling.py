@@ -1,4 +1,4 @@
-"""How many routers and replicas a crowd of bots needs, from the committed results.
+"""The routers and replicas that many bots need, computed from the committed results.
 
 python -m benchmarks.scaling [--write]
 
@@ -26,12 +26,12 @@ BEGIN, END = "<!-- python -m benchmarks.scaling --write -->", "<!-- end -->"
 BOTS = 1000
 REQUESTS_PER_BOT_S = 10.0
 BUSY = 0.6
-"""The share of its core that a process is planned for; above it queues grow fast."""
+"""The planned utilisation of a process's core; above it, queues grow fast."""
 
 NODE_CORES = 16
 SIMULATED_S = 20.0
 BURST_S = 0.010
-"""Within which all bots ask once, where they all wait for the same moment."""
+"""The interval within which all bots send a request, where all wait for the same moment."""
 
 SERVICE_CV = 0.5
 """Standard deviation of a request's time in a process as a share of its mean; an assumption."""
@@ -41,34 +41,34 @@ GRAPHS = (
     ("`placement: router`, JSON", "versions", "placement: router", 1),
     ("`placement: router`, raw body", "experiments", "on other models", 0),
 )
-"""Name, and where its costs stand among those of the growth benchmark."""
+"""A graph's name, and the place of its costs in the results of the growth benchmark."""
 
 SCALES_OUT = ("router", "model replicas", "proxy")
-"""What there can be more of; everything else is one for the cluster, or one a node."""
+"""The roles that scale out; every other process exists once per cluster or per node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What a request costs each kind of process, in ms of processor time."""
+    """The processor time per request of each role, in ms."""
 
     name: str
     cpu_ms: Mapping[str, float]
 
 
 def carried_per_s(cpu_ms: float, busy: float = BUSY) -> float:
-    """Return the requests a second of a process that uses its core for a share of the time."""
+    """Return the requests per second of a process with this utilisation of its core."""
     return busy * 1e3 / cpu_ms
 
 
 def needed(demand_per_s: float, cpu_ms: float, busy: float = BUSY) -> int:
-    """Return how many processes of one core each carry a demand."""
+    """Return the number of single-core processes that a demand needs."""
     return math.ceil(demand_per_s / carried_per_s(cpu_ms, busy))
 
 
 def waits_ms(
     arrivals_s: NDArray[np.float64], servers: int, mean_ms: float, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return how long each request waits for one of several servers that work one by one.
+    """Return each request's wait for one of several servers that process one request at a time.
 
     First come, first served; each goes to the server that is free first, which is what HAProxy's
     least-connections comes to. Times of service are gamma-distributed.
@@ -94,20 +94,20 @@ def waits_ms(
 
 
 def poisson_s(rate_per_s: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """Return the arrivals of bots that know nothing of each other."""
+    """Return the arrivals of independent bots."""
     count = int(rate_per_s * seconds)
     return np.cumsum(np.random.default_rng(seed).exponential(1 / rate_per_s, count))
 
 
 def bursts_s(bots: int, every_s: float, seconds: float, seed: int = 0) -> NDArray[np.float64]:
-    """Return the arrivals of bots that all ask within BURST_S, again and again."""
+    """Return the arrivals of bots that all send a request within BURST_S, periodically."""
     starts = np.arange(0, seconds, every_s)
     offsets = np.random.default_rng(seed).uniform(0, BURST_S, (len(starts), bots))
     return np.sort((starts[:, np.newaxis] + offsets).ravel())
 
 
 def read_graphs(growth: Mapping[str, Any]) -> list[Graph]:
-    """Return the costs by kind of process, medians over the rounds."""
+    """Return the costs by role, medians over the rounds."""
     return [
         Graph(
             name,
@@ -242,7 +242,9 @@ def _bottlenecks(
 
 
 def main(
-    write: Annotated[bool, typer.Option("--write", help="Into docs/guides/scaling.md.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write into docs/guides/scaling.md.")
+    ] = False,
 ) -> None:
     """Compute the tables from benchmarks/results/."""
     growth, store = (

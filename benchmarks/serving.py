@@ -1,4 +1,4 @@
-"""A server of the benchmarks' own: a Ray cluster, and a registry with networks in it."""
+"""The benchmarks' server: a Ray cluster, and a registry that holds networks."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ class Server:
         )
 
     async def reload(self, version: str | None = None) -> None:
-        """Reload the model over HTTP, and raise where that is refused."""
+        """Reload the model over HTTP; raise where the server rejects it."""
         body = {"model_name": NAME} | ({} if version is None else {"version": version})
         async with (
             aiohttp.ClientSession() as session,
@@ -64,13 +64,13 @@ class Server:
                 raise RuntimeError(f"reload of {body}: {answer.status} {await answer.text()}")
 
     async def deploy(self, args: Mapping[str, Any]) -> None:
-        """Deploy, and return when what is asked for is up and what it replaces is gone."""
+        """Deploy, and return when the requested state is up and the replaced processes are gone."""
         began_s = time.time()
         await asyncio.to_thread(self.cluster.deploy, dict(args))
         await until(lambda: self.is_settled(args, began_s), f"{args} is in effect")
 
     def served(self) -> dict[str, bool]:
-        """Return whether it is loaded, by version; nothing while the server does not answer."""
+        """Return by version whether it is loaded; empty while the server does not respond."""
         try:
             url = f"{self.cluster.url}/api/ml/models"
             with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  ours
@@ -79,7 +79,7 @@ class Server:
             return {}
 
     def applications(self) -> dict[str, Any]:
-        """Return what Serve says of its applications, by name; see Ray's ServeInstanceDetails."""
+        """Return Serve's details of its applications by name; see Ray's ServeInstanceDetails."""
         url = f"http://127.0.0.1:{self.cluster.dashboard_port}/api/serve/applications/"
         with urllib.request.urlopen(url, timeout=10) as answer:
             applications: dict[str, Any] = json.load(answer)["applications"]
@@ -119,7 +119,7 @@ class Server:
         )
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """Return the cluster's processes by what they are."""
+        """Return the cluster's processes by role."""
         found: dict[str, list[psutil.Process]] = {}
         for process in self.cluster.processes():
             if title := title_of(process):
@@ -177,7 +177,7 @@ def window() -> list[float]:
 
 
 async def until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
-    """Return when `condition` holds; it may look at the network and the disk."""
+    """Return when `condition` holds; it may use the network and the disk."""
     deadline_s = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline_s:
@@ -186,7 +186,7 @@ async def until(condition: Callable[[], bool], what: str, timeout_s: float = 120
 
 
 def _is_up(application: Mapping[str, Any]) -> bool:
-    """Return whether all replicas run that are to, and no other."""
+    """Return whether exactly the wanted replicas run."""
     return application["status"] == "RUNNING" and all(
         deployment["status"] == "HEALTHY"
         and len(deployment["replicas"]) == deployment["target_num_replicas"]
@@ -196,7 +196,7 @@ def _is_up(application: Mapping[str, Any]) -> bool:
 
 
 def _role(line: str) -> str:
-    """Return what a process is, from its command line; Ray's actors set theirs to a title."""
+    """Return a process's role from its command line, which Ray's actors set to a title."""
     if replica := _VERSION_REPLICA.match(line):
         return replica[1]
     return next((role for part, role in _ROLES.items() if part in line), "others of Ray")
@@ -217,4 +217,4 @@ _ROLES = {
     "dashboard": "dashboard and agents",
     "Agent": "dashboard and agents",
 }
-"""By a part of the command line, the first that fits."""
+"""The role by a part of the command line; the first match counts."""

@@ -1,7 +1,7 @@
-"""Whether memory grows while versions come and go: a thousand promotions and reloads.
+"""Memory over a thousand promotions and reloads.
 
-Two versions take turns in production, and the one that leaves it is unloaded at once, so that each
-cycle loads a version and unloads another. A steady caller goes on meanwhile. The goal is at most
+Two versions alternate in production, and the one that leaves it is unloaded at once, so that each
+cycle loads a version and unloads another. A steady caller continues meanwhile. The goal is at most
 10 % more memory at the end than after 50 cycles, by which everything has been used once.
 
 python -m benchmarks.soak router|replicas [--cycles 1000]
@@ -44,7 +44,7 @@ class Sample:
 
 
 def run(placement: Placement, cycles: int = CYCLES) -> Report:
-    """Return the growth by process, and the samples with their plot."""
+    """Return the growth by role, and the samples with their plot."""
     with server(VERSIONS) as running:
         declared = settings(
             [{"version": "production", "placement": placement}], loading={"unload_idle_s": 0.0}
@@ -102,7 +102,7 @@ def _has_replicas(running: Server, count: int) -> bool:
 
 
 def _memory_mb(running: Server) -> dict[str, float]:
-    """Return the PSS by process, all versions' replicas as one, and that of all."""
+    """Return the PSS by role, with all versions' replicas as one, and the total."""
     memory: dict[str, float] = {}
     for name, processes in running.processes().items():
         role = "replicas" if name.startswith(APPLICATION) else name

@@ -1,4 +1,4 @@
-"""A Ray cluster of the tests' own, started and used as an operator would, on free local ports."""
+"""A Ray cluster on free local ports, started and used as an operator would."""
 
 import json
 import os
@@ -29,11 +29,11 @@ FAR_MARKER = "TRADESERVE_TEST_FAR_NODE"
 RAY_METRICS_PERIOD_S = 10.0
 """Ray's default period between two exports of a process's metrics."""
 OUR_PORTS = range(20_000, 30_000)
-"""Above those of Ray's workers, below those of Serve's routers and those that systems give away."""
+"""Ports above those of Ray's workers, below those of Serve's routers and the ephemeral range."""
 
 
 class Cluster:
-    """`ray start --head` with the documented environment, and `serve deploy` to it.
+    """A cluster started by `ray start --head` with the documented environment.
 
     Every process carries a marker in its environment, by which `stop` finds it.
     """
@@ -45,7 +45,7 @@ class Cluster:
         (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
         self._other_ports = others
         self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
-        """Where Ray exports the head node's metrics, in Prometheus' format."""
+        """The URL of the head node's metrics in Prometheus' format."""
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
         self.environment = {
@@ -53,7 +53,7 @@ class Cluster:
             **haproxy_files(folder / "haproxy"),
             **haproxy_ports(),
             "RAY_ADDRESS": self.address,
-            # The nodes' artifact caches are this cluster's own: no earlier run has filled them.
+            # Artifact caches lie below it, so that no earlier run has filled them.
             "TMPDIR": str(folder),
             MARKER: str(folder),
             "RAY_metrics_report_interval_ms": str(round(metrics_period_s * 1e3)),
@@ -107,7 +107,7 @@ class Cluster:
         }
 
     def status(self) -> dict[str, object]:
-        """Return what Serve says of the application, as `serve status` asks it."""
+        """Return Serve's details of the application, as `serve status` queries them."""
         url = f"{self._dashboard}/api/serve/applications/"
         with urllib.request.urlopen(url, timeout=10) as answer:
             application: dict[str, object] = json.load(answer)["applications"]["trading-models"]
@@ -141,7 +141,7 @@ class Cluster:
         return process
 
     def find(self, title: str) -> list[psutil.Process]:
-        """Return the processes whose title begins so."""
+        """Return the processes whose title starts with `title`."""
         return [process for process in self.processes() if title_of(process).startswith(title)]
 
     def processes(self) -> list[psutil.Process]:
@@ -277,22 +277,22 @@ def haproxy_ports() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that were free on 127.0.0.1 a moment ago, none of them twice in one process.
+    """Return ports that were free on 127.0.0.1 a moment ago, each at most once per process.
 
-    And none of those that the system gives to whoever asks for any: Ray's own processes, of which
-    dozens start meanwhile, would take one now and then.
+    They lie outside the system's ephemeral range, from which Ray's own processes, of which dozens
+    start meanwhile, would take one now and then.
     """
     with ExitStack() as stack:  # all are held until the last is found
         ports: list[int] = []
         while len(ports) < count:
-            port = _ports_in_some_order.pop()
+            port = _shuffled_ports.pop()
             one = stack.enter_context(socket.socket())
             try:
                 one.bind(("127.0.0.1", port))
             except OSError:
-                continue  # somebody has it
+                continue  # in use
             ports.append(port)
         return ports
 
 
-_ports_in_some_order = random.sample(OUR_PORTS, len(OUR_PORTS))
+_shuffled_ports = random.sample(OUR_PORTS, len(OUR_PORTS))

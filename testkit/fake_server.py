@@ -1,4 +1,4 @@
-"""A model server that answers what a test tells it to: the seam at which the client is tested."""
+"""A scripted model server, the seam at which the client is tested."""
 
 import asyncio
 from collections import defaultdict
@@ -21,7 +21,7 @@ HEALTH = "/api/ml/health"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: JSON unless `body` is bytes."""
+    """A response: JSON unless `body` is bytes."""
 
     body: Any = None
     status: int = 200
@@ -29,25 +29,25 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """No answer, with the connection left open."""
+class NoReply:
+    """No response; the connection stays open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """The connection is closed instead of an answer."""
+    """No response; the connection is closed."""
 
 
 class FakeServer:
-    """Answers each path with its scripted replies in order, the last of them for ever.
+    """Reply to each path with its scripted replies in order, the last of them forever.
 
-    `received` has the JSON of every request by path; `asked` is set with the first.
+    `received` has the JSON of every request by path; `requested` is set with the first.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.content_types: list[str] = []
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self._port = port
         self._replies: dict[str, list[Any]] = {}
         self._stopped = asyncio.Event()
@@ -66,7 +66,7 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """Where to send requests."""
+        """Return the URL of the server."""
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def script(self, path: str, *replies: Any) -> None:
@@ -74,7 +74,7 @@ class FakeServer:
         self._replies[path] = list(replies)
 
     def _document(self, request: web.Request, body: bytes) -> Any:
-        """Return a request as JSON would have it, also of a raw body."""
+        """Return a request as its JSON document, also where the body is raw."""
         self.content_types.append(request.content_type)
         if request.content_type != "application/octet-stream":
             return orjson.loads(body) if body else None
@@ -86,14 +86,14 @@ class FakeServer:
         body = await request.read()
         document = self._document(request, body)
         self.received[request.path].append(document)
-        self.asked.set()
+        self.requested.set()
         replies = self._replies[request.path]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         if callable(reply):
             reply = reply(document)
-        if isinstance(reply, Silence):
+        if isinstance(reply, NoReply):
             await self._stopped.wait()
-        if isinstance(reply, Silence | Disconnect):
+        if isinstance(reply, NoReply | Disconnect):
             assert request.transport is not None
             request.transport.close()
             return web.Response()

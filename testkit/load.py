@@ -1,4 +1,4 @@
-"""Continuous load on the server while something else happens to it, and what became of it."""
+"""Continuous load on a server during an operation, and its failures and latencies."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ import numpy as np
 
 @dataclass
 class Load:
-    """Requests without retries, each of which is answered, or counts as failed."""
+    """Requests without retries; each succeeds or counts as failed."""
 
     began_s: list[float] = field(default_factory=list)
-    """By `time.monotonic`, one a request."""
+    """The start of each request, by `time.monotonic`."""
     took_ms: list[float] = field(default_factory=list)
     versions: Counter[str] = field(default_factory=Counter)
-    """Answers by the version that gave them."""
+    """The number of responses by version."""
     failures: list[str] = field(default_factory=list)
 
     def percentile_ms(self, percent: float, until_s: float = math.inf) -> float:
@@ -45,7 +45,7 @@ class Load:
 async def load(
     url: str, features: list[float], concurrency: int = 8, pause_s: float = 0.0, **fields: Any
 ) -> AsyncIterator[Load]:
-    """Keep `concurrency` callers asking while the context is open, each `pause_s` after its last.
+    """Keep `concurrency` callers sending requests, each with a pause of `pause_s` between two.
 
     Further `fields` of the request are as the endpoint names them.
     """

@@ -1,4 +1,4 @@
-"""What the cluster exports as metrics, read as a Prometheus server would."""
+"""The metrics that a cluster exports, read as a Prometheus server would."""
 
 import urllib.request
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ class Batches:
     """Runs of a version's model."""
 
     requests: float = 0.0
-    """Windows in all runs together."""
+    """The number of windows in all runs."""
     runs: float = 0.0
 
     @property
     def mean(self) -> float:
-        """The mean batch."""
+        """Return the mean batch size."""
         return self.requests / self.runs
 
 
@@ -61,7 +61,7 @@ def predictions(cluster: Cluster) -> dict[str, float]:
 
 
 def samples(cluster: Cluster) -> list[Sample]:
-    """Return everything that is exported."""
+    """Return all exported samples."""
     with urllib.request.urlopen(cluster.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]

@@ -1,4 +1,4 @@
-"""Values and small models that tests in several folders need."""
+"""Metadata and small ONNX models."""
 
 from datetime import UTC, datetime
 from pathlib import Path

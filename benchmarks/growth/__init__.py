@@ -1,5 +1,5 @@
-"""What a request costs as there is more of everything: versions, routers, experiments, features.
+"""The cost of a request as the number of versions, routers, experiments and features grows.
 
-`python -m benchmarks growth` keeps the results. Each dimension has a cluster of its own, which
-takes on its sizes in turn, in rounds that go forwards and backwards.
+`python -m benchmarks growth` keeps the results. Each dimension has its own cluster, which
+is brought to its sizes in rounds that run alternately forwards and backwards.
 """

@@ -1,4 +1,4 @@
-"""What one request costs a server in one of its states."""
+"""The cost of one request to a server in one state."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,45 +10,45 @@ from benchmarks.serving import Server
 from benchmarks.serving_peers.checking import wait_until_ready
 from benchmarks.serving_peers.wrk import Load, Request, run_wrk
 
-LONE, CROWD = 1, 32
+ONE_CALLER, MANY_CALLERS = 1, 32
 IDLE_S = 3.0
 SETTLE_S = 2.0
-"""How long a server is left alone after a change."""
+"""The time for which a server is left idle after a change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one kind of request, in one state of the server."""
+    """The cost of one kind of request in one state of the server."""
 
     dimension: str
     variant: str
     size: int
     round: int
-    lone: Load
-    """Of one caller."""
-    crowd: Load
-    """Of 32 callers."""
+    one: Load
+    """The load of one caller."""
+    many: Load
+    """The load of 32 callers."""
     cpu_ms: Mapping[str, float]
-    """Processor time per request of 32 callers, by what the process is."""
+    """The processor time per request of 32 callers, by role."""
     idle_cores: float
-    """Processor time per second while nobody asks."""
+    """The processor time per second without requests."""
     memory_mb: float
-    """PSS of all processes of the cluster."""
+    """The PSS of all processes of the cluster."""
 
     @property
     def total_cpu_ms(self) -> float:
-        """Processor time of all processes per request of 32 callers."""
+        """Return the processor time of all processes per request of 32 callers."""
         return sum(self.cpu_ms.values())
 
     def as_json(self) -> dict[str, object]:
-        """Return it for a file."""
+        """Return the value as JSON."""
         return {
             "dimension": self.dimension,
             "variant": self.variant,
             "size": self.size,
             "round": self.round,
-            "lone": self.lone.as_json(),
-            "crowd": self.crowd.as_json(),
+            "one": self.one.as_json(),
+            "many": self.many.as_json(),
             "cpu_ms": dict(self.cpu_ms),
             "idle_cores": self.idle_cores,
             "memory_mb": self.memory_mb,
@@ -57,41 +57,41 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a server was brought to."""
+    """One state of a server."""
 
     dimension: str
     variant: str
     size: int
     request: Request
-    """What is asked of it."""
+    """The request that is sent."""
 
 
 def measure(running: Server, state: State, number: int, seconds: int) -> Cost:
-    """Return what a request costs; the server is in that state already.
+    """Return the cost of a request; the server is in that state already.
 
     Raises:
         LoadError: not every request was answered.
     """
     url = running.cluster.url
     wait_until_ready(url, state.request)
-    run_wrk(url, state.request, CROWD, 1)
+    run_wrk(url, state.request, MANY_CALLERS, 1)
     time.sleep(SETTLE_S)
     before_s = sum(_cpu_s(running).values())
     time.sleep(IDLE_S)
     idle_cores = (sum(_cpu_s(running).values()) - before_s) / IDLE_S
-    lone = run_wrk(url, state.request, LONE, seconds)
+    one = run_wrk(url, state.request, ONE_CALLER, seconds)
     before = _cpu_s(running)
-    crowd = run_wrk(url, state.request, CROWD, seconds)
+    many = run_wrk(url, state.request, MANY_CALLERS, seconds)
     after = _cpu_s(running)
     return Cost(
         dimension=state.dimension,
         variant=state.variant,
         size=state.size,
         round=number,
-        lone=lone,
-        crowd=crowd,
+        one=one,
+        many=many,
         cpu_ms={
-            role: (used_s - before.get(role, 0.0)) * 1e3 / crowd.requests
+            role: (used_s - before.get(role, 0.0)) * 1e3 / many.requests
             for role, used_s in after.items()
         },
         idle_cores=idle_cores,
@@ -100,7 +100,7 @@ def measure(running: Server, state: State, number: int, seconds: int) -> Cost:
 
 
 def _cpu_s(running: Server) -> dict[str, float]:
-    """Return the processor time of the living processes by what they are, versions as one."""
+    """Return the processor time of the living processes by role, versions as one."""
     used: dict[str, float] = {}
     for name, processes in running.processes().items():
         role = "model replicas" if ":" in name else name

@@ -1,4 +1,4 @@
-"""What there can be more of. Each function brings a server of its own to one size after another."""
+"""The dimensions of growth. Each function brings its own server to one size after another."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ EXPERIMENTS = (0, 8)
 FEATURES: Mapping[int, tuple[int, int]] = MappingProxyType(
     {660: (6, 110), 6600: (60, 110), 66_000: (600, 110)}
 )
-"""Shapes of a window by how many numbers it has."""
+"""The shapes of a window by its number of values."""
 
 Dimension = Callable[[Path, int, int], Iterator[Cost]]
-"""Yields costs; takes the model's ONNX file, the number of rounds, and the seconds of each load."""
+"""A function that yields costs, given the ONNX file, the rounds and the seconds of each load."""
 
 
 def versions_in_router(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
@@ -59,7 +59,7 @@ def routers(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
 
 
 def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
-    """More experiments, each on another model than the one that is asked, and one on it as well."""
+    """More experiments, each on another model than the requested one, and one on that as well."""
     others = [f"other_{index}" for index in range(max(EXPERIMENTS))]
     pair = (VERSION, "1.1.0")
     with server(pair, model) as running:
@@ -84,7 +84,7 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
         for number, size in _turns((0, 1), rounds):
             state = State(
                 dimension="experiments",
-                variant="on the model asked",
+                variant="on the same model",
                 size=size,
                 request=_of(as_raw(windows(1)[0])),
             )
@@ -93,7 +93,7 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
 
 
 def features(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
-    """Larger windows, for models that do next to nothing, inside the router."""
+    """Larger windows, for models of negligible cost, inside the router."""
     with server([VERSION], model) as running:
         names = {size: f"takes_{size}" for size in FEATURES}
         asyncio.run(_register_linear(running, names))
@@ -133,14 +133,14 @@ DIMENSIONS: Sequence[Dimension] = (
 
 
 def _turns(sizes: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
-    """Yield rounds and sizes; every other round goes backwards."""
+    """Yield rounds and sizes; every other round runs backwards."""
     for number in range(1, rounds + 1):
         for size in sizes if number % 2 else reversed(sizes):
             yield number, size
 
 
 def _placed(dimension: str, placement: str, size: int) -> State:
-    """Return a state of the usual model, asked with JSON."""
+    """Return a state of the usual model under JSON requests."""
     return State(
         dimension=dimension,
         variant=f"placement: {placement}",
@@ -160,7 +160,7 @@ def _of(request: Request, model: str = NAME) -> Request:
 def _deploy(
     running: Server, declared: Sequence[Mapping[str, object]], num_routers: int = 1
 ) -> None:
-    """Deploy unless that is what is there already, as it is where a round turns."""
+    """Deploy unless this configuration is in effect already, as it is where a round turns."""
     args = settings(
         declared,
         router={"num_replicas": num_routers},
@@ -172,7 +172,7 @@ def _deploy(
 
 @contextmanager
 def _going(running: Server, names: Sequence[str]) -> Iterator[None]:
-    """Have experiments run, each on the model its name begins with, until the context closes."""
+    """Run experiments, each on the model that its name begins with, until the context closes."""
 
     async def create() -> None:
         async with ModelClient(running.cluster.url, raise_errors=True, timeout_s=30) as client:

@@ -1,4 +1,4 @@
-"""Goes through the dimensions, and says what grew."""
+"""The run over all dimensions, and its report of what grew."""
 
 import statistics
 import tempfile
@@ -16,11 +16,11 @@ from benchmarks.serving import SHAPE, make_network
 from optimization.export.exporter import export_onnx
 
 Key = tuple[str, str]
-"""Dimension and variant."""
+"""A dimension and its variant."""
 
 
 def run(rounds: int = 3, seconds: int = 3) -> Report:
-    """Return what a request costs by dimension and size; medians over the rounds."""
+    """Return the cost of a request by dimension and size; medians over the rounds."""
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
@@ -30,7 +30,7 @@ def run(rounds: int = 3, seconds: int = 3) -> Report:
         ):
             typer.echo(
                 f"  round {cost.round}  {cost.dimension} {cost.size}, {cost.variant}:"
-                f" p50 {cost.lone.percentiles_ms[50]:.2f} ms,"
+                f" p50 {cost.one.percentiles_ms[50]:.2f} ms,"
                 f" CPU {cost.total_cpu_ms:.2f} ms/request, {cost.memory_mb:.0f} MB"
             )
             costs.append(cost)
@@ -63,13 +63,13 @@ def by_size(costs: Sequence[Cost]) -> dict[Key, dict[int, list[Cost]]]:
 def median_ratio(
     more: Sequence[Cost], fewer: Sequence[Cost], figure: Callable[[Cost], float]
 ) -> float:
-    """Return the median over the rounds of one size's figure divided by another's."""
+    """Return one size's figure divided by another's, the median over the rounds."""
     base = {cost.round: figure(cost) for cost in fewer}
     return statistics.median(figure(cost) / base[cost.round] for cost in more)
 
 
 def _p50_ms(cost: Cost) -> float:
-    return cost.lone.percentiles_ms[50]
+    return cost.one.percentiles_ms[50]
 
 
 def _cpu_ms(cost: Cost) -> float:
@@ -83,8 +83,8 @@ def _median(samples: Sequence[Cost], figure: Callable[[Cost], float]) -> float:
 def _figures(samples: Sequence[Cost]) -> dict[str, float]:
     return {
         "c1_p50_ms": _median(samples, _p50_ms),
-        "c1_p95_ms": _median(samples, lambda each: each.lone.percentiles_ms[95]),
-        "c32_requests_per_s": _median(samples, lambda each: each.crowd.requests_per_s),
+        "c1_p95_ms": _median(samples, lambda each: each.one.percentiles_ms[95]),
+        "c32_requests_per_s": _median(samples, lambda each: each.many.requests_per_s),
         "c32_cpu_ms_per_request": _median(samples, _cpu_ms),
         "idle_cores": _median(samples, lambda each: each.idle_cores),
         "memory_mb": _median(samples, lambda each: each.memory_mb),

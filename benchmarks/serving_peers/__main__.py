@@ -15,13 +15,13 @@ def main(
     only: Annotated[
         list[str] | None, typer.Option(help="A part of a contestant's name; several may be given.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="In which all take turns.")] = FULL.rounds,
-    seconds: Annotated[int, typer.Option(help="Of each load.")] = FULL.seconds,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = FULL.rounds,
+    seconds: Annotated[int, typer.Option(help="Duration of each load.")] = FULL.seconds,
     workers: Annotated[list[int] | None, typer.Option(help="Numbers of processes tried.")] = None,
-    cold_starts: Annotated[int, typer.Option(help="How often `serve run` is timed.")] = 0,
+    cold_starts: Annotated[int, typer.Option(help="Timed runs of `serve run`.")] = 0,
     sweep: Annotated[bool, typer.Option(help="Other numbers of callers too.")] = False,
 ) -> None:
-    """Measure what is chosen."""
+    """Measure the chosen part."""
     plan = Plan(
         only=only or (),
         rounds=rounds,

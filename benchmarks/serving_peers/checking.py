@@ -1,4 +1,4 @@
-"""Whether a server answers, and whether all answer the same."""
+"""Checks that a server responds, and that all servers return the same outputs."""
 
 import json
 import time
@@ -13,11 +13,11 @@ from benchmarks.serving_peers.wrk import Request
 TOLERANCE = 1e-4
 
 _NOT_YET = {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}
-"""What a proxy says before it knows its servers."""
+"""The statuses of a proxy that has no servers yet."""
 
 
 class RefusedError(Exception):
-    """A server's answer to one request is not 200."""
+    """A response with another status than 200."""
 
     def __init__(self, url: str, status: int, text: str) -> None:
         super().__init__(url, status, text)
@@ -28,12 +28,12 @@ class RefusedError(Exception):
 
 
 class UnequalAnswersError(Exception):
-    """Two servers differ on the same window, so that their times mean nothing."""
+    """Two servers differ on the same window, so that their timings are not comparable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server says of one window."""
+    """A server's outputs for one window."""
 
     direction: int
     confidence: float
@@ -65,7 +65,7 @@ def ask(url: str, request: Request) -> Answer:
 
 
 def require_equal(answers: Mapping[str, Sequence[Answer]]) -> None:
-    """Return if all servers say the same of every window.
+    """Return if all servers return the same outputs for every window.
 
     Args:
         answers: by server, one a window, in the same order.
@@ -88,7 +88,7 @@ def require_equal(answers: Mapping[str, Sequence[Answer]]) -> None:
 
 
 def is_answering(url: str) -> bool:
-    """Return whether anything answers there, whatever it says."""
+    """Return whether anything responds there, with whatever status."""
     try:
         with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - a server of ours
             return True
@@ -99,7 +99,7 @@ def is_answering(url: str) -> bool:
 
 
 def wait_until_ready(url: str, request: Request, timeout_s: float = 60.0) -> None:
-    """Return as soon as a request is answered 200, by a server that may not be all there yet.
+    """Return as soon as a request gets 200 from a server that may still be starting.
 
     Raises:
         RefusedError: it is refused for what it is, or still after the timeout.

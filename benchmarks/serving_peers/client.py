@@ -1,4 +1,4 @@
-"""What `ModelClient.predict` adds to the same request made by hand with a ready body."""
+"""The time that `ModelClient.predict` adds to the same request with a prepared body."""
 
 import time
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ WARM_UP_CALLS = 50
 
 @dataclass(frozen=True, slots=True)
 class ClientCost:
-    """Median latencies of the same request, in turn, in one process."""
+    """Median latencies of the same request, interleaved in one process."""
 
     client_ms: float
     by_hand_ms: float
 
     @property
     def added_ms(self) -> float:
-        """What the client adds."""
+        """Return the time that the client adds, in ms."""
         return self.client_ms - self.by_hand_ms
 
 
 def client_json() -> Request:
-    """Return the request that the client makes of a window where it sends JSON."""
+    """Return the request that the client sends for a window as JSON."""
     window = windows(1)[0].astype(np.float32)
     body = encode_request({"symbol": SYMBOL, "features": window})
     return Request(path="/api/ml/predict", content_type="application/json", body=body)
 
 
 async def measure_client(url: str, by_hand: Request) -> ClientCost:
-    """Ask by the client and by hand, call by call.
+    """Send the request by the client and by hand, alternating call by call.
 
     Args:
         url: the server's.

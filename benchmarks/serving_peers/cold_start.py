@@ -1,4 +1,4 @@
-"""From `serve run` on a machine where nothing of Ray runs to the first prediction.
+"""The time from `serve run`, without a running Ray, to the first prediction.
 
 In an environment of its own with the `server` extra alone, as on a machine that serves: Ray imports
 pandas and pyarrow in each of its processes where it finds them.
@@ -58,7 +58,7 @@ def measure_cold_start(model: Path) -> float:
             ],
         }
         (folder / "serve_config.yaml").write_text(yaml.safe_dump(config))
-        # A cluster of its own, whatever else runs on the machine.
+        # The cluster is separate from any other on the machine.
         variables = {**cluster.environment, "RAY_ADDRESS": "local"}
         return _first_answer_s(serve, folder, cluster.url, variables)
     finally:
@@ -66,7 +66,7 @@ def measure_cold_start(model: Path) -> float:
 
 
 def _environment() -> Path:
-    """Return where the commands of the environment are."""
+    """Return the folder of the environment's commands."""
     lock, project = ROOT / "requirements.lock", ROOT / "pyproject.toml"
     requirements = ["--constraint", str(lock), "--editable", f"{ROOT}[server]"]
     return environment("server", requirements, [lock.read_text(), project.read_text()]).parent

@@ -1,4 +1,4 @@
-"""Who is measured: our server in three ways, and its peers, each with one process and with two."""
+"""The contestants: our server in three forms, and its peers, with one process and with two."""
 
 import asyncio
 import itertools
@@ -28,19 +28,19 @@ CONTESTANTS = (*OURS, FASTAPI, HAND_TUNED, LITSERVE, BENTOML)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One way to run and to ask a contestant; the best of its ways counts."""
+    """One way to run and load a contestant; its best entry counts."""
 
     contestant: str
     server: str
-    """Entries of the same name are asked at the same server."""
+    """The name of the server; entries with the same name share one."""
     workers: int
     encode: Encode
     start: Callable[[Path], AbstractContextManager[Running]]
-    """Starts the server with the model's ONNX file."""
+    """A function that starts the server with the model's ONNX file."""
 
     @property
     def name(self) -> str:
-        """What it is called in the results."""
+        """Return the name in the results."""
         raw = ", raw body" if self.encode is as_raw else ""
         return f"{self.server}{raw}"
 
@@ -88,7 +88,8 @@ def _ours(contestant: str, placement: str, workers: int, encode: Encode) -> Entr
 
 @contextmanager
 def _running_ours(model: Path, placement: str, workers: int) -> Iterator[Running]:
-    """Run our server as `serve_config.yaml` has it; `workers` routers, and replicas beside them."""
+    """Run our server as `serve_config.yaml` declares it, with `workers` routers and their
+    replicas."""
     replicas = {"num_replicas": workers} if placement == "replicas" else {}
     args = settings(
         [{"version": "production", "placement": placement, **replicas}],
@@ -103,7 +104,7 @@ _clusters = itertools.count()
 
 
 def _beside_others() -> dict[str, str]:
-    """Return the variables of one more cluster among several, all but one of them held still.
+    """Return the variables of one cluster among several, all but one of which are suspended.
 
     Its routers listen apart from the others', and its controller takes no time at which all stood
     still for a failure of the proxy; neither is in a request's way.

@@ -1,4 +1,4 @@
-"""What our server is to reach beside its peers, and what it costs by itself. Pure."""
+"""The goals of our server: ratios to its peers, and its own overhead. Pure."""
 
 import math
 import statistics
@@ -17,7 +17,7 @@ from benchmarks.serving_peers.contestants import (
 from benchmarks.serving_peers.in_process import Bare
 from benchmarks.serving_peers.measuring import Sample
 from benchmarks.serving_peers.verdicts import (
-    LONE,
+    ONE_CALLER,
     Bound,
     Rounds,
     Verdict,
@@ -36,7 +36,7 @@ _AGAINST = (
     (DEFAULT, LITSERVE, (Bound.BELOW, 1.0), 1.5),
     (DEFAULT, BENTOML, (Bound.BELOW, 1.0), 1.5),
 )
-"""Ours, the peer, the bound of the latency ratio, and what the throughput ratio is at least."""
+"""Our contestant, the peer, the highest latency ratio and the lowest throughput ratio."""
 
 MOST_ADDED_MS = {50: 0.5, 95: 1.0}
 MOST_CLIENT_MS = 0.15
@@ -44,14 +44,14 @@ LEAST_BATCH_RATIO = 6.0
 MOST_COLD_START_S = 10.0
 
 
-def judge(
+def evaluate(
     samples: Sequence[Sample],
     bare: Mapping[int, Bare],
     client: Mapping[int, ClientCost],
     batch: Mapping[str, Rounds],
     cold_start_s: Sequence[float],
 ) -> list[Verdict]:
-    """Return every goal with what was measured, in the order of the table."""
+    """Return every goal with its measured value, in the order of the table."""
     verdicts = []
     for ours, peer, latency, throughput in _AGAINST:
         if latency is not None:
@@ -73,12 +73,12 @@ def judge(
                 limit=throughput,
             )
         )
-    lone = best(samples, RAW, LONE)
+    one = best(samples, RAW, ONE_CALLER)
     for percent, most_ms in MOST_ADDED_MS.items():
         in_process = {
             number: each.p50_ms if percent == 50 else each.p95_ms for number, each in bare.items()
         }
-        served = {} if lone is None else lone.by_round(percentile_ms(percent))
+        served = {} if one is None else one.by_round(percentile_ms(percent))
         verdicts.append(
             Verdict(
                 what=f"{RAW}: p{percent} added to the model in process",

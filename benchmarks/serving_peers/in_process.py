@@ -1,4 +1,4 @@
-"""The model without a server: what no server can be faster than."""
+"""The model without a server: the lower bound of every server's latency."""
 
 import time
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ CALLS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """How long one run of the model takes, on one window and one thread."""
+    """The latency of one run of the model, on one window and one thread."""
 
     p50_ms: float
     p95_ms: float
 
 
 def run_bare(model: Path) -> Bare:
-    """Run the model again and again in this process."""
+    """Run the model repeatedly in this process."""
     run = OnnxModel(model)
     batch = windows(1)[0].astype(np.float32)[np.newaxis]
     took_ms = []

@@ -1,4 +1,4 @@
-"""Rounds in which all take turns, so that a busy moment of the machine meets everyone."""
+"""Interleaved rounds, so that a busy moment of the machine meets every contestant."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ from benchmarks.serving_peers.wrk import Load, NoAnswerError, Request, run_wrk
 
 CHECKED_WINDOWS = 4
 WAKING_LOADS = 20
-"""Of a second each."""
+"""The number of loads of one second each."""
 
 STARTED_S = 1.0
-"""How long a server runs on once it answers: what starts it may still be at work in it."""
+"""The time for which a server runs on once it responds: its start may not have ended yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class Sample:
     concurrency: int
     load: Load
     cpu_ms: float
-    """Processor time of all its processes, per request."""
+    """The processor time of all its processes per request."""
 
     def as_json(self) -> dict[str, object]:
-        """Return it for a file."""
+        """Return the sample as JSON."""
         return {
             "contestant": self.entry.contestant,
             "entry": self.entry.name,
@@ -51,12 +51,13 @@ class Sample:
 
 
 class Field:
-    """The servers of all entries, started and held still.
+    """The servers of all entries, started and suspended.
 
     Args:
         servers: by `Entry.server`.
-        settle_s: how long a server runs again before it is measured; one of many processes has to
-            catch up with what it missed.
+        settle_s: time for which a resumed server runs before it is measured; one with many
+        processes
+            has to catch up.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Field:
         self._settle_s = settle_s
         self.entries = entries
         self.without_answers: list[tuple[int, str, int]] = []
-        """Rounds, ways and concurrencies of loads during which nothing was answered."""
+        """The rounds, entries and concurrencies of loads without a response."""
         self._check(entries)
 
     @contextmanager
     def going(self, entry: Entry) -> Iterator[Running]:
-        """Let one server run, and no other, until the context closes."""
+        """Resume one server, and no other, until the context closes."""
         running = self._servers[entry.server]
         running.resume()
         try:
@@ -84,7 +85,7 @@ class Field:
     def round(
         self, number: int, entries: Sequence[Entry], concurrencies: Sequence[int], seconds: int
     ) -> Iterator[Sample]:
-        """Measure every entry; every other round goes backwards."""
+        """Measure every entry; every other round runs backwards."""
         window = windows(1)[0]
         for entry in entries if number % 2 else reversed(entries):
             request = entry.encode(window)
@@ -94,7 +95,7 @@ class Field:
                     try:
                         load, cpu_ms = loaded(running, request, concurrency, seconds)
                     except NoAnswerError:
-                        # As BentoML's batching does now and then; the round is without this way.
+                        # BentoML's batching does this now and then; the round lacks this entry.
                         typer.echo(f"  round {number}  {entry.name} c={concurrency}: no answer")
                         self.without_answers.append((number, entry.name, concurrency))
                         continue
@@ -107,22 +108,22 @@ class Field:
                     )
 
     def _check(self, entries: Sequence[Entry]) -> None:
-        """Raise where a server refuses its requests, or answers anything else than the others."""
+        """Raise where a server rejects its requests or returns other outputs than the others."""
         answers: dict[str, list[Answer]] = {}
         for entry in entries:
             with self.going(entry) as running:
                 requests = map(entry.encode, windows(CHECKED_WINDOWS))
                 answers[entry.name] = [ask(running.url, request) for request in requests]
-                # Each of several workers has answered before it counts.
+                # Each of several workers has responded before it counts.
                 run_wrk(running.url, entry.encode(windows(1)[0]), 32, 1)
         require_equal(answers)
 
 
 def wake(running: Running, request: Request) -> None:
-    """Load a server that was held still until it answers as usual again; raise where it does not.
+    """Load a resumed server until it responds as usual; raise where it does not.
 
-    BentoML's batching takes the time in which it stood still for that of a request, and waits for
-    batch-mates that long, once.
+    BentoML's batching mistakes the time for which it was suspended for that of a request, and waits
+    that long, once, for a batch to fill.
     """
     for _ in range(WAKING_LOADS - 1):
         try:
@@ -136,7 +137,7 @@ def wake(running: Running, request: Request) -> None:
 def loaded(
     running: Running, request: Request, concurrency: int, seconds: int
 ) -> tuple[Load, float]:
-    """Load a server that goes; return what came of it, and its processor time in ms a request."""
+    """Load a running server; return the load and the processor time per request, in ms."""
     before_s = running.cpu_s()
     load = run_wrk(running.url, request, concurrency, seconds)
     return load, (running.cpu_s() - before_s) * 1e3 / load.requests
@@ -144,7 +145,7 @@ def loaded(
 
 @contextmanager
 def running_field(entries: Sequence[Entry], model: Path, settle_s: float) -> Iterator[Field]:
-    """Start every server and hold it still; end all when the context closes.
+    """Start and suspend every server; end all when the context closes.
 
     Raises:
         UnequalAnswersError: they do not answer the same.

@@ -1,4 +1,4 @@
-"""The peers: each in an environment of its own, on a free port, with all its processes in sight."""
+"""The peers: each in its own environment, on a free port, with all its processes known."""
 
 import os
 import subprocess
@@ -22,14 +22,14 @@ STARTUP_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """How a peer is started."""
+    """The command and the packages of a peer."""
 
     requirements: str
-    """Name of the file with its pinned packages."""
+    """The name of the file with its pinned packages."""
     arguments: Callable[[int, int], Sequence[str]]
-    """Python's, by port and number of worker processes."""
+    """The arguments of Python, given a port and a number of worker processes."""
     variables: Callable[[int], Mapping[str, str]] = lambda _workers: {}
-    """Of the environment, by number of worker processes."""
+    """The environment variables, given a number of worker processes."""
 
 
 def _uvicorn(module: str) -> Peer:
@@ -70,7 +70,7 @@ BENTOML_BATCHED = _bentoml("BatchedPredictions")
 
 
 def prepare(peer: Peer) -> Path:
-    """Return the Python that runs it, in an environment made if need be."""
+    """Return the Python that runs the peer; its environment is created if it is missing."""
     path = FOLDER / "requirements" / f"{peer.requirements}.txt"
     return environment(peer.requirements, read_requirements(path))
 

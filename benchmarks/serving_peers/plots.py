@@ -1,4 +1,4 @@
-"""Latency of lone requests, and throughput by number of callers."""
+"""Latency of single requests, and throughput by number of callers."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,21 +8,21 @@ from matplotlib.figure import Figure
 
 from benchmarks.serving_peers.contestants import OURS
 from benchmarks.serving_peers.measuring import Sample
-from benchmarks.serving_peers.verdicts import LONE, best, requests_per_s
+from benchmarks.serving_peers.verdicts import ONE_CALLER, best, requests_per_s
 
 SHOWN_PERCENT = 99.0
 
 
 def plot(samples: Sequence[Sample], contestants: Sequence[str]) -> Figure:
-    """Return both plots, each contestant at its best."""
+    """Return both plots, with the best entry of each contestant."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for contestant in contestants:
         style = "-" if contestant in OURS else "--"
-        lone = best(samples, contestant, LONE)
-        if lone is None:
+        one = best(samples, contestant, ONE_CALLER)
+        if one is None:
             continue
-        _draw_latencies(left, contestant, style, lone.samples)
+        _draw_latencies(left, contestant, style, one.samples)
         _draw_throughput(right, contestant, style, samples)
     left.set(
         title="latency, one caller",
@@ -47,8 +47,8 @@ def plot(samples: Sequence[Sample], contestants: Sequence[str]) -> Figure:
 
 
 def _draw_latencies(axes: Axes, name: str, style: str, samples: Sequence[Sample]) -> None:
-    """Draw the distribution, each percentile the median over the rounds."""
-    percents = [each for each in samples[0].load.percentiles_ms if each <= SHOWN_PERCENT]
+    """Draw the distribution; each percentile is the median over the rounds."""
+    percents = [percent for percent in samples[0].load.percentiles_ms if percent <= SHOWN_PERCENT]
     medians_ms = [
         statistics.median(sample.load.percentiles_ms[percent] for sample in samples)
         for percent in percents
@@ -57,7 +57,7 @@ def _draw_latencies(axes: Axes, name: str, style: str, samples: Sequence[Sample]
 
 
 def _draw_throughput(axes: Axes, name: str, style: str, samples: Sequence[Sample]) -> None:
-    """Draw the best way at each number of callers."""
+    """Draw the best entry at each number of callers."""
     concurrencies = sorted({sample.concurrency for sample in samples})
     found = [(concurrency, best(samples, name, concurrency)) for concurrency in concurrencies]
     points = [(each, way.median(requests_per_s)) for each, way in found if way is not None]

@@ -1,4 +1,4 @@
-"""One window of features in the forms in which servers take it."""
+"""One window of features in each form that a server accepts."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def as_json(window: NDArray[np.float64]) -> Request:
 
 
 def as_list_of_one(window: NDArray[np.float64]) -> Request:
-    """Return the request as BentoML's batches ask for it."""
+    """Return the request in the form that BentoML's batching requires."""
     return _json(PATH, {"requests": [_fields(window)]})
 
 

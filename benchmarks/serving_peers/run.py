@@ -1,4 +1,4 @@
-"""The whole comparison: starts, checks, measures in rounds, judges."""
+"""The whole comparison: start, check, measure in rounds, evaluate."""
 
 import asyncio
 import math
@@ -30,8 +30,8 @@ from benchmarks.serving_peers.plots import plot
 from benchmarks.serving_peers.requests import as_batch, as_raw, windows
 from benchmarks.serving_peers.running import Running
 from benchmarks.serving_peers.verdicts import (
-    CROWD,
-    LONE,
+    MANY_CALLERS,
+    ONE_CALLER,
     as_markdown,
     best,
     percentile_ms,
@@ -44,20 +44,20 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is measured."""
+    """The extent of a comparison."""
 
     workers: Sequence[int] = (1, 2)
-    """Numbers of processes that are tried."""
+    """The numbers of processes that are tried."""
     rounds: int = 5
     seconds: int = 2
-    """Of each load."""
+    """The duration of each load."""
     others: Sequence[int] = (2, 4, 8, 16, 64)
-    """Concurrencies of the plot beside those that are judged, once each."""
+    """Further concurrencies for the plot, measured once each."""
     settle_s: float = 1.0
-    """How long a server runs again before it is measured."""
+    """The time for which a resumed server runs before it is measured."""
     cold_starts: int = 3
     only: Sequence[str] = ()
-    """Parts of the names of the contestants that are measured; all if empty."""
+    """Parts of the names of the measured contestants; all if empty."""
 
 
 FULL = Plan()
@@ -66,23 +66,23 @@ QUICK = Plan(workers=(1,), rounds=1, seconds=1, others=(), settle_s=0.5, cold_st
 
 @dataclass(slots=True)
 class Findings:
-    """What was measured."""
+    """The measurements of one comparison."""
 
     samples: list[Sample] = field(default_factory=list)
     bare: dict[int, Bare] = field(default_factory=dict)
-    """The model in this process, by round."""
+    """The latency of the model in this process, by round."""
     client: dict[int, ClientCost] = field(default_factory=dict)
-    """By round."""
+    """The client's overhead, by round."""
     batch: dict[str, dict[int, float]] = field(default_factory=dict)
-    """Windows a second in batches over those in single requests, by contestant."""
+    """Windows per second in batch bodies divided by those in single requests, by contestant."""
     cold_start_s: list[float] = field(default_factory=list)
     without_answers: list[tuple[int, str, int]] = field(default_factory=list)
-    """Loads during which nothing was answered: round, way, concurrency."""
+    """Loads without a response: round, entry, concurrency."""
 
 
 def run(plan: Plan) -> Report:
     """Measure everything of a plan; see the package's docstring."""
-    # Whoever ends this process ends the servers too: SIGTERM takes the way of Ctrl-C.
+    # SIGTERM ends the servers too, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     findings = Findings()
     chosen = [
@@ -104,13 +104,15 @@ def run(plan: Plan) -> Report:
 def _measure(plan: Plan, servers: Field, model: Path, findings: Findings) -> None:
     for number in range(1, plan.rounds + 1):
         findings.bare[number] = run_bare(model)
-        for sample in servers.round(number, servers.entries, (LONE, CROWD), plan.seconds):
+        for sample in servers.round(
+            number, servers.entries, (ONE_CALLER, MANY_CALLERS), plan.seconds
+        ):
             _tell(sample)
             findings.samples.append(sample)
     ways = [
         _way(findings.samples, servers, contestant, concurrency)
         for contestant in CONTESTANTS
-        for concurrency in (LONE, CROWD)
+        for concurrency in (ONE_CALLER, MANY_CALLERS)
     ]
     swept = list({entry.name: entry for entry in ways if entry is not None}.values())
     for sample in servers.round(1, swept, plan.others, plan.seconds):
@@ -121,7 +123,7 @@ def _measure(plan: Plan, servers: Field, model: Path, findings: Findings) -> Non
     findings.without_answers = servers.without_answers
     for number in range(1, plan.rounds + 1):
         for contestant in (DEFAULT, ROUTER):
-            entry = _way(findings.samples, servers, contestant, LONE)
+            entry = _way(findings.samples, servers, contestant, ONE_CALLER)
             if entry is None:
                 continue
             with servers.going(entry) as running:
@@ -133,10 +135,11 @@ def _measure(plan: Plan, servers: Field, model: Path, findings: Findings) -> Non
 
 
 def _batch_ratio(running: Running, entry: Entry, seconds: int) -> float:
-    """Return how many more windows a second one caller gets answered in bodies of 32."""
+    """Return one caller's windows per second in bodies of 32, divided by those in single
+    requests."""
     window = windows(1)[0]
-    single, _ = loaded(running, entry.encode(window), LONE, seconds)
-    batch, _ = loaded(running, as_batch(window, BATCH), LONE, seconds)
+    single, _ = loaded(running, entry.encode(window), ONE_CALLER, seconds)
+    batch, _ = loaded(running, as_batch(window, BATCH), ONE_CALLER, seconds)
     return BATCH * batch.requests_per_s / single.requests_per_s
 
 
@@ -158,14 +161,14 @@ def _tell(sample: Sample) -> None:
 
 
 def _report(plan: Plan, findings: Findings) -> Report:
-    judged = goals.judge(
+    verdicts = goals.evaluate(
         findings.samples, findings.bare, findings.client, findings.batch, findings.cold_start_s
     )
     ways = [
-        f"- {contestant}: {lone.entry} for one caller, {crowd.entry} for {CROWD}"
+        f"- {contestant}: {one.entry} for one caller, {many.entry} for {MANY_CALLERS}"
         for contestant in CONTESTANTS
-        if (lone := best(findings.samples, contestant, LONE))
-        and (crowd := best(findings.samples, contestant, CROWD))
+        if (one := best(findings.samples, contestant, ONE_CALLER))
+        and (many := best(findings.samples, contestant, MANY_CALLERS))
     ]
     return Report(
         figures=_figures(findings),
@@ -180,7 +183,7 @@ def _report(plan: Plan, findings: Findings) -> Report:
                     "unit": verdict.unit.strip(),
                     "reached": verdict.reached,
                 }
-                for verdict in judged
+                for verdict in verdicts
             ],
             "bare": {number: asdict(each) for number, each in findings.bare.items()},
             "client": {number: asdict(each) for number, each in findings.client.items()},
@@ -189,7 +192,7 @@ def _report(plan: Plan, findings: Findings) -> Report:
             "without_answers": findings.without_answers,
             "samples": [sample.as_json() for sample in findings.samples],
         },
-        notes=[*as_markdown(judged), "", "The best ways, which count:", "", *ways],
+        notes=[*as_markdown(verdicts), "", "The best entries, which count:", "", *ways],
         plot=plot(findings.samples, CONTESTANTS),
     )
 
@@ -202,17 +205,17 @@ def _figures(findings: Findings) -> dict[str, dict[str, float]]:
         }
     }
     for contestant in CONTESTANTS:
-        lone = best(findings.samples, contestant, LONE)
-        crowd = best(findings.samples, contestant, CROWD)
-        if lone is None or crowd is None:
+        one = best(findings.samples, contestant, ONE_CALLER)
+        many = best(findings.samples, contestant, MANY_CALLERS)
+        if one is None or many is None:
             continue
         figures[contestant] = {
-            "c1_p50_ms": lone.median(percentile_ms(50)),
-            "c1_p95_ms": lone.median(percentile_ms(95)),
-            "c1_p99_ms": lone.median(percentile_ms(99)),
-            "c32_requests_per_s": crowd.median(requests_per_s),
-            "c32_p50_ms": crowd.median(percentile_ms(50)),
-            "c32_p99_ms": crowd.median(percentile_ms(99)),
-            "c32_cpu_ms_per_request": crowd.median(lambda sample: sample.cpu_ms),
+            "c1_p50_ms": one.median(percentile_ms(50)),
+            "c1_p95_ms": one.median(percentile_ms(95)),
+            "c1_p99_ms": one.median(percentile_ms(99)),
+            "c32_requests_per_s": many.median(requests_per_s),
+            "c32_p50_ms": many.median(percentile_ms(50)),
+            "c32_p99_ms": many.median(percentile_ms(99)),
+            "c32_cpu_ms_per_request": many.median(lambda sample: sample.cpu_ms),
         }
     return figures

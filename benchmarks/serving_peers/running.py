@@ -1,8 +1,8 @@
-"""A server that runs: where it is, what it costs, and how it is held still meanwhile.
+"""A running server: its address, its processor time, and how it is suspended.
 
-All servers are up throughout, and all but the measured one are stopped (SIGSTOP): a cluster of Ray
-does a fifth of a core's work when nobody asks anything, which would count against its peers, and
-to start each server anew in each round would take most of the time.
+All servers stay up, and all but the measured one are suspended (SIGSTOP): an idle Ray cluster uses
+a fifth of a core, which would count against its peers, and restarting each server in each round
+would take most of the time.
 """
 
 import signal
@@ -18,10 +18,10 @@ class Running:
 
     url: str
     processes: Callable[[], Sequence[psutil.Process]]
-    """Returns those that live now."""
+    """A function that returns its living processes."""
 
     def pause(self) -> None:
-        """Stop every process, also those that others are just starting."""
+        """Suspend every process, including those that are just being started."""
         stopped: set[int] = set()
         while new := [process for process in self.processes() if process.pid not in stopped]:
             for process in new:
@@ -29,7 +29,7 @@ class Running:
                 stopped.add(process.pid)
 
     def resume(self) -> None:
-        """Let every process go on."""
+        """Resume every process."""
         for process in self.processes():
             _send(process, signal.SIGCONT)
 

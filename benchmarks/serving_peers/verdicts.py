@@ -1,4 +1,4 @@
-"""From samples to the best way of each contestant, to ratios, and to what was reached. Pure."""
+"""From samples to the best entry of each contestant, to ratios and to reached goals. Pure."""
 
 import math
 import operator
@@ -11,21 +11,21 @@ from benchmarks.serving_peers.measuring import Sample
 
 Figure = Callable[[Sample], float]
 Rounds = Mapping[int, float]
-"""A figure by round."""
+"""A figure of each round."""
 
-LONE, CROWD = 1, 32
-"""The concurrencies that are judged."""
+ONE_CALLER, MANY_CALLERS = 1, 32
+"""The concurrencies that are evaluated."""
 
 
 class Bound(Enum):
-    """How a figure lies to its goal."""
+    """The relation of a figure to its goal."""
 
     AT_MOST = "≤"
     AT_LEAST = "≥"
     BELOW = "<"
 
     def holds(self, value: float, limit: float) -> bool:
-        """Return whether it lies so; not-a-number never does."""
+        """Return whether the relation holds; it never does for NaN."""
         compare = {"≤": operator.le, "≥": operator.ge, "<": operator.lt}[self.value]
         return bool(compare(value, limit))
 
@@ -36,26 +36,26 @@ class Verdict:
 
     what: str
     value: float
-    """NaN where it was not measured."""
+    """The measured value; NaN where it was not measured."""
     unit: str
     bound: Bound
     limit: float
 
     @property
     def reached(self) -> bool:
-        """Whether the figure is as it should be; what was not measured is not."""
+        """Return whether the goal is reached; one that was not measured is not."""
         return self.bound.holds(self.value, self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """A contestant's best way at one concurrency, with all its samples there."""
+    """A contestant's best entry at one concurrency, with all its samples."""
 
     entry: str
     samples: Sequence[Sample]
 
     def by_round(self, figure: Figure) -> Rounds:
-        """Return a figure of each round."""
+        """Return a figure by round."""
         return {sample.round: figure(sample) for sample in self.samples}
 
     def median(self, figure: Figure) -> float:
@@ -64,7 +64,7 @@ class Best:
 
 
 def requests_per_s(sample: Sample) -> float:
-    """Answers a second."""
+    """Return the requests per second of a sample."""
     return sample.load.requests_per_s
 
 
@@ -74,7 +74,8 @@ def percentile_ms(percent: float) -> Figure:
 
 
 def best(samples: Sequence[Sample], contestant: str, concurrency: int) -> Best | None:
-    """Return the way of the lowest median p50 for one caller, of most answers a second for more.
+    """Return the entry with the lowest median p50 for one caller, or the highest throughput for
+    more.
 
     None where the contestant was not measured.
     """
@@ -83,33 +84,33 @@ def best(samples: Sequence[Sample], contestant: str, concurrency: int) -> Best |
         if sample.entry.contestant == contestant and sample.concurrency == concurrency:
             ways.setdefault(sample.entry.name, []).append(sample)
     found = [Best(entry=name, samples=way) for name, way in ways.items()]
-    if concurrency == LONE:
+    if concurrency == ONE_CALLER:
         return min(found, key=lambda way: way.median(percentile_ms(50)), default=None)
     return max(found, key=lambda way: way.median(requests_per_s), default=None)
 
 
 def median_ratio(first: Rounds, second: Rounds) -> float:
-    """Return the median over the rounds of the first divided by the second; NaN without any."""
+    """Return the first divided by the second, the median over the rounds; NaN without any."""
     return _median_of(operator.truediv, first, second)
 
 
 def median_difference(first: Rounds, second: Rounds) -> float:
-    """Return the median over the rounds of the first less the second; NaN without any."""
+    """Return the first minus the second, the median over the rounds; NaN without any."""
     return _median_of(operator.sub, first, second)
 
 
 def latency_ratio(samples: Sequence[Sample], ours: str, peer: str) -> float:
-    """Return how long a lone request takes, p50, as a share of the peer's."""
-    return _ratio(samples, ours, peer, LONE, percentile_ms(50))
+    """Return the p50 of one caller divided by the peer's."""
+    return _ratio(samples, ours, peer, ONE_CALLER, percentile_ms(50))
 
 
 def throughput_ratio(samples: Sequence[Sample], ours: str, peer: str) -> float:
-    """Return how many answers a second 32 callers get, as a multiple of the peer's."""
-    return _ratio(samples, ours, peer, CROWD, requests_per_s)
+    """Return the throughput of 32 callers divided by the peer's."""
+    return _ratio(samples, ours, peer, MANY_CALLERS, requests_per_s)
 
 
 def as_markdown(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return a table of goals and what was reached."""
+    """Return a table of the goals and their measured values."""
     lines = ["| | measured | goal | reached |", "|---|---:|---:|---|"]
     for verdict in verdicts:
         measured = (

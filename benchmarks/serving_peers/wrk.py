@@ -1,4 +1,4 @@
-"""wrk, a load generator that costs little: one thread keeps connections busy with one body."""
+"""wrk, a cheap load generator: one thread keeps connections busy with one body."""
 
 import json
 import os
@@ -15,39 +15,39 @@ _ERRORS = ("connect", "read", "write", "status", "timeout")
 
 
 class LoadError(Exception):
-    """A measurement that does not count: the load could not be made, or not all was answered."""
+    """An invalid measurement: the load failed, or a request did not succeed."""
 
 
 class NoAnswerError(LoadError):
-    """Nothing was answered while the load went on, and nothing failed."""
+    """A load without a response and without an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is sent again and again."""
+    """The request that is sent repeatedly."""
 
     path: str
-    """With its query."""
+    """The path with its query."""
     content_type: str
     body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What came of a load in which every request was answered 200."""
+    """The result of a load in which every response was 200."""
 
     requests: int
     seconds: float
     percentiles_ms: Mapping[float, float]
-    """Latency by percent, of every half one."""
+    """The latency by percentile, in steps of 0.5."""
 
     @property
     def requests_per_s(self) -> float:
-        """Answers a second."""
+        """Return the requests per second."""
         return self.requests / self.seconds
 
     def as_json(self) -> dict[str, object]:
-        """Return it for a file."""
+        """Return the load as JSON."""
         return {
             "requests": self.requests,
             "seconds": self.seconds,
@@ -59,11 +59,12 @@ class Load:
 def run_wrk(url: str, request: Request, concurrency: int, seconds: int) -> Load:
     """Keep `concurrency` connections busy for a time.
 
-    wrk counts a request that took much longer than usual several times, as if others had queued
-    behind it; the same for every server.
+    wrk counts an unusually long request several times, as if others had queued behind it; it does
+    so for every server.
 
     Raises:
-        LoadError: wrk is not installed or failed, or a request did or was not answered 2xx or 3xx.
+        LoadError: wrk is not installed or failed, or a request failed or got another status than
+            2xx or 3xx.
     """
     program = shutil.which("wrk")
     if program is None:
@@ -94,7 +95,7 @@ def parse_result(output: str) -> Load:
     """Return what `post.lua` printed.
 
     Raises:
-        LoadError: nothing of the kind is there, or there were errors.
+        LoadError: the line is missing, or there were errors.
         NoAnswerError: nothing was answered.
     """
     lines = [line for line in output.splitlines() if line.startswith(_RESULT)]

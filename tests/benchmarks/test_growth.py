@@ -12,8 +12,8 @@ def cost(size, number, p50_ms):
         variant="placement: router",
         size=size,
         round=number,
-        lone=load,
-        crowd=load,
+        one=load,
+        many=load,
         cpu_ms={"router": 1.0, "proxy": 0.5},
         idle_cores=0.1,
         memory_mb=100.0,
@@ -21,7 +21,7 @@ def cost(size, number, p50_ms):
 
 
 def p50_ms(one):
-    return one.lone.percentiles_ms[50]
+    return one.one.percentiles_ms[50]
 
 
 def test_ratio_per_round():

@@ -1,4 +1,5 @@
-"""BentoML, `$WORKERS` processes; `Predictions` answers one by one, `BatchedPredictions` in batches.
+"""BentoML with `$WORKERS` processes: `Predictions` runs single windows, `BatchedPredictions`
+batches.
 
 Access log and metrics are off, which its documentation describes as the way to save their cost.
 """
@@ -24,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Asked(BaseModel):
+class PredictRequest(BaseModel):
     """One request of a batch."""
 
     symbol: str
@@ -33,7 +34,7 @@ class Asked(BaseModel):
 
 @bentoml.service(**SETTINGS)
 class Predictions:
-    """Runs the model once a request."""
+    """Run the model once per request."""
 
     def __init__(self) -> None:
         self.network = Network()
@@ -51,13 +52,13 @@ class Predictions:
 
 @bentoml.service(**SETTINGS)
 class BatchedPredictions:
-    """Runs the model on what came meanwhile; a caller sends a list of one, as BentoML asks."""
+    """Run the model on concurrent requests; a caller sends a list of one, as BentoML requires."""
 
     def __init__(self) -> None:
         self.network = Network()
 
     @bentoml.api(route="/api/ml/predict", batchable=True, max_batch_size=32)
-    async def predict(self, requests: list[Asked]) -> list[dict[str, Any]]:
+    async def predict(self, requests: list[PredictRequest]) -> list[dict[str, Any]]:
         """Answer several windows of features."""
         began_s = time.perf_counter()
         windows = np.array([request.features for request in requests], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The best that can be written by hand: Starlette, orjson, arrays and ONNX Runtime."""
+"""The fastest handwritten server: Starlette, orjson, arrays and ONNX Runtime."""
 
 import time
 

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 BATCH_TIMEOUT_S = 0.005
 
-Asked = tuple[str, NDArray[np.float32], float]
-"""Symbol, features, and when it came."""
+PredictRequest = tuple[str, NDArray[np.float32], float]
+"""A request's symbol, features and time of arrival."""
 
 
 class _Answering(litserve.LitAPI):
-    """What both ways share."""
+    """The parts that both forms share."""
 
     def setup(self, device: str) -> None:
         """Load the model in a worker."""
         self.network = Network()
 
-    def decode_request(self, request: Request) -> Asked:
+    def decode_request(self, request: Request) -> PredictRequest:
         """Check one request, the document of it: with `Request` LitServe hands over its JSON.
 
         With a dict here it would also print each one for its debug log, which takes 3 ms.
@@ -41,40 +41,40 @@ class _Answering(litserve.LitAPI):
         return str(request["symbol"]), features, began_s
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer as it is."""
+        """Return the response unchanged."""
         return output
 
-    def run(self, asked: list[Asked]) -> list[dict[str, Any]]:
+    def run(self, requests: list[PredictRequest]) -> list[dict[str, Any]]:
         """Answer several windows in one run."""
-        windows = np.stack([features for _symbol, features, _began_s in asked])
-        predictions = self.network(windows.reshape(len(asked), *SHAPE))
+        windows = np.stack([features for _symbol, features, _began_s in requests])
+        predictions = self.network(windows.reshape(len(requests), *SHAPE))
         return [
             answer(symbol, prediction, began_s)
-            for (symbol, _features, began_s), prediction in zip(asked, predictions, strict=True)
+            for (symbol, _features, began_s), prediction in zip(requests, predictions, strict=True)
         ]
 
 
 class Predictions(_Answering):
-    """Answers one window of features after the other."""
+    """Predict one window at a time."""
 
-    def predict(self, asked: Asked) -> dict[str, Any]:
+    def predict(self, requests: PredictRequest) -> dict[str, Any]:
         """Run the model on one window."""
-        return self.run([asked])[0]
+        return self.run([requests])[0]
 
 
 class BatchedPredictions(_Answering):
-    """Answers what came meanwhile in one run."""
+    """Predict concurrent requests in one run."""
 
-    def batch(self, inputs: list[Asked]) -> list[Asked]:
-        """Leave the requests as they are; `run` stacks their windows."""
+    def batch(self, inputs: list[PredictRequest]) -> list[PredictRequest]:
+        """Return the requests unchanged; `run` stacks their windows."""
         return inputs
 
-    def predict(self, asked: list[Asked]) -> list[dict[str, Any]]:
+    def predict(self, requests: list[PredictRequest]) -> list[dict[str, Any]]:
         """Run the model on a batch."""
-        return self.run(asked)
+        return self.run(requests)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return one answer a request."""
+        """Return one response per request."""
         return output
 
 

@@ -1,4 +1,4 @@
-"""What every hand-written peer shares: the model's file on ONNX Runtime, as our own server runs it.
+"""The model on ONNX Runtime for every handwritten peer, as our own server runs it.
 
 The peers' environments have neither the project nor its packages; this folder is on their path.
 """
@@ -47,7 +47,7 @@ class Network:
 
 
 def answer(symbol: str, prediction: dict[str, Any], began_s: float) -> dict[str, Any]:
-    """Return the fields that our own server answers with."""
+    """Return the fields of our own server's response."""
     return {
         "symbol": symbol,
         "prediction": prediction,
@@ -61,7 +61,7 @@ def answer(symbol: str, prediction: dict[str, Any], began_s: float) -> dict[str,
 
 
 def problem_of(features: NDArray[np.float32]) -> str | None:
-    """Return what is wrong with a window in row order."""
+    """Return the problem of a window in row order; None for a valid one."""
     if features.shape != (LENGTH,):
         return f"features: expected {LENGTH} numbers, received {features.size}"
     if not np.isfinite(features).all():

@@ -1,4 +1,4 @@
-"""What most would write: FastAPI, pydantic and ONNX Runtime."""
+"""The usual handwritten server: FastAPI, pydantic and ONNX Runtime."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ class PredictBody(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What the model says."""
+    """The model's outputs."""
 
     direction: int
     confidence: float
@@ -25,7 +25,7 @@ class Prediction(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """One answer."""
+    """One response."""
 
     symbol: str
     prediction: Prediction

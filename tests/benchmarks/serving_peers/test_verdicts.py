@@ -1,16 +1,16 @@
-"""Ratios are of the same round, of each contestant's best way, and judged by their goals."""
+"""Ratios are of the same round, of each contestant's best entry, and evaluated by their goals."""
 
 import math
 
 import pytest
 
 from benchmarks.serving_peers.contestants import DEFAULT, FASTAPI, RAW, Entry
-from benchmarks.serving_peers.goals import judge
+from benchmarks.serving_peers.goals import evaluate
 from benchmarks.serving_peers.measuring import Sample
 from benchmarks.serving_peers.requests import as_json
 from benchmarks.serving_peers.verdicts import (
-    CROWD,
-    LONE,
+    MANY_CALLERS,
+    ONE_CALLER,
     Bound,
     Verdict,
     as_markdown,
@@ -56,24 +56,24 @@ def rounds(contestant, workers, concurrency, p50_ms, requests_per_s):
 def test_best_entry():
     """For one caller the fastest entry counts, for many the one with the highest throughput."""
     samples = [
-        *rounds(FASTAPI, 1, LONE, [2.0], [450]),
-        *rounds(FASTAPI, 2, LONE, [2.5], [500]),
-        *rounds(FASTAPI, 1, CROWD, [60.0], [500]),
-        *rounds(FASTAPI, 2, CROWD, [70.0], [900]),
+        *rounds(FASTAPI, 1, ONE_CALLER, [2.0], [450]),
+        *rounds(FASTAPI, 2, ONE_CALLER, [2.5], [500]),
+        *rounds(FASTAPI, 1, MANY_CALLERS, [60.0], [500]),
+        *rounds(FASTAPI, 2, MANY_CALLERS, [70.0], [900]),
     ]
 
-    assert best(samples, FASTAPI, LONE).entry == "FastAPI, 1"
-    assert best(samples, FASTAPI, CROWD).entry == "FastAPI, 2"
+    assert best(samples, FASTAPI, ONE_CALLER).entry == "FastAPI, 1"
+    assert best(samples, FASTAPI, MANY_CALLERS).entry == "FastAPI, 2"
 
 
 def test_best_entry_by_median():
     """An entry is chosen by its median, not by its best round."""
     samples = [
-        *rounds(FASTAPI, 1, CROWD, [1.0] * 3, [500, 510, 520]),
-        *rounds(FASTAPI, 2, CROWD, [1.0] * 3, [100, 110, 9000]),
+        *rounds(FASTAPI, 1, MANY_CALLERS, [1.0] * 3, [500, 510, 520]),
+        *rounds(FASTAPI, 2, MANY_CALLERS, [1.0] * 3, [100, 110, 9000]),
     ]
 
-    assert best(samples, FASTAPI, CROWD).entry == "FastAPI, 1"
+    assert best(samples, FASTAPI, MANY_CALLERS).entry == "FastAPI, 1"
 
 
 def test_ratio_before_median():
@@ -91,10 +91,10 @@ def test_shared_rounds():
 def test_direction_of_ratios():
     """Latency and throughput are ours divided by the peer's."""
     samples = [
-        *rounds(DEFAULT, 1, LONE, [1.0, 1.0], [900, 900]),
-        *rounds(FASTAPI, 1, LONE, [2.0, 2.0], [450, 450]),
-        *rounds(DEFAULT, 1, CROWD, [40.0, 40.0], [900, 900]),
-        *rounds(FASTAPI, 1, CROWD, [60.0, 60.0], [600, 600]),
+        *rounds(DEFAULT, 1, ONE_CALLER, [1.0, 1.0], [900, 900]),
+        *rounds(FASTAPI, 1, ONE_CALLER, [2.0, 2.0], [450, 450]),
+        *rounds(DEFAULT, 1, MANY_CALLERS, [40.0, 40.0], [900, 900]),
+        *rounds(FASTAPI, 1, MANY_CALLERS, [60.0, 60.0], [600, 600]),
     ]
 
     assert latency_ratio(samples, DEFAULT, FASTAPI) == 0.5
@@ -127,7 +127,7 @@ def test_goal(bound, value, reached):
 
 def test_not_measured():
     """A goal that was not measured stays in the table as not reached."""
-    verdicts = judge([], {}, {}, {}, [])
+    verdicts = evaluate([], {}, {}, {}, [])
 
     table = as_markdown(verdicts)
     assert len(table) == 2 + len(verdicts)

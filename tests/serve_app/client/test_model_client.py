@@ -26,8 +26,8 @@ from testkit.fake_server import (
     PREDICT,
     RELOAD,
     FakeServer,
+    NoReply,
     Reply,
-    Silence,
     batch_of,
     error,
     prediction,
@@ -175,9 +175,9 @@ class TestFailure:
         assert str(WINDOW[0, 0])[:6] not in caplog.text
 
     async def test_cancellation_is_not_a_failure(self, server, quiet_client, reasons):
-        server.script(PREDICT, Silence())
+        server.script(PREDICT, NoReply())
         call = asyncio.create_task(quiet_client.predict("BTCUSDT", WINDOW))
-        await server.asked.wait()
+        await server.requested.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -233,10 +233,10 @@ class TestLifetime:
         await client.cleanup()
 
     async def test_cleanup_ends_a_call_that_still_runs(self, server):
-        server.script(PREDICT, Silence())
+        server.script(PREDICT, NoReply())
         client = ModelClient(server.url, timeout_s=60.0, raise_errors=True)
         call = asyncio.create_task(client.predict("BTCUSDT", WINDOW))
-        await server.asked.wait()
+        await server.requested.wait()
         await client.cleanup()
         with pytest.raises(ServerUnreachableError, match="cleanup was called"):
             await call

@@ -13,8 +13,8 @@ from serve_app.errors import (
 )
 from testkit.fake_server import (
     BATCH,
+    NoReply,
     Reply,
-    Silence,
     batch_of,
     error,
     prediction,
@@ -106,7 +106,7 @@ class TestBatch:
         assert len(reasons()) == 1
 
     async def test_all_bodies_share_one_deadline(self, server):
-        server.script(BATCH, Silence())
+        server.script(BATCH, NoReply())
         async with ModelClient(server.url, batch_timeout_s=0.1) as client:
             entries = await client.batch_predict(self.requests(), max_batch_size=2)
         assert [entry["error"]["code"] for entry in entries] == ["deadline_exceeded"] * 5

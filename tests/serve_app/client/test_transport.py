@@ -19,8 +19,8 @@ from testkit.fake_server import (
     PREDICT,
     Disconnect,
     FakeServer,
+    NoReply,
     Reply,
-    Silence,
     error,
     prediction,
 )
@@ -74,7 +74,7 @@ class TestRetry:
         assert len(server.received[PREDICT]) > 1
 
     async def test_a_silent_server_costs_the_deadline_and_no_second_request(self, server):
-        server.script(PREDICT, Silence())
+        server.script(PREDICT, NoReply())
         async with ModelClient(server.url, timeout_s=0.1, raise_errors=True) as client:
             with pytest.raises(DeadlineExceededError, match=r"within 0\.1 s"):
                 await client.predict("BTCUSDT", WINDOW)
