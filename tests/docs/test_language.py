@@ -20,10 +20,14 @@ CLEAN = (
     "benchmarks/registry.py",
     "registry",
     "tests/registry",
-    "serve_app/deployments/actors/errors.py",
-    "serve_app/deployments/actors/registry.py",
-    "serve_app/deployments/actors/registry_client.py",
-    "tests/serve_app/deployments/actors/test_registry_client.py",
+    "deploy",
+    "serve_config.yaml",
+    "serve_app/app.py",
+    "serve_app/deployments",
+    "serve_app/monitoring",
+    "tests/serve_app/deployments",
+    "tests/serve_app/monitoring",
+    "tests/serve_app/test_kubernetes.py",
 )
 """The paths that are searched so far."""
 

@@ -38,5 +38,5 @@ def leaves(error: type[BaseException]) -> list[type[BaseException]]:
 
     Only those of the tree: Ray derives classes of its own from errors that it has seen raised.
     """
-    below = [each for each in error.__subclasses__() if each.__module__ == errors.__name__]
-    return [leaf for each in below for leaf in leaves(each)] if below else [error]
+    below = [child for child in error.__subclasses__() if child.__module__ == errors.__name__]
+    return [leaf for child in below for leaf in leaves(child)] if below else [error]

@@ -175,7 +175,9 @@ def decode_call(payload: bytes) -> Windows:
 
 def encode_results(call_id: int, results: Sequence[Prediction | Failure]) -> bytes:
     """Return the results of a call, one per window."""
-    return encode(FrameType.RESULTS, call_id, orjson.dumps([_as_json(each) for each in results]))
+    return encode(
+        FrameType.RESULTS, call_id, orjson.dumps([_as_json(result) for result in results])
+    )
 
 
 def decode_results(payload: bytes) -> list[Prediction | Failure]:
@@ -183,7 +185,7 @@ def decode_results(payload: bytes) -> list[Prediction | Failure]:
     results = _parse(payload)
     if not isinstance(results, list):
         raise ProtocolError("expected a list of results, received something else")
-    return [_from_json(each) for each in results]
+    return [_from_json(result) for result in results]
 
 
 def encode_error(call_id: int, error: ServingError) -> bytes:

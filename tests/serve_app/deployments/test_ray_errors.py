@@ -63,7 +63,7 @@ def test_nested_errors_are_unwrapped_to_the_first():
     assert cause_of(gRPCStatusError(REFUSAL)) is REFUSAL
 
 
-def test_a_dead_actor_behind_the_callee_is_not_a_lost_callee():
+def test_a_callee_that_lost_an_actor_is_not_lost():
     assert failure_of(as_ray_raises(ActorDiedError())) is CallFailure.RAISED
 
 

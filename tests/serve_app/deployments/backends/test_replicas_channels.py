@@ -75,7 +75,7 @@ async def test_batches_use_the_channels_of_all_replicas():
 
     async def predict_many(index, windows):
         called.append(index)
-        return [Prediction(1, 0.5, float(each[0, 0]), Run(0.25, 0.5)) for each in windows]
+        return [Prediction(1, 0.5, float(window[0, 0]), Run(0.25, 0.5)) for window in windows]
 
     async with (
         listening(2, predict_many) as replicas,

@@ -31,7 +31,7 @@ class Model:
         self.calls.append(number)
         if number % 2:
             await self.released.wait()
-        return [Prediction(1, 0.5, float(each[0, 0]), Run(0.25, 0.5)) for each in windows]
+        return [Prediction(1, 0.5, float(window[0, 0]), Run(0.25, 0.5)) for window in windows]
 
 
 async def eventually(condition):

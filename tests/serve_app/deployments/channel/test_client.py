@@ -188,7 +188,7 @@ async def test_invalid_results_fail_their_call_alone():
     async def predict_many(windows):
         results = await model.predict_many(windows)
         is_invalid = windows[0, 0, 0] == 2
-        return [replace(each, confidence=np.nan) if is_invalid else each for each in results]
+        return [replace(result, confidence=np.nan) if is_invalid else result for result in results]
 
     async with listening(predict_many) as (_, address), connected(address) as pool:
         channel = pool.least_busy()

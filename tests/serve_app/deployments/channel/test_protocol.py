@@ -66,7 +66,7 @@ def test_results_arrive_bit_for_bit():
     ]
     received = decode_results(only(encode_results(3, results)).payload)
     assert received == results
-    runs = [each.run for each in received if isinstance(each, Prediction)]
+    runs = [result.run for result in received if isinstance(result, Prediction)]
     assert runs == [Run(0.0, 1e-9), Run(0.25, 0.5), None]
 
 
@@ -201,8 +201,8 @@ def test_an_error_arrives_with_its_fields():
 
 
 def test_error_codes_are_unique():
-    """Two classes with one code could not be told apart on the wire."""
+    """Two classes with one code would be indistinguishable on the wire."""
     classes = [member for _, member in inspect.getmembers(errors, inspect.isclass)]
-    codes = [vars(each)["code"] for each in classes if "code" in vars(each)]
+    codes = [vars(error)["code"] for error in classes if "code" in vars(error)]
     assert len(codes) > 20
     assert len(codes) == len(set(codes))

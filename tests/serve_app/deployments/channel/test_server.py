@@ -103,7 +103,7 @@ async def test_a_draining_replica_completes_its_calls():
         listening(model.predict_many) as (server, address),
         connected(address, there) as pool,
     ):
-        channel = next(each for each in pool.available() if each.address == address)
+        channel = next(entry for entry in pool.available() if entry.address == address)
         call = asyncio.create_task(channel.predict_many(window(1)))
         await eventually(lambda: model.calls)
         closing = asyncio.create_task(server.close())
