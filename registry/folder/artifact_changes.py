@@ -16,7 +16,7 @@ from registry.errors import (
     VersionExistsError,
 )
 from registry.folder import atomic_io, metadata
-from registry.folder.pickles import refuse_code
+from registry.folder.pickles import check_no_code
 from registry.folder.reader import FolderReader
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
@@ -49,8 +49,8 @@ class ArtifactChanges:
             check_artifact_name(artifact)
             if not source.is_file():
                 raise MissingArtifactError(source, f"the file to add as {artifact}")
-            refuse_code(source)
-        self._refuse_unservable(name, version, files, serving_artifact)
+            check_no_code(source)
+        self._check_servable(name, version, files, serving_artifact)
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)
             present = info.metadata
@@ -103,7 +103,7 @@ class ArtifactChanges:
         reason: str = "",
     ) -> None:
         """Select the artifact that serves; see RegistryApi."""
-        self._refuse_unservable(name, version, {}, artifact)
+        self._check_servable(name, version, {}, artifact)
         with self._transactions.exclusive(name):
             present = self._reader.get(name, version).metadata
             if present.serving_artifact == artifact:
@@ -121,7 +121,7 @@ class ArtifactChanges:
             updated = metadata.update(present, serving_artifact=artifact, updated_at=entry.time)
             self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
 
-    def _refuse_unservable(
+    def _check_servable(
         self, name: str, version: str, files: Mapping[str, Path], artifact: str | None
     ) -> None:
         """Load and run the artifact that is to serve; `files` are those to be added."""
@@ -148,7 +148,7 @@ class ArtifactChanges:
         for artifact, source in files.items():
             published = info.metadata.artifacts.get(artifact)
             if published is None:
-                _refuse_unknown_file(info.artifact_path(artifact), source)
+                _check_target_free(info.artifact_path(artifact), source)
                 new.append(artifact)
             elif atomic_io.sha256_of(source) != published:
                 raise VersionExistsError(
@@ -160,7 +160,7 @@ class ArtifactChanges:
         return new
 
 
-def _refuse_unknown_file(target: Path, source: Path) -> None:
+def _check_target_free(target: Path, source: Path) -> None:
     """Raise if `target` is taken by a file that the registry does not know.
 
     A file with the content of `source` is left over from an interrupted addition: it is replaced.

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from registry.errors import InvalidMetadataError, VersionExistsError
-from registry.folder.metadata import BYTES_PER_MB, describe, refuse_unwritable
+from registry.folder.metadata import BYTES_PER_MB, check_writable, describe
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
 
 _IMMUTABLE_FIELDS = (
@@ -50,11 +50,11 @@ def draft_metadata(
         )
     except ValidationError as error:
         raise InvalidMetadataError(f"{name}:{version}", describe(error)) from error
-    refuse_unwritable(metadata)
+    check_writable(metadata)
     return metadata
 
 
-def refuse_other_content(
+def check_identical(
     offered: ModelMetadata,
     digests: Mapping[str, str],
     published: ModelMetadata,

@@ -26,7 +26,7 @@ def parse(content: bytes, file: Path | str, name: str, version: str) -> ModelMet
     try:
         metadata = ModelMetadata.model_validate_json(content)
     except ValidationError as error:
-        _refuse_other_schema(file, content)
+        _check_schema(file, content)
         raise InvalidMetadataError(str(file), describe(error)) from error
     if (metadata.name, metadata.version) != (name, version):
         found = f"{metadata.name}:{metadata.version}"
@@ -45,11 +45,11 @@ def update(metadata: ModelMetadata, **changes: object) -> ModelMetadata:
     except ValidationError as error:
         where = f"{metadata.name}:{metadata.version}"
         raise InvalidMetadataError(where, describe(error)) from error
-    refuse_unwritable(updated)
+    check_writable(updated)
     return updated
 
 
-def refuse_unwritable(metadata: ModelMetadata) -> None:
+def check_writable(metadata: ModelMetadata) -> None:
     """Check that writing the metadata as JSON and reading it back loses nothing.
 
     Raises:
@@ -73,7 +73,7 @@ def describe(error: ValidationError) -> str:
     )
 
 
-def _refuse_other_schema(file: Path | str, content: bytes) -> None:
+def _check_schema(file: Path | str, content: bytes) -> None:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):

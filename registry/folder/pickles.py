@@ -24,7 +24,7 @@ _REBUILDS_DATA = {
 _REBUILDERS = ("torch._utils", "_rebuild_")
 
 
-def refuse_code(path: Path) -> None:
+def check_no_code(path: Path) -> None:
     """Check that a file is no pickle, or a pickle that only rebuilds tensors and plain values.
 
     Raises:

@@ -24,7 +24,7 @@ from registry.errors import (
 from registry.folder import atomic_io
 from registry.folder.journal import Journal, production_at
 from registry.folder.stage_links import Holders, StageLinks, stage_of
-from registry.folder.version_files import DAMAGED, VersionFiles, refuse_link
+from registry.folder.version_files import DAMAGED, VersionFiles, check_no_link
 from registry.layout import STAGE_LINKS, Layout
 from registry.records import Action, HistoryEntry, ModelInfo, ModelStage
 
@@ -77,7 +77,7 @@ class FolderReader:
         """
         if name is None:
             return [info for model in self.layout.models() for info in self._list_model(model)]
-        refuse_link(self.layout.model(name))
+        check_no_link(self.layout.model(name))
         found = self._list_model(name)
         if not found:
             raise UnknownModelError(name, self.files.models())
@@ -106,7 +106,7 @@ class FolderReader:
 
     def history(self, name: str) -> list[HistoryEntry]:
         """Return all changes of a model, oldest first, including those of deleted versions."""
-        refuse_link(self.layout.model(name))
+        check_no_link(self.layout.model(name))
         if not self.layout.model(name).is_dir():
             raise UnknownModelError(name, self.files.models())
         journal = self.journal(name)
@@ -179,8 +179,8 @@ class FolderReader:
 
     def _version(self, name: str, version: str, holders: Holders) -> ModelInfo:
         folder = self.layout.version(name, version)
-        refuse_link(folder.parent)
-        refuse_link(folder)
+        check_no_link(folder.parent)
+        check_no_link(folder)
         return self._staged(self.files.read(name, version), holders)
 
     def _staged(self, info: ModelInfo, holders: Holders) -> ModelInfo:

@@ -21,7 +21,7 @@ from registry.errors import InvalidMetadataError, StorageError, UnknownModelErro
 from registry.folder.metadata import describe
 from registry.folder.reader import FolderReader
 from registry.folder.stage_links import stage_after
-from registry.folder.version_files import DAMAGED, refuse_link
+from registry.folder.version_files import DAMAGED, check_no_link
 from registry.layout import ADDED, DELETED, STAGE_LINKS
 from registry.records import KEEPS_STAGE, Action, HistoryEntry, ModelStage
 
@@ -59,7 +59,7 @@ class Transactions:
         """
         if not self._layout.model(name).is_dir():
             raise UnknownModelError(name, self._reader.files.models())
-        refuse_link(self._layout.model(name))
+        check_no_link(self._layout.model(name))
         try:
             with FileLock(self._layout.lock(name), timeout=LOCK_TIMEOUT_S):
                 yield

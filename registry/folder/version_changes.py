@@ -13,8 +13,8 @@ from registry.errors import (
     StorageError,
 )
 from registry.folder import atomic_io, metadata
-from registry.folder.drafts import draft_metadata, refuse_other_content
-from registry.folder.pickles import refuse_code
+from registry.folder.drafts import check_identical, draft_metadata
+from registry.folder.pickles import check_no_code
 from registry.folder.reader import FolderReader
 from registry.folder.transactions import Transactions
 from registry.layout import METADATA, STAGE_LINKS
@@ -49,13 +49,13 @@ class VersionChanges:
             check_artifact_name(artifact)
             if not source.is_file():
                 raise MissingArtifactError(source, f"the file to register as {artifact}")
-            refuse_code(source)
+            check_no_code(source)
         draft = draft_metadata(name, version, fields, files, self._transactions.now())
         self._make_model_folder(name)
         with self._transactions.exclusive(name):
             if target.exists():
                 return self._accept_identical(draft, files)
-            self._refuse_deleted(name, version)
+            self._check_not_deleted(name, version)
             entry = self._transactions.entry(
                 name,
                 Action.REGISTERED,
@@ -139,7 +139,7 @@ class VersionChanges:
         except OSError as error:
             raise StorageError(self._reader.layout.root, str(error)) from error
 
-    def _refuse_deleted(self, name: str, version: str) -> None:
+    def _check_not_deleted(self, name: str, version: str) -> None:
         for entry in self._reader.history(name):
             if entry.version == version and entry.action is Action.DELETED:
                 raise DeletedVersionError(name, version, entry.time.isoformat(), entry.by)
@@ -159,7 +159,7 @@ class VersionChanges:
             for artifact, digest in published.metadata.artifacts.items()
             if artifact not in added or artifact in digests
         }
-        refuse_other_content(offered, digests, published.metadata, registered)
+        check_identical(offered, digests, published.metadata, registered)
         for artifact in files:
             # Raises if the published file is damaged.
             self._reader.read_artifact(offered.name, offered.version, artifact)

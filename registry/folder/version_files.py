@@ -48,7 +48,7 @@ class VersionFiles:
             UnknownModelError: there is none.
             UnsafePathError: a link is in the place of the model's folder.
         """
-        refuse_link(self._layout.model(name))
+        check_no_link(self._layout.model(name))
         versions = self._layout.versions(name)
         if not versions:
             raise UnknownModelError(name, self.models())
@@ -85,7 +85,7 @@ class VersionFiles:
         atomic_io.write_file(file, metadata.dump(changed))
 
 
-def refuse_link(path: Path) -> None:
+def check_no_link(path: Path) -> None:
     """Raise UnsafePathError if `path` is a link."""
     if path.is_symlink():
         raise UnsafePathError(path)

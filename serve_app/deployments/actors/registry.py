@@ -1,7 +1,8 @@
 """The registry actor on the head node: the cluster's single writer of the registry folder."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,18 +132,11 @@ class RegistryActor:
         fields: Mapping[str, Any],
     ) -> ModelInfo:
         """Register files sent as bytes; see RegistryApi.register_model."""
-        for artifact in artifacts:
-            check_artifact_name(artifact)
-        with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
-            model_path = Path(folder) / f"model{model.suffix}"
-            paths = {artifact: Path(folder) / "artifacts" / artifact for artifact in artifacts}
-            try:
-                (Path(folder) / "artifacts").mkdir()
-                model_path.write_bytes(model.content)
-                for artifact, path in paths.items():
-                    path.write_bytes(artifacts[artifact])
-            except OSError as error:
-                raise StorageError(folder, str(error)) from error
+        with (
+            _written({f"model{model.suffix}": model.content}) as models,
+            _written(artifacts) as paths,
+        ):
+            (model_path,) = models.values()
             return await self._registry.register_model(
                 name, version, model_path, artifacts=paths, **fields
             )
@@ -156,15 +150,7 @@ class RegistryActor:
         fields: Mapping[str, Any],
     ) -> ModelInfo:
         """Add files sent as bytes to a version; see RegistryApi.add_artifacts."""
-        for artifact in artifacts:
-            check_artifact_name(artifact)
-        with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
-            paths = {artifact: Path(folder) / artifact for artifact in artifacts}
-            try:
-                for artifact, path in paths.items():
-                    path.write_bytes(artifacts[artifact])
-            except OSError as error:
-                raise StorageError(folder, str(error)) from error
+        with _written(artifacts) as paths:
             return await self._registry.add_artifacts(name, version, paths, **fields)
 
     async def _call(
@@ -173,6 +159,21 @@ class RegistryActor:
         if method not in allowed:
             raise InvalidNameError("registry method", method, f"one of {sorted(allowed)}")
         return await getattr(self._registry, method)(*args, **kwargs)
+
+
+@contextmanager
+def _written(files: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
+    """Write files to a temporary folder and yield their paths by name."""
+    for name in files:
+        check_artifact_name(name)
+    with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
+        paths = {name: Path(folder) / name for name in files}
+        try:
+            for name, path in paths.items():
+                path.write_bytes(files[name])
+        except OSError as error:
+            raise StorageError(folder, str(error)) from error
+        yield paths
 
 
 def registry_actor(root: str) -> ActorHandle[Any]:

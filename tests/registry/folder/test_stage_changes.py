@@ -96,11 +96,11 @@ def test_failed_check_prevents_stage(folder, register, promote, check):
     register("1.0.0", "1.1.0")
     promote("1.0.0")
 
-    def refuse(metadata, read):
+    def reject(metadata, read):
         assert read("model.pt") == f"weights of {metadata.version}".encode()
         raise errors.UnreadableArtifactError("model.pt", "a checkpoint", "it is text")
 
-    check.run = refuse
+    check.run = reject
     before = folder.reader.history(NAME)
     for stage in (ModelStage.PRODUCTION, ModelStage.STAGING):
         with pytest.raises(errors.UnreadableArtifactError, match="it is text"):
