@@ -16,7 +16,7 @@ class Drain:
 
 
 class Draining:
-    """Knows which replicas drain, and since when."""
+    """Records which replicas drain, and since when."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

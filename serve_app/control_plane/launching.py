@@ -8,7 +8,7 @@ from serve_app.timeouts import LAUNCH_RETRY_S
 
 
 class LaunchSchedule:
-    """Knows when each version was last launched."""
+    """Records when each version was last launched."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class LaunchSchedule:
         self._launched_s[key] = self._clock()
 
     def forget(self, key: str) -> None:
-        """Drop what is known of a version that has ended."""
+        """Drop the record of a version that has ended."""
         self._launched_s.pop(key, None)
 
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class OnDemandLoads:
-    """Knows the loads in progress and the recent failures."""
+    """Holds the loads in progress and the recent failures."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class StateFollower:
-    """Applies each newer state, and knows whether the router may serve.
+    """Applies each newer state, and holds whether the router may serve.
 
     Args:
         read: returns the written state, None if it still has the given revision; raises
@@ -59,7 +59,7 @@ class StateFollower:
         try:
             self._apply(state)
         except Exception:
-            # The router knows of a newer state and does not follow it: it must not serve.
+            # A newer state exists that the router does not follow: it must not serve.
             self.confirmed = False
             raise
         self.revision = state.revision
