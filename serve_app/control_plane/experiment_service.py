@@ -119,7 +119,7 @@ class ExperimentService:
         return OutcomeCounts(
             accepted=len(by_result[OutcomeResult.ACCEPTED]),
             duplicates=len(by_result[OutcomeResult.DUPLICATE]),
-            unknown=[each.outcome.prediction_id for each in by_result[OutcomeResult.UNKNOWN]],
+            unknown=[unknown.outcome.prediction_id for unknown in by_result[OutcomeResult.UNKNOWN]],
             conflicts=by_result[OutcomeResult.CONFLICT],
         )
 

@@ -51,17 +51,17 @@ class Reconciler:
 
     async def _launch_due(self, launches: Mapping[str, Launch]) -> Mapping[str, Launch]:
         """Launch the versions that have no replicas with their settings; return all launches."""
-        begun = {}
+        started = {}
         for version in self._writer.state.versions:
             if self._schedule.is_due(version, launches.get(version.key)):
                 await self._writer.require_current()
                 await self._launcher.launch(version)
                 self._schedule.record(version.key)
-                begun[version.key] = Launch(LaunchPhase.STARTING)
+                started[version.key] = Launch(LaunchPhase.STARTING)
                 await self._writer.change(
                     lambda state, version=version: mark_launched(state, version)  # type: ignore[misc]
                 )
-        return {**launches, **begun}
+        return {**launches, **started}
 
     async def _end_drained(
         self, launches: Mapping[str, Launch], observation: Observation, oldest: int

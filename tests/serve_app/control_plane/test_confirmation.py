@@ -46,7 +46,7 @@ async def test_create_waits_for_a_late_router(world, controller):
     await creating
 
 
-async def test_create_is_taken_back_where_a_router_stays_behind(world, controller, store):
+async def test_create_is_taken_back_after_the_limit(world, controller, store):
     """An experiment that is not acknowledged splits no traffic, and the error says what to do."""
     miss_the_split(world, world.routers[1], seconds=1000)
     with pytest.raises(ExperimentConflictError) as raised:

@@ -133,7 +133,7 @@ async def test_traffic_follows_the_store_after_a_crash(world, controller, store)
     assert splitting_shares(world) == {}
 
 
-async def test_end_that_could_not_be_stored_is_stored_later(world, controller, store):
+async def test_unstored_end_is_stored_later(world, controller, store):
     """Its traffic has stopped all the same, and does not start again."""
     await controller.create(definition())
     store.end_error = StorageUnavailableError("the disk is full")

@@ -72,7 +72,7 @@ def analysed(known, action, treated=0):
     ],
     ids=["reports only", "applies", "grows", "suspended", "planned end", "last outcomes"],
 )
-def test_analysis_is_made_where_a_step_depends_on_it(known, step):
+def test_analysis_precedes_dependent_steps(known, step):
     assert next_step(known) == step
 
 

@@ -31,8 +31,8 @@ async def test_reload_follows_a_promotion(world):
     """No other version is launched again."""
     fleet = await started(world)
     world.hold(production="1.2.0", staging="1.1.0")
-    answer = await fleet.reload(NAME, None)
-    assert answer == ReloadResult(
+    result = await fleet.reload(NAME, None)
+    assert result == ReloadResult(
         VersionRef(NAME, "1.2.0"), {"production": "1.2.0", "staging": "1.1.0"}
     )
     assert world.serving() == "1.2.0"
@@ -41,8 +41,8 @@ async def test_reload_follows_a_promotion(world):
 
 async def test_reload_without_stage_moves_no_traffic(world):
     fleet = await started(world)
-    answer = await fleet.reload(NAME, "1.2.0")
-    assert (answer.version.version, world.serving()) == ("1.2.0", "1.0.0")
+    result = await fleet.reload(NAME, "1.2.0")
+    assert (result.version.version, world.serving()) == ("1.2.0", "1.0.0")
     assert "toy:1.2.0" in world.running
 
 
@@ -160,8 +160,8 @@ async def test_damaged_staging_does_not_block_production(world):
     fleet = await started(world)
     world.hold(production="1.2.0", staging="1.1.0")
     world.unreadable = {"staging"}
-    answer = await fleet.reload(NAME, None)
-    assert answer == ReloadResult(
+    result = await fleet.reload(NAME, None)
+    assert result == ReloadResult(
         VersionRef(NAME, "1.2.0"), {"production": "1.2.0", "staging": "1.1.0"}
     )
     again = await started(world)
@@ -176,7 +176,7 @@ async def test_interrupted_load_changes_nothing(world):
     await fleet.reload(NAME, "1.2.0")
 
     async def away():
-        raise ConnectionError("Serve does not answer")
+        raise ConnectionError("Serve does not result")
 
     launches, world.launches = world.launches, away
     with pytest.raises(ConnectionError):

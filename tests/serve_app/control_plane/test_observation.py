@@ -67,7 +67,8 @@ def test_replicas_without_a_version_are_unwanted():
     assert unwanted(state(), stopping, Observation(frozenset())) == frozenset()
 
 
-def test_version_that_moves_into_the_routers_keeps_its_replicas():
+def test_replicas_stay_while_a_version_moves():
+    """A version that moves into the routers keeps its replicas until it is loaded there."""
     launches = {KEY: Launch(LaunchPhase.RUNNING)}
     assert unwanted(state("router"), launches, Observation(frozenset())) == frozenset()
     assert unwanted(state("router"), launches, Observation(frozenset({KEY}))) == {KEY}

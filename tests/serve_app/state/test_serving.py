@@ -52,7 +52,10 @@ def test_written_state_is_read_again():
         (b"", "Invalid JSON"),
         (b"[]", "should be an object"),
         (VERSION_1.replace(b'"schema_version": 1', b'"schema_version": 3'), "schema_version"),
-        (VERSION_1.replace(b'"schema_version": 1', b'"schema_version": 2'), "crowded_wait"),
+        (
+            VERSION_1.replace(b'"schema_version": 1', b'"schema_version": 2'),
+            "crowded_wait_timeout_s",
+        ),
         (VERSION_1[:-200], "Invalid JSON"),
     ],
 )
