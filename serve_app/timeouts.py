@@ -24,7 +24,7 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
             ├─► treatment              settings: router.treatment_timeout_s
             └─► replica                REPLICA_HEARTBEAT_S
                   ├─► its channel      CHANNEL_CONNECT_S
-                  └─► its address      REPLICA_FIND_S
+                  └─► its address      REPLICA_DISCOVERY_S
 
     a start
 
@@ -80,10 +80,10 @@ HEALTH_CHECK_PERIOD_S = 2.0
 REPLICA_HEARTBEAT_S = 3.0
 """Time without a response after which a replica counts as lost; longer than a slow model run."""
 
-REPLICA_PING_PERIOD_S = 0.5
-"""Period of the pings to the replicas of a version."""
+REPLICA_HEARTBEAT_PERIOD_S = 0.5
+"""Period of the heartbeats to the replicas of a version."""
 
-REPLICA_FIND_S = 1.0
+REPLICA_DISCOVERY_S = 1.0
 """Longest wait for all replicas of a version to return their addresses."""
 
 CHANNEL_CONNECT_S = 3.0
@@ -94,9 +94,10 @@ CHANNEL_RETRY_S = 10.0
 """
 
 CHANNEL_IDLE_S = 10.0
-"""Time without a message after which a replica closes a connection; routers ping far more often."""
+"""Time without a message after which a replica closes a connection; routers send heartbeats far
+more often."""
 
-CHANNEL_GOODBYE_S = 10.0
+CHANNEL_DRAIN_S = 10.0
 """Longest wait of a stopping replica for routers to close their connections; as long as
 `router.request_timeout_s` by default."""
 

@@ -25,10 +25,10 @@ ROUTER = AppSettings(versions=[{"model": "m"}]).router
         (ROUTER.request_timeout_s, t.FLEET_REQUEST_S),
         (ROUTER.request_timeout_s, t.STATE_CONFIRM_S),
         (ROUTER.request_timeout_s, ROUTER.treatment_timeout_s),
-        (ROUTER.request_timeout_s, t.REPLICA_HEARTBEAT_S, t.REPLICA_FIND_S),
-        (t.REPLICA_HEARTBEAT_S, t.REPLICA_PING_PERIOD_S + t.REPLICA_FIND_S),
+        (ROUTER.request_timeout_s, t.REPLICA_HEARTBEAT_S, t.REPLICA_DISCOVERY_S),
+        (t.REPLICA_HEARTBEAT_S, t.REPLICA_HEARTBEAT_PERIOD_S + t.REPLICA_DISCOVERY_S),
         (t.CHANNEL_RETRY_S, t.CHANNEL_CONNECT_S),
-        (t.CHANNEL_IDLE_S, t.REPLICA_HEARTBEAT_S, t.REPLICA_PING_PERIOD_S),
+        (t.CHANNEL_IDLE_S, t.REPLICA_HEARTBEAT_S, t.REPLICA_HEARTBEAT_PERIOD_S),
         (t.VERSION_LOAD_S, t.LAUNCH_RETRY_S),
         (t.DRAIN_LIMIT_S, t.ROUTERS_FOLLOW_S, t.DRAIN_S, t.STATE_FOLLOW_PERIOD_S),
         (t.SERVER_START_S, t.VERSION_LOAD_S + t.ROUTER_READY_S + t.ROUTER_READY_OTHERS_S),
@@ -40,7 +40,7 @@ def test_callers_wait_longer(chain):
 
 
 def test_draining_replica_waits_for_its_requests():
-    assert ROUTER.request_timeout_s <= t.CHANNEL_GOODBYE_S
+    assert ROUTER.request_timeout_s <= t.CHANNEL_DRAIN_S
     assert t.CHANNEL_CONNECT_S <= t.REPLICA_HEARTBEAT_S
 
 

@@ -24,7 +24,7 @@ from serve_app.errors import (
     VersionLoadingError,
 )
 from serve_app.state.serving import ServedVersion
-from serve_app.timeouts import REPLICA_FIND_S, REPLICA_HEARTBEAT_S, REPLICA_PING_PERIOD_S
+from serve_app.timeouts import REPLICA_DISCOVERY_S, REPLICA_HEARTBEAT_PERIOD_S, REPLICA_HEARTBEAT_S
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class ReplicaBackend:
                 if _is_cancelled():
                     raise
                 logger.warning("%s is unresponsive: %r", self._version, error)
-            await asyncio.sleep(REPLICA_PING_PERIOD_S)
+            await asyncio.sleep(REPLICA_HEARTBEAT_PERIOD_S)
 
     async def _discover(self, one: Address) -> None:
         """Open channels to the replica that replied to the heartbeat and to all others."""
@@ -127,7 +127,7 @@ class ReplicaBackend:
             return
         try:
             addresses = await self._handle.broadcast("address").results_async(
-                timeout_s=REPLICA_FIND_S, return_exceptions=True
+                timeout_s=REPLICA_DISCOVERY_S, return_exceptions=True
             )
         except (TimeoutError, *RAY_ERRORS) as error:
             logger.warning("%s: replicas not discovered: %r", self._version, error)

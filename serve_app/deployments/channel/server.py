@@ -29,7 +29,7 @@ from serve_app.deployments.channel.protocol import (
     encode_results,
 )
 from serve_app.errors import PredictionFailedError, ServingError
-from serve_app.timeouts import CHANNEL_GOODBYE_S, CHANNEL_IDLE_S
+from serve_app.timeouts import CHANNEL_DRAIN_S, CHANNEL_IDLE_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ConnectionLimits:
     idle_timeout_s: float = CHANNEL_IDLE_S
     """A connection that sends nothing for this long is closed; routers send a heartbeat twice per
     second."""
-    drain_timeout_s: float = CHANNEL_GOODBYE_S
+    drain_timeout_s: float = CHANNEL_DRAIN_S
     """How long routers may keep their connections after GOAWAY; as long as a request may wait."""
     max_pending: int = 64
     """Connections that have not sent a valid hello; a further one is closed at once."""

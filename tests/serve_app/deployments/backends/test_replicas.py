@@ -142,7 +142,7 @@ async def test_a_version_is_loaded_while_heartbeats_return():
 )
 async def test_the_watch_survives_every_error_of_ray(error, monkeypatch):
     """Only its own cancellation ends it."""
-    monkeypatch.setattr("serve_app.deployments.backends.replicas.REPLICA_PING_PERIOD_S", 0.001)
+    monkeypatch.setattr("serve_app.deployments.backends.replicas.REPLICA_HEARTBEAT_PERIOD_S", 0.001)
     backend = ReplicaBackend(version(), Handle(error, error, *[None] * 10_000), 10.0)
     watch = asyncio.create_task(backend.watch())
     async with asyncio.timeout(10):
@@ -154,7 +154,7 @@ async def test_the_watch_survives_every_error_of_ray(error, monkeypatch):
 
 
 async def test_a_closed_backend_sends_no_heartbeats(monkeypatch):
-    monkeypatch.setattr("serve_app.deployments.backends.replicas.REPLICA_PING_PERIOD_S", 0.001)
+    monkeypatch.setattr("serve_app.deployments.backends.replicas.REPLICA_HEARTBEAT_PERIOD_S", 0.001)
     handle = Handle(*[None] * 10_000)
     backend = ReplicaBackend(version(**AUTOSCALED), handle, 10.0)
     backend.start_watch()
