@@ -1,4 +1,4 @@
-"""The bot's side: asks the model server over HTTP. Imports neither ray, torch nor fastapi."""
+"""The client of the model server, for bots. Imports neither ray, torch nor fastapi."""
 
 from serve_app.client.model_client import DEFAULT_SERVER_URL, ModelClient, get_model_client
 

@@ -1,7 +1,7 @@
-"""From a bot's request to bytes that say what it meant. Pure: no IO.
+"""Encodes a bot's request as the body of an HTTP request. Pure: no IO.
 
-JSON has no NaN: orjson writes `null` in its place without a word. So the numbers are checked
-here, as float32, which is also what the models take.
+JSON has no NaN, and orjson silently writes `null` for it. Therefore the numbers are checked here,
+as float32, which is also the type of a model's input.
 """
 
 import functools
@@ -23,74 +23,80 @@ _EXPECTED = "an array or (nested) list of finite numbers within float32"
 
 
 def encode_request(request: object) -> bytes:
-    """Return one request, with `symbol`, `features` and what else it names, as JSON.
+    """Return one request, with `symbol`, `features` and its optional fields, as JSON.
 
-    Fields that are None are left out; fields unknown here are for the server to judge.
+    Fields that are None are omitted. Unknown fields are passed on, and the server validates them.
+
+    >>> encode_request({"symbol": "BTCUSDT", "features": [[0.5], [1.0]], "model_name": None})
+    b'{"symbol":"BTCUSDT","features":[[0.5],[1.0]]}'
 
     Raises:
-        InvalidFeaturesError: the features are no numbers, ragged, not finite or beyond float32.
+        InvalidFeaturesError: the features are not numbers, ragged, not finite or beyond float32.
         InvalidRequestError: a field is missing or cannot be written as JSON.
     """
     if not isinstance(request, Mapping):
         raise InvalidRequestError("request", "a dict with symbol and features", _kind(request))
     symbol = request.get("symbol")
     if not isinstance(symbol, str):
-        raise InvalidRequestError("symbol", "a text such as BTCUSDT", _kind(symbol))
+        raise InvalidRequestError("symbol", "text, for example BTCUSDT", _kind(symbol))
     fields = {name: value for name, value in request.items() if value is not None}
     fields["features"] = as_float32(fields.get("features"))
     try:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
-        raise InvalidRequestError("request", "fields that JSON can hold", str(error)) from None
+        raise InvalidRequestError("request", "fields that JSON can represent", str(error)) from None
 
 
 class Body(NamedTuple):
-    """What is sent."""
+    """The body of a request, with the part of its URL that belongs to it."""
 
     content: bytes
     content_type: str = JSON
     query: str = ""
+    """Fields that are not in `content`, encoded as a query string."""
 
 
 def encode_raw(request: Mapping[str, object]) -> Body | None:
-    """Return a request's features as bytes and its other fields as a query.
+    """Return a request with its features as bytes and its other fields as a query.
 
-    The fastest form for both sides. None where a field is no text: JSON then shows the server what
-    it is.
+    This form is the fastest for both sides. Returns None if a field is not text, since only JSON
+    preserves its type for the server's validation.
 
     Raises:
-        InvalidFeaturesError: the features are no numbers, ragged, not finite or beyond float32.
-        InvalidRequestError: a field cannot be written.
+        InvalidFeaturesError: the features are not numbers, ragged, not finite or beyond float32.
+        InvalidRequestError: a field cannot be encoded.
     """
     features = as_float32(request.get("features"))
     fields = {
         name: value for name, value in request.items() if value is not None and name != "features"
     }
-    if "symbol" not in fields or not all(isinstance(each, str) for each in fields.values()):
+    if "symbol" not in fields or not all(isinstance(value, str) for value in fields.values()):
         return None
     if features.ndim != 1:
         fields["shape"] = ",".join(map(str, features.shape))
     try:
         query = _query_of(*fields.items())
     except UnicodeEncodeError as error:
-        raise InvalidRequestError("request", "fields that UTF-8 can hold", str(error)) from None
+        raise InvalidRequestError(
+            "request", "fields that UTF-8 can represent", str(error)
+        ) from None
     return Body(features.astype("<f4", copy=False).tobytes(), RAW, query)
 
 
 @functools.lru_cache(maxsize=1024)
 def _query_of(*fields: tuple[str, str]) -> str:
-    """Return fields as a query; a bot asks with the same ones again and again."""
+    """Return fields as a query string, cached since a bot repeats the same ones."""
     return urlencode(fields, quote_via=quote)
 
 
 def encode_batch(requests: Iterable[bytes], max_batch_size: int) -> bytes:
-    """Return encoded requests as the body of one batch."""
+    """Return encoded requests as the JSON body of one batch."""
     fragments = [orjson.Fragment(request) for request in requests]
     return orjson.dumps({"requests": fragments, "max_batch_size": max_batch_size})
 
 
 def encode_command(fields: Mapping[str, object]) -> bytes:
-    """Return a command's fields as JSON; those that are None are left out.
+    """Return a command's fields as JSON; fields that are None are omitted.
 
     Raises:
         InvalidRequestError: a field cannot be written as JSON.
@@ -98,26 +104,29 @@ def encode_command(fields: Mapping[str, object]) -> bytes:
     try:
         return orjson.dumps({name: value for name, value in fields.items() if value is not None})
     except orjson.JSONEncodeError as error:
-        raise InvalidRequestError("request", "fields that JSON can hold", str(error)) from None
+        raise InvalidRequestError("request", "fields that JSON can represent", str(error)) from None
 
 
 def as_float32(features: object) -> NDArray[np.float32]:
     """Return features of any numeric dtype as contiguous float32 of the same shape.
 
-    The shape is for the server to judge, which knows what the model takes.
+    The server validates the shape, since it knows the model's input.
+
+    >>> as_float32([[1, 2], [3, 4]]).dtype
+    dtype('float32')
 
     Raises:
-        InvalidFeaturesError: saying which element is no finite float32 number.
+        InvalidFeaturesError: an element is not a finite float32 number; the message names it.
     """
     try:
         given = np.asarray(features)
     except (TypeError, ValueError, RuntimeError) as error:
-        received = f"{_kind(features)} that is no array ({error})"
+        received = f"{_kind(features)} that is not an array ({error})"
         raise InvalidFeaturesError("features", _EXPECTED, received) from None
     if given.ndim == 0:
         raise InvalidFeaturesError("features", _EXPECTED, _kind(features))
     if given.dtype.kind not in "fiu":
-        raise InvalidFeaturesError("features", _EXPECTED, _first_no_number(features, given))
+        raise InvalidFeaturesError("features", _EXPECTED, _first_non_number(features, given))
     if given.dtype == np.float32:
         converted = np.ascontiguousarray(given)
     else:
@@ -125,18 +134,18 @@ def as_float32(features: object) -> NDArray[np.float32]:
             converted = given.astype(np.float32, order="C")
     finite = np.isfinite(converted)
     if not finite.all():
-        raise InvalidFeaturesError("features", _EXPECTED, _first_not_finite(given, finite))
+        raise InvalidFeaturesError("features", _EXPECTED, _first_non_finite(given, finite))
     return converted
 
 
-def _first_not_finite(given: NDArray[Any], finite: NDArray[np.bool_]) -> str:
+def _first_non_finite(given: NDArray[Any], finite: NDArray[np.bool_]) -> str:
     bad = np.argwhere(~finite)
     index = tuple(bad[0].tolist())
-    return f"{given[index]} at {list(index)} ({len(bad)} such in all)"
+    return f"{given[index]} at {list(index)} ({len(bad)} such elements in all)"
 
 
-def _first_no_number(features: object, given: NDArray[Any]) -> str:
-    # A text among numbers turns the whole array into texts, so look at the elements as given.
+def _first_non_number(features: object, given: NDArray[Any]) -> str:
+    # One text among numbers makes NumPy convert all of them to text: check the original elements.
     for index, value in np.ndenumerate(np.asarray(features, dtype=object)):
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
             return f"{_kind(value)} at {list(index)}"
@@ -144,5 +153,5 @@ def _first_no_number(features: object, given: NDArray[Any]) -> str:
 
 
 def _kind(value: object) -> str:
-    """Name what `value` is, never what it holds: this goes to the log."""
+    """Return the type of a value, never its content, since the result is logged."""
     return "None" if value is None else f"a value of type {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""ModelClient: what a bot calls."""
+"""ModelClient, the client of the model server."""
 
 import functools
 import logging
@@ -46,27 +46,31 @@ UNSUPPORTED_MEDIA_TYPE = 415
 
 
 class ModelClient(ExperimentCalls):
-    """Asks a model server for predictions, within deadlines that fit a trading loop.
+    """A client of a model server, with deadlines that suit a trading loop.
 
-    A failure is logged once, as a warning, and answered with None, False or an empty list;
-    with `raise_errors` it is logged and raised: a `ClientError`, or a `RequestError` for a
-    request that was never sent. Connection errors and 503 are retried within the deadline.
+    A call that fails logs one warning and returns None, False or an empty list. With
+    `raise_errors` it logs the warning and raises: a `ClientError`, or a `RequestError` for a
+    request that was not sent. Connection errors and 503 are retried within the deadline.
 
-    Usable from several event loops, each with connections of its own. Opens them on first use;
-    `cleanup` (or leaving `async with`) closes those of the running loop.
+    A client may be used in several event loops, each with its own connections. They are opened on
+    first use; `cleanup`, or leaving `async with`, closes those of the running loop.
+
+    >>> client = ModelClient("http://localhost:8001/", timeout_s=0.5)
+    >>> client.server_url
+    'http://localhost:8001'
 
     Args:
-        server_url: http or https, host, port and perhaps a path in front of `/api/ml`.
-        timeout_s: limit of a whole call, retries included; not of the two below.
-        batch_timeout_s: limit of a whole `batch_predict`, all its bodies included.
-        command_timeout_s: limit of a command such as `reload_model`, which loads a model before it
-            returns; the default is longer than the server's own limits.
-        connect_timeout_s: limit of one attempt to connect, which also never takes more than half
-            of the time left.
-        raise_errors: raise instead of answering None, False or an empty list.
+        server_url: http or https, host, port, and optionally a path in front of `/api/ml`.
+        timeout_s: limit of `predict`, `health_check` and `list_models`, retries included.
+        batch_timeout_s: limit of `batch_predict`, all its bodies included.
+        command_timeout_s: limit of every other call, such as `reload_model`, which returns once the
+            version is loaded; the default is longer than the server's own limits.
+        connect_timeout_s: limit of one attempt to connect, which also takes at most half of the
+            time left.
+        raise_errors: raise an error instead of returning None, False or an empty list.
 
     Raises:
-        ValueError: the URL or a timeout cannot be used.
+        ValueError: the URL or a timeout is invalid.
     """
 
     def __init__(
@@ -89,15 +93,15 @@ class ModelClient(ExperimentCalls):
 
     @property
     def server_url(self) -> str:
-        """Where the server is, without a slash at the end."""
+        """The address of the server, without a trailing slash."""
         return self._transport.server_url
 
     async def initialize(self) -> None:
-        """Open the session that calls use; connections follow with the first call."""
+        """Open the session of the running loop; the first call opens its connections."""
         await self._transport.open()
 
     async def cleanup(self) -> None:
-        """Close the connections; a later call opens new ones."""
+        """Close the connections of the running loop; a later call opens new ones."""
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -120,19 +124,19 @@ class ModelClient(ExperimentCalls):
         model_version: str | None = None,
         unit_id: str | None = None,
     ) -> dict[str, Any] | None:
-        """Return the server's answer for one window, or None if there is none.
+        """Return the server's response for one window, or None if the call fails.
 
         Args:
-            symbol: what is traded, for example BTCUSDT.
+            symbol: the traded instrument, for example BTCUSDT.
             features: (timesteps, features), or flat in row order; sent as float32.
-            model_name: the server's default model if None.
+            model_name: the name of the model; the server's default model if None.
             model_version: a version, `production` or `staging`; production if None.
-            unit_id: keeps whoever it names in one variant of an experiment.
+            unit_id: the bot or account that an experiment keeps in one variant.
 
         Raises:
-            ClientError: no answer; only with `raise_errors`, as the next.
-            InvalidFeaturesError: features that are not finite numbers; nothing was sent.
-            InvalidRequestError: another field that cannot be sent.
+            ClientError: the call failed; this and the next two only with `raise_errors`.
+            InvalidFeaturesError: the features are not finite numbers; nothing was sent.
+            InvalidRequestError: another field cannot be sent.
         """
         deadline = Deadline.after(self._timeout_s)
         request = {
@@ -143,22 +147,26 @@ class ModelClient(ExperimentCalls):
             "unit_id": unit_id,
         }
         with self._report_failure(f"predict {symbol if isinstance(symbol, str) else ''}"):
-            answer = await self._predict(request, deadline)
-            return check_prediction(self.server_url, answer)
+            response = await self._predict(request, deadline)
+            return check_prediction(self.server_url, response)
         return None
 
     async def batch_predict(
         self, requests: Iterable[Mapping[str, Any]], max_batch_size: int = 32
     ) -> list[dict[str, Any]]:
-        """Return one entry a request, in their order: an answer or `{"symbol", "error": {…}}`.
+        """Return one entry per request, in their order: a response or `{"symbol", "error": {…}}`.
 
-        Every request has `symbol` and `features` and may have the other arguments of `predict`.
-        A bad one fails alone. More than `max_batch_size` go to the server in several bodies, one
-        after the other; where a whole body fails, each of its requests gets that error.
+        More than `max_batch_size` requests are sent in several bodies, one after the other. An
+        invalid request fails alone; if a whole body fails, each of its requests has that error.
+
+        Args:
+            requests: mappings with `symbol`, `features` and optionally the other arguments of
+                `predict`.
+            max_batch_size: the largest number of requests per body.
 
         Raises:
             ValueError: `max_batch_size` is not a whole number of at least 1.
-            ClientError: a body got no answer; only with `raise_errors`.
+            ClientError: a body failed; only with `raise_errors`.
         """
         if type(max_batch_size) is not int or max_batch_size < 1:
             raise ValueError(
@@ -175,14 +183,14 @@ class ModelClient(ExperimentCalls):
         return entries
 
     async def health_check(self) -> bool:
-        """Return whether the server answers and is healthy or degraded.
+        """Return whether the server responds and is healthy or degraded.
 
-        False is an answer here, so this does not raise; the reason is in the log.
+        This never raises, since False is a result; the log contains the reason.
         """
         deadline = Deadline.after(self._timeout_s)
         try:
-            answer = await self._transport.call("GET", "/api/ml/health", None, deadline)
-            status = answer.get("status") if isinstance(answer, dict) else None
+            response = await self._transport.call("GET", "/api/ml/health", None, deadline)
+            status = response.get("status") if isinstance(response, dict) else None
             if status not in ("healthy", "degraded"):
                 raise UnexpectedResponseError(
                     self.server_url, f"expected status healthy or degraded, received {status!r:.40}"
@@ -193,67 +201,68 @@ class ModelClient(ExperimentCalls):
         return True
 
     async def list_models(self) -> list[dict[str, Any]]:
-        """Return every version behind the server.
+        """Return every version that is deployed.
 
-        Empty also if there is no answer: the log then says why. `raise_errors` tells them apart.
+        The list is also empty if the call fails, which the log and `raise_errors` distinguish.
 
         Raises:
-            ClientError: no answer; only with `raise_errors`.
+            ClientError: the call failed; only with `raise_errors`.
         """
         deadline = Deadline.after(self._timeout_s)
         with self._report_failure("list_models"):
-            answer = await self._transport.call("GET", "/api/ml/models", None, deadline)
-            return check_models(self.server_url, answer)
+            response = await self._transport.call("GET", "/api/ml/models", None, deadline)
+            return check_models(self.server_url, response)
         return []
 
     async def reload_model(self, model_name: str, version: str | None = None) -> bool:
-        """Have the server load a version and let its stages follow the registry.
+        """Load a version into the server, whose stages then follow the registry.
 
         Args:
-            model_name: the model.
-            version: a version, `production` or `staging`; what the registry has in production if
-                None.
+            model_name: the name of the model.
+            version: a version, `production` or `staging`; the registry's production if None.
 
         Returns:
-            Whether the version answers now. If not, the log says why.
+            Whether the version is loaded and serves. If not, the log contains the reason.
 
         Raises:
-            ClientError: it does not; only with `raise_errors`.
+            ClientError: the version is not loaded; only with `raise_errors`.
         """
         return await self.reload(model_name, version) is not None
 
     async def reload(self, model_name: str, version: str | None = None) -> dict[str, Any] | None:
-        """Reload as `reload_model` does, and return the server's answer.
+        """Load a version as `reload_model` does, and return the server's response.
+
+        Args:
+            model_name: the name of the model.
+            version: a version, `production` or `staging`; the registry's production if None.
 
         Returns:
-            `message` says which version holds which stage now, `version` which one was loaded;
-            None where `reload_model` is False.
+            The response, whose `version` is the version loaded and whose `message` lists the
+            versions in each stage; None where `reload_model` returns False.
 
         Raises:
-            ClientError: the version does not answer; only with `raise_errors`.
+            ClientError: the version is not loaded; only with `raise_errors`.
         """
         with self._report_failure(f"reload_model {model_name}"):
             fields = {"model_name": model_name, "version": version}
-            answer = await self._command("/api/ml/models/reload", fields)
-            return check_success(self.server_url, answer)
+            response = await self._command("/api/ml/models/reload", fields)
+            return check_success(self.server_url, response)
         return None
 
     async def _predict(self, request: Mapping[str, object], deadline: Deadline) -> object:
-        """Send the numbers as they are; as JSON to a server that does not take them so."""
+        """Send the features as raw bytes, or as JSON to a server that rejects raw bodies."""
         if self._sends_raw and (body := encode_raw(request)) is not None:
             try:
                 return await self._transport.call("POST", PREDICT, body, deadline)
             except ServerRejectedError as error:
                 if error.code != "malformed_json" and error.status != UNSUPPORTED_MEDIA_TYPE:
                     raise
-            logger.info("%s takes no raw bodies: JSON from now on", self.server_url)
+            logger.info("server %s rejects raw bodies: sending JSON from now on", self.server_url)
             self._sends_raw = False
         return await self._transport.call("POST", PREDICT, Body(encode_request(request)), deadline)
 
-    async def _command(
-        self, path: str, fields: Mapping[str, object], timeout_s: float | None = None
-    ) -> object:
-        deadline = Deadline.after(timeout_s or self._command_timeout_s)
+    async def _command(self, path: str, fields: Mapping[str, object]) -> object:
+        deadline = Deadline.after(self._command_timeout_s)
         return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
     async def _get(self, path: str) -> object:
@@ -263,7 +272,7 @@ class ModelClient(ExperimentCalls):
     async def _predict_chunk(
         self, items: Sequence[Any], max_batch_size: int, deadline: Deadline
     ) -> list[dict[str, Any]]:
-        """Answer what fits into one body; a request that cannot be encoded stays out of it."""
+        """Return the entries of one body, which omits the requests that cannot be encoded."""
         entries: dict[int, dict[str, Any]] = {}
         encoded: dict[int, bytes] = {}
         for index, item in enumerate(items):
@@ -274,18 +283,20 @@ class ModelClient(ExperimentCalls):
         if encoded:
             body = Body(encode_batch(encoded.values(), max_batch_size))
             try:
-                answer = await self._transport.call("POST", "/api/ml/predict/batch", body, deadline)
-                answers = check_batch(self.server_url, answer, len(encoded))
+                response = await self._transport.call(
+                    "POST", "/api/ml/predict/batch", body, deadline
+                )
+                received = check_batch(self.server_url, response, len(encoded))
             except ClientError as error:
                 if self._raise_errors:
                     raise
-                answers = [failed_entry(items[index], error) for index in encoded]
-            entries.update(zip(encoded, answers, strict=True))
+                received = [failed_entry(items[index], error) for index in encoded]
+            entries.update(zip(encoded, received, strict=True))
         return [entries[index] for index in range(len(items))]
 
     @contextmanager
     def _report_failure(self, call: str) -> Iterator[None]:
-        """Log why `call` failed; swallow it unless errors are to be raised."""
+        """Log why `call` failed, and suppress the error unless `raise_errors` is set."""
         try:
             yield
         except ServingError as error:
@@ -295,7 +306,11 @@ class ModelClient(ExperimentCalls):
 
 
 def get_model_client(server_url: str = DEFAULT_SERVER_URL) -> ModelClient:
-    """Return this process's client of `server_url`: the same for the same URL."""
+    """Return this process's client of `server_url`, one per URL.
+
+    >>> get_model_client("http://localhost:8001") is get_model_client("HTTP://LocalHost:8001/")
+    True
+    """
     return _client_of(_check_url(server_url))
 
 
@@ -308,7 +323,7 @@ def _log_failed(entries: Sequence[Mapping[str, Any]]) -> None:
     failed = [entry for entry in entries if is_failed(entry)]
     if failed:
         logger.warning(
-            "batch_predict: %d of %d requests failed (%s); the first, %s: %s",
+            "batch_predict: %d of %d requests failed (%s); first failure, %s: %s",
             len(failed),
             len(entries),
             ", ".join(
@@ -330,17 +345,17 @@ def _check_timeout(name: str, value: float) -> float:
 
 
 def _check_url(server_url: str) -> str:
-    """Return the URL in the form that tells servers apart: lower case, no slash at the end."""
+    """Return the canonical form of a URL: lower case, without a trailing slash."""
     expected = f"expected http(s)://host:port such as {DEFAULT_SERVER_URL}"
     if not isinstance(server_url, str):
-        raise ValueError(f"server_url: {expected}, received a {type(server_url).__name__}")  # noqa: TRY004 one error for every bad parameter
+        raise ValueError(f"server_url: {expected}, received a {type(server_url).__name__}")  # noqa: TRY004 one error for every invalid parameter
     try:
         parts = urlsplit(server_url.strip())
-        parts.port  # noqa: B018 raises ValueError on a port that is none
+        parts.port  # noqa: B018 raises ValueError on an invalid port
     except ValueError as error:
         raise ValueError(f"server_url: {expected}, received {server_url!r} ({error})") from None
     if parts.username is not None or parts.query or parts.fragment:
-        # The URL stands in log lines and errors, so a password must not be in it.
+        # Log lines and errors contain the URL, so it must not contain a password.
         raise ValueError(f"server_url: {expected}, without user, password, query or fragment")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"server_url: {expected}, received {server_url!r}")

@@ -1,4 +1,4 @@
-"""What counts as an answer of the model server, and how a failure looks in a batch. Pure."""
+"""Validates the model server's responses, and writes failures as entries of a batch. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,31 +11,32 @@ from serve_app.errors import (
 )
 
 _DIRECTIONS = (0, 1, 2)
+"""The wire values of HOLD, BUY and SELL."""
 
 
-def check_prediction(url: str, answer: object) -> dict[str, Any]:
-    """Return `answer` if it is a prediction.
+def check_prediction(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it is a prediction.
 
     Raises:
         UnexpectedResponseError: it has no direction of 0 (HOLD), 1 (BUY) or 2 (SELL).
     """
-    if not isinstance(answer, dict) or not isinstance(answer.get("prediction"), dict):
+    if not isinstance(response, dict) or not isinstance(response.get("prediction"), dict):
         raise UnexpectedResponseError(url, "expected a JSON object with a prediction")
-    direction = answer["prediction"].get("direction")
+    direction = response["prediction"].get("direction")
     if type(direction) is not int or direction not in _DIRECTIONS:
         raise UnexpectedResponseError(
             url, f"expected a direction of 0, 1 or 2, received {str(direction)[:40]}"
         )
-    return answer
+    return response
 
 
-def check_batch(url: str, answer: object, count: int) -> list[dict[str, Any]]:
-    """Return the `count` entries of a batch's answer, each a prediction or `{symbol, error}`.
+def check_batch(url: str, response: object, count: int) -> list[dict[str, Any]]:
+    """Return the `count` entries of a batch's response, each a prediction or `{symbol, error}`.
 
     Raises:
-        UnexpectedResponseError: there are more or fewer, or one is neither.
+        UnexpectedResponseError: the number of entries differs, or an entry is neither.
     """
-    entries = answer.get("predictions") if isinstance(answer, dict) else None
+    entries = response.get("predictions") if isinstance(response, dict) else None
     if not isinstance(entries, list):
         raise UnexpectedResponseError(url, "expected a JSON object with a list of predictions")
     if len(entries) != count:
@@ -43,68 +44,68 @@ def check_batch(url: str, answer: object, count: int) -> list[dict[str, Any]]:
     return [entry if is_failed(entry) else check_prediction(url, entry) for entry in entries]
 
 
-def check_models(url: str, answer: object) -> list[dict[str, Any]]:
-    """Return `answer` if it is a list of objects.
+def check_models(url: str, response: object) -> list[dict[str, Any]]:
+    """Return `response` if it is a list of objects.
 
     Raises:
-        UnexpectedResponseError: it is not.
+        UnexpectedResponseError: it is anything else.
     """
-    if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
+    if not isinstance(response, list) or not all(isinstance(entry, dict) for entry in response):
         raise UnexpectedResponseError(url, "expected a JSON list of models")
-    return answer
+    return response
 
 
-def check_success(url: str, answer: object) -> dict[str, Any]:
-    """Return `answer` if it says that a command was carried out.
+def check_success(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it reports the success of a command.
 
     Raises:
-        UnexpectedResponseError: it does not.
+        UnexpectedResponseError: it is anything else.
     """
-    if not isinstance(answer, dict) or answer.get("status") != "success":
+    if not isinstance(response, dict) or response.get("status") != "success":
         raise UnexpectedResponseError(url, "expected a JSON object with the status success")
-    return answer
+    return response
 
 
-def check_analysis(url: str, answer: object) -> dict[str, Any]:
-    """Return `answer` if it is the analysis of an experiment.
+def check_analysis(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it is the analysis of an experiment.
 
     Raises:
-        UnexpectedResponseError: it is not.
+        UnexpectedResponseError: it is anything else.
     """
-    if not isinstance(answer, dict) or not isinstance(answer.get("recommendation"), dict):
+    if not isinstance(response, dict) or not isinstance(response.get("recommendation"), dict):
         raise UnexpectedResponseError(url, "expected a JSON object with a recommendation")
-    return answer
+    return response
 
 
-def check_evidence(url: str, answer: object) -> dict[str, Any]:
-    """Return `answer` if it is what a report of an experiment is made of.
+def check_evidence(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it is the evidence for the report of an experiment.
 
     Raises:
-        UnexpectedResponseError: it is not.
+        UnexpectedResponseError: it is anything else.
     """
-    if not isinstance(answer, dict) or not isinstance(answer.get("blocks"), list):
+    if not isinstance(response, dict) or not isinstance(response.get("blocks"), list):
         raise UnexpectedResponseError(url, "expected a JSON object with a list of blocks")
-    return answer
+    return response
 
 
-def check_outcomes(url: str, answer: object) -> dict[str, Any]:
-    """Return `answer` if it says what became of outcomes.
+def check_outcomes(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it reports what was recorded of the outcomes.
 
     Raises:
-        UnexpectedResponseError: it does not.
+        UnexpectedResponseError: it is anything else.
     """
-    if not isinstance(answer, dict) or not isinstance(answer.get("accepted"), int):
+    if not isinstance(response, dict) or not isinstance(response.get("accepted"), int):
         raise UnexpectedResponseError(url, "expected a JSON object with the number accepted")
-    return answer
+    return response
 
 
 def is_failed(entry: object) -> bool:
-    """Return whether a batch's entry says why there is no prediction."""
+    """Return whether an entry of a batch is an error instead of a prediction."""
     return isinstance(entry, dict) and isinstance(entry.get("error"), dict)
 
 
 def failed_entry(request: object, error: RequestError | ClientError) -> dict[str, Any]:
-    """Return what stands in a batch in the place of a request that got no answer."""
+    """Return the entry of a request that failed."""
     symbol = request.get("symbol") if isinstance(request, Mapping) else None
     return {"symbol": symbol if isinstance(symbol, str) else None, "error": _error_of(error)}
 
