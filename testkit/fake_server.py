@@ -1,4 +1,4 @@
-"""A scripted model server, the seam at which the client is tested."""
+"""A model server with scripted responses: the seam at which the client is tested."""
 
 import asyncio
 from collections import defaultdict
@@ -29,30 +29,32 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class NoReply:
-    """No response; the connection stays open."""
+class NoResponse:
+    """No response, on a connection that stays open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """No response; the connection is closed."""
+    """The connection is closed instead of a response."""
 
 
 class FakeServer:
-    """Reply to each path with its scripted replies in order, the last of them forever.
+    """Responds to each path with its scripted replies in order, and repeats the last one.
 
-    `received` has the JSON of every request by path; `requested` is set with the first.
+    `received` holds the JSON of every request by path; `reached` is set by the first request.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.content_types: list[str] = []
-        self.requested = asyncio.Event()
+        self.reached = asyncio.Event()
+        self.default: Reply | None = None
+        """The reply to paths without a script."""
         self._port = port
         self._replies: dict[str, list[Any]] = {}
         self._stopped = asyncio.Event()
         app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self._respond)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
 
     async def __aenter__(self) -> Self:
@@ -66,15 +68,15 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """Return the URL of the server."""
+        """The address of the server."""
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def script(self, path: str, *replies: Any) -> None:
-        """Answer `path` with `replies`: values, or functions from the request's JSON to one."""
+        """Set the replies of a path: replies, or functions from the request's JSON to a reply."""
         self._replies[path] = list(replies)
 
     def _document(self, request: web.Request, body: bytes) -> Any:
-        """Return a request as its JSON document, also where the body is raw."""
+        """Return a request as its JSON document, also for a raw body."""
         self.content_types.append(request.content_type)
         if request.content_type != "application/octet-stream":
             return orjson.loads(body) if body else None
@@ -82,18 +84,18 @@ class FakeServer:
         shape = [int(part) for part in fields.pop("shape", "-1").split(",")]
         return {**fields, "features": np.frombuffer(body, "<f4").reshape(shape).tolist()}
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         document = self._document(request, body)
         self.received[request.path].append(document)
-        self.requested.set()
-        replies = self._replies[request.path]
+        self.reached.set()
+        replies = self._replies.get(request.path) or [self.default]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         if callable(reply):
             reply = reply(document)
-        if isinstance(reply, NoReply):
+        if isinstance(reply, NoResponse):
             await self._stopped.wait()
-        if isinstance(reply, NoReply | Disconnect):
+        if isinstance(reply, NoResponse | Disconnect):
             assert request.transport is not None
             request.transport.close()
             return web.Response()
@@ -102,7 +104,7 @@ class FakeServer:
 
 
 def prediction(symbol: str = "BTCUSDT", direction: int = 1) -> dict[str, Any]:
-    """Return what the server answers for one window."""
+    """Return the response for one window."""
     return {
         "symbol": symbol,
         "prediction": {"direction": direction, "confidence": 0.85, "expected_return": 0.025},
@@ -116,7 +118,7 @@ def prediction(symbol: str = "BTCUSDT", direction: int = 1) -> dict[str, Any]:
 
 
 def batch_of(document: Any) -> Reply:
-    """Answer every request of a batch."""
+    """Return the reply to every request of a batch."""
     predictions = [prediction(request["symbol"]) for request in document["requests"]]
     return Reply({"predictions": predictions, "succeeded": len(predictions), "failed": 0})
 

@@ -23,7 +23,8 @@ async def create(client, **fields):
     )
 
 
-async def test_an_experiment_is_created_with_controls_share_and_further_settings(server, client):
+async def test_create(server, client):
+    """The request has the shares of both variants and the additional settings."""
     server.script(CREATE, Reply({"status": "success", "experiment_id": "a_b"}))
     assert await create(client) is True
     assert await create(client, traffic_split=0.75, auto_apply=True) is True
@@ -42,9 +43,10 @@ async def test_an_experiment_is_created_with_controls_share_and_further_settings
     }
 
 
-async def test_a_refused_experiment_is_false_with_the_servers_reason(server, quiet_client, reasons):
-    refusal = error("experiment_conflict", "experiment 'x' is running on model 'net'")
-    server.script(CREATE, Reply(refusal, status=409))
+async def test_rejected_create(server, quiet_client, reasons):
+    """A rejected experiment returns False and logs the server's reason."""
+    rejection = error("experiment_conflict", "experiment 'x' is running on model 'net'")
+    server.script(CREATE, Reply(rejection, status=409))
     assert await create(quiet_client) is False
     (reason,) = reasons()
     assert "experiment 'x' is running on model 'net'" in reason
@@ -52,14 +54,16 @@ async def test_a_refused_experiment_is_false_with_the_servers_reason(server, qui
     assert len(server.received[CREATE]) == 1
 
 
-async def test_analysis_and_stop_return_the_servers_document(server, client):
+async def test_analysis_and_stop(server, client):
+    """The analysis and the final analysis are returned unchanged."""
     server.script(f"{EXPERIMENTS}/a_b/analyze", Reply(ANALYSIS))
     server.script(f"{EXPERIMENTS}/a_b/stop", Reply({**ANALYSIS, "status": "completed"}))
     assert await client.get_ab_test_analysis("a_b") == ANALYSIS
     assert (await client.stop_ab_test("a_b"))["status"] == "completed"
 
 
-async def test_without_an_answer_there_is_none(server, quiet_client):
+async def test_analysis_failure(server, quiet_client):
+    """A failed call returns None."""
     server.script(f"{EXPERIMENTS}/a_b/analyze", Reply(error("no_such_experiment", "no"), 404))
     server.script(f"{EXPERIMENTS}/a_b/stop", Reply([]))
     assert await quiet_client.get_ab_test_analysis("a_b") is None
@@ -67,19 +71,22 @@ async def test_without_an_answer_there_is_none(server, quiet_client):
     assert await quiet_client.get_ab_test_analysis("") is None
 
 
-async def test_experiments_are_listed(server, client):
+async def test_list(server, client):
+    """Experiments are listed as the server lists them."""
     server.script(EXPERIMENTS, Reply([{"experiment_id": "a_b"}]))
     assert await client.list_ab_tests() == [{"experiment_id": "a_b"}]
 
 
-async def test_an_id_cannot_lead_to_another_path(server, client):
+async def test_id_in_path(server, client):
+    """The id of an experiment cannot change the path of the request."""
     server.script("/api/ml/ab-test/..%2Fhealth/analyze", Reply(ANALYSIS))
     server.script("/api/ml/ab-test/../health/analyze", Reply(ANALYSIS))
     await client.get_ab_test_analysis("../health")
     assert "/api/ml/health/analyze" not in server.received
 
 
-async def test_an_outcome_is_recorded_and_told_again_without_harm(server, client):
+async def test_record_outcome(server, client):
+    """An outcome may be recorded twice with the same value."""
     server.script(OUTCOMES, Reply(TAKEN), Reply({**TAKEN, "accepted": 0, "duplicates": 1}))
     assert await client.record_outcome("p1", np.float32(0.5)) is True
     assert await client.record_outcome("p1", 0.5) is True
@@ -87,22 +94,25 @@ async def test_an_outcome_is_recorded_and_told_again_without_harm(server, client
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "0.1", None, True])
-async def test_an_outcome_that_is_no_finite_number_is_not_sent(server, client, value):
+async def test_unusable_outcome(server, client, value):
+    """An outcome that is not a finite number is not sent."""
     with pytest.raises(InvalidRequestError, match="market_return: expected a finite number"):
         await client.record_outcome("p1", value)
     assert server.received[OUTCOMES] == []
 
 
-async def test_a_contradicted_outcome_raises_the_servers_words(server, client):
+async def test_conflicting_outcome(server, client):
+    """A conflicting outcome raises the server's message."""
     server.script(OUTCOMES, Reply(error("outcome_conflict", "has the outcome 0.5 already"), 409))
     with pytest.raises(ServerRejectedError, match=r"409 outcome_conflict: has the outcome 0\.5"):
         await client.record_outcome("p1", 0.6)
 
 
-async def test_several_outcomes_go_in_one_body(server, client):
+async def test_several_outcomes(server, client):
+    """Several outcomes are sent in one body."""
     server.script(OUTCOMES, Reply({**TAKEN, "accepted": 2}), Reply({"ok": True}))
     assert (await client.record_outcomes([("p1", 0.1), ("p2", -0.1)]))["accepted"] == 2
-    assert [each["prediction_id"] for each in server.received[OUTCOMES][0]["outcomes"]] == [
+    assert [outcome["prediction_id"] for outcome in server.received[OUTCOMES][0]["outcomes"]] == [
         "p1",
         "p2",
     ]

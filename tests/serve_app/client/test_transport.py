@@ -1,4 +1,4 @@
-"""What the client retries, for how long, and what it takes for an answer."""
+"""Retries, deadlines and the validation of responses."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from testkit.fake_server import (
     PREDICT,
     Disconnect,
     FakeServer,
-    NoReply,
+    NoResponse,
     Reply,
     error,
     prediction,
@@ -31,13 +31,15 @@ OVERLOADED = Reply(error("overloaded", "hybrid_cnn_lstm:1.0.0 is overloaded"), 5
 
 class TestRetry:
     @pytest.mark.parametrize("failure", [OVERLOADED, Disconnect()], ids=["503", "disconnect"])
-    async def test_a_passing_failure_is_retried(self, server, quiet_client, failure, reasons):
+    async def test_transient_failure(self, server, quiet_client, failure, reasons):
+        """A 503 and a broken connection are retried."""
         server.script(PREDICT, failure, failure, Reply(prediction()))
         assert await quiet_client.predict("BTCUSDT", WINDOW) == prediction()
         assert len(server.received[PREDICT]) == 3
         assert reasons() == []
 
-    async def test_a_server_that_closed_an_idle_connection_is_connected_to_again(self, free_port):
+    async def test_closed_connection(self, free_port):
+        """After the server has closed an idle connection, the next call opens another."""
         async with ModelClient(f"http://127.0.0.1:{free_port}", timeout_s=5.0) as client:
             for _ in range(2):
                 async with FakeServer(free_port) as server:
@@ -45,7 +47,8 @@ class TestRetry:
                     assert await client.predict("BTCUSDT", [1.0]) == prediction()
 
     @pytest.mark.parametrize("status", [400, 404, 413, 422, 500, 502])
-    async def test_any_other_status_is_not_retried(self, server, client, status):
+    async def test_permanent_failure(self, server, client, status):
+        """An error of the server with another status is not retried."""
         server.script(PREDICT, Reply(error("some_code", "why", field="symbol"), status))
         with pytest.raises(ServerRejectedError, match=f"{status} some_code: why") as caught:
             await client.predict("BTCUSDT", WINDOW)
@@ -53,44 +56,47 @@ class TestRetry:
         assert len(server.received[PREDICT]) == 1
 
     @pytest.mark.parametrize("status", [404, 500, 502, 504])
-    async def test_a_proxys_error_in_the_servers_place_is_retried(self, server, client, status):
-        """While the proxy or a replica restarts it answers in plain text, for parts of a second."""
+    async def test_proxy_error(self, server, client, status):
+        """A plain-text error of a proxy is retried: it lasts while a replica restarts."""
         server.script(PREDICT, Reply(b"Path not found", status), Reply(prediction()))
         assert await client.predict("BTCUSDT", WINDOW) == prediction()
 
-    async def test_a_retry_after_past_the_deadline_does_not_forgo_the_time_left(self, server):
-        """The server counts in whole seconds, a trading loop in parts of one."""
+    async def test_long_retry_after(self, server):
+        """A Retry-After beyond the deadline does not prevent retries within it."""
         server.script(
             PREDICT, Reply(OVERLOADED.body, 503, {"Retry-After": "3600"}), Reply(prediction())
         )
         async with ModelClient(server.url, timeout_s=5, raise_errors=True) as client:
             assert await client.predict("BTCUSDT", WINDOW) == prediction()
 
-    async def test_when_retries_run_out_of_time_the_last_reason_is_raised(self, server):
+    async def test_last_reason(self, server):
+        """At the deadline, the reason of the last attempt is raised."""
         server.script(PREDICT, OVERLOADED)
         async with ModelClient(server.url, timeout_s=0.2, raise_errors=True) as client:
             with pytest.raises(ServerRejectedError, match="503 overloaded"):
                 await client.predict("BTCUSDT", WINDOW)
         assert len(server.received[PREDICT]) > 1
 
-    async def test_a_silent_server_costs_the_deadline_and_no_second_request(self, server):
-        server.script(PREDICT, NoReply())
+    async def test_no_response(self, server):
+        """Without a response, the call ends at the deadline and is not repeated."""
+        server.script(PREDICT, NoResponse())
         async with ModelClient(server.url, timeout_s=0.1, raise_errors=True) as client:
             with pytest.raises(DeadlineExceededError, match=r"within 0\.1 s"):
                 await client.predict("BTCUSDT", WINDOW)
         assert len(server.received[PREDICT]) == 1
 
-    async def test_a_refused_connection_is_an_unreachable_server(self, free_port):
+    async def test_refused_connection(self, free_port):
+        """A refused connection is reported as an unreachable server."""
         url = f"http://127.0.0.1:{free_port}"
         async with ModelClient(url, timeout_s=0.1, raise_errors=True) as client:
             with pytest.raises(ServerUnreachableError, match=f"{url}.*is it running"):
                 await client.predict("BTCUSDT", WINDOW)
 
-    async def test_a_host_that_lets_connections_hang_is_an_unreachable_server(self):
-        """Not one that is slow to answer: the two have other remedies."""
+    async def test_hanging_connection(self):
+        """A connection that is not accepted is an unreachable server, not a slow response."""
         with contextlib.ExitStack() as sockets:
             listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-            for _ in range(4):  # nobody accepts, so these fill the backlog
+            for _ in range(4):  # fill the backlog of connections that are never accepted
                 waiting = sockets.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(listener.getsockname())
@@ -99,7 +105,8 @@ class TestRetry:
                 with pytest.raises(ServerUnreachableError, match="timeout"):
                     await client.predict("BTCUSDT", WINDOW)
 
-    def test_the_wait_doubles_from_10_ms_to_half_a_second_less_the_jitter(self):
+    def test_backoff(self):
+        """The wait doubles from 10 ms to 0.5 s, less the jitter."""
         waits_s = [backoff_s(attempt, 0.0) for attempt in (0, 1, 2, 6, 5000)]
         assert waits_s == [0.01, 0.02, 0.04, 0.5, 0.5]
         assert backoff_s(0, 1.0) == 0.005
@@ -108,23 +115,26 @@ class TestRetry:
         ("header", "wait_s"),
         [(None, 0.0), ("2", 2.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)],
     )
-    def test_retry_after_is_read_in_seconds(self, header, wait_s):
+    def test_retry_after(self, header, wait_s):
+        """Retry-After is read in seconds; a date is ignored."""
         assert retry_after_s(header) == wait_s
 
 
-class TestAnswers:
+class TestResponses:
     @pytest.mark.parametrize(
         "body",
         [b"", b"<html>", [], {}, {"prediction": 1}, {"prediction": {}}]
         + [{"prediction": {"direction": bad}} for bad in (3, -1, 1.0, True, "BUY", None)],
     )
-    async def test_a_200_without_a_direction_is_no_prediction(self, server, client, body):
+    async def test_no_direction(self, server, client, body):
+        """A 200 response without a valid direction is unexpected."""
         server.script(PREDICT, Reply(body))
         with pytest.raises(UnexpectedResponseError, match="is it the model server"):
             await client.predict("BTCUSDT", WINDOW)
 
     @pytest.mark.parametrize("status", [204, 302])
-    async def test_a_success_other_than_200_is_unexpected(self, server, client, status):
+    async def test_other_success(self, server, client, status):
+        """A success other than 200 is unexpected."""
         server.script(PREDICT, Reply(b"", status, {"Location": "/elsewhere"}))
         with pytest.raises(UnexpectedResponseError, match=f"received {status}"):
             await client.predict("BTCUSDT", WINDOW)
@@ -139,13 +149,16 @@ class TestAnswers:
             ({"error": {}}, "http_error: no message"),
         ],
     )
-    async def test_an_error_in_a_proxy_s_words_is_passed_on(self, server, client, body, message):
+    async def test_foreign_error(self, server, client, body, message):
+        """The error of another sender is passed on, shortened."""
         server.script(PREDICT, Reply(body, 404))
         with pytest.raises(ServerRejectedError) as caught:
             await client.predict("BTCUSDT", WINDOW)
-        assert str(caught.value) == f"the model server returned 404 {message}"
+        assert str(caught.value) == f"the model server answered 404 {message}"
 
-    async def test_something_that_speaks_no_http_is_unexpected(self):
+    async def test_no_http(self):
+        """A response that is not HTTP is unexpected."""
+
         async def babble(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"220 mail.example ready\r\n\r\n")
