@@ -142,7 +142,7 @@ class TestFailure:
         server.script(PREDICT, Reply(error("not_served", "net:9.9.9 is not served here"), 404))
         assert await quiet_client.predict("BTCUSDT", WINDOW, "net", "9.9.9") is None
         assert reasons() == [
-            "predict BTCUSDT failed: the model server responseed 404 not_served: "
+            "predict BTCUSDT failed: the model server returned 404 not_served: "
             "net:9.9.9 is not served here"
         ]
         assert caplog.records[-1].levelno == logging.WARNING

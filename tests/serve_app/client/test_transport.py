@@ -154,7 +154,7 @@ class TestResponses:
         server.script(PREDICT, Reply(body, 404))
         with pytest.raises(ServerRejectedError) as caught:
             await client.predict("BTCUSDT", WINDOW)
-        assert str(caught.value) == f"the model server answered 404 {message}"
+        assert str(caught.value) == f"the model server returned 404 {message}"
 
     async def test_no_http(self):
         """A response that is not HTTP is unexpected."""
