@@ -248,7 +248,10 @@ class UnusableModelError(ArtifactError):
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"{self.path} gives no usable prediction: {self.problem}"
+        return (
+            f"{self.path} gives no usable prediction: {self.problem}; correct the model or its "
+            f"metadata and register a new version"
+        )
 
 
 class MissingPackageError(RegistryError):
@@ -319,7 +322,10 @@ class BrokenArchitectureError(ArchitectureError):
         self.model_type, self.source, self.problem = model_type, source, problem
 
     def __str__(self) -> str:
-        return f"model type {self.model_type!r} of {self.source} cannot be used: {self.problem}"
+        return (
+            f"model type {self.model_type!r} of {self.source} cannot be used: {self.problem}; "
+            f"correct the distribution that provides it"
+        )
 
 
 class InputShapeError(RegistryError):
