@@ -48,17 +48,17 @@ class ModelServer:
             )
             self._address = await _open(self._channel_server, VersionRef.of(metadata))
 
-    async def predict(self, window: Windows, in_flight: int = 0) -> Prediction | Failure:
+    async def predict(self, window: Windows, others_in_flight: int = 0) -> Prediction | Failure:
         """Return the prediction for one window (timesteps, features).
 
         Args:
             window: the window; the wrong shape or a value that is not finite is rejected.
-            in_flight: how many other requests the caller has in flight.
+            others_in_flight: how many other requests the caller has in flight.
 
         Raises:
             InvalidFeaturesError: the window does not fit the model.
         """
-        return await self._model.predict(as_window(window, self._shape), in_flight)
+        return await self._model.predict(as_window(window, self._shape), others_in_flight)
 
     async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
         """Return the predictions for windows (batch, timesteps, features), in order."""

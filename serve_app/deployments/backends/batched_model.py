@@ -45,14 +45,14 @@ class BatchedModel:
         self._run_lock = asyncio.Lock()
         """Held from a run to the event loop's next iteration, so that IO happens between runs."""
 
-    async def predict(self, window: Windows, in_flight: int = 0) -> Prediction | Failure:
+    async def predict(self, window: Windows, others_in_flight: int = 0) -> Prediction | Failure:
         """Return the prediction for one window (timesteps, features) checked by `as_window`.
 
         Args:
             window: the window.
-            in_flight: how many other requests for this version its router has in flight.
+            others_in_flight: how many other requests for this version its router has in flight.
         """
-        wait_s = batch_wait_s(self._batching, in_flight)
+        wait_s = batch_wait_s(self._batching, others_in_flight)
         return await self._batcher.submit((window, perf_counter()), wait_s)
 
     async def predict_many(self, windows: Sequence[Windows]) -> list[Prediction | Failure]:

@@ -138,14 +138,14 @@ class ReplicaBackend:
 
     async def predict(self, window: Windows) -> Prediction | Failure:
         """Return the prediction for one window (timesteps, features)."""
-        in_flight = self._in_flight
+        others_in_flight = self._in_flight
         if self._settings.autoscaling is not None:
             # Serve scales by the calls in flight, so each request must be a call of its own.
             with self._counted():
-                return await self._call(lambda _: self._predict.remote(window, in_flight))
+                return await self._call(lambda _: self._predict.remote(window, others_in_flight))
         self._require_capacity()
         with self._counted():
-            return await self._submit(window, in_flight)
+            return await self._submit(window, others_in_flight)
 
     async def predict_many(self, windows: Windows) -> Sequence[Prediction | Failure]:
         """Return the predictions for windows (batch, timesteps, features), in order.
@@ -177,9 +177,9 @@ class ReplicaBackend:
         finally:
             self._in_flight -= 1
 
-    async def _submit(self, window: Windows, in_flight: int) -> Prediction | Failure:
+    async def _submit(self, window: Windows, others_in_flight: int) -> Prediction | Failure:
         """Return the prediction for one window, sent in one call with other waiting windows."""
-        wait_s = batch_wait_s(self._settings.batching, in_flight)
+        wait_s = batch_wait_s(self._settings.batching, others_in_flight)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._batcher.submit((window, time.perf_counter()), wait_s)
