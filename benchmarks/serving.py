@@ -106,7 +106,7 @@ class Server:
             and not any(version.leaving for version in state.versions)
             and all(version.launched == version.load for version in launched)
         )
-        names = {APPLICATION, *(f"{APPLICATION}:{version.key}" for version in launched)}
+        names = {APPLICATION, *(f"{APPLICATION}:{version.ref}" for version in launched)}
         applications = self.applications()
         if not is_brought_about or set(applications) != names:
             return False

@@ -23,5 +23,17 @@ class VersionRef(NamedTuple):
         """Return the reference to the version that `metadata` describes."""
         return cls(metadata.name, metadata.version)
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that reads as `text`.
+
+        Raises:
+            ValueError: the text is not `model:version`.
+        """
+        model, colon, version = text.partition(":")
+        if not (model and colon and version):
+            raise ValueError(f"expected model:version, received {text!r}")
+        return cls(model, version)
+
     def __str__(self) -> str:
         return f"{self.model}:{self.version}"

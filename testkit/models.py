@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from registry.records import OUTPUTS, ModelMetadata
+from serve_app.versions import VersionRef
 
 SHAPE = (3, 2)
 IDENTITY = dict(enumerate(("HOLD", "BUY", "SELL")))
@@ -31,6 +32,11 @@ def metadata(**fields: Any) -> ModelMetadata:
         "artifacts": {"model.onnx": "0" * 64},
     }
     return ModelMetadata(**{**defaults, **fields})
+
+
+def toy(version: str) -> VersionRef:
+    """Return the reference to a version of the model that `metadata` describes."""
+    return VersionRef("toy", version)
 
 
 def linear_onnx(weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from serve_app.timeouts import DRAIN_LIMIT_S, DRAIN_S
+from serve_app.versions import VersionRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,11 @@ class Draining:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._drains: dict[str, Drain] = {}
+        self._drains: dict[VersionRef, Drain] = {}
 
-    def drained(self, unwanted: Collection[str], revision: int, oldest: int) -> list[str]:
+    def drained(
+        self, unwanted: Collection[VersionRef], revision: int, oldest: int
+    ) -> list[VersionRef]:
         """Return which of the unwanted versions may end now.
 
         Args:
@@ -32,8 +35,8 @@ class Draining:
             oldest: the oldest revision that a router reports, 0 if that is unknown.
         """
         now_s = self._clock()
-        self._drains = {key: self._drains.get(key, Drain(now_s, revision)) for key in unwanted}
-        return [key for key, drain in self._drains.items() if is_drained(drain, now_s, oldest)]
+        self._drains = {ref: self._drains.get(ref, Drain(now_s, revision)) for ref in unwanted}
+        return [ref for ref, drain in self._drains.items() if is_drained(drain, now_s, oldest)]
 
 
 def is_drained(drain: Drain, now_s: float, oldest: int) -> bool:

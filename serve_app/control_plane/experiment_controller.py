@@ -138,7 +138,7 @@ class ExperimentController:
         check_variants(definition, control, treatment)
         self._require_free_model(definition)
         definition = with_dead_band(definition, control, treatment)
-        with self._fleet.holding(str(VersionRef.of(control)), str(VersionRef.of(treatment))):
+        with self._fleet.holding(VersionRef.of(control), VersionRef.of(treatment)):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
             # Before anything is stored: a router that is behind already would miss the split, too.
@@ -249,7 +249,7 @@ class ExperimentController:
     async def _with_loaded_variants(self, experiment: StoredExperiment) -> RunningExperiment:
         definition = experiment.definition
         present = self._running(definition.experiment_id)
-        if present is None or not present.keys <= self._fleet.state.keys:
+        if present is None or not present.refs <= self._fleet.state.refs:
             for model, version in (
                 (definition.control_model_name, definition.control_model_version),
                 (definition.treatment_model_name, definition.treatment_model_version),

@@ -157,17 +157,17 @@ class Fleet:
             UnusableVersionError: it does not load; nothing has changed.
             FleetUnavailableError: it took too long.
         """
-        key, deadline_s = str(VersionRef.of(metadata)), self._loading.deadline_s()
-        await self._on_demand.wait_for(key, deadline_s - self._clock())
-        with self.holding(key):
-            if self.state.find(key) is None:
+        ref, deadline_s = VersionRef.of(metadata), self._loading.deadline_s()
+        await self._on_demand.wait_for(ref, deadline_s - self._clock())
+        with self.holding(ref):
+            if self.state.find(ref) is None:
                 await self._loading.load(metadata, (), deadline_s)
             else:
                 await self._loading.wait_until_loaded(metadata, deadline_s)
 
-    def holding(self, *keys: str) -> AbstractContextManager[None]:
+    def holding(self, *refs: VersionRef) -> AbstractContextManager[None]:
         """Keep these versions from being unloaded as idle while the context lasts."""
-        return self._holds.holding(*keys)
+        return self._holds.holding(*refs)
 
     def loads(self) -> Collection["asyncio.Task[None]"]:
         """Return the loads on demand that are in progress."""
@@ -191,12 +191,12 @@ class Fleet:
         return not reports or any(experiment_id in report.tripped for report in reports)
 
     async def _load_and_move(self, metadata: ModelMetadata) -> None:
-        model, key = metadata.name, str(VersionRef.of(metadata))
+        model, ref = metadata.name, VersionRef.of(metadata)
         deadline_s = self._loading.deadline_s()
         stages = await registered_stages(self._catalogue, self.state, model)
         held = [stage for stage, holder in stages.items() if holder.version == metadata.version]
-        await self._on_demand.wait_for(key, deadline_s - self._clock())
-        with self.holding(key):
+        await self._on_demand.wait_for(ref, deadline_s - self._clock())
+        with self.holding(ref):
             await self._loading.load(metadata, held, deadline_s)
             # Read again: the registry may have changed while the version was loading.
             stages = await registered_stages(self._catalogue, self.state, model)

@@ -4,23 +4,25 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from serve_app.versions import VersionRef
+
 
 class Holds:
     """Counts the commands that need a version."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[VersionRef] = Counter()
 
     @contextmanager
-    def holding(self, *keys: str) -> Iterator[None]:
+    def holding(self, *refs: VersionRef) -> Iterator[None]:
         """Keep these versions from being unloaded as idle."""
-        self._counts.update(keys)
+        self._counts.update(refs)
         try:
             yield
         finally:
-            self._counts.subtract(keys)
+            self._counts.subtract(refs)
 
     @property
-    def keys(self) -> frozenset[str]:
+    def refs(self) -> frozenset[VersionRef]:
         """Return the versions that are held."""
-        return frozenset(key for key, count in self._counts.items() if count > 0)
+        return frozenset(ref for ref, count in self._counts.items() if count > 0)

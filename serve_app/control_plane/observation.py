@@ -6,50 +6,51 @@ from dataclasses import dataclass, field
 from serve_app.control_plane.ports import Launch, LaunchPhase
 from serve_app.state.reports import RouterReport
 from serve_app.state.serving import ServingState
+from serve_app.versions import VersionRef
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Which versions of a state are loaded, and which cannot be."""
 
-    loaded: frozenset[str]
+    loaded: frozenset[VersionRef]
     """The versions that every router reaches, and whose replicas run with their settings."""
-    problems: Mapping[str, str] = field(default_factory=dict)
-    """The reason why a version cannot be loaded, by `model:version`."""
+    problems: Mapping[VersionRef, str] = field(default_factory=dict)
+    """The reason why a version cannot be loaded."""
 
 
 def observe(
-    state: ServingState, launches: Mapping[str, Launch], reports: Sequence[RouterReport]
+    state: ServingState, launches: Mapping[VersionRef, Launch], reports: Sequence[RouterReport]
 ) -> Observation:
     """Return which versions of a state are loaded, and which cannot be."""
     current = [report for report in reports if report.revision == state.revision]
     loaded, problems = set(), {}
     for version in state.versions:
-        key = version.key
-        reaches = [report.versions[key] for report in current if key in report.versions]
+        ref = version.ref
+        reaches = [report.versions[ref] for report in current if ref in report.versions]
         for problem in (reach.problem for reach in reaches if reach.problem is not None):
-            problems[key] = problem
+            problems[ref] = problem
         is_up = True
         if version.settings.placement == "replicas":
-            launch = launches.get(key, Launch(LaunchPhase.STARTING))
+            launch = launches.get(ref, Launch(LaunchPhase.STARTING))
             is_up = launch.phase is LaunchPhase.RUNNING
             if launch.phase is LaunchPhase.FAILED:
-                problems[key] = launch.problem
+                problems[ref] = launch.problem
         is_reached = len(reaches) == len(reports) > 0 and all(reach.loaded for reach in reaches)
         if is_up and is_reached:
-            loaded.add(key)
+            loaded.add(ref)
     return Observation(frozenset(loaded), problems)
 
 
-def idle(reports: Sequence[RouterReport], limit_s: float) -> frozenset[str]:
+def idle(reports: Sequence[RouterReport], limit_s: float) -> frozenset[VersionRef]:
     """Return the versions that received no request in any router for `limit_s`."""
     if not reports:
         return frozenset()
     known = frozenset.intersection(*(frozenset(report.versions) for report in reports))
     return known - {
-        key
+        ref
         for report in reports
-        for key, reach in report.versions.items()
+        for ref, reach in report.versions.items()
         if reach.idle_s < limit_s
     }
 
@@ -63,17 +64,17 @@ def behind(
 
 
 def unwanted(
-    state: ServingState, launches: Mapping[str, Launch], observation: Observation
-) -> frozenset[str]:
+    state: ServingState, launches: Mapping[VersionRef, Launch], observation: Observation
+) -> frozenset[VersionRef]:
     """Return the versions whose replicas are to receive no further requests."""
     wanted = {
-        version.key
+        version.ref
         for version in state.versions
         # A version that moves into the routers keeps its replicas until it is loaded there.
-        if version.settings.placement == "replicas" or version.key not in observation.loaded
+        if version.settings.placement == "replicas" or version.ref not in observation.loaded
     }
     return frozenset(
-        key
-        for key, launch in launches.items()
-        if key not in wanted and launch.phase is not LaunchPhase.STOPPING
+        ref
+        for ref, launch in launches.items()
+        if ref not in wanted and launch.phase is not LaunchPhase.STOPPING
     )

@@ -27,8 +27,8 @@ class OnDemandLoads:
     ) -> None:
         self._loading, self._writer = loading, writer
         self._holds, self._clock = holds, clock
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failures: dict[str, tuple[float, str]] = {}
+        self._tasks: dict[VersionRef, asyncio.Task[None]] = {}
+        self._failures: dict[VersionRef, tuple[float, str]] = {}
 
     def begin(self, metadata: ModelMetadata) -> None:
         """Begin to load a version, unless it is served or being loaded.
@@ -37,38 +37,38 @@ class OnDemandLoads:
             TooManyVersionsError: as many undeclared versions are loaded as the settings allow.
             UnusableVersionError: the version failed to load within the last LAUNCH_RETRY_S.
         """
-        key = str(VersionRef.of(metadata))
+        ref = VersionRef.of(metadata)
         state = self._writer.state
-        if state.find(key) or key in self._tasks:
+        if state.find(ref) or ref in self._tasks:
             return
-        failed_s, problem = self._failures.get(key, (0.0, ""))
+        failed_s, problem = self._failures.get(ref, (0.0, ""))
         if problem and self._clock() - failed_s < LAUNCH_RETRY_S:
             raise UnusableVersionError(metadata.name, metadata.version, problem)
         limit = state.settings.loading.max_versions
-        unpinned = [version.key for version in state.versions if not state.is_pinned(version)]
+        unpinned = [version.ref for version in state.versions if not state.is_pinned(version)]
         if len({*unpinned, *self._tasks}) >= limit:
             raise TooManyVersionsError(metadata.name, metadata.version, limit)
-        self._tasks[key] = asyncio.create_task(self._load(key, metadata))
+        self._tasks[ref] = asyncio.create_task(self._load(ref, metadata))
 
-    async def wait_for(self, key: str, timeout_s: float) -> None:
+    async def wait_for(self, ref: VersionRef, timeout_s: float) -> None:
         """Return once a load of this version that is in progress has ended, or at the timeout."""
-        if task := self._tasks.get(key):
+        if task := self._tasks.get(ref):
             await asyncio.wait({task}, timeout=timeout_s)
 
     def in_progress(self) -> Collection["asyncio.Task[None]"]:
         """Return the loads in progress."""
         return tuple(self._tasks.values())
 
-    async def _load(self, key: str, metadata: ModelMetadata) -> None:
+    async def _load(self, ref: VersionRef, metadata: ModelMetadata) -> None:
         try:
-            with self._holds.holding(key):
+            with self._holds.holding(ref):
                 await self._loading.load(metadata, ())
         except UnusableVersionError as error:
             logger.warning("%s", error)
-            self._failures[key] = (self._clock(), error.problem)
+            self._failures[ref] = (self._clock(), error.problem)
         except FleetUnavailableError as error:
-            logger.warning("%s is not loaded: %s", key, error.problem)
+            logger.warning("%s is not loaded: %s", ref, error.problem)
         else:
-            self._failures.pop(key, None)
+            self._failures.pop(ref, None)
         finally:
-            del self._tasks[key]
+            del self._tasks[ref]

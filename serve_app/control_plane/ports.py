@@ -8,6 +8,7 @@ from typing import Protocol
 from registry.records import ModelMetadata
 from serve_app.state.reports import RouterReport
 from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.versions import VersionRef
 
 
 class LaunchPhase(Enum):
@@ -63,13 +64,13 @@ class Catalogue(Protocol):
 class Launcher(Protocol):
     """Starts and stops the replicas of versions, each version independently of the others."""
 
-    async def launches(self) -> Mapping[str, Launch]:
-        """Return the present launches by `model:version`."""
+    async def launches(self) -> Mapping[VersionRef, Launch]:
+        """Return the present launches."""
 
     async def launch(self, version: ServedVersion) -> None:
         """Start a version's replicas, or replace them one by one; return before they are up."""
 
-    async def end(self, key: str) -> None:
+    async def end(self, ref: VersionRef) -> None:
         """Stop a version's replicas after their requests in flight; return before they are gone."""
 
 

@@ -10,6 +10,7 @@ from serve_app.control_plane.observation import Observation, idle, observe, unwa
 from serve_app.control_plane.ports import Launch, Launcher, LaunchPhase, Routers
 from serve_app.control_plane.state_writer import StateWriter
 from serve_app.state.transitions import advance, mark_launched, retire
+from serve_app.versions import VersionRef
 
 
 class Reconciler:
@@ -44,31 +45,33 @@ class Reconciler:
             observation = observe(self._writer.state, launches, reports)
             await self._writer.change(lambda state: advance(state, observation.loaded))
             unused = idle(reports, self._writer.state.settings.loading.unload_idle_s)
-            await self._writer.change(lambda state: retire(state, unused - self._holds.keys))
+            await self._writer.change(lambda state: retire(state, unused - self._holds.refs))
             oldest = min((report.revision for report in reports), default=0)
             await self._end_drained(launches, observation, oldest)
-            return Observation(observation.loaded & self._writer.state.keys, observation.problems)
+            return Observation(observation.loaded & self._writer.state.refs, observation.problems)
 
-    async def _launch_due(self, launches: Mapping[str, Launch]) -> Mapping[str, Launch]:
+    async def _launch_due(
+        self, launches: Mapping[VersionRef, Launch]
+    ) -> Mapping[VersionRef, Launch]:
         """Launch the versions that have no replicas with their settings; return all launches."""
         started = {}
         for version in self._writer.state.versions:
-            if self._schedule.is_due(version, launches.get(version.key)):
+            if self._schedule.is_due(version, launches.get(version.ref)):
                 await self._writer.require_current()
                 await self._launcher.launch(version)
-                self._schedule.record(version.key)
-                started[version.key] = Launch(LaunchPhase.STARTING)
+                self._schedule.record(version.ref)
+                started[version.ref] = Launch(LaunchPhase.STARTING)
                 await self._writer.change(
                     lambda state, version=version: mark_launched(state, version)  # type: ignore[misc]
                 )
         return {**launches, **started}
 
     async def _end_drained(
-        self, launches: Mapping[str, Launch], observation: Observation, oldest: int
+        self, launches: Mapping[VersionRef, Launch], observation: Observation, oldest: int
     ) -> None:
         state = self._writer.state
         leaving = unwanted(state, launches, observation)
-        for key in self._draining.drained(leaving, state.revision, oldest):
+        for ref in self._draining.drained(leaving, state.revision, oldest):
             await self._writer.require_current()
-            await self._launcher.end(key)
-            self._schedule.forget(key)
+            await self._launcher.end(ref)
+            self._schedule.forget(ref)

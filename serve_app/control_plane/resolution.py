@@ -29,7 +29,7 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
         SettingsError: nothing is left to serve.
         RegistryError: a version that is declared by its number, or production, cannot be read.
     """
-    chosen: dict[str, ServedVersion] = {}
+    chosen: dict[VersionRef, ServedVersion] = {}
     stages: Stages = {}
     for declared in settings.versions:
         metadata = await _find_declared(declared, catalogue)
@@ -37,11 +37,11 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
             continue
         if declared.version in STAGE_NAMES:
             stages.setdefault(declared.model, {})[declared.version] = metadata.version
-        key = str(VersionRef.of(metadata))
-        if key in chosen:
-            logger.warning("%s is declared twice: the settings of the first are used", key)
+        ref = VersionRef.of(metadata)
+        if ref in chosen:
+            logger.warning("%s is declared twice: the settings of the first are used", ref)
         else:
-            chosen[key] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
+            chosen[ref] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
     if not chosen:
         references = ", ".join(
             f"{declared.model}:{declared.version}" for declared in settings.versions
@@ -84,7 +84,7 @@ async def registered_stages(
         except RegistryError as error:
             logger.error("%s: %s stays as it is: %s", model, stage, error)  # noqa: TRY400
             number = state.targets.get(model, {}).get(stage)
-            present = state.find(f"{model}:{number}")
+            present = None if number is None else state.find(VersionRef(model, number))
             holder = None if present is None else present.metadata
         if holder is not None:
             holders[stage] = holder

@@ -8,6 +8,7 @@ from serve_app.control_plane.resolution import resolve
 from serve_app.settings import AppSettings
 from serve_app.state.serving import ServingState
 from serve_app.state.transitions import declare, forget, restart
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +36,15 @@ async def first_state(
     return before
 
 
-async def _unregistered(state: ServingState, catalogue: Catalogue) -> set[str]:
+async def _unregistered(state: ServingState, catalogue: Catalogue) -> set[VersionRef]:
     """Return the served versions that the registry has lost, so that they cannot be loaded."""
     lost = set()
     for version in state.versions:
         try:
             await catalogue.find(version.metadata.name, version.metadata.version)
         except RegistryError as error:
-            logger.error("%s was served and cannot be loaded again: %s", version.key, error)  # noqa: TRY400
-            lost.add(version.key)
+            logger.error("%s was served and cannot be loaded again: %s", version.ref, error)  # noqa: TRY400
+            lost.add(version.ref)
     return lost
 
 

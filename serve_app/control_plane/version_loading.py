@@ -50,18 +50,18 @@ class VersionLoading:
             UnusableVersionError: it cannot be loaded; nothing has changed.
             FleetUnavailableError: it took too long; nothing has changed.
         """
-        key = str(VersionRef.of(metadata))
+        ref = VersionRef.of(metadata)
         deadline_s = self.deadline_s() if deadline_s is None else deadline_s
         await self._try_out(metadata, deadline_s - self._clock())
-        before = self._writer.state.find(key)
-        with self._holds.holding(key):
+        before = self._writer.state.find(ref)
+        with self._holds.holding(ref):
             await self._writer.change(
                 lambda state: add(state, metadata, settings_for(state.settings, metadata, stages))
             )
             try:
                 await self.wait_until_loaded(metadata, deadline_s)
             except Exception:
-                await self._undo(key, before)
+                await self._undo(ref, before)
                 raise
 
     async def wait_until_loaded(self, metadata: ModelMetadata, deadline_s: float) -> None:
@@ -71,16 +71,16 @@ class VersionLoading:
             UnusableVersionError: it cannot be loaded.
             FleetUnavailableError: it is not loaded by the deadline.
         """
-        key = str(VersionRef.of(metadata))
+        ref = VersionRef.of(metadata)
         while self._clock() < deadline_s:
             observation = await self._reconciler.reconcile()
-            if key in observation.loaded:
+            if ref in observation.loaded:
                 return
-            if key in observation.problems:
-                problem = observation.problems[key]
+            if ref in observation.problems:
+                problem = observation.problems[ref]
                 raise UnusableVersionError(metadata.name, metadata.version, problem)
             await self._sleep(LOADING_PERIOD_S)
-        raise FleetUnavailableError(f"{key} was not loaded within {VERSION_LOAD_S:.0f} s")
+        raise FleetUnavailableError(f"{ref} was not loaded within {VERSION_LOAD_S:.0f} s")
 
     def deadline_s(self) -> float:
         """Return the time on the clock by which a load that begins now must have ended."""
@@ -96,9 +96,9 @@ class VersionLoading:
         except RegistryError as error:
             raise UnusableVersionError(metadata.name, metadata.version, str(error)) from error
 
-    async def _undo(self, key: str, before: ServedVersion | None) -> None:
+    async def _undo(self, ref: VersionRef, before: ServedVersion | None) -> None:
         """Remove a version that is not loaded, but not from a stage that it got meanwhile."""
         if before is None:
-            await self._writer.change(lambda state: retire(state, {key}))
+            await self._writer.change(lambda state: retire(state, {ref}))
         else:
             await self._writer.change(lambda state: restore(state, before))

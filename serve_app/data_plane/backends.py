@@ -85,9 +85,9 @@ class Backends:
         """Return whether a version can compute predictions."""
         return self._settled(self._slots[ref]).current.loaded()
 
-    def reaches(self) -> Mapping[str, Reach]:
-        """Return how this router reaches every version, by `model:version`."""
-        return {str(ref): self._reach(slot) for ref, slot in self._slots.items()}
+    def reaches(self) -> Mapping[VersionRef, Reach]:
+        """Return how this router reaches every version."""
+        return {ref: self._reach(slot) for ref, slot in self._slots.items()}
 
     def _reach(self, slot: _Slot) -> Reach:
         now_s = self._clock()

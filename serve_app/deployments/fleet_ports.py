@@ -13,12 +13,13 @@ from ray.serve.schema import ApplicationStatus
 from registry.errors import RegistryError
 from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
-from serve_app.deployments.model_server import application_name, model_server
+from serve_app.deployments.model_server import application_name, model_server, version_of
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.errors import FleetUnavailableError, ServingError
 from serve_app.state.reports import RouterReport
 from serve_app.state.serving import ServedVersion, ServingState
 from serve_app.timeouts import ROUTER_CALL_S
+from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -87,41 +88,38 @@ class ServeLauncher:
     """Runs each version as a separate application, so that a change of one affects no other."""
 
     def __init__(self, application: str, registry_root: str) -> None:
-        self._prefix = application_name(application, "")
         self._application = application
         self._registry_root = registry_root
 
-    async def launches(self) -> Mapping[str, Launch]:
-        """Return the versions' applications by `model:version`."""
+    async def launches(self) -> Mapping[VersionRef, Launch]:
+        """Return the applications that serve versions."""
         status = await asyncio.to_thread(serve.status)
-        return {
-            name.removeprefix(self._prefix): Launch(
+        launches = {}
+        for name, application in status.applications.items():
+            version = version_of(name, self._application)
+            if version is None:
+                continue
+            messages = [each.message for each in application.deployments.values()]
+            launches[version] = Launch(
                 _PHASES.get(application.status, LaunchPhase.STARTING),
-                _cause(
-                    [
-                        *(deployment.message for deployment in application.deployments.values()),
-                        application.message,
-                    ]
-                ),
+                _cause([*messages, application.message]),
             )
-            for name, application in status.applications.items()
-            if name.startswith(self._prefix)
-        }
+        return launches
 
     async def launch(self, version: ServedVersion) -> None:
         """Deploy a version's application with its present settings."""
         target = serve.RunTarget(
             target=model_server(version, self._registry_root),
-            name=application_name(self._application, version.key),
+            name=application_name(self._application, version.ref),
             route_prefix=None,
         )
-        logger.info("%s: launching", version.key)
+        logger.info("%s: launching", version.ref)
         await asyncio.to_thread(serve.run_many, [target], wait_for_applications_running=False)
 
-    async def end(self, key: str) -> None:
+    async def end(self, ref: VersionRef) -> None:
         """Delete a version's application; its replicas finish their requests first."""
-        logger.info("%s: ending", key)
-        name = application_name(self._application, key)
+        logger.info("%s: ending", ref)
+        name = application_name(self._application, ref)
         await asyncio.to_thread(serve.delete, name, _blocking=False)
 
 

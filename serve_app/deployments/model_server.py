@@ -87,9 +87,18 @@ async def _open(server: ChannelServer, version: VersionRef) -> Address | None:
         return None
 
 
-def application_name(application: str, key: str) -> str:
-    """Return the name of the application that serves a version (`model:version`)."""
-    return f"{application}:{key}"
+def application_name(application: str, version: VersionRef) -> str:
+    """Return the name of the application that serves a version."""
+    return f"{application}:{version}"
+
+
+def version_of(name: str, application: str) -> VersionRef | None:
+    """Return the version that an application serves; None for any other application."""
+    prefix = f"{application}:"
+    try:
+        return VersionRef.parse(name.removeprefix(prefix)) if name.startswith(prefix) else None
+    except ValueError:
+        return None
 
 
 def model_server(version: ServedVersion, registry_root: str) -> Application:

@@ -174,7 +174,7 @@ class Router:
         if version.settings.placement == "router":
             return LocalBackend(version, self._load)
         handle = serve.get_deployment_handle(
-            NAME, application_name(self._application, version.key), _check_exists=False
+            NAME, application_name(self._application, version.ref), _check_exists=False
         )
         backend = ReplicaBackend(version, handle, self._settings.router.request_timeout_s)
         backend.start_watch()

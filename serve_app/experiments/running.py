@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from serve_app.experiments.assignment import assign, unit_of
 from serve_app.experiments.definition import ExperimentDefinition, Mode
 from serve_app.experiments.records import Variant
+from serve_app.versions import VersionRef
 
 
 class RunningExperiment(BaseModel):
@@ -27,9 +28,15 @@ class RunningExperiment(BaseModel):
         return self.definition.experiment_id
 
     @property
-    def keys(self) -> frozenset[str]:
-        """Both variants as `model:version`."""
-        return frozenset((self.definition.control, self.definition.treatment))
+    def refs(self) -> frozenset[VersionRef]:
+        """The versions of both variants."""
+        definition = self.definition
+        return frozenset(
+            (
+                VersionRef(definition.control_model_name, definition.control_model_version),
+                VersionRef(definition.treatment_model_name, definition.treatment_model_version),
+            )
+        )
 
     @property
     def mirrors(self) -> bool:

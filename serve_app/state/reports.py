@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from serve_app.versions import VersionRef
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -24,7 +26,7 @@ class RouterReport:
     """The id of the router's replica."""
     revision: int
     """The revision of the state that it follows."""
-    versions: Mapping[str, Reach]
-    """The reach of every version of that state, by `model:version`."""
+    versions: Mapping[VersionRef, Reach]
+    """The reach of every version of that state."""
     tripped: frozenset[str] = frozenset()
     """The experiments whose treatment the circuit breaker of this router withholds."""

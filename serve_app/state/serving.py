@@ -60,11 +60,6 @@ class ServedVersion(_Value):
         """Return the reference to this version."""
         return VersionRef.of(self.metadata)
 
-    @property
-    def key(self) -> str:
-        """Return `model:version`."""
-        return str(self.ref)
-
 
 class Declaration(_Value):
     """A configuration with its references resolved at the time it took effect."""
@@ -99,13 +94,13 @@ class ServingState(_Value):
         return migrate(document) if isinstance(document, dict) else document
 
     @property
-    def keys(self) -> frozenset[str]:
-        """Return `model:version` of every version."""
-        return frozenset(served.key for served in self.versions)
+    def refs(self) -> frozenset[VersionRef]:
+        """Return the reference to every version."""
+        return frozenset(served.ref for served in self.versions)
 
-    def find(self, key: str) -> ServedVersion | None:
-        """Return the version `model:version`, None if it is not served."""
-        return next((served for served in self.versions if served.key == key), None)
+    def find(self, ref: VersionRef) -> ServedVersion | None:
+        """Return a version, None if it is not served."""
+        return next((served for served in self.versions if served.ref == ref), None)
 
     def routing_table(self) -> RoutingTable:
         """Return the table by which routers route requests."""
@@ -126,7 +121,7 @@ class ServingState(_Value):
         A declared number, a stage and an experiment pin a version.
         """
         by_number = (version.metadata.name, version.metadata.version) in self._declared
-        is_variant = any(version.key in running.keys for running in self.experiments)
+        is_variant = any(version.ref in running.refs for running in self.experiments)
         return is_variant or bool(self._stages_of(version)) or (by_number and not version.leaving)
 
     def is_declared(self, version: ServedVersion) -> bool:

@@ -32,23 +32,23 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
             stages=declaration.stages,
             targets=declaration.stages,
         )
-    running = {served.key: served.launched for served in before.versions}
+    running = {served.ref: served.launched for served in before.versions}
     versions = [
-        served.model_copy(update={"launched": running.get(served.key)})
+        served.model_copy(update={"launched": running.get(served.ref)})
         for served in declaration.versions
     ]
-    declared = {served.key for served in versions}
+    declared = {served.ref for served in versions}
     vacant = _vacant(before, declaration)
-    needed = {f"{model}:{number}" for model in vacant for number in vacant[model].values()}
+    needed = {VersionRef(model, number) for model in vacant for number in vacant[model].values()}
     kept = [
         served.model_copy(
             update={
-                "leaving": served.key not in needed
+                "leaving": served.ref not in needed
                 and (served.leaving or before.is_declared(served))
             }
         )
         for served in before.versions
-        if served.key not in declared
+        if served.ref not in declared
     ]
     # A stage without a version points at its target at once: there is nothing to wait for.
     stages = {
@@ -84,19 +84,18 @@ def restart(before: ServingState, declaration: Declaration) -> ServingState:
                 continue
             stages[model] = {stage: number, **stages.get(model, {})}
             targets[model] = {**targets.get(model, {}), stage: number}
-            if f"{model}:{number}" not in {served.key for served in versions}:
-                versions += [
-                    served for served in declaration.versions if served.key == f"{model}:{number}"
-                ]
+            ref = VersionRef(model, number)
+            if ref not in {served.ref for served in versions}:
+                versions += [served for served in declaration.versions if served.ref == ref]
     return _changed(before, versions=tuple(versions), stages=stages, targets=targets)
 
 
 def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings) -> ServingState:
     """Return the state with a further version, or with a present one under new settings."""
-    present = state.find(str(VersionRef.of(metadata)))
+    present = state.find(VersionRef.of(metadata))
     launched = present.launched if present else None
     added = ServedVersion(metadata=metadata, settings=settings, launched=launched)
-    versions = tuple(added if served.key == added.key else served for served in state.versions)
+    versions = tuple(added if served.ref == added.ref else served for served in state.versions)
     return _changed(state, versions=versions if present else (*versions, added))
 
 
@@ -104,7 +103,7 @@ def restore(state: ServingState, before: ServedVersion) -> ServingState:
     """Return the state with a version as it was, except for what its replicas run with."""
     versions = tuple(
         before.model_copy(update={"launched": served.launched})
-        if served.key == before.key
+        if served.ref == before.ref
         else served
         for served in state.versions
     )
@@ -115,14 +114,14 @@ def mark_launched(state: ServingState, version: ServedVersion) -> ServingState:
     """Return the state in which the version's replicas run with the version's present load."""
     versions = tuple(
         served.model_copy(update={"launched": version.load})
-        if served.key == version.key
+        if served.ref == version.ref
         else served
         for served in state.versions
     )
     return _changed(state, versions=versions)
 
 
-def forget(state: ServingState, keys: Collection[str]) -> ServingState:
+def forget(state: ServingState, refs: Collection[VersionRef]) -> ServingState:
     """Return the state without these versions, their stages and their experiments."""
 
     def remaining(stages: Stages) -> Stages:
@@ -130,17 +129,17 @@ def forget(state: ServingState, keys: Collection[str]) -> ServingState:
             model: {
                 stage: version
                 for stage, version in holders.items()
-                if f"{model}:{version}" not in keys
+                if VersionRef(model, version) not in refs
             }
             for model, holders in stages.items()
         }
 
     return _changed(
         state,
-        versions=tuple(served for served in state.versions if served.key not in keys),
+        versions=tuple(served for served in state.versions if served.ref not in refs),
         stages=remaining(state.stages),
         targets=remaining(state.targets),
-        experiments=tuple(running for running in state.experiments if not running.keys & set(keys)),
+        experiments=tuple(running for running in state.experiments if not running.refs & set(refs)),
     )
 
 
@@ -158,26 +157,26 @@ def follow_registry(
     targets = dict(state.targets.get(model, {}))
     for stage in STAGE_NAMES:
         holder = holders.get(stage)
-        if holder is not None and str(VersionRef.of(holder)) in state.keys:
+        if holder is not None and VersionRef.of(holder) in state.refs:
             targets[stage] = holder.version
         elif holder is None and stage != "production":
             targets.pop(stage, None)
-    fresh = {str(VersionRef.of(holder)): holder for holder in holders.values()}
+    fresh = {VersionRef.of(holder): holder for holder in holders.values()}
     versions = tuple(
-        served.model_copy(update={"metadata": _refreshed(served.metadata, fresh.get(served.key))})
+        served.model_copy(update={"metadata": _refreshed(served.metadata, fresh.get(served.ref))})
         for served in state.versions
     )
     return _changed(state, versions=versions, targets={**state.targets, model: targets})
 
 
-def advance(state: ServingState, loaded: Collection[str]) -> ServingState:
+def advance(state: ServingState, loaded: Collection[VersionRef]) -> ServingState:
     """Return the state in which every stage whose target is loaded points at it.
 
     Leaving versions are removed once no stage points at them.
 
     Args:
         state: the present state.
-        loaded: `model:version` of the versions that every router reaches.
+        loaded: the versions that every router reaches.
     """
     stages: Stages = {}
     for model, targets in state.targets.items():
@@ -187,18 +186,18 @@ def advance(state: ServingState, loaded: Collection[str]) -> ServingState:
             for stage in STAGE_NAMES
             if (version := _next_holder(model, targets.get(stage), before.get(stage), loaded))
         }
-    needed = {f"{model}:{version}" for model in stages for version in stages[model].values()}
-    needed.update(*(running.keys for running in state.experiments))
+    needed = {VersionRef(model, version) for model in stages for version in stages[model].values()}
+    needed.update(*(running.refs for running in state.experiments))
     versions = tuple(
-        served for served in state.versions if served.key in needed or not served.leaving
+        served for served in state.versions if served.ref in needed or not served.leaving
     )
     return _changed(state, stages=stages, versions=versions)
 
 
-def retire(state: ServingState, keys: Collection[str]) -> ServingState:
+def retire(state: ServingState, refs: Collection[VersionRef]) -> ServingState:
     """Return the state without these versions, except for those that are pinned."""
     versions = tuple(
-        served for served in state.versions if served.key not in keys or state.is_pinned(served)
+        served for served in state.versions if served.ref not in refs or state.is_pinned(served)
     )
     return _changed(state, versions=versions)
 
@@ -250,9 +249,9 @@ def _refreshed(known: ModelMetadata, fresh: ModelMetadata | None) -> ModelMetada
 
 
 def _next_holder(
-    model: str, target: str | None, before: str | None, loaded: Collection[str]
+    model: str, target: str | None, before: str | None, loaded: Collection[VersionRef]
 ) -> str | None:
-    if target is None or before is None or f"{model}:{target}" in loaded:
+    if target is None or before is None or VersionRef(model, target) in loaded:
         return target
     return before
 

@@ -56,7 +56,7 @@ def test_experiments(state, old):
     found = running.model_dump(mode="json")
     assert found == renamed(expected)
     assert running.treatment_share == 0.1
-    assert {str(ref) for ref in running.keys} == {PRODUCTION, TREATMENT}
+    assert {str(ref) for ref in running.refs} == {PRODUCTION, TREATMENT}
 
 
 def test_routing_table(state):

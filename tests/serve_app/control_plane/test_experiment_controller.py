@@ -15,12 +15,13 @@ from serve_app.errors import (
 )
 from serve_app.experiments.definition import EndReason
 from serve_app.experiments.store import HistoryEntry
+from testkit.models import toy
 from tests.serve_app.control_plane.experiment_world import START, definition, splitting_shares
 
 
 async def test_treatment_is_loaded_before_its_first_request(world, controller):
     await controller.create(definition())
-    assert "toy:1.1.0" in world.running
+    assert toy("1.1.0") in world.running
     assert splitting_shares(world) == {"a_b": 0.1}
     assert world.serving() == "1.0.0"
 
@@ -31,12 +32,12 @@ async def test_variant_stays_loaded_while_its_experiment_runs(world, fleet, cont
     for _ in range(20):
         await fleet.reconcile()
         await world.sleep(1)
-    assert "toy:1.1.0" in world.running
+    assert toy("1.1.0") in world.running
     await controller.stop("a_b")
     for _ in range(20):
         await fleet.reconcile()
         await world.sleep(1)
-    assert sorted(world.running) == ["toy:1.0.0"]
+    assert sorted(world.running) == [toy("1.0.0")]
 
 
 async def test_unloadable_treatment_makes_no_experiment(world, controller, store):
@@ -53,7 +54,7 @@ async def test_model_is_in_one_experiment_at_a_time(world, controller):
     await controller.create(definition())
     with pytest.raises(ExperimentConflictError, match="'a_b' is running on model 'toy'"):
         await controller.create(definition(experiment_id="c", treatment_model_version="1.2.0"))
-    assert "toy:1.2.0" not in world.running
+    assert toy("1.2.0") not in world.running
     await controller.stop("a_b")
     with pytest.raises(ExperimentConflictError, match="exists already"):
         await controller.create(definition())
@@ -126,7 +127,7 @@ async def test_traffic_follows_the_store_after_a_crash(world, controller, store)
     """A crash may leave an experiment stored but not split, or ended but still split."""
     await store.create(definition(), START)
     await controller.reconcile()
-    assert (splitting_shares(world), "toy:1.1.0" in world.running) == ({"a_b": 0.1}, True)
+    assert (splitting_shares(world), toy("1.1.0") in world.running) == ({"a_b": 0.1}, True)
     entry = HistoryEntry(time=START, action="stopped", details={})
     await store.end("a_b", EndReason.STOPPED, {}, entry)
     await controller.reconcile()

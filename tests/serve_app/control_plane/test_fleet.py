@@ -12,6 +12,7 @@ from serve_app.errors import (
     UnusableVersionError,
 )
 from serve_app.versions import VersionRef
+from testkit.models import toy
 from tests.serve_app.control_plane.world import (
     NAME,
     PRODUCTION,
@@ -36,14 +37,14 @@ async def test_reload_follows_a_promotion(world):
         VersionRef(NAME, "1.2.0"), {"production": "1.2.0", "staging": "1.1.0"}
     )
     assert world.serving() == "1.2.0"
-    assert world.launched == ["toy:1.0.0", "toy:1.1.0", "toy:1.2.0"]
+    assert world.launched == [toy("1.0.0"), toy("1.1.0"), toy("1.2.0")]
 
 
 async def test_reload_without_stage_moves_no_traffic(world):
     fleet = await started(world)
     result = await fleet.reload(NAME, "1.2.0")
     assert (result.version.version, world.serving()) == ("1.2.0", "1.0.0")
-    assert "toy:1.2.0" in world.running
+    assert toy("1.2.0") in world.running
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ async def test_unloadable_version_changes_nothing(world, broken, damaged, placem
     assert fleet.state.model_copy(update={"revision": 0}) == before.model_copy(
         update={"revision": 0}
     )
-    assert "toy:1.2.0" not in world.running
+    assert toy("1.2.0") not in world.running
 
 
 async def test_reload_of_unregistered_version_fails(world):
@@ -135,12 +136,12 @@ async def test_reload_serves_the_pinned_artifact(world, placement):
     fleet = await started(world, {**PRODUCTION, "placement": placement})
     pinned = world.versions["1.0.0"].model_copy(update={"serving_artifact": "fast.onnx"})
     world.versions["1.0.0"] = pinned
-    before = world.launched.count("toy:1.0.0")
+    before = world.launched.count(toy("1.0.0"))
     await fleet.reconcile()
-    assert world.launched.count("toy:1.0.0") == before, "a pin alone changes nothing that runs"
+    assert world.launched.count(toy("1.0.0")) == before, "a pin alone changes nothing that runs"
     await fleet.reload(NAME, None)
-    assert world.launched.count("toy:1.0.0") == before + (placement == "replicas")
-    assert fleet.state.find("toy:1.0.0").load.artifact == "b" * 64
+    assert world.launched.count(toy("1.0.0")) == before + (placement == "replicas")
+    assert fleet.state.find(toy("1.0.0")).load.artifact == "b" * 64
     assert world.serving() == "1.0.0"
 
 
@@ -152,7 +153,7 @@ async def test_reload_leaves_pins_of_other_stages(world):
     world.versions["1.1.0"] = pinned
     await fleet.reload(NAME, None)
     await settle(fleet, world, 3)
-    assert world.launched == ["toy:1.0.0", "toy:1.1.0"]
+    assert world.launched == [toy("1.0.0"), toy("1.1.0")]
 
 
 async def test_damaged_staging_does_not_block_production(world):
@@ -183,18 +184,18 @@ async def test_interrupted_load_changes_nothing(world):
         await fleet.reload(NAME, "1.2.0")
     world.launches = launches
     await fleet.reconcile()
-    assert fleet.state.find("toy:1.2.0").load == fleet.state.find("toy:1.2.0").launched
+    assert fleet.state.find(toy("1.2.0")).load == fleet.state.find(toy("1.2.0")).launched
 
 
 async def test_held_version_is_not_unloaded(world):
     fleet = await started(world, PRODUCTION, loading={"unload_idle_s": 0})
     await fleet.reload(NAME, "1.2.0")
-    with fleet.holding("toy:1.1.0"):
+    with fleet.holding(toy("1.1.0")):
         await fleet.load(world.versions["1.1.0"])
         await fleet.reconcile()
-        assert fleet.state.find("toy:1.1.0")
+        assert fleet.state.find(toy("1.1.0"))
     await fleet.reconcile()
-    assert fleet.state.find("toy:1.1.0") is None
+    assert fleet.state.find(toy("1.1.0")) is None
 
 
 async def test_superseded_fleet_rejects_commands(world):

@@ -10,6 +10,7 @@ from serve_app.errors import (
     UnusableVersionError,
 )
 from serve_app.timeouts import LAUNCH_RETRY_S
+from testkit.models import toy
 from tests.serve_app.control_plane.world import (
     NAME,
     PRODUCTION,
@@ -36,14 +37,14 @@ async def test_version_is_loaded_once_and_unloaded_when_idle(world):
     fleet = await started(world, PRODUCTION, loading=ON_DEMAND)
     await load(fleet, "1.2.0")
     await load(fleet, "1.2.0")
-    assert world.launched == ["toy:1.0.0", "toy:1.2.0"]
+    assert world.launched == [toy("1.0.0"), toy("1.2.0")]
     await settle(fleet, world, 4)
     for router in world.routers[:1]:
-        router.used_s["toy:1.2.0"] = world.now_s
+        router.used_s[toy("1.2.0")] = world.now_s
     await settle(fleet, world, 4)
-    assert "toy:1.2.0" in world.running
+    assert toy("1.2.0") in world.running
     await settle(fleet, world, 10)
-    assert sorted(world.running) == ["toy:1.0.0"]
+    assert sorted(world.running) == [toy("1.0.0")]
 
 
 async def test_limit_rejects_further_versions(world):
@@ -63,7 +64,7 @@ async def test_failed_load_is_not_retried_at_once(world):
     world.damaged = set()
     world.now_s += LAUNCH_RETRY_S
     await load(fleet, "1.2.0")
-    assert "toy:1.2.0" in world.running
+    assert toy("1.2.0") in world.running
 
 
 async def test_unregistered_version_is_rejected(world):

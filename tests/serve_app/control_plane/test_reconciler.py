@@ -7,6 +7,7 @@ from serve_app.errors import (
     FleetUnavailableError,
 )
 from serve_app.timeouts import LAUNCH_RETRY_S
+from testkit.models import toy
 from tests.serve_app.control_plane.world import (
     NAME,
     PRODUCTION,
@@ -25,7 +26,7 @@ def world():
 async def test_declared_versions_are_launched_once(world):
     fleet = await started(world)
     await settle(fleet, world)
-    assert world.launched == ["toy:1.0.0", "toy:1.1.0"]
+    assert world.launched == [toy("1.0.0"), toy("1.1.0")]
     assert (world.serving(), world.serving("staging")) == ("1.0.0", "1.1.0")
 
 
@@ -35,12 +36,12 @@ async def test_former_production_stays_until_idle(world):
     world.hold(production="1.2.0", staging="1.1.0")
     await fleet.reload(NAME, None)
     await settle(fleet, world, 3)
-    assert "toy:1.0.0" in world.running
+    assert toy("1.0.0") in world.running
     world.hold(production="1.0.0", staging="1.1.0")
     await fleet.reload(NAME, "1.0.0")
-    assert (world.serving(), world.launched.count("toy:1.0.0")) == ("1.0.0", 1)
+    assert (world.serving(), world.launched.count(toy("1.0.0"))) == ("1.0.0", 1)
     await settle(fleet, world, 20)
-    assert sorted(world.running) == ["toy:1.0.0", "toy:1.1.0"]
+    assert sorted(world.running) == [toy("1.0.0"), toy("1.1.0")]
 
 
 async def test_failed_launch_is_retried_later(world):
@@ -49,13 +50,13 @@ async def test_failed_launch_is_retried_later(world):
     for _ in range(10):
         await fleet.reconcile()
         await world.sleep(1)
-    assert world.launched.count("toy:1.1.0") == 1
+    assert world.launched.count(toy("1.1.0")) == 1
     world.broken = set()
     for _ in range(int(LAUNCH_RETRY_S)):
         await fleet.reconcile()
         await world.sleep(1)
-    assert world.launched.count("toy:1.1.0") == 2
-    assert world.running["toy:1.1.0"] == Launch(LaunchPhase.RUNNING)
+    assert world.launched.count(toy("1.1.0")) == 2
+    assert world.running[toy("1.1.0")] == Launch(LaunchPhase.RUNNING)
 
 
 async def test_replicas_stay_until_routers_have_loaded(world):
@@ -66,10 +67,10 @@ async def test_replicas_stay_until_routers_have_loaded(world):
     for _ in range(10):
         await successor.reconcile()
         await world.sleep(1)
-    assert "toy:1.0.0" in world.running
+    assert toy("1.0.0") in world.running
     world.broken = set()
     await settle(successor, world)
-    assert sorted(world.running) == ["toy:1.1.0"]
+    assert sorted(world.running) == [toy("1.1.0")]
 
 
 async def test_replicas_stay_while_a_router_uses_them(world):
@@ -80,10 +81,10 @@ async def test_replicas_stay_while_a_router_uses_them(world):
     for _ in range(20):
         await fleet.reconcile()
         await world.sleep(1)
-    assert "toy:1.0.0" in world.running
+    assert toy("1.0.0") in world.running
     world.routers[1].deaf = False
     await settle(fleet, world)
-    assert "toy:1.0.0" not in world.running
+    assert toy("1.0.0") not in world.running
 
 
 async def test_superseded_fleet_neither_launches_nor_ends(world):

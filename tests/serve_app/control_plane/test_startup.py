@@ -7,6 +7,7 @@ import pytest
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.running import RunningExperiment
 from serve_app.timeouts import LAUNCH_RETRY_S
+from testkit.models import toy
 from tests.serve_app.control_plane.world import (
     NAME,
     PRODUCTION,
@@ -30,8 +31,8 @@ async def test_edited_configuration_changes_only_its_versions(world):
     edited = {**PRODUCTION, "batching": {"max_batch_size": 8}}
     successor = await started(world, edited, {"version": "1.2.0"})
     await settle(successor, world)
-    assert world.launched == ["toy:1.0.0", "toy:1.1.0", "toy:1.0.0", "toy:1.2.0"]
-    assert sorted(world.running) == ["toy:1.0.0", "toy:1.2.0"]
+    assert world.launched == [toy("1.0.0"), toy("1.1.0"), toy("1.0.0"), toy("1.2.0")]
+    assert sorted(world.running) == [toy("1.0.0"), toy("1.2.0")]
     assert "staging" not in world.routers[0].state.stages[NAME]
 
 
@@ -47,7 +48,7 @@ async def test_failing_new_production_leaves_the_old_one(world):
     await settle(successor, world, int(LAUNCH_RETRY_S) + 5)
     assert world.serving() == "1.2.0"
     await settle(successor, world)
-    assert sorted(world.running) == ["toy:1.2.0"]
+    assert sorted(world.running) == [toy("1.2.0")]
 
 
 async def test_unedited_configuration_keeps_reloads(world):
@@ -71,7 +72,7 @@ async def test_lost_version_is_forgotten(world):
     await fleet.reload(NAME, "1.2.0")
     del world.versions["1.2.0"]
     again = await started(world)
-    assert again.state.keys == {"toy:1.0.0", "toy:1.1.0"}
+    assert again.state.refs == {toy("1.0.0"), toy("1.1.0")}
 
 
 async def test_lost_version_affects_no_other(world):
@@ -85,7 +86,7 @@ async def test_lost_version_affects_no_other(world):
     again = await started(world)
     await settle(again, world, 3)
     assert world.serving() == "1.2.0"
-    assert "toy:1.1.0" not in again.state.keys
+    assert toy("1.1.0") not in again.state.refs
 
 
 async def test_stage_of_a_lost_version_is_resolved_again(world):
@@ -105,7 +106,7 @@ async def test_empty_stage_keeps_its_served_version(world):
     successor = await started(world, {**PRODUCTION, "num_threads": 2}, STAGING)
     await settle(successor, world)
     assert world.serving() == "1.0.0"
-    assert "toy:1.0.0" in world.running
+    assert toy("1.0.0") in world.running
 
 
 async def test_completed_reload_is_not_undone(world):
@@ -158,7 +159,7 @@ async def test_successor_completes_an_interrupted_change():
             world.assert_answered()
             await settle(await started(world, *edited), world)
         assert world.serving() == "1.2.0"
-        assert sorted(world.running) == ["toy:1.0.0", "toy:1.2.0"]
+        assert sorted(world.running) == [toy("1.0.0"), toy("1.2.0")]
         if world.dies_at is not None:
             break
     assert died > 5

@@ -10,6 +10,7 @@ from serve_app.control_plane.fleet import Fleet
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
 from serve_app.settings import AppSettings
 from serve_app.state.reports import Reach, RouterReport
+from serve_app.versions import VersionRef
 from testkit.models import metadata
 
 NAME = "toy"
@@ -40,14 +41,14 @@ class Router:
     def report(self):
         reaches = {}
         for version in self.state.versions if self.state else ():
-            key, here = version.key, version.settings.placement == "router"
+            ref, here = version.ref, version.settings.placement == "router"
             broken = version.metadata.version in self.world.broken
-            launch = self.world.running.get(key)
+            launch = self.world.running.get(ref)
             is_up = launch is not None and launch.phase is LaunchPhase.RUNNING
-            reaches[key] = Reach(
+            reaches[ref] = Reach(
                 loaded=not broken if here else is_up,
                 problem="out of memory" if here and broken else None,
-                idle_s=self.world.now_s - self.used_s.setdefault(key, self.world.now_s),
+                idle_s=self.world.now_s - self.used_s.setdefault(ref, self.world.now_s),
             )
         revision = self.state.revision if self.state else 0
         return RouterReport(self.name, revision, reaches, self.tripped)
@@ -145,17 +146,17 @@ class World:
 
     async def launch(self, version):
         self._step()
-        self.launched.append(version.key)
+        self.launched.append(version.ref)
         is_broken = version.metadata.version in self.broken
-        self.running[version.key] = (
+        self.running[version.ref] = (
             Launch(LaunchPhase.FAILED, "it does not start")
             if is_broken
             else Launch(LaunchPhase.RUNNING)
         )
 
-    async def end(self, key):
+    async def end(self, ref):
         self._step()
-        self.running.pop(key)
+        self.running.pop(ref)
 
     # Routers
 
@@ -182,7 +183,7 @@ class World:
         for router in self.routers:
             report = router.report()
             for version in (router.state.stages.get(NAME, {}) if router.state else {}).values():
-                assert report.versions[f"{NAME}:{version}"].loaded, (version, router.state)
+                assert report.versions[VersionRef(NAME, version)].loaded, (version, router.state)
 
 
 async def settle(fleet, world, seconds=10):

@@ -86,10 +86,10 @@ def test_old_backend_serves_until_the_new_one_loads(backends, opened, before, af
     backends.adopt([version(**after)])
     _, new = opened
     assert backends.use(TOY) is old
-    assert not backends.reaches()["toy:1.0.0"].loaded
+    assert not backends.reaches()[TOY].loaded
     assert backends.loaded(TOY)
     new.is_loaded = True
-    assert backends.reaches()["toy:1.0.0"].loaded
+    assert backends.reaches()[TOY].loaded
     assert backends.use(TOY) is new
     assert (old.is_closed, new.is_closed) == (True, False)
 
@@ -101,21 +101,21 @@ def test_superseded_backend_is_closed(backends, opened):
     backends.adopt([version(placement="router", num_threads=2)])
     assert [backend.is_closed for backend in opened] == [False, True, False]
     opened[2].reason = "out of memory"
-    assert backends.reaches()["toy:1.0.0"].problem == "out of memory"
+    assert backends.reaches()[TOY].problem == "out of memory"
 
 
 def test_idle_time_starts_with_loading_or_use(backends, opened, clock):
     """A version is idle since its last request, or since it was loaded."""
     backends.adopt([version()])
     clock.now_s = 100.0
-    assert backends.reaches()["toy:1.0.0"].idle_s == 0.0
+    assert backends.reaches()[TOY].idle_s == 0.0
     opened[0].is_loaded = True
     clock.now_s = 105.0
-    assert backends.reaches()["toy:1.0.0"].idle_s == 5.0
+    assert backends.reaches()[TOY].idle_s == 5.0
     backends.use(TOY)
     clock.now_s = 107.0
     backends.adopt([version()])
-    assert backends.reaches()["toy:1.0.0"].idle_s == 2.0
+    assert backends.reaches()[TOY].idle_s == 2.0
 
 
 def test_another_artifact_opens_another_backend(backends, opened):

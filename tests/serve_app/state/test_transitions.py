@@ -10,7 +10,7 @@ from serve_app.settings import AppSettings
 from serve_app.state import transitions
 from serve_app.state.serving import Declaration, ServedVersion
 from serve_app.state.version_settings import numbered
-from testkit.models import metadata
+from testkit.models import metadata, toy
 
 SETTINGS = AppSettings(versions=[{"model": "toy", "version": "production"}])
 
@@ -34,8 +34,8 @@ def state():
 
 
 def test_unchanged_state_keeps_its_revision(state):
-    assert transitions.advance(state, {"toy:1.0.0"}) is state
-    assert transitions.retire(state, {"toy:1.0.0"}) is state, "its stage pins it"
+    assert transitions.advance(state, {toy("1.0.0")}) is state
+    assert transitions.retire(state, {toy("1.0.0")}) is state, "its stage pins it"
     assert transitions.split_traffic(state, ()) is state
 
 
@@ -43,19 +43,19 @@ def test_stage_moves_once_its_target_is_loaded(state):
     added = transitions.add(state, metadata(version="1.1.0"), served("1.1.0").settings)
     aimed = transitions.follow_registry(added, "toy", {"production": metadata(version="1.1.0")})
     assert aimed.targets["toy"]["production"] == "1.1.0"
-    assert transitions.advance(aimed, {"toy:1.0.0"}).stages["toy"]["production"] == "1.0.0"
-    moved = transitions.advance(aimed, {"toy:1.0.0", "toy:1.1.0"})
+    assert transitions.advance(aimed, {toy("1.0.0")}).stages["toy"]["production"] == "1.0.0"
+    moved = transitions.advance(aimed, {toy("1.0.0"), toy("1.1.0")})
     assert moved.stages["toy"]["production"] == "1.1.0"
     assert moved.revision == state.revision + 3
-    assert transitions.retire(moved, {"toy:1.0.0", "toy:1.1.0"}).keys == {"toy:1.1.0"}
+    assert transitions.retire(moved, {toy("1.0.0"), toy("1.1.0")}).refs == {toy("1.1.0")}
 
 
 def test_undeclared_version_leaves_after_its_stage_moved(state):
     state = transitions.mark_launched(state, state.versions[0])
     after = transitions.declare(state, declaration("1.1.0", production="1.1.0"))
-    assert after.find("toy:1.0.0").leaving
+    assert after.find(toy("1.0.0")).leaving
     assert after.stages["toy"]["production"] == "1.0.0"
-    assert transitions.advance(after, {"toy:1.1.0"}).keys == {"toy:1.1.0"}
+    assert transitions.advance(after, {toy("1.1.0")}).refs == {toy("1.1.0")}
 
 
 def test_restored_version_keeps_what_its_replicas_run_with(state):
@@ -82,6 +82,6 @@ def test_forgotten_version_ends_its_experiment(state):
         exposed_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
     split = transitions.split_traffic(both, [running])
-    assert split.is_pinned(split.find("toy:1.1.0"))
-    forgotten = transitions.forget(split, {"toy:1.1.0"})
-    assert (forgotten.experiments, forgotten.keys) == ((), {"toy:1.0.0"})
+    assert split.is_pinned(split.find(toy("1.1.0")))
+    forgotten = transitions.forget(split, {toy("1.1.0")})
+    assert (forgotten.experiments, forgotten.refs) == ((), {toy("1.0.0")})
