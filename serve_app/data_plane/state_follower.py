@@ -107,6 +107,8 @@ class StateFollower:
             raise UnconfirmedStateError(
                 f"the router could not apply it: {error!r}"[:200]
             ) from error
+        if self.revision == 0:
+            raise UnconfirmedStateError("the fleet has written none yet")
         self.confirmed = True
 
     async def _follow_written(self) -> None:

@@ -88,6 +88,20 @@ async def test_new_router_refuses_while_state_is_unreadable(follower, written):
     assert follower.confirmed
 
 
+async def test_router_waits_for_the_first_state(applied):
+    """A new application's fleet may start later than its routers."""
+
+    async def read_nothing(known_revision):
+        return None
+
+    follower = StateFollower(read_nothing, applied.apply)
+    with pytest.raises(UnconfirmedStateError, match="the fleet has written none yet"):
+        await follower.confirm()
+    follower.adopt(state(1))
+    await follower.confirm()
+    assert follower.confirmed
+
+
 async def test_wait_for_the_state_is_bounded(written, applied):
     follower = StateFollower(written.read, applied.apply, confirm_timeout_s=0.01)
     written.gate.clear()
