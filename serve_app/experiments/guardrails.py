@@ -35,6 +35,16 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Harm:
+    """The evidence that treatment exceeds a limit."""
+
+    p_value: float
+    """The always-valid, one-sided p-value of "treatment is within the limit"; 1 without data."""
+    shown_by: Comparison
+    """The data that the p-value is based on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
     """The state of one guardrail."""
 
@@ -66,22 +76,38 @@ def latency_guardrail(definition: ExperimentDefinition, table: Table, alpha: flo
         alpha: one-sided level of `worst_case` and `held`.
     """
     effect = latency_effect(definition, table)
+    harm = latency_harm(definition, table, alpha)
     limit = definition.max_latency_degradation_ms
     worst = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
-    means = [
-        variant.total.latency_sum / variant.total.succeeded if variant.total.succeeded else None
-        for variant in (table.control, table.treatment)
-    ]
     return Guardrail(
         name="latency_ms",
-        control=means[0],
-        treatment=means[1],
+        control=harm.shown_by.control,
+        treatment=harm.shown_by.treatment,
         limit=limit,
-        harm_p_value=_harm(effect.above(limit), alpha),
-        shown_by=Comparison(control=means[0], treatment=means[1], difference=effect.value),
+        harm_p_value=harm.p_value,
+        shown_by=harm.shown_by,
         worst_case=worst,
         held=worst < limit,
         within_limit=effect.value <= limit,
+    )
+
+
+def latency_harm(definition: ExperimentDefinition, table: Table, alpha: float) -> Harm:
+    """Return the evidence that treatment's mean latency exceeds control's by more than the limit.
+
+    Args:
+        definition: the experiment, for `max_latency_degradation_ms`.
+        table: its data; failed predictions have no latency.
+        alpha: level that the test is tuned to.
+    """
+    effect = latency_effect(definition, table)
+    control, treatment = (
+        variant.total.latency_sum / variant.total.succeeded if variant.total.succeeded else None
+        for variant in (table.control, table.treatment)
+    )
+    return Harm(
+        p_value=_p_value(effect.above(definition.max_latency_degradation_ms), alpha),
+        shown_by=Comparison(control=control, treatment=treatment, difference=effect.value),
     )
 
 
@@ -95,40 +121,58 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
     test by block of time, in which a burst is one event. Requests that an open circuit breaker
     rejected are not events of their own.
     """
-    control, treatment = table.control.total, table.treatment.total
-    rates = [
-        total.errors / total.attempted if total.attempted else None
-        for total in (control, treatment)
-    ]
     effect = error_effect(definition, table)
+    harm = error_harm(definition, table, alpha)
     worst_by_block = effect.value + effect.sequential_half_width(PLANNED_WEIGHT, 2 * alpha)
     # One-sided bounds of both variants at half of the level combine to one of the difference.
     highest, lowest = (
         sequential.bernoulli_interval(total.errors, total.attempted, alpha, PLANNED_REQUESTS)
-        for total in (treatment, control)
+        for total in (table.treatment.total, table.control.total)
     )
     worst = max(worst_by_block, highest[1] - lowest[0])
-    ratio = definition.max_error_rate_ratio
     return Guardrail(
         name="error_rate",
-        control=rates[0],
-        treatment=rates[1],
-        limit=ratio,
-        harm_p_value=max(
-            _harm(error_effect(definition, table, ratio), alpha),
-            sequential.rate_ratio_p_value(
-                (control.errors, control.attempted),
-                (treatment.errors, treatment.attempted),
-                ratio,
-                PLANNED_ERRORS,
-            ),
-        ),
-        shown_by=Comparison(control=rates[0], treatment=rates[1], difference=effect.value),
+        control=harm.shown_by.control,
+        treatment=harm.shown_by.treatment,
+        limit=definition.max_error_rate_ratio,
+        harm_p_value=harm.p_value,
+        shown_by=harm.shown_by,
         worst_case=worst,
         held=worst < definition.max_error_rate_increase,
         within_limit=effect.value <= definition.max_error_rate_increase,
     )
 
 
-def _harm(effect: Effect, alpha: float) -> float:
+def error_harm(definition: ExperimentDefinition, table: Table, alpha: float) -> Harm:
+    """Return the evidence that treatment's error rate is above `max_error_rate_ratio` times
+    control's.
+
+    Args:
+        definition: the experiment, for the limit.
+        table: its data.
+        alpha: level that the test by block of time is tuned to.
+    """
+    control, treatment = table.control.total, table.treatment.total
+    ratio = definition.max_error_rate_ratio
+    exact = sequential.rate_ratio_p_value(
+        (control.errors, control.attempted),
+        (treatment.errors, treatment.attempted),
+        ratio,
+        PLANNED_ERRORS,
+    )
+    rates = [
+        total.errors / total.attempted if total.attempted else None
+        for total in (control, treatment)
+    ]
+    return Harm(
+        p_value=max(_p_value(error_effect(definition, table, ratio), alpha), exact),
+        shown_by=Comparison(
+            control=rates[0],
+            treatment=rates[1],
+            difference=error_effect(definition, table).value,
+        ),
+    )
+
+
+def _p_value(effect: Effect, alpha: float) -> float:
     return effect.sequential_one_sided_p_value(PLANNED_WEIGHT, 2 * alpha)

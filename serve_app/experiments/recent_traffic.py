@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
-from serve_app.experiments.guardrails import Guardrail, error_guardrail, latency_guardrail
+from serve_app.experiments.guardrails import Guardrail, Harm, error_harm, latency_harm
 from serve_app.experiments.records import PredictionRecord, Variant
-from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.table import tabulate
 
 WINDOW_S = 60
@@ -66,9 +65,22 @@ class RecentTraffic:
 
     def windows(self, now_s: float) -> list[Window]:
         """Return the current windows, the oldest first, as copies of the state."""
+        first_s = _first_start_s(now_s)
+        copies = [
+            (second, block.control.copy(), block.treatment.copy(), block.pairs.copy())
+            for second, block in self._seconds.items()
+            if second >= first_s
+        ]
         return [
-            Window(start_s, [_copy(block, start_s) for block in self._since(start_s)])
-            for start_s in range(_first_start_s(now_s), math.floor(now_s) + 1, STEP_S)
+            Window(
+                start_s,
+                [
+                    Block(block=second - start_s, control=control, treatment=treatment, pairs=pairs)
+                    for second, control, treatment, pairs in copies
+                    if second >= start_s
+                ],
+            )
+            for start_s in range(first_s, math.floor(now_s) + 1, STEP_S)
         ]
 
     def _pair(self, record: PredictionRecord, block: Block) -> None:
@@ -92,22 +104,10 @@ class RecentTraffic:
             if record.time.timestamp() >= oldest_s
         }
 
-    def _since(self, start_s: int) -> list[Block]:
-        return [block for second, block in self._seconds.items() if second >= start_s]
-
 
 def _first_start_s(now_s: float) -> int:
     """Return the start of the oldest window that has not ended."""
     return math.floor((now_s - WINDOW_S) / STEP_S + 1) * STEP_S
-
-
-def _copy(block: Block, start_s: int) -> Block:
-    return Block(
-        block=block.block - start_s,
-        control=VariantSummary().merge(block.control),
-        treatment=VariantSummary().merge(block.treatment),
-        pairs=PairSummary().merge(block.pairs),
-    )
 
 
 def with_recent(
@@ -131,16 +131,16 @@ def with_recent(
     ]
     latency, errors = whole
     return (
-        _stronger(latency, [latency_guardrail(definition, t, alpha / cost) for t in tables], cost),
-        _stronger(errors, [error_guardrail(definition, t, alpha / cost) for t in tables], cost),
+        _stronger(latency, [latency_harm(definition, t, alpha / cost) for t in tables], cost),
+        _stronger(errors, [error_harm(definition, t, alpha / cost) for t in tables], cost),
     )
 
 
-def _stronger(whole: Guardrail, recent: Sequence[Guardrail], cost: float) -> Guardrail:
+def _stronger(whole: Guardrail, recent: Sequence[Harm], cost: float) -> Guardrail:
     """Return the guardrail with the stronger evidence of harm, corrected for testing both."""
     over_all = min(1.0, whole.harm_p_value / (1 - RECENT_SHARE))
-    best = min(recent, key=lambda guardrail: guardrail.harm_p_value, default=None)
-    if best is None or min(1.0, cost * best.harm_p_value) >= over_all:
+    best = min(recent, key=lambda harm: harm.p_value, default=None)
+    if best is None or min(1.0, cost * best.p_value) >= over_all:
         return replace(whole, harm_p_value=over_all)
     shown_by = replace(best.shown_by, recent=True)
-    return replace(whole, harm_p_value=cost * best.harm_p_value, shown_by=shown_by)
+    return replace(whole, harm_p_value=cost * best.p_value, shown_by=shown_by)

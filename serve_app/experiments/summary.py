@@ -8,6 +8,7 @@ accumulators: `add_…` changes them, `merge` returns a new one.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Self, TypeVar
 
 from serve_app.experiments.records import (
@@ -35,9 +36,19 @@ class _Summary:
         return type(self)(
             **{
                 field_.name: field_.metadata.get("merge", sum)(
-                    [getattr(part, field_.name) for part in parts]
+                    list(map(attrgetter(field_.name), parts))
                 )
                 for field_ in fields(self)
+            }
+        )
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        values = {field_.name: getattr(self, field_.name) for field_ in fields(self)}
+        return type(self)(
+            **{
+                name: value.copy() if isinstance(value, dict | list) else value
+                for name, value in values.items()
             }
         )
 

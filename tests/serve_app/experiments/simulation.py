@@ -1,6 +1,7 @@
 """Simulated experiments, one prediction a second."""
 
 import numpy as np
+from scipy import stats
 
 from serve_app.experiments.blocks import Block, BlockClock, common_length, length
 from serve_app.experiments.power import interim_alpha, planned_weight
@@ -16,16 +17,27 @@ from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.table import PREDICTIONS_PER_BLOCK
 from tests.serve_app.experiments.factories import START
 
+ALPHA = 0.05
+
+OVERLAPPING = {"horizon": 20, "view": 60}
+"""Outcomes over 20 predictions and views held over 60: far from independent."""
+
 CLOCK = BlockClock(START.timestamp(), base_s=1.0)
-"""One prediction in each of the shortest blocks."""
+"""The clock of one prediction in each of the shortest blocks."""
+
+
+def most_false_alarms(count: int, alpha: float = ALPHA) -> int:
+    """Return the number of false alarms that a rate of alpha exceeds once in a thousand runs."""
+    return int(stats.binom.ppf(0.999, count, alpha))
 
 
 class Experiments:
     """Many experiments at once, arrays of shape (experiments, predictions).
 
-    The market is a random walk; a prediction is judged by its move over the next `horizon`
-    predictions, so that outcomes overlap. Both models hold a view for `view` predictions, right
-    half of the time; then treatment's wrong answers are put right with probability 2 `effect`.
+    The market is a random walk; the outcome of a prediction is its move over the next `horizon`
+    predictions, so that outcomes overlap. Both models hold a view for `view` predictions, correct
+    half of the time; then treatment's wrong predictions are corrected with probability 2
+    `effect`.
     """
 
     def __init__(self, seed, experiments, predictions, *, horizon=1, view=1, share=0.5, effect=0.0):
@@ -41,13 +53,13 @@ class Experiments:
         ]
         self.control_right = views[0][:, :predictions] == rises
         right = views[1][:, :predictions] == rises
-        mended = generator.random(shape) < 2 * abs(effect)
-        self.treatment_right = right | mended if effect >= 0 else right & ~mended
+        corrected = generator.random(shape) < 2 * abs(effect)
+        self.treatment_right = right | corrected if effect >= 0 else right & ~corrected
         self.treated = generator.random(shape) < share
         self._blocks_made = {}
 
     def p_values(self, made, now):
-        """The verdict's always-valid p-values after `now` predictions."""
+        """Return the verdict's always-valid p-values after `now` predictions."""
         size = common_length([now - 1], max(self.horizon, PREDICTIONS_PER_BLOCK))
         variants = [
             self._blocks(chosen, right, now, size)
@@ -67,7 +79,7 @@ class Experiments:
         return np.where(freedom >= 1, np.minimum(1, 2 * values), 1.0)
 
     def naive_z(self, now):
-        """The statistic of the fixed-horizon test for two proportions."""
+        """Return the statistic of the fixed-horizon test for two proportions."""
         treated = self.treated[:, :now]
         n = np.stack([(~treated).sum(1), treated.sum(1)])
         right = np.stack(
@@ -89,7 +101,7 @@ class Experiments:
         return VariantBlocks(n, hits, hits)
 
     def summaries(self, row, now, *, errors=(0.0, 0.0), latency_ms=(2.0, 2.0)):
-        """One experiment's blocks after `now` predictions, as the store keeps them."""
+        """Return one experiment's blocks after `now` predictions, as the store holds them."""
         treated = self.treated[row]
         generator = np.random.default_rng(row)
         failed = generator.random(len(treated)) < np.where(treated, errors[1], errors[0])

@@ -11,7 +11,6 @@ import pytest
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import Block, BlockClock
 from serve_app.experiments.records import Variant
-from serve_app.experiments.statistics.estimates import VariantBlocks, between_blocks
 from serve_app.experiments.summary import VariantSummary
 from tests.serve_app.experiments.degenerate import DEGENERATE, FAILED, alternate, build
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
@@ -260,16 +259,6 @@ def test_switchback(accuracy, action):
     assert found.recommendation.action == action
     assert found.document["statistical_significance"]["block_s"] == 60
     assert "by block of time" in found.document["sample_ratio"]["explanation"]
-
-
-def test_of_an_only_block_of_an_variant_nothing_is_known():
-    only, many = (
-        VariantBlocks(np.array(n), np.array(n) / 49, np.array(n) / 49)
-        for n in ([49.0, 0.0, 0.0], [0.0, 49.0, 30.0])
-    )
-    estimate = between_blocks(only, many, neighbours=False)
-    assert np.isfinite(estimate.standard_error)
-    assert estimate.degrees_of_freedom == 0
 
 
 def test_tiny_improvement_keeps_power():

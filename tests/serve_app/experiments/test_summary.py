@@ -77,6 +77,14 @@ def test_merge_changes_no_part():
     assert left == right == summarise([(1, 0.5, 1.0, 0)])
 
 
+def test_copy_is_independent():
+    """A copy is equal, and does not change with the original."""
+    original = summarise([(1, 0.5, 1.0, 0)])
+    copied = original.copy()
+    original.add_prediction(prediction())
+    assert copied == summarise([(1, 0.5, 1.0, 0)]) != original
+
+
 def test_pairs():
     """The summary of pairs holds the sums of a paired test."""
     pairs = PairSummary()

@@ -1,4 +1,4 @@
-"""Simulated experiments that assign bots: each has an accuracy of its own, outcomes in batches."""
+"""Simulated experiments that assign bots, each with an accuracy of its own; outcomes in batches."""
 
 import numpy as np
 
@@ -18,20 +18,20 @@ from serve_app.experiments.units import overlap_weight, slice_of
 
 
 class UnitExperiments:
-    """Many experiments at once; `batches` gives what is known after each.
+    """Many experiments at once; `batches` yields the sums over bots after each batch.
 
     Args:
-        seed: of everything.
-        experiments, units: how many, and bots in each.
-        share: treatment's.
-        deviation: how much the bots' own accuracies scatter around a half.
-        outliers: share of the bots that are right nine times in ten instead.
-        joining: whether bots come one after the other, over nine tenths of the time.
-        unequal: how much the logarithms of the bots' activity scatter.
-        busy_better: added to a bot's accuracy for each unit of the logarithm of its activity.
+        seed: the seed of all random numbers.
+        experiments, units: the number of experiments, and of bots in each.
+        share: treatment's share.
+        deviation: the standard deviation of the bots' own accuracies around one half.
+        outliers: the share of bots with an accuracy of 0.9 instead.
+        joining: whether bots join one after the other, over nine tenths of the time.
+        unequal: the standard deviation of the logarithm of the bots' activity.
+        busy_better: added to a bot's accuracy per unit of the logarithm of its activity.
         effect: added to the accuracy of treatment's bots.
-        first_share: treatment's during the first half of the batches.
-        first_shift: added to everybody's accuracy during these: the market is another one.
+        first_share: treatment's share during the first half of the batches.
+        first_shift: added to all accuracies during that half: the market differs.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class UnitExperiments:
         self.comes = np.arange(units) / units * 0.9 if joining else np.zeros(units)
 
     def batches(self, count, rate=1.0):
-        """Give the sums over bots after each of `count` batches, of `rate` outcomes a bot."""
+        """Yield the sums over bots after each of `count` batches of `rate` outcomes per bot."""
         vectors = np.zeros((*self.lots.shape, SIZE))
         independent = np.zeros((len(self.lots), SIZE, SIZE))
         for number in range(count):
@@ -76,7 +76,9 @@ class UnitExperiments:
             right = self._generator.binomial(fresh, np.clip(accuracy, 0.01, 0.99))
             for variant, chosen in zip(Variant, (~treated, treated), strict=True):
                 weight = overlap_weight(variant, share, intended)
-                labelled, correct = (slice_of(variant).start + each for each in (LABELLED, CORRECT))
+                labelled, correct = (
+                    slice_of(variant).start + measure for measure in (LABELLED, CORRECT)
+                )
                 vectors[..., labelled] += weight * fresh * chosen
                 vectors[..., correct] += weight * right * chosen
                 independent[:, labelled, labelled] += weight**2 * (fresh * chosen).sum(axis=1)
@@ -88,12 +90,12 @@ class UnitExperiments:
 
 
 def p_values(made, moments):
-    """The verdict's always-valid p-values, as `significance` has them, but for many at once."""
+    """Return the verdict's always-valid p-values, as `significance` does, but for many at once."""
     return _p_values(made, accuracy_by_unit(moments)[0])
 
 
 def p_values_by_request(made, moments):
-    """The same, had each prediction been drawn on its own."""
+    """Return the p-values that independent predictions would have."""
     estimate, independent = accuracy_by_unit(moments)
     freedom = np.full(independent.shape, np.inf)
     error = np.sqrt(independent)
@@ -101,7 +103,7 @@ def p_values_by_request(made, moments):
 
 
 def fixed_p_values(moments):
-    """Those of a single look planned beforehand."""
+    """Return the p-values of a single, planned analysis."""
     estimate = accuracy_by_unit(moments)[0]
     rows = zip(
         estimate.value,
@@ -115,7 +117,7 @@ def fixed_p_values(moments):
 
 def _p_values(made, estimate):
     freedom = estimate.degrees_of_freedom
-    looking = interim_alpha(made)
-    information = tuning(looking) * estimate.weight / planned_weight(made)
+    interim = interim_alpha(made)
+    information = tuning(interim) * estimate.weight / planned_weight(made)
     values = p_value(estimate.t, np.maximum(freedom, 1), information)
-    return np.where(freedom >= 1, np.minimum(1, made.alpha / looking * values), 1.0)
+    return np.where(freedom >= 1, np.minimum(1, made.alpha / interim * values), 1.0)

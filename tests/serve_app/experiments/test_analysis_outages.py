@@ -1,7 +1,7 @@
-"""What becomes of an experiment whose variants fail: one of them for good, or both for a while.
+"""The verdict on an experiment whose variants fail, permanently or for a while.
 
-Simulated traffic through two routers' circuit breakers into summaries, analysed once a second, as
-the server does.
+Simulated traffic passes through the circuit breakers of two routers into summaries, which are
+analysed once per second, as the server does.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,11 @@ CLOCK = BlockClock.of(MADE, START)
 SETTINGS = BreakerSettings()
 
 Fails = Callable[[float, bool], bool]
-"""Whether a run fails, from the second it began at and whether it is treatment's."""
+"""Whether a run fails, given its time in seconds and whether it is treatment's."""
 
 
 class Traffic:
-    """Requests at random times, each answered by the variant it is assigned to."""
+    """Requests at random times, each served by the variant that it is assigned to."""
 
     def __init__(self, seed: int, rate: float, fails: Fails) -> None:
         self.random = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ class Traffic:
         self.breakers = [Breaker(), Breaker()]
         self.blocks: dict[int, Block] = {}
         self.recent = RecentTraffic()
-        self.time_s, self.asked = 0.0, 0
+        self.time_s, self.requests = 0.0, 0
 
     def run_until(self, end_s: float) -> None:
         while True:
@@ -51,10 +51,10 @@ class Traffic:
             if self.time_s >= end_s:
                 self.time_s = end_s
                 return
-            self.asked += 1
-            self._answer(treated=self.random.random() < SHARE)
+            self.requests += 1
+            self._serve(treated=self.random.random() < SHARE)
 
-    def look(self, *, at_planned_end: bool = False) -> Analysis:
+    def analyse(self, *, at_planned_end: bool = False) -> Analysis:
         now_s = START.timestamp() + self.time_s
         return analyse(
             MADE,
@@ -64,11 +64,11 @@ class Traffic:
             recent=self.recent.windows(now_s),
         )
 
-    def _answer(self, *, treated: bool) -> None:
-        error = self._ask() if treated else self._failure(treated=False)
+    def _serve(self, *, treated: bool) -> None:
+        error = self._run_treatment() if treated else self._failure(treated=False)
         record = prediction(
             self.time_s,
-            prediction_id=str(self.asked),
+            prediction_id=str(self.requests),
             variant=Variant.TREATMENT if treated else Variant.CONTROL,
             treatment_share=SHARE,
             latency_ms=self.random.gamma(4.0, 0.5),
@@ -80,7 +80,7 @@ class Traffic:
         market = 0.001 if self.random.random() < 0.5 else -0.001
         variant.add_outcome(record, outcome(market, self.time_s + 60), MADE.dead_band)
 
-    def _ask(self) -> str | None:
+    def _run_treatment(self) -> str | None:
         router = self.random.integers(len(self.breakers))
         admission, after = admit(self.breakers[router], self.time_s, SETTINGS)
         self.breakers[router] = after
@@ -101,17 +101,18 @@ class Traffic:
 
 
 def first_verdict(traffic: Traffic, seconds: int) -> tuple[int, Analysis]:
-    """When and what it was; the last analysis when there was none."""
+    """Return the time and the analysis of the first verdict, or of the last analysis."""
     for second in range(1, seconds + 1):
         traffic.run_until(second)
-        analysis = traffic.look()
+        analysis = traffic.analyse()
         if analysis.recommendation.action != "continue":
             return second, analysis
-    return seconds, traffic.look(at_planned_end=True)
+    return seconds, traffic.analyse(at_planned_end=True)
 
 
 @pytest.mark.parametrize(("rate", "at_most_s"), [(20, 30), (50, 20), (200, 15), (1000, 15)])
-def test_a_treatment_that_always_fails_is_rolled_back_within_seconds(rate, at_most_s):
+def test_failing_treatment_rolls_back(rate, at_most_s):
+    """A treatment that always fails is rolled back within seconds."""
     for seed in range(3):
         second, analysis = first_verdict(Traffic(seed, rate, lambda _, treated: treated), 60)
         assert analysis.recommendation.action == "rollback"
@@ -120,21 +121,25 @@ def test_a_treatment_that_always_fails_is_rolled_back_within_seconds(rate, at_mo
 
 
 @pytest.mark.parametrize(("rate", "begins_s"), [(50, 600), (20, 3600)])
-def test_a_treatment_that_begins_to_fail_late_is_rolled_back_within_a_minute(rate, begins_s):
-    """Its blocks are long by then, and most of them went well."""
+def test_late_failure_rolls_back(rate, begins_s):
+    """A treatment that begins to fail late is rolled back within a minute.
+
+    Its blocks are long by then, and most of them are without failures.
+    """
     traffic = Traffic(1, rate, lambda second, treated: treated and second >= begins_s)
     traffic.run_until(begins_s)
-    assert traffic.look().recommendation.action == "continue"
+    assert traffic.analyse().recommendation.action == "continue"
     for second in range(begins_s + 1, begins_s + 61):
         traffic.run_until(second)
-        analysis = traffic.look()
+        analysis = traffic.analyse()
         if analysis.recommendation.action == "rollback":
             break
     assert analysis.recommendation.action == "rollback"
     assert "fails too often during the last minute" in analysis.recommendation.reasons[0]
 
 
-def test_one_error_in_a_thousand_is_no_reason():
+def test_one_error_in_a_thousand_continues():
+    """One error in a thousand predictions is no reason for a rollback."""
     _, analysis = first_verdict(
         Traffic(1, 50, lambda second, treated: treated and 10 <= second < 10.2), 60
     )
@@ -143,29 +148,33 @@ def test_one_error_in_a_thousand_is_no_reason():
 
 
 @pytest.mark.parametrize("lasts_s", [3, 30])
-def test_an_outage_of_both_variants_speaks_against_neither(lasts_s):
-    """Treatment's breaker must not keep the outage going for treatment alone."""
-    found = 0
+def test_common_outage_continues(lasts_s):
+    """An outage of both variants is evidence against neither.
+
+    Treatment's breaker must not prolong the outage for treatment alone.
+    """
+    verdicts = 0
     for seed in range(8):
         begins_s = np.random.default_rng(seed).uniform(5, 30, size=2)
         traffic = Traffic(
             seed,
             20,
             lambda second, _, begins=begins_s: any(
-                each <= second < each + lasts_s for each in begins
+                start <= second < start + lasts_s for start in begins
             ),
         )
         _, analysis = first_verdict(traffic, 90)
-        found += analysis.recommendation.action != "continue"
-        assert traffic.breakers[0].mode == "closed", "it came back"
+        verdicts += analysis.recommendation.action != "continue"
+        assert traffic.breakers[0].mode == "closed", "treatment was readmitted"
         assert analysis.evidence.errors.control > 0.01
-    assert found <= stats.binom.ppf(0.999, 8, 0.05)
+    assert verdicts <= stats.binom.ppf(0.999, 8, 0.05)
 
 
-def test_variants_that_fail_alike_are_not_told_apart():
+def test_equal_error_rates_continue():
+    """Variants with equal error rates lead to no verdict."""
     random = np.random.default_rng(4)
-    found = 0
+    verdicts = 0
     for seed in range(8):
         traffic = Traffic(seed, 20, lambda *_: random.random() < 0.05)
-        found += first_verdict(traffic, 90)[1].recommendation.action != "continue"
-    assert found <= stats.binom.ppf(0.999, 8, 0.05)
+        verdicts += first_verdict(traffic, 90)[1].recommendation.action != "continue"
+    assert verdicts <= stats.binom.ppf(0.999, 8, 0.05)
