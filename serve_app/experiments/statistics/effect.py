@@ -128,7 +128,9 @@ def effect_of_means(control: Moments, treatment: Moments) -> Effect:
     welch = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
     return Effect(
         value=treatment.mean - control.mean,
-        standard_error=math.sqrt(max(sum(parts), pooled * sum(1 / each.n for each in variants))),
+        standard_error=math.sqrt(
+            max(sum(parts), pooled * sum(1 / variant.n for variant in variants))
+        ),
         degrees_of_freedom=sum(parts) ** 2 / welch if welch else float(min(freedoms)),
         weight=control.n * treatment.n / (control.n + treatment.n),
     )

@@ -135,7 +135,7 @@ def test_order_of_blocks():
     """The result does not depend on the order of the blocks."""
     blocks = Experiments(3, 1, 3000, effect=0.1).summaries(0, 3000)
     shuffled = [blocks[number] for number in np.random.default_rng(3).permutation(len(blocks))]
-    first, second = (analyse(definition(), CLOCK, each).evidence for each in (blocks, shuffled))
+    first, second = (analyse(definition(), CLOCK, parts).evidence for parts in (blocks, shuffled))
     assert first.accuracy == second.accuracy
     assert first.errors == second.errors
     assert first.latency.worst_case == pytest.approx(second.latency.worst_case)
@@ -311,8 +311,8 @@ def test_fixed_horizon_fields():
     """The fixed-horizon tests have the same fields for every assignment."""
     by_request = analyse(definition(), CLOCK, build(alternate(8))).document
     fixed = [
-        each["statistical_significance"]["fixed_horizon"]
-        for each in (by_request, by_bot(3).document)
+        document["statistical_significance"]["fixed_horizon"]
+        for document in (by_request, by_bot(3).document)
     ]
     assert list(fixed[0]) == list(fixed[1])
     assert (fixed[0]["accuracy_by_unit"], fixed[0]["avg_return_by_unit"]) == (None, None)
@@ -323,8 +323,8 @@ def test_by_unit_planned_end_adds_nothing():
     experiment = running(assignment="unit_id")
     blocks = simulate(experiment, 3, 6000, accuracy=(0.5, 0.6), bots=60)
     before, end = (
-        analyse(experiment.definition, experiment.clock, blocks, at_planned_end=each)
-        for each in (False, True)
+        analyse(experiment.definition, experiment.clock, blocks, at_planned_end=end)
+        for end in (False, True)
     )
     assert end.evidence.accuracy == replace(before.evidence.accuracy, at_planned_end=True)
     assert 0 < end.evidence.accuracy.p_value < 1

@@ -163,7 +163,7 @@ def test_common_outage_continues(lasts_s):
                 start <= second < start + lasts_s for start in begins
             ),
         )
-        _, analysis = first_verdict(traffic, 90)
+        _, analysis = first_verdict(traffic, 45 + lasts_s)
         verdicts += analysis.recommendation.action != "continue"
         assert traffic.breakers[0].mode == "closed", "treatment was readmitted"
         assert analysis.evidence.errors.control > 0.01

@@ -63,12 +63,14 @@ def exposed(hours, share):
     return HistoryEntry(time=START + timedelta(hours=hours), action="exposed", details=details)
 
 
-def test_a_new_experiment_has_its_first_share():
+def test_first_share():
+    """A new experiment runs with the share of its first step."""
     created = HistoryEntry(time=START, action="created", details={})
     running = with_recorded_exposure(STORED, [created])
     assert (running.treatment_share, running.exposed_at) == (0.01, START)
 
 
-def test_the_last_recorded_step_holds():
+def test_last_recorded_step():
+    """The share is that of the last recorded exposure step."""
     running = with_recorded_exposure(STORED, [exposed(1, 0.05), exposed(3, 0.1)])
     assert (running.treatment_share, running.exposed_at) == (0.1, START + timedelta(hours=3))

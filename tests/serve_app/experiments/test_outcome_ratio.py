@@ -38,7 +38,7 @@ def test_no_false_alarm(bots, share, unequal):
         check_outcomes(BY_BOT, drawn(generator, bots, share=share, unequal=unequal))
         for _ in range(500)
     ]
-    assert sum(each is not None and not each.healthy for each in found) <= 3
+    assert sum(ratio is not None and not ratio.healthy for ratio in found) <= 3
 
 
 @pytest.mark.parametrize("bots", [[40] * 20, [30, 50] * 10])

@@ -23,12 +23,12 @@ def filled(seconds):
 def test_windows():
     """A window begins every step and lasts a minute."""
     windows = filled(range(200)).windows(BEGAN_S + 199.5)
-    assert [each.start_s - BEGAN_S for each in windows] == [140, 150, 160, 170, 180, 190]
+    assert [window.start_s - BEGAN_S for window in windows] == [140, 150, 160, 170, 180, 190]
     assert len(windows) == WINDOW_S / STEP_S
-    assert [len(each.blocks) for each in windows] == [60, 50, 40, 30, 20, 10]
-    for each in windows:
-        assert [block.block for block in each.blocks] == list(range(len(each.blocks)))
-        assert {block.treatment.errors for block in each.blocks} == {1}
+    assert [len(window.blocks) for window in windows] == [60, 50, 40, 30, 20, 10]
+    for window in windows:
+        assert [block.block for block in window.blocks] == list(range(len(window.blocks)))
+        assert {block.treatment.errors for block in window.blocks} == {1}
 
 
 def test_old_seconds_are_removed():
@@ -45,7 +45,7 @@ def test_windows_are_copies():
     recent = filled(range(3))
     (*_, window) = recent.windows(BEGAN_S + 2.5)
     recent.add(prediction(2))
-    assert [each.control.predictions for each in window.blocks] == [1, 1, 1]
+    assert [block.control.predictions for block in window.blocks] == [1, 1, 1]
 
 
 def mirrored(second, number=0, *, latency_ms=2.0, treatment=True):
@@ -69,7 +69,7 @@ def test_pairs_in_any_order(treatment_first):
     recent.add(mirrored(2, 1))  # sent again
     (*_, window) = recent.windows(BEGAN_S + 2.5)
     pairs = [block.pairs for block in window.blocks]
-    assert [(each.pairs, each.latency_difference_sum) for each in pairs] == [(1, 3.0), (0, 0.0)]
+    assert [(pair.pairs, pair.latency_difference_sum) for pair in pairs] == [(1, 3.0), (0, 0.0)]
 
 
 def test_incomplete_pairs_are_removed():
@@ -101,8 +101,8 @@ def test_late_slowness_of_mirrored_treatment():
         block.pairs.add_predictions(*variants)
     windows = recent.windows(BEGAN_S + 599.9)
     whole, watched = (
-        analyse(made, clock, list(blocks.values()), recent=each).recommendation
-        for each in ([], windows)
+        analyse(made, clock, list(blocks.values()), recent=recent).recommendation
+        for recent in ([], windows)
     )
     assert whole.action == "continue"
     assert watched.action == "rollback"
