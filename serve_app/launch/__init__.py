@@ -1,4 +1,4 @@
-"""Starts the whole server on this machine in the foreground, and ends all of it: `modelctl serve`.
+"""`modelctl serve`: starts the server in the foreground on this machine, and ends all of it.
 
 config ──► ports ──► server ──► readiness
                        └──► process_tree

@@ -1,4 +1,4 @@
-"""Reads `serve_config.yaml` and finds what is wrong with it before Ray starts."""
+"""Reads `serve_config.yaml` and reports every problem in it before Ray starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from serve_app.settings import AppSettings
 Model = TypeVar("Model", bound=BaseModel)
 
 BUILDER = "serve_app.app:build"
-"""Import path of the application whose `args` are AppSettings."""
+"""Import path of the application, whose `args` are AppSettings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """What the launcher needs to know of a configuration file."""
+    """The address in a configuration file."""
 
     path: Path
-    """Absolute."""
+    """The absolute path of the file."""
     host: str
-    """Interface that the server listens on; 0.0.0.0 is every one."""
+    """The interface on which the server listens; 0.0.0.0 stands for every interface."""
     port: int
-    """HTTP port."""
+    """The HTTP port."""
 
 
 def read_config(path: Path) -> ServeConfig:
-    """Return the file's address after checking it as Ray Serve will, and every `args` of ours.
+    """Return the address in a file after validating the file with Ray Serve's schema and ours.
 
     Raises:
-        ConfigError: the file is not there, no YAML, or breaks a schema, or the environment holds
-            a flag that Ray Serve cannot read; it names every problem.
+        ConfigError: the file is missing, not YAML or invalid, or Ray Serve cannot read a flag of
+            the environment; the error lists every problem.
     """
     try:
         from ray.serve.schema import ServeDeploySchema
-    except ValueError as error:  # a RAY_SERVE_* variable that Serve cannot read; it names it
+    except ValueError as error:  # names a RAY_SERVE_* variable that Serve cannot read
         raise ConfigError(path, [str(error)]) from error
 
     content = _read_mapping(path)
@@ -56,7 +56,7 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        problem = "no such file; expected a Serve configuration such as serve_config.yaml"
+        problem = "no such file; pass a Ray Serve configuration such as serve_config.yaml"
         raise ConfigError(path, [problem]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path, [f"cannot be read: {error}"]) from error
@@ -72,12 +72,12 @@ def _checked(model: type[Model], content: object, path: Path, prefix: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_sentence(each, prefix) for each in error.errors()]
+        problems = [_problem(finding, prefix) for finding in error.errors()]
         raise ConfigError(path, problems) from error
 
 
-def _sentence(finding: ErrorDetails, prefix: str) -> str:
-    """Return what pydantic found as `field: problem`."""
+def _problem(finding: ErrorDetails, prefix: str) -> str:
+    """Return a finding of pydantic as `field: problem`."""
     field = ".".join(str(part) for part in (prefix, *finding["loc"]) if part != "")
     match finding["type"]:
         case "missing":
@@ -85,7 +85,7 @@ def _sentence(finding: ErrorDetails, prefix: str) -> str:
         case "extra_forbidden":
             problem = "unknown key"
         case "value_error":
-            problem = finding["msg"].removeprefix("Value error, ")  # says itself what it received
+            problem = finding["msg"].removeprefix("Value error, ")  # contains what it received
         case _ if isinstance(finding["input"], dict | list | tuple):
             problem = finding["msg"]
         case _:

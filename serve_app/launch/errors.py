@@ -1,10 +1,11 @@
-"""What can go wrong with a launch, as one tree.
+"""The errors of a launch, as one tree.
 
 LaunchError
-├── ConfigError         the configuration file cannot be served
-├── PortTakenError      something else listens on a port that the server needs
-├── PortRefusedError    the system does not let us listen there
-└── StartupError        the server came up and failed, or did not come up in time
+├── ConfigError         the configuration file is missing or invalid
+├── PortTakenError      another process listens on a port that the server requires
+├── PortRefusedError    the system does not permit the server to listen on a port
+├── StartupError        the server failed, or did not become healthy in time
+└── StopError           processes of the server survived SIGKILL
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,11 @@ from pathlib import Path
 
 
 class LaunchError(Exception):
-    """Base of everything that a launch can fail at."""
+    """Base of the errors of a launch."""
 
 
 class ConfigError(LaunchError):
-    """The configuration file is missing, no YAML, or not what can be served."""
+    """The configuration file is missing, not YAML, or invalid."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         super().__init__(path, tuple(problems))
@@ -29,7 +30,7 @@ class ConfigError(LaunchError):
 
 
 class PortTakenError(LaunchError):
-    """Something else listens on a port that the server needs."""
+    """Another process listens on a port that the server requires."""
 
     def __init__(self, port: int, purpose: str, setting: str, holder: str, remedy: str) -> None:
         super().__init__(port, purpose, setting, holder, remedy)
@@ -38,13 +39,13 @@ class PortTakenError(LaunchError):
 
     def __str__(self) -> str:
         return (
-            f"port {self.port} ({self.purpose}) is taken by {self.holder}; {self.remedy}, "
+            f"port {self.port} ({self.purpose}) is in use by {self.holder}; {self.remedy}, "
             f"or choose another port with {self.setting}"
         )
 
 
 class PortRefusedError(LaunchError):
-    """The system does not let us listen there."""
+    """The system does not permit the server to listen on a port."""
 
     def __init__(self, host: str, port: int, purpose: str, setting: str, problem: str) -> None:
         super().__init__(host, port, purpose, setting, problem)
@@ -54,13 +55,13 @@ class PortRefusedError(LaunchError):
     def __str__(self) -> str:
         return (
             f"cannot listen on {self.host}:{self.port} ({self.purpose}): {self.problem}; "
-            f"expected an address of this machine and a port that this user may open, "
-            f"choose them with {self.setting}"
+            f"choose an address of this machine and a port that this user may open with "
+            f"{self.setting}"
         )
 
 
 class StartupError(LaunchError):
-    """The server failed or did not answer; `details` is what it said, such as a traceback."""
+    """The server failed or did not respond; `details` is its output, such as a traceback."""
 
     def __init__(self, problem: str, details: str = "") -> None:
         super().__init__(problem, details)
@@ -71,11 +72,11 @@ class StartupError(LaunchError):
 
 
 class StopError(LaunchError):
-    """Processes of the server are still there after SIGKILL."""
+    """Processes of the server survived SIGKILL."""
 
     def __init__(self, processes: str) -> None:
         super().__init__(processes)
         self.processes = processes
 
     def __str__(self) -> str:
-        return f"could not end {self.processes}; end them with `kill -9` and look at the system log"
+        return f"could not end {self.processes}; end them with `kill -9` and check the system log"

@@ -1,7 +1,7 @@
-"""Finds out, before Ray starts, whether the server can listen where it should.
+"""Checks before Ray starts that the server can listen on its ports.
 
-HAProxy and Ray's proxy share a port with whoever opens it the same way: a second server would not
-fail, the two would take turns answering. So the check comes first.
+HAProxy and Ray's proxy open their ports for sharing. A second server would therefore not fail, and
+the system would split the connections between the two. The check prevents this.
 """
 
 import errno
@@ -19,13 +19,13 @@ from serve_app.launch.process_tree import launched_by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port that the server is going to open."""
+    """A port that the server opens."""
 
     number: int
     host: str
     purpose: str
     setting: str
-    """What an operator changes to move it."""
+    """The setting that changes the port, as an operator names it."""
 
 
 HAPROXY_PORTS = (
@@ -33,14 +33,14 @@ HAPROXY_PORTS = (
     ("RAY_SERVE_HAPROXY_METRICS_PORT", "9101", "HAProxy's metrics"),
     ("RAY_SERVE_FALLBACK_PROXY_HTTP_PORT", "8500", "Serve's fallback proxy"),
 )
-"""Variable, Ray's default and purpose of the ports that come with HAProxy."""
+"""The ports that HAProxy requires: variable, Ray's default and purpose."""
 
 
 def needed_ports(config: ServeConfig, environment: Mapping[str, str]) -> list[Port]:
     """Return the ports that a server with this configuration and environment opens.
 
     Raises:
-        ConfigError: a variable that should hold a port number does not.
+        ConfigError: a variable of the environment is not a port number.
     """
     http = Port(
         number=config.port,
@@ -53,7 +53,7 @@ def needed_ports(config: ServeConfig, environment: Mapping[str, str]) -> list[Po
     others = [
         Port(
             number=_port_number(config, variable, environment.get(variable, default)),
-            host="0.0.0.0",  # noqa: S104 - where HAProxy listens, whatever the HTTP host is
+            host="0.0.0.0",  # noqa: S104 - HAProxy ignores the HTTP host for these
             purpose=purpose,
             setting=f"the environment variable {variable}",
         )
@@ -63,11 +63,11 @@ def needed_ports(config: ServeConfig, environment: Mapping[str, str]) -> list[Po
 
 
 def check_ports(ports: Iterable[Port]) -> None:
-    """Return if every port can be opened now.
+    """Check that every port can be opened now.
 
     Raises:
-        PortTakenError: something listens there; it says who, as far as this user may know.
-        PortRefusedError: no address of this machine, or a port that needs more rights.
+        PortTakenError: a process listens on a port; the error names it if this user may see it.
+        PortRefusedError: the address is not of this machine, or the port is privileged.
     """
     for port in ports:
         try:
@@ -75,7 +75,7 @@ def check_ports(ports: Iterable[Port]) -> None:
                 port.host, port.number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             with socket.socket(family, kind, protocol) as probe:
-                # Without it the connections of a server that has just ended would count.
+                # Otherwise the connections of a server that has just ended would count.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
@@ -97,9 +97,9 @@ def _port_number(config: ServeConfig, variable: str, value: str) -> int:
 def _taken(port: Port) -> PortTakenError:
     holder = _listener(port.number)
     if holder is None:
-        words = ("a process that this user may not see", "stop it")
+        words = ("a process of another user", "stop it")
     elif launched_by(holder) is not None:
-        # Ray's parts restart each other; the one that was launched ends them all.
+        # Ray's processes restart each other; the launcher ends them all.
         words = (
             f"{holder.name()} (pid {holder.pid}) of another `modelctl serve`",
             f"stop that server with Ctrl-C, or `kill -INT {os.getsid(holder.pid)}`",
@@ -110,7 +110,7 @@ def _taken(port: Port) -> PortTakenError:
 
 
 def _listener(port: int) -> psutil.Process | None:
-    """Return the process that listens on `port`, if this user may know it."""
+    """Return the process that listens on `port`, None if this user may not see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             local = connection.laddr

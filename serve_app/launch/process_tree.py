@@ -1,7 +1,7 @@
 """Finds and ends every process of one launch.
 
-Ray's processes become orphans and HAProxy outlives `ray stop`, so parents and groups do not tell
-who belongs together. A variable in the environment does: every child inherits it.
+Ray's processes become orphans and HAProxy outlives `ray stop`, so neither parents nor process
+groups identify a launch. A variable in the environment does, since every child inherits it.
 """
 
 import os
@@ -15,26 +15,26 @@ import psutil
 MARKER = "TRADESERVE_LAUNCH"
 POLL_S = 0.1
 ORPHAN_GRACE_S = 1.0
-"""How long Ray's processes may take to end by themselves once their head has ended."""
+"""The time that Ray's processes have to end by themselves once their head has ended."""
 TERMINATE_GRACE_S = 1.0
 KILL_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """All living processes that carry `MARKER` with this value."""
+    """All living processes whose variable `MARKER` has the value `launch`."""
 
     launch: str
 
     def members(self) -> list[psutil.Process]:
-        """Return them; those that only wait to be collected by their parent are dead."""
-        return [each for each in psutil.process_iter() if launched_by(each) == self.launch]
+        """Return the living processes; zombies count as dead."""
+        return [process for process in psutil.process_iter() if launched_by(process) == self.launch]
 
     def end(self, hurry: Callable[[], bool]) -> list[psutil.Process]:
-        """Let every member end, ask it to, then make it; return those that still live.
+        """Wait for every member to end, then send SIGTERM, then SIGKILL; return the survivors.
 
         Args:
-            hurry: whether to stop waiting, asked again and again.
+            hurry: returns whether to skip the waits; called repeatedly.
         """
         if self._wait(ORPHAN_GRACE_S, hurry):
             return []
@@ -42,14 +42,14 @@ class ProcessTree:
         if self._wait(TERMINATE_GRACE_S, hurry):
             return []
         deadline_s = time.monotonic() + KILL_TIMEOUT_S
-        # Again and again: what is killed may just have started another.
+        # Repeatedly, since a process may have started another just before it was killed.
         while self.members() and time.monotonic() < deadline_s:
             self._signal(signal.SIGKILL)
             time.sleep(POLL_S)
         return self.members()
 
     def _wait(self, timeout_s: float, hurry: Callable[[], bool]) -> bool:
-        """Wait until all are gone, `timeout_s` passed or `hurry()`; return whether all are gone."""
+        """Wait until all have ended, `timeout_s` or `hurry()`; return whether all have ended."""
         deadline_s = time.monotonic() + timeout_s
         while self.members():
             if hurry() or time.monotonic() > deadline_s:
@@ -66,7 +66,7 @@ class ProcessTree:
 
 
 def launched_by(process: psutil.Process) -> str | None:
-    """Return the launch that the process belongs to; None when to none, or when it is dead."""
+    """Return the launch of a process; None if it has none or is dead."""
     try:
         if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
             return None

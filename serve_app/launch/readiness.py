@@ -1,4 +1,4 @@
-"""What a server that comes up tells over HTTP: whether it answers, and why it cannot."""
+"""Observes a starting server over HTTP: whether it is healthy, and why it fails."""
 
 import json
 import urllib.request
@@ -9,17 +9,17 @@ from urllib.error import HTTPError, URLError
 
 REQUEST_TIMEOUT_S = 2.0
 
-# Without the proxies that the environment may name: the server is on this machine.
+# Ignores the proxies of the environment, since the server is on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def answers(url: str) -> bool:
-    """Return whether a GET of `url` is answered with 200."""
+def is_healthy(url: str) -> bool:
+    """Return whether a GET of `url` returns 200."""
     return _body(url) is not None
 
 
 def is_unhealthy(url: str) -> bool:
-    """Return whether a GET of `url` is answered with 503: the router is up, and cannot serve."""
+    """Return whether a GET of `url` returns 503: the router runs, and cannot serve."""
     try:
         with _opener.open(url, timeout=REQUEST_TIMEOUT_S):
             return False
@@ -30,36 +30,40 @@ def is_unhealthy(url: str) -> bool:
 
 
 def application_states(dashboard_url: str) -> Mapping[str, Any]:
-    """Return what Ray's dashboard knows of every application by its name; {} if it is not up."""
+    """Return the state of every application by name, from Ray's dashboard; {} until it runs."""
     body = _body(f"{dashboard_url}/api/serve/applications/")
     states: Mapping[str, Any] = {} if body is None else json.loads(body).get("applications", {})
     return states
 
 
 def failure(states: Mapping[str, Any], is_unhealthy: bool = False) -> tuple[str, str] | None:
-    """Return why an application cannot be deployed, in a line and in full; None when none failed.
+    """Return why an application cannot be deployed, as one line and in full; None if none failed.
 
     Args:
-        states: as from `application_states`.
-        is_unhealthy: whether the server has no answer for a usual request. Only then a version
-            that cannot be loaded, an application `NAME:model:version` beside NAME, counts.
+        states: the result of `application_states`.
+        is_unhealthy: whether the server rejects requests. Only then does the failure of a version
+            count, which is an application `NAME:model:version` beside NAME.
     """
     for name, state in states.items():
         is_version = any(name.startswith(f"{other}:") for other in states)
         if state["status"] != "DEPLOY_FAILED" or (is_version and not is_unhealthy):
             continue
-        # A deployment's own message holds the cause; the application's then only names it.
+        # The message of a deployment contains the cause; that of the application names it only.
         deployments = state["deployments"].values()
-        failed = [each["message"] for each in deployments if each["status"] == "DEPLOY_FAILED"]
+        failed = [
+            deployment["message"]
+            for deployment in deployments
+            if deployment["status"] == "DEPLOY_FAILED"
+        ]
         details = "\n".join(failed) or state["message"]
         lines = [line.strip() for line in details.splitlines() if line.strip()]
-        cause = lines[-1] if lines else "Ray gives no reason"
+        cause = lines[-1] if lines else "Ray reports no reason"
         return f"application {name!r} could not be deployed: {cause}", details
     return None
 
 
-def trouble(states: Mapping[str, Any]) -> str | None:
-    """Return what fails while the rest may serve, in a line; None when nothing does."""
+def partial_failure(states: Mapping[str, Any]) -> str | None:
+    """Return the first failure beside which the rest may serve, as one line; None without one."""
     for state in states.values():
         for name, deployment in state["deployments"].items():
             lines = [line.strip() for line in deployment["message"].splitlines() if line.strip()]
@@ -70,20 +74,20 @@ def trouble(states: Mapping[str, Any]) -> str | None:
 
 
 def progress(states: Mapping[str, Any]) -> str:
-    """Return where every application and deployment stands, in a line."""
+    """Return the status of every application and deployment, as one line."""
     parts = [f"application {name} is {state['status']}" for name, state in states.items()]
     parts += [
         f"deployment {name} is {deployment['status']}"
         for state in states.values()
         for name, deployment in state["deployments"].items()
     ]
-    return ", ".join(parts) or "Ray Serve is not up"
+    return ", ".join(parts) or "Ray Serve is not running"
 
 
 def _body(url: str) -> bytes | None:
     try:
-        with _opener.open(url, timeout=REQUEST_TIMEOUT_S) as answer:
-            content: bytes = answer.read()
+        with _opener.open(url, timeout=REQUEST_TIMEOUT_S) as response:
+            content: bytes = response.read()
     except (URLError, HTTPException, OSError):
-        return None  # not up yet, or an answer other than 2xx
+        return None  # not running yet, or a status other than 2xx
     return content

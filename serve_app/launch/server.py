@@ -1,4 +1,4 @@
-"""One launch: `serve run` in a Ray cluster of its own, from its start to its last process."""
+"""One launch: `serve run` in its own Ray cluster, from its start to its last process."""
 
 import os
 import re
@@ -24,63 +24,63 @@ from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
 from serve_app.launch.readiness import (
-    answers,
     application_states,
     failure,
+    is_healthy,
     is_unhealthy,
+    partial_failure,
     progress,
-    trouble,
 )
 from serve_app.timeouts import SERVER_START_S
 
 STOP_GRACE_S = 6.0
-"""How long Serve may take to drain its routers before everything is killed."""
+"""The time that Serve has to drain its routers before every process is killed."""
 POLL_S = 0.2
 WATCH_EVERY_POLLS = 25
 HEALTH_PATH = "/api/ml/health"
 SAMPLE_REQUEST = Path("examples/eurusd/sample_request.json")
-"""Below the configuration's folder."""
+"""Below the folder of the configuration."""
 
 LOGS = "/tmp/ray/session_latest/logs/serve"  # noqa: S108 - Ray's choice, and only shown
 FORWARDING_TIMEOUT_S = 1.0
-"""How long what the server wrote last may take to reach the terminal."""
+"""The time that the last output of the server has to reach the terminal."""
 
 _DASHBOARD = re.compile(r"dashboard at\s.*?(http://[\w.:\[\]]+:\d+)")
 
 
 class StopRequests:
-    """Counts Ctrl-C, SIGTERM and SIGHUP instead of letting them interrupt."""
+    """Counts Ctrl-C, SIGTERM and SIGHUP, which then interrupt nothing."""
 
     def __init__(self) -> None:
         self.count = 0
 
     @property
     def any(self) -> bool:
-        """Whether the server should stop."""
+        """Whether a stop was requested."""
         return self.count > 0
 
     @property
     def hurry(self) -> bool:
-        """Whether it was asked more than once: stop without waiting for anything."""
+        """Whether a stop was requested again, so that it must not wait."""
         return self.count > 1
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Take the signals while the context is open."""
+        """Count the signals while the context is open."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
 
 
 class Server:
-    """`serve run` as a child process, with everything that it starts."""
+    """`serve run` as a child process, with every process that it starts."""
 
     def __init__(
         self, config: ServeConfig, environment: Mapping[str, str], stop: StopRequests
@@ -91,7 +91,7 @@ class Server:
         self._quiet = False
         self._tree = ProcessTree(uuid.uuid4().hex)
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
-            # A cluster of its own, whatever runs on this machine or RAY_ADDRESS says.
+            # A new cluster, regardless of other clusters on this machine and of RAY_ADDRESS.
             [
                 *(sys.executable, "-m", "ray.serve.scripts"),
                 *("run", str(config.path), "--address", "local"),
@@ -102,48 +102,53 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # The terminal's Ctrl-C is for us alone; we pass it on to one process, once.
+            # Only this process receives the terminal's Ctrl-C; it passes it on to the child, once.
             start_new_session=True,
         )
         self._forwarder = threading.Thread(target=self._forward, daemon=True)
         self._forwarder.start()
 
-    def wait_until_it_answers(self) -> None:
-        """Return when the health check answers 200, or a stop is requested.
+    def wait_until_healthy(self) -> None:
+        """Wait until the health check returns 200 or a stop is requested.
 
         Raises:
-            StartupError: it ended, an application cannot be deployed, or it took too long.
+            StartupError: the server ended, an application cannot be deployed, or the start took too
+                long.
         """
         url = f"http://{_reachable(self._config.host)}:{self._config.port}{HEALTH_PATH}"
         deadline_s = time.monotonic() + SERVER_START_S
-        while not self._stop_requests.any and not answers(url):
+        while not self._stop_requests.any and not is_healthy(url):
             self._expect_alive()
             states = application_states(self._dashboard_url) if self._dashboard_url else {}
             if failed := failure(states, is_unhealthy(url)):
                 raise StartupError(*failed)
             if time.monotonic() > deadline_s:
                 raise StartupError(
-                    f"{url} did not answer 200 within {SERVER_START_S:.0f} s: "
-                    f"{progress(states)}; see the output above and the logs in {LOGS}"
+                    f"{url} did not return 200 within {SERVER_START_S:.0f} s: "
+                    f"{progress(states)}; check the output above and the logs in {LOGS}"
                 )
             time.sleep(POLL_S)
 
-    def wait_until_asked_to_stop(self) -> None:
-        """Return when a stop is requested; StartupError when the server ends before."""
-        told: str | None = None
+    def wait_until_stop_requested(self) -> None:
+        """Wait until a stop is requested, and print failures beside which the rest serves.
+
+        Raises:
+            StartupError: the server ended.
+        """
+        reported: str | None = None
         polls = 0
         while not self._stop_requests.any:
             self._expect_alive()
             if self._dashboard_url and polls % WATCH_EVERY_POLLS == 0:
-                problem = trouble(application_states(self._dashboard_url))
-                if problem is not None and problem != told:
-                    _say(f"\nwarning: {problem}; what else is served goes on")
-                told = problem
+                problem = partial_failure(application_states(self._dashboard_url))
+                if problem is not None and problem != reported:
+                    _print(f"\nwarning: {problem}; the rest is still served")
+                reported = problem
             polls += 1
             time.sleep(POLL_S)
 
     def stop(self) -> list[psutil.Process]:
-        """End every process of the launch; return those that could not be ended."""
+        """End every process of the launch; return the processes that survived."""
         self._quiet = True
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
@@ -161,51 +166,52 @@ class Server:
         if self._child.poll() is not None:
             self._forwarder.join(FORWARDING_TIMEOUT_S)
             code = self._child.returncode
-            raise StartupError(f"the server ended by itself (exit code {code}); see above")
+            raise StartupError(f"the server ended with exit code {code}; check the output above")
 
     def _forward(self) -> None:
-        """Pass the server's output on, and catch the dashboard's address in it."""
+        """Print the server's output, and find the address of the dashboard in it."""
         assert self._child.stdout is not None
         with self._child.stdout as output:
             for line in output:
                 if self._dashboard_url is None and (found := _DASHBOARD.search(line)):
                     self._dashboard_url = found[1]
                 if not self._quiet:
-                    _say(line.rstrip("\n"))
+                    _print(line.rstrip("\n"))
 
 
 def serve(path: Path) -> None:
     """Serve the configuration file until Ctrl-C, SIGTERM or SIGHUP.
 
-    Relative paths in the file, such as the registry's folder, count from the working directory.
+    Relative paths in the file, such as the registry's folder, are resolved against the working
+    directory.
 
     Raises:
-        LaunchError: it could not start, ended by itself or (StopError) could not be ended.
+        LaunchError: the server could not start, ended, or (StopError) could not be ended.
     """
     config = read_config(path)
     environment = server_environment(os.environ)
     check_ports(needed_ports(config, environment))
     stop = StopRequests()
     with stop.watched(), _haproxy_folder() as folder:
-        _say(f"Starting {config.path.name}; it takes about 15 s.")
+        _print(f"Starting {config.path.name}; it takes about 15 s.")
         server = Server(config, {**haproxy_files(folder), **environment}, stop)
         try:
-            server.wait_until_it_answers()
+            server.wait_until_healthy()
             if not stop.any:
-                _say(banner(config))
-            server.wait_until_asked_to_stop()
-            _say("Stopping; press Ctrl-C again to stop at once.")
+                _print(banner(config))
+            server.wait_until_stop_requested()
+            _print("Stopping; press Ctrl-C again to stop at once.")
         finally:
             left = server.stop()
         if left:
-            names = ", ".join(f"{each.name()} (pid {each.pid})" for each in left)
+            names = ", ".join(f"{process.name()} (pid {process.pid})" for process in left)
             raise StopError(names)
-        _say("Stopped.")
+        _print("Stopped.")
 
 
 @contextmanager
 def _haproxy_folder() -> Iterator[Path]:
-    """Yield a new folder; not below TMPDIR, which may be too long for the sockets in it."""
+    """Yield a new folder below /tmp, since TMPDIR may be too long for the paths of sockets."""
     folder = Path(tempfile.mkdtemp(prefix="tradeserve-", dir="/tmp"))
     try:
         yield folder
@@ -214,7 +220,7 @@ def _haproxy_folder() -> Iterator[Path]:
 
 
 def banner(config: ServeConfig) -> str:
-    """Return what to tell once the server answers: where it is, how to call and how to stop it."""
+    """Return the message of a healthy server: its address, a sample call and how to stop it."""
     host = "localhost" if config.host in {"0.0.0.0", "127.0.0.1", "::"} else config.host  # noqa: S104
     url = f"http://{host}:{config.port}"
     sample = config.path.parent / SAMPLE_REQUEST
@@ -229,12 +235,12 @@ def banner(config: ServeConfig) -> str:
 
 
 def _reachable(host: str) -> str:
-    """Return the host to call a server that listens on `host`."""
+    """Return the host at which a server that listens on `host` is reached."""
     return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
 
 
-def _say(line: str) -> None:
-    """Print for the operator; the server goes on when nobody reads any more."""
+def _print(line: str) -> None:
+    """Print a line for the operator; a closed terminal does not stop the server."""
     try:
         print(line, flush=True)  # noqa: T201 - this is the command's output
     except OSError:

@@ -1,4 +1,4 @@
-"""`modelctl serve` from the command line to its last process, with a tiny application."""
+"""`modelctl serve` from the command line to its last process, with a minimal application."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ MARKER = "TRADESERVE_TEST_LAUNCH"
 
 
 class Launch:
-    """A configuration on free ports, and an environment by which its processes are found."""
+    """A configuration on free ports, and an environment that identifies its processes."""
 
     def __init__(self, folder, builder, ports):
         http, stats, metrics, fallback = ports
@@ -39,7 +39,7 @@ class Launch:
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            # What the shell says of other clusters must not matter.
+            # A cluster that the shell names must not matter.
             "RAY_ADDRESS": "127.0.0.1:9",
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
@@ -61,8 +61,8 @@ class Launch:
             try:
                 yield process
             finally:
-                for each in self.processes():
-                    each.kill()
+                for survivor in self.processes():
+                    survivor.kill()
 
     def processes(self):
         return [process for process in psutil.process_iter() if self._is_ours(process)]
@@ -74,18 +74,19 @@ class Launch:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
-    def assert_nothing_is_left(self):
+    def assert_nothing_left(self):
         assert self.processes() == []
         check_ports(needed_ports(read_config(self.config), self.environment))
 
 
 @pytest.fixture(scope="module")
 def ports():
-    """The same for every launch here, so that each finds what the one before left behind."""
+    """Ports that the launches of this module share, so that each finds what another has left."""
     return free_ports(4)
 
 
-def test_an_application_that_cannot_be_built_is_explained_and_leaves_nothing(tmp_path, ports):
+def test_failed_application(tmp_path, ports):
+    """An application that cannot be built is reported, and leaves no process and no port."""
     launch = Launch(tmp_path, "build_nothing", ports)
     with launch.running() as process:
         _, errors = process.communicate(timeout=150)
@@ -93,19 +94,20 @@ def test_an_application_that_cannot_be_built_is_explained_and_leaves_nothing(tmp
         assert errors.splitlines()[-1] == (
             "error: application 'tiny' could not be deployed: LookupError: no model here"
         )
-        launch.assert_nothing_is_left()
+        launch.assert_nothing_left()
 
 
-def test_ctrl_c_ends_every_process_and_frees_every_port(tmp_path, ports):
+def test_ctrl_c(tmp_path, ports):
+    """Ctrl-C ends every process and frees every port."""
     launch = Launch(tmp_path, "build", ports)
     with launch.running() as process:
         banner = next(line for line in process.stdout if line.startswith("Serving on"))
         assert banner.split()[-1] == launch.url.replace("127.0.0.1", "localhost")
-        with urllib.request.urlopen(launch.url, timeout=5) as answer:
-            assert answer.read() == b"healthy"
+        with urllib.request.urlopen(launch.url, timeout=5) as response:
+            assert response.read() == b"healthy"
         names = {process.name() for process in launch.processes()}
         assert {"raylet", "gcs_server", "haproxy"} <= names
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
-        launch.assert_nothing_is_left()
+        launch.assert_nothing_left()

@@ -1,4 +1,4 @@
-"""What is refused before Ray starts, and in which words."""
+"""Validation of the configuration before Ray starts, and its messages."""
 
 import pytest
 import yaml
@@ -30,24 +30,28 @@ def problems(path):
     return caught.value.problems
 
 
-def test_a_good_file_gives_its_address_and_its_absolute_path(write, monkeypatch):
+def test_address(write, monkeypatch):
+    """A valid file yields its address and its absolute path."""
     path = write(application(args={"versions": [{"model": "m"}]}))
     monkeypatch.chdir(path.parent)
     config = read_config(path.relative_to(path.parent))
     assert (config.host, config.port, config.path) == ("127.0.0.1", 8765, path)
 
 
-def test_the_files_of_the_repository_are_good(pytestconfig):
+def test_repository_file(pytestconfig):
+    """The configuration of the repository is valid."""
     assert read_config(pytestconfig.rootpath / "serve_config.yaml").port == 8001
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file(tmp_path):
+    """A missing file is reported with the remedy."""
     path = tmp_path / "absent.yaml"
     (problem,) = problems(path)
-    assert "no such file; expected a Serve configuration" in problem
+    assert "no such file; pass a Ray Serve configuration" in problem
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_folder(tmp_path):
+    """A folder is reported as a file that cannot be read."""
     (problem,) = problems(tmp_path)
     assert "cannot be read" in problem
 
@@ -56,12 +60,14 @@ def test_a_folder_is_no_file(tmp_path):
     ("content", "expected"),
     [("a: [", "is not valid YAML"), ("words", "received 'words'"), ("", "received None")],
 )
-def test_a_file_that_is_no_mapping_is_refused(write, content, expected):
+def test_no_mapping(write, content, expected):
+    """A file that is not a mapping is rejected with what it contains."""
     (problem,) = problems(write(content))
     assert expected in problem
 
 
-def test_what_ray_serve_would_refuse_is_refused_with_the_field(write):
+def test_ray_schema(write):
+    """A violation of Ray Serve's schema is reported with its field."""
     path = write({"applications": [{"name": "a"}], "http_options": {"port": "abc"}})
     assert problems(path) == (
         "http_options.port: Input should be a valid integer, unable to parse string as an "
@@ -70,7 +76,8 @@ def test_what_ray_serve_would_refuse_is_refused_with_the_field(write):
     )
 
 
-def test_every_problem_of_our_own_args_is_a_sentence_with_its_field(write):
+def test_args(write):
+    """Every problem in the args of the application is reported with its field."""
     version = {"model": "m", "num_replicas": 0, "colour": "red"}
     prefix = "applications.0.args"
     assert set(problems(write(application(args={"versions": [version], "sise": 1})))) >= {
@@ -80,17 +87,20 @@ def test_every_problem_of_our_own_args_is_a_sentence_with_its_field(write):
     }
 
 
-def test_a_rule_between_fields_speaks_for_itself(write):
+def test_rule_between_fields(write):
+    """The violation of a rule between fields is reported with the message of the rule."""
     versions = [{"model": "m"}, {"model": "n"}]
     (problem,) = problems(write(application(args={"versions": versions})))
     assert problem.startswith("applications.0.args: default_model: expected one of m, n")
 
 
-def test_the_args_of_other_applications_are_their_own_business(write):
+def test_other_application(write):
+    """The args of another application are not validated."""
     path = write(application(import_path="somewhere.app:build", args={"anything": 1}))
     assert read_config(path).port == 8765
 
 
-def test_several_problems_are_listed_below_the_file(tmp_path):
+def test_several_problems(tmp_path):
+    """Several problems are listed below the name of the file."""
     error = ConfigError(tmp_path / "c.yaml", ["one", "two"])
     assert str(error) == f"{tmp_path / 'c.yaml'}: 2 problems\none\ntwo"

@@ -1,4 +1,4 @@
-"""The flags a cluster starts with."""
+"""The environment in which a cluster starts."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from serve_app.launch.environment import (
 SOURCE = Path(constants.__file__).read_text()
 
 
-def test_what_the_operator_has_set_wins():
+def test_precedence():
+    """Variables that are already set take precedence."""
     base = {"RAY_AUTH_MODE": "token", "HOME": "/home/bot"}
     environment = server_environment(base)
     assert environment == {**SERVER_ENVIRONMENT, **base}
@@ -25,17 +26,20 @@ def test_what_the_operator_has_set_wins():
 @pytest.mark.parametrize(
     "name", [name for name in SERVER_ENVIRONMENT if name.startswith("RAY_SERVE_")]
 )
-def test_ray_serve_knows_the_flag(name):
+def test_flag_exists(name):
+    """Ray Serve reads each flag of its own."""
     assert f'"{name}"' in SOURCE
 
 
-def test_every_file_of_haproxy_lies_in_the_folder_and_ray_serve_knows_the_variable():
+def test_haproxy_files():
+    """Every file of HAProxy lies in the folder, and Ray Serve reads each variable."""
     files = haproxy_files(Path("/tmp/a"))
-    assert {Path(each).parent for each in files.values()} <= {Path("/tmp/a"), Path("/tmp")}
+    assert {Path(file).parent for file in files.values()} <= {Path("/tmp/a"), Path("/tmp")}
     assert all(f'"{name}"' in SOURCE for name in files)
 
 
-def test_no_file_of_haproxy_stays_in_rays_shared_folder():
+def test_no_shared_files():
+    """No file of HAProxy remains in Ray's shared folder."""
     default_names = {
         line.split('"')[1]
         for line in SOURCE.splitlines()
@@ -44,7 +48,8 @@ def test_no_file_of_haproxy_stays_in_rays_shared_folder():
     assert default_names <= set(haproxy_files(Path("/tmp/a")))
 
 
-def test_a_folder_too_long_for_its_sockets_is_refused():
+def test_long_folder():
+    """A folder that is too long for the paths of its sockets is rejected."""
     folder = Path("/" + "a" * MAX_HAPROXY_FOLDER_LENGTH)
     with pytest.raises(ValueError, match=r"expected a path of at most 27 .*received 28"):
         haproxy_files(folder)

@@ -1,4 +1,4 @@
-"""The processes of a launch are found by what they inherit, and ended whatever they do."""
+"""The processes of a launch are found by a variable that they inherit, and ended."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
 if os.fork() == 0:
     os.setsid()  # leaves its parent's group, as Ray's and HAProxy's processes do
-os.write(1, b"ready\\n")  # at once: the two share the pipe
+os.write(1, b"ready\\n")  # one write each, since the two share the pipe
 signal.pause()
 """
 
@@ -35,7 +35,8 @@ def start(tree, script):
 
 
 @pytest.mark.parametrize("in_a_hurry", [False, True])
-def test_processes_that_ignore_signals_and_leave_their_group_are_ended(tree, in_a_hurry):
+def test_stubborn_processes(tree, in_a_hurry):
+    """Processes that ignore signals and leave their group are ended."""
     with start(tree, STUBBORN) as parent:
         assert [parent.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         assert len(tree.members()) == 2
@@ -43,13 +44,15 @@ def test_processes_that_ignore_signals_and_leave_their_group_are_ended(tree, in_
     assert tree.members() == []
 
 
-def test_processes_that_end_by_themselves_are_left_to_it(tree):
+def test_orderly_end(tree):
+    """A process that ends by itself receives no signal."""
     with start(tree, "pass") as process:
         assert tree.end(lambda: False) == []
     assert process.returncode == 0
 
 
-def test_another_launch_is_left_alone(tree):
+def test_other_launch(tree):
+    """The processes of another launch are not ended."""
     other = ProcessTree(uuid.uuid4().hex)
     with start(other, STUBBORN) as parent:
         parent.stdout.readline()

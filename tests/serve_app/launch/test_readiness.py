@@ -1,4 +1,4 @@
-"""What a coming up server's answers mean."""
+"""The state of a starting server, as its HTTP responses show it."""
 
 import http.server
 import threading
@@ -6,12 +6,12 @@ import threading
 import pytest
 
 from serve_app.launch.readiness import (
-    answers,
     application_states,
     failure,
+    is_healthy,
     is_unhealthy,
+    partial_failure,
     progress,
-    trouble,
 )
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no model here\n'
@@ -43,44 +43,52 @@ def server():
         thread.join()
 
 
-def test_only_200_is_an_answer(server):
-    assert answers(f"{server}/ok")
-    assert not answers(f"{server}/not-yet")
+def test_healthy(server):
+    """Only 200 counts as healthy."""
+    assert is_healthy(f"{server}/ok")
+    assert not is_healthy(f"{server}/not-yet")
 
 
-def test_only_503_is_a_server_that_is_up_and_cannot_serve(server):
+def test_unhealthy(server):
+    """Only 503 counts as a running server that cannot serve."""
     assert is_unhealthy(f"{server}/not-yet")
     assert not is_unhealthy(f"{server}/ok")
 
 
-def test_nothing_listening_is_no_answer():
-    assert not answers("http://127.0.0.1:9/ok")
+def test_no_server():
+    """Without a server nothing is healthy, unhealthy or deployed."""
+    assert not is_healthy("http://127.0.0.1:9/ok")
     assert not is_unhealthy("http://127.0.0.1:9/ok")
     assert application_states("http://127.0.0.1:9") == {}
 
 
-def test_the_states_are_the_dashboards(server):
+def test_states(server):
+    """The states are those of the dashboard."""
     assert application_states(server) == {"a": {"status": "RUNNING"}}
 
 
-def test_a_server_that_comes_up_has_not_failed():
+def test_starting():
+    """A starting server has not failed, and its progress is described."""
     states = {"a": state("DEPLOYING", Model={"status": "UPDATING", "message": TRACEBACK})}
     assert failure(states) is None
     assert progress(states) == "application a is DEPLOYING, deployment Model is UPDATING"
 
 
-def test_before_serve_is_up_there_is_nothing_to_tell():
+def test_before_serve():
+    """Before Serve runs there is neither a failure nor progress."""
     assert failure({}) is None
-    assert progress({}) == "Ray Serve is not up"
+    assert progress({}) == "Ray Serve is not running"
 
 
-def test_an_application_that_cannot_be_built_says_why():
+def test_failed_application():
+    """The failure of an application has the last line of its traceback as its reason."""
     problem, details = failure({"a": state("DEPLOY_FAILED", TRACEBACK)})
     assert problem == "application 'a' could not be deployed: ValueError: no model here"
     assert details == TRACEBACK
 
 
-def test_the_cause_is_the_failed_deployments_own():
+def test_failed_deployment():
+    """The reason is that of the failed deployment, not of the application."""
     failed = {"status": "DEPLOY_FAILED", "message": TRACEBACK}
     waiting = {"status": "UPDATING", "message": "waiting for CPUs"}
     states = {"a": state("DEPLOY_FAILED", "Failed to update.", Model=failed, Router=waiting)}
@@ -88,17 +96,21 @@ def test_the_cause_is_the_failed_deployments_own():
     assert problem.endswith("ValueError: no model here")
 
 
-def test_what_fails_beside_a_server_that_answers_is_told():
+def test_partial_failure():
+    """A failure beside a running application is reported as a line."""
     broken = {"status": "UPDATING", "message": TRACEBACK}
     sound = {"status": "HEALTHY", "message": ""}
-    assert trouble({"a": state("DEPLOYING", "", Model=broken, Router=sound)}) == (
+    assert partial_failure({"a": state("DEPLOYING", "", Model=broken, Router=sound)}) == (
         "Model is UPDATING: ValueError: no model here"
     )
-    assert trouble({"a": state("RUNNING", "", Router=sound)}) is None
-    assert trouble({"a": state("DEPLOY_FAILED", TRACEBACK)}).endswith("ValueError: no model here")
+    assert partial_failure({"a": state("RUNNING", "", Router=sound)}) is None
+    assert partial_failure({"a": state("DEPLOY_FAILED", TRACEBACK)}).endswith(
+        "ValueError: no model here"
+    )
 
 
-def test_a_version_that_cannot_be_loaded_stops_only_a_server_that_has_no_answer_without_it():
+def test_failed_version():
+    """A version that fails to load is fatal only if the server is unhealthy without it."""
     failed = {"status": "DEPLOY_FAILED", "message": TRACEBACK}
     states = {
         "app": state("RUNNING"),
@@ -107,4 +119,4 @@ def test_a_version_that_cannot_be_loaded_stops_only_a_server_that_has_no_answer_
     assert failure(states) is None
     problem, _ = failure(states, is_unhealthy=True)
     assert problem == "application 'app:m:1.1.0' could not be deployed: ValueError: no model here"
-    assert trouble(states).endswith("ValueError: no model here")
+    assert partial_failure(states).endswith("ValueError: no model here")

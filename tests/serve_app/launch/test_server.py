@@ -1,4 +1,4 @@
-"""What the operator sees, and how the launcher takes Ctrl-C; a real launch: tests/integration."""
+"""The banner and the signals of a launch; tests/integration covers a real launch."""
 
 import shlex
 import signal
@@ -13,7 +13,8 @@ def config(folder, host="0.0.0.0"):
     return ServeConfig(path=folder / "serve_config.yaml", host=host, port=8001)
 
 
-def test_the_banners_call_can_be_pasted_in_any_folder(tmp_path):
+def test_sample_call(tmp_path):
+    """The sample call of the banner can be pasted in any folder."""
     folder = tmp_path / "a folder"
     sample = folder / SAMPLE_REQUEST
     sample.parent.mkdir(parents=True)
@@ -24,16 +25,19 @@ def test_the_banners_call_can_be_pasted_in_any_folder(tmp_path):
     assert words[-1] == f"@{sample}"
 
 
-def test_without_a_sample_the_banner_calls_the_health_check(tmp_path):
+def test_health_call(tmp_path):
+    """Without a sample request, the banner calls the health check."""
     assert "curl -s http://localhost:8001/api/ml/health" in banner(config(tmp_path))
 
 
-def test_the_banner_names_the_one_interface_that_it_listens_on(tmp_path):
+def test_interface(tmp_path):
+    """The banner shows the interface if the server listens on only one."""
     assert "http://192.0.2.1:8001" in banner(config(tmp_path, "192.0.2.1"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_asks_to_stop_and_a_second_to_hurry(number):
+def test_signals(number):
+    """One signal requests a stop, and a second one a stop without waiting."""
     before = signal.getsignal(number)
     requests = StopRequests()
     with requests.watched():
