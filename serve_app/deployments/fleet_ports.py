@@ -99,7 +99,7 @@ class ServeLauncher:
             version = version_of(name, self._application)
             if version is None:
                 continue
-            messages = [each.message for each in application.deployments.values()]
+            messages = [deployment.message for deployment in application.deployments.values()]
             launches[version] = Launch(
                 _PHASES.get(application.status, LaunchPhase.STARTING),
                 _cause([*messages, application.message]),
