@@ -1,4 +1,4 @@
-"""Whether the bots or symbols of both variants have equally many outcomes: a coarse alarm.
+"""A coarse alarm: do the bots or symbols of both variants have equally many outcomes?
 
 Single lost requests leave every unit in its variant, so that a count of units does not detect them.
 They do reduce the number of outcomes per unit in a variant, which a t-test of the outcomes per unit

@@ -1,4 +1,4 @@
-"""Whether the variants received their intended shares of the traffic (sample ratio mismatch).
+"""The sample ratio check: did the variants receive their intended shares of the traffic?
 
 If treatment's slow responses are lost, or a router misdirects a symbol, the variants no longer see
 the same market, and no other number is meaningful (Fabijan et al., KDD 2019).
@@ -53,7 +53,7 @@ class SampleRatio:
     healthy: bool
     explanation: str
     counted: str = "predictions"
-    """What `control` and `treatment` count."""
+    """The plural of the counted unit: predictions, bots or symbols."""
 
     @property
     def observed_share(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Whether the difference in accuracy is significant: the basis of the verdict."""
+"""The test of the difference in accuracy, the basis of the verdict."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Values of experiments for the tests."""
+"""Definitions, predictions and outcomes for the tests."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

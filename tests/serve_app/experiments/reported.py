@@ -1,4 +1,4 @@
-"""Simulated experiments as the store keeps them, to report on."""
+"""Simulated experiments as the store holds them, as input of analyses and reports."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ CREATED = HistoryEntry(time=START, action="created", details={})
 
 
 def running(**changes):
-    """A running experiment; by default half and half, positions held for ten minutes."""
+    """Return a running experiment; by default split in half, positions held for ten minutes."""
     return StoredExperiment(
         definition=definition(**{**HALF, "horizon_s": 600.0, **changes}),
         status=ExperimentStatus.RUNNING,
@@ -30,7 +30,7 @@ def running(**changes):
 
 
 def ended(experiment, blocks, reason, after):
-    """The experiment after its end, with the analysis made there."""
+    """Return the experiment after its end, with its final analysis."""
     clock = BlockClock.of(experiment.definition, START)
     final = analyse(
         experiment.definition,
@@ -63,15 +63,17 @@ def simulate(
     labelled=1.0,
     bots=0,
 ):
-    """The blocks of `count` requests, evenly over a time.
+    """Return the blocks of `count` requests, evenly distributed over a time.
 
     Args:
-        experiment: who answers what.
-        accuracy, latency_ms, error_rate: of control and treatment.
-        lost: share of each variant's predictions that are never recorded.
-        share: treatment's share by part of the time passed; by default the one intended.
-        labelled: share of the predictions that get an outcome.
-        bots: how many ask in turn by lot, each in one variant; 0 where requests are assigned.
+        experiment: the experiment that assigns the requests.
+        accuracy, latency_ms, error_rate: the values of control and treatment.
+        lost: the share of each variant's predictions that are never recorded.
+        share: treatment's share as a function of the part of the time passed; by default the
+            intended one.
+        labelled: the share of the predictions that receive an outcome.
+        bots: the number of bots that send requests at random, each in one variant; 0 where requests
+            are assigned.
     """
     made, generator = experiment.definition, np.random.default_rng(seed)
     clock = BlockClock.of(made, START)
@@ -121,7 +123,7 @@ def simulate(
 
 
 class Units:
-    """The bots of a simulated experiment, each in one variant for good, half of them in each."""
+    """The bots of a simulated experiment, each in a fixed variant, half of them in each."""
 
     def __init__(self, count, generator):
         self._generator = generator

@@ -70,9 +70,9 @@ def test_unequal_bots_have_ratio_error():
     estimate = return_by_unit(moments(*units))[0]
     variance = 0.0
     for variant in Variant:
-        rows = [each for assigned, each in units if assigned is variant]
-        n = np.array([len(each) for each in rows])
-        earned = np.array([each[:, 1].sum() for each in rows])
+        bots = [rows for assigned, rows in units if assigned is variant]
+        n = np.array([len(rows) for rows in bots])
+        earned = np.array([rows[:, 1].sum() for rows in bots])
         worth = n.sum() ** 2 / (n**2).sum()
         scatter = ((earned - earned.sum() / n.sum() * n) ** 2).sum() / n.sum() ** 2
         variance += worth / (worth - 1) * scatter
@@ -149,7 +149,7 @@ def test_shared_time_adds_to_error():
         for _ in range(20)
     ]
     between, independent = accuracy_by_unit(moments(*units))
-    blocks = [VariantBlocks(np.full(100, 20.0), 20.0 * each, 20.0 * each) for each in right]
+    blocks = [VariantBlocks(np.full(100, 20.0), 20.0 * hits, 20.0 * hits) for hits in right]
     estimate = with_time(between, independent, *blocks, np.full(100, 0.5), neighbours=False)
     assert between.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 2000), rel=0.1)
     assert estimate.standard_error == pytest.approx(np.sqrt(2 * 0.25 / 100), rel=0.1)
