@@ -8,7 +8,7 @@ from registry.records import ModelMetadata
 class VersionRef(NamedTuple):
     """One version of one model.
 
-    `str` gives the `model:version` of log lines, responses and stored values.
+    Its `str` is the `model:version` of log lines, responses and stored values.
 
     >>> str(VersionRef("hybrid_cnn_lstm", "1.0.0"))
     'hybrid_cnn_lstm:1.0.0'

@@ -32,7 +32,7 @@ class Prediction:
     run: Run | None = field(default=None, compare=False)
     """None if the prediction does not come from a model. It takes no part in comparisons."""
 
-    def of(self, run: Run) -> "Prediction":
+    def with_run(self, run: Run) -> "Prediction":
         """Return the prediction with the run that computed it."""
         return Prediction(self.direction, self.confidence, self.expected_return, run)
 

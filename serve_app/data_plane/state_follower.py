@@ -3,7 +3,7 @@
 The fleet broadcasts every change, and the router reads the state once per period, so that a missed
 broadcast is made up for. A broadcast cannot reach a router that is still starting: Serve lists it
 only afterwards. Its first request, which Serve sends only to a router that it lists, therefore
-reads the state again before it is answered. From then on the fleet finds the router in Serve's
+reads the state again before it is served. From then on the fleet finds the router in Serve's
 list and waits for it to follow.
 
 A router stays in service while the state cannot be read: whatever keeps the state from being read

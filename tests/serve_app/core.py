@@ -219,16 +219,18 @@ def core(
     opened = {OLD.version: old or FakeBackend(1), NEW.version: new or FakeBackend(2)}
     backends = Backends(lambda version: opened[version.metadata.version])
     backends.adopt(
-        ServedVersion(metadata=each, settings=VersionSettings(model="toy", version=each.version))
-        for each in versions
+        ServedVersion(
+            metadata=version, settings=VersionSettings(model="toy", version=version.version)
+        )
+        for version in versions
     )
     table = RoutingTable(
         default_model="toy",
         versions=versions,
         stages={"toy": {"production": "1.0.0", "staging": "1.1.0"}} if versions else {},
-        pinned=frozenset(VersionRef.of(each) for each in versions),
+        pinned=frozenset(VersionRef.of(version) for version in versions),
         loads_on_demand=loads_on_demand,
-        experiments={each.definition.control_model_name: each for each in running},
+        experiments={one.definition.control_model_name: one for one in running},
     )
     limits = RouterSettings(**settings)
     fleet, recorder = fleet or FakeFleet(), FakeRecorder()

@@ -76,7 +76,7 @@ class BatchedModel:
         took_s = perf_counter() - started_s
         self._count_run(len(waiting))
         return [
-            result.of(Run(started_s - submitted_s, took_s))
+            result.with_run(Run(started_s - submitted_s, took_s))
             if isinstance(result, Prediction)
             else result
             for result, (_, submitted_s) in zip(results, waiting, strict=True)

@@ -194,7 +194,7 @@ class ReplicaBackend:
         windows = np.stack([window for window, _ in waiting])
         results = await self._send(windows)
         return [
-            result.of(Run(sent_s - submitted_s + result.run.waited_s, result.run.took_s))
+            result.with_run(Run(sent_s - submitted_s + result.run.waited_s, result.run.took_s))
             if isinstance(result, Prediction) and result.run is not None
             else result
             for result, (_, submitted_s) in zip(results, waiting, strict=True)

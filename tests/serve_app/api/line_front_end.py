@@ -33,15 +33,15 @@ class LineFrontEnd:
                     response = await self._services.predictions.predict(request, Stopwatch())
                     return encode_item(response)
                 case "batch":
-                    batch = BatchRequest(items=[decode_item(each) for each in rest.split(";")])
+                    batch = BatchRequest(items=[decode_item(item) for item in rest.split(";")])
                     served = await self._services.batches.predict(batch, Stopwatch())
                     return "; ".join(encode_item(item) for item in served.items)
                 case "models":
                     models = self._services.status.models()
-                    return " ".join(["ok", *(each.metadata.version for each in models)])
+                    return " ".join(["ok", *(model.metadata.version for model in models)])
                 case "reload":
-                    model, _, version = rest.partition(" ")
-                    result = await self._services.reloader.reload(model, version or None)
+                    name, _, version = rest.partition(" ")
+                    result = await self._services.reloader.reload(name, version or None)
                     return f"ok {result.version}"
         except ServingError as error:
             return encode_error(error)

@@ -79,7 +79,7 @@ def test_missing_expected_return_is_none():
 def test_rounded_confidence_stays_in_range():
     """A confidence that rounding moved slightly out of its range is clipped."""
     values = {**outputs([[9, 0, 0]] * 2), "confidence": array([[1.00001], [-0.00001]])}
-    assert [each.confidence for each in decode(values, IDENTITY)] == [1.0, 0.0]
+    assert [prediction.confidence for prediction in decode(values, IDENTITY)] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("row", [[0.5, 0.7, 0.1], [-0.5, 0.7, 0.8], [3, 2, 1], [0, 0, 0]])
