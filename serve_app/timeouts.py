@@ -10,7 +10,7 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
             └─► fleet                  the sum of its steps
                   ├─► version load     VERSION_LOAD_S, once per reload, twice per experiment
                   ├─► traffic move     TRAFFIC_MOVE_S, once per reload
-                  └─► routers follow   ROUTERS_FOLLOW_S
+                  └─► routers follow   ROUTERS_FOLLOW_S, once per reload, twice per experiment
                         └─► routers that stop        STOPPING_ROUTERS_S
                               └─► router's own read  STATE_FOLLOW_PERIOD_S + ROUTER_CALL_S
 
@@ -33,10 +33,10 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
       └─► router                       ROUTER_READY_S, then ROUTER_READY_OTHERS_S
 """
 
-CLIENT_COMMAND_S = 330.0
+CLIENT_COMMAND_S = 360.0
 """Longest wait of the client for a command, so that the server's reason arrives first."""
 
-FLEET_COMMAND_S = 300.0
+FLEET_COMMAND_S = 330.0
 """Longest wait of a router for a command of the fleet."""
 
 VERSION_LOAD_S = 120.0

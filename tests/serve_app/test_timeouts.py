@@ -11,7 +11,7 @@ from serve_app.client import ModelClient
 from serve_app.settings import AppSettings
 
 RELOAD_S = t.VERSION_LOAD_S + t.TRAFFIC_MOVE_S + t.ROUTERS_FOLLOW_S
-CREATE_S = t.VERSION_LOAD_S + t.VERSION_LOAD_S + t.ROUTERS_FOLLOW_S
+CREATE_S = 2 * (t.VERSION_LOAD_S + t.ROUTERS_FOLLOW_S)
 ROUTER = AppSettings(versions=[{"model": "m"}]).router
 
 
