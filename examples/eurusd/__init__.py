@@ -1,1 +1,1 @@
-"""EURUSD by the hour: real bars, features, two trained versions and a bot that asks for them."""
+"""Hourly EURUSD: real bars, features, two trained versions, and a bot that trades on them."""

@@ -1,4 +1,4 @@
-"""Trade the held-out bars through the model server, as a bot would: one prediction per bar.
+"""Trades the held-out bars through the model server, as a bot would: one prediction per bar.
 
 python -m examples.eurusd.bot [--url http://localhost:8001] [--bars 200]
 """
@@ -25,33 +25,33 @@ from serve_app.errors import ClientError, ServerUnreachableError
 
 
 class PredictionSource(Protocol):
-    """What the bot needs of a ModelClient that raises errors."""
+    """The part of ModelClient that the bot uses; it must raise errors."""
 
     async def predict(self, symbol: str, features: NDArray[np.float32]) -> dict[str, Any] | None:
-        """Return the server's answer for one window (timesteps, features)."""
+        """Return the server's response for one window (timesteps, features)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What came back for each bar, in order."""
+    """The predictions of consecutive bars."""
 
     directions: tuple[int | None, ...]
-    """0 HOLD, 1 BUY, 2 SELL; None where the prediction failed."""
+    """0 HOLD, 1 BUY, 2 SELL; None for a failed prediction."""
     failures: Counter[str]
-    """How often a prediction failed, by reason."""
+    """The number of failed predictions by reason."""
     served_by: Counter[str]
-    """How many predictions each version made."""
+    """The number of predictions by version."""
     latencies_ms: tuple[float, ...]
-    """Of the answered predictions, measured here: the network's part is in them."""
+    """Latencies of the successful predictions, measured by the client, network included."""
 
 
 async def replay(client: PredictionSource, samples: Samples) -> Replay:
-    """Ask for one prediction per bar, each after the one before was answered.
+    """Request one prediction per bar, one after the other.
 
-    A failed prediction is recorded as such and the replay goes on, as a bot would.
+    A failed prediction is recorded and the replay continues, as a bot would.
 
     Raises:
-        ServerUnreachableError: nobody listens there (any more).
+        ServerUnreachableError: the server cannot be reached.
     """
     directions: list[int | None] = []
     failures: Counter[str] = Counter()
@@ -60,18 +60,20 @@ async def replay(client: PredictionSource, samples: Samples) -> Replay:
     for window in samples.windows:
         started_s = time.perf_counter()
         try:
-            answer = await client.predict(symbol=SYMBOL, features=window)
+            response = await client.predict(symbol=SYMBOL, features=window)
         except ServerUnreachableError:
             raise
         except ClientError as error:
             failures[str(error)] += 1
             directions.append(None)
             continue
-        if answer is None:
-            raise TypeError("the bot needs a client that raises errors: a None has no reason")
+        if response is None:
+            raise TypeError(
+                "expected a client that raises errors, received None; pass raise_errors=True"
+            )
         latencies_ms.append((time.perf_counter() - started_s) * 1000)
-        directions.append(answer["prediction"]["direction"])
-        served_by[f"{answer['model_name']}:{answer['model_version']}"] += 1
+        directions.append(response["prediction"]["direction"])
+        served_by[f"{response['model_name']}:{response['model_version']}"] += 1
     return Replay(
         directions=tuple(directions),
         failures=failures,
@@ -81,24 +83,24 @@ async def replay(client: PredictionSource, samples: Samples) -> Replay:
 
 
 def report_table(replayed: Replay, samples: Samples) -> Table:
-    """Lay out the result of trading on `replayed`, and what the predictions cost in time."""
+    """Return a table of the trading result and of the latency of the predictions."""
     result = trade(replayed.directions, samples.returns, HORIZON_BARS)
-    answered = [i for i, direction in enumerate(replayed.directions) if direction is not None]
-    right = sum(replayed.directions[i] == samples.labels[i] for i in answered)
+    successful = [i for i, direction in enumerate(replayed.directions) if direction is not None]
+    right = sum(replayed.directions[i] == samples.labels[i] for i in successful)
     table = Table(title=f"{SYMBOL}: {len(samples)} held-out hourly bars", show_header=False)
     table.add_row("served by", ", ".join(f"{v} ({n})" for v, n in replayed.served_by.items()))
-    table.add_row("predictions", str(len(answered)))
+    table.add_row("predictions", str(len(successful)))
     table.add_row("failed predictions", str(sum(replayed.failures.values())))
     for name, direction in DIRECTIONS.items():
         table.add_row(f"  {name}", str(replayed.directions.count(direction)))
-    table.add_row("accuracy", _share(right / len(answered) if answered else None))
+    table.add_row("accuracy", _share(right / len(successful) if successful else None))
     _add_trading_rows(table, result)
-    if answered:
+    if successful:
         p50, p95, p99 = np.percentile(replayed.latencies_ms, [50, 95, 99])
         table.add_row("latency p50 / p95 / p99", f"{p50:.2f} / {p95:.2f} / {p99:.2f} ms")
     table.caption = (
-        f"A BUY or SELL opens a position if none is open; it is held {HORIZON_BARS} bars. "
-        "A failed prediction opens nothing. No spread, commission or slippage."
+        f"A BUY or SELL opens a position if none is open; a position is held {HORIZON_BARS} bars. "
+        "A failed prediction opens none. No spread, commission or slippage."
     )
     return table
 
@@ -116,17 +118,17 @@ def _share(value: float | None) -> str:
 
 
 async def run(url: str, samples: Samples) -> Replay:
-    """Replay `samples` against the server at `url`; see replay."""
+    """Replay `samples` against the server at `url`; see `replay`."""
     async with ModelClient(server_url=url, raise_errors=True) as client:
         return await replay(client, samples)
 
 
 def main(
-    url: Annotated[str, typer.Option(help="Where the model server is.")] = DEFAULT_SERVER_URL,
-    bars: Annotated[int, typer.Option(min=1, help="How many held-out bars to trade.")] = 200,
+    url: Annotated[str, typer.Option(help="Address of the model server.")] = DEFAULT_SERVER_URL,
+    bars: Annotated[int, typer.Option(min=1, help="Number of held-out bars to trade.")] = 200,
 ) -> None:
-    """Trade held-out EURUSD bars on the server's predictions and report how it went."""
-    # The client logs every failure; here they are counted and reported by their reason.
+    """Trade held-out EURUSD bars on the server's predictions and report the result."""
+    # Failures are counted and reported by reason instead of one log line each.
     logging.getLogger("serve_app.client").setLevel(logging.ERROR)
     try:
         samples = split_samples(make_samples(load_bars())).test[:bars]

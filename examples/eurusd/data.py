@@ -1,4 +1,4 @@
-"""The hourly EURUSD bars of 2017 that the package gym-anytrading ships."""
+"""Loads the hourly EURUSD bars of 2017 from the package gym-anytrading."""
 
 import csv
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Series = NDArray[np.float64]
 
 
 class DataError(Exception):
-    """The market data is not there or not what it should be."""
+    """The market data is missing or invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Bars in the order of time, every field of the same length."""
+    """Bars in chronological order; all fields have the same length."""
 
     time: NDArray[np.datetime64]
-    """When the bar opens, UTC, to the second."""
+    """The opening time of each bar, UTC, in seconds."""
     open: Series
     high: Series
     low: Series
@@ -51,17 +51,17 @@ class Bars:
 
 
 def load_bars() -> Bars:
-    """Load all bars; trading stops on weekends, so 6225 bars make the year.
+    """Load all bars; there are 6225 in the year, since trading stops on weekends.
 
     Raises:
         DataError: the package with the data is not installed.
     """
     try:
-        # The file is all that is needed of the package; importing it would start its plots.
+        # Only the file is used: importing the package would start its plots.
         path = Path(str(distribution(DISTRIBUTION).locate_file(_FILE)))
     except PackageNotFoundError:
         raise DataError(
-            f"the market data comes with the package {DISTRIBUTION}, which is not installed: "
+            f"the package {DISTRIBUTION} with the market data is not installed; "
             f"install this project with its extra 'examples'"
         ) from None
     return read_bars(path)
@@ -71,7 +71,7 @@ def read_bars(path: Path) -> Bars:
     """Read a CSV of Time, Open, High, Low, Close, Volume.
 
     Raises:
-        DataError: the file is missing, or its content is not bars in the order of time.
+        DataError: the file is missing, or does not contain bars in chronological order.
     """
     try:
         with path.open(newline="") as file:
@@ -85,14 +85,16 @@ def read_bars(path: Path) -> Bars:
             volume=_column(rows, "Volume"),
         )
     except FileNotFoundError as error:
-        raise DataError(f"no file at {path}: expected the market data as CSV") from error
+        raise DataError(f"no file at {path}; provide the market data as CSV") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"cannot read {path}: expected the columns Time, Open, High, Low, Close and Volume "
             f"({type(error).__name__}: {error})"
         ) from error
     if not (np.diff(bars.time) > np.timedelta64(0, "s")).all():
-        raise DataError(f"cannot use {path}: its bars are not in the order of time")
+        raise DataError(
+            f"cannot use {path}: its bars are not in chronological order; sort them by time"
+        )
     return bars
 
 

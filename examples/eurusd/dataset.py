@@ -1,4 +1,4 @@
-"""Windows, labels and a chronological split in which no label sees the next part."""
+"""Windows, labels, and a chronological split in which no label extends into the next part."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from registry.records import DIRECTIONS
 
 TIMESTEPS = 60
 HORIZON_BARS = 4
-"""How many bars after its own a prediction is about."""
+"""The number of bars after its own that a prediction covers."""
 
 DEAD_BAND = 0.00055
-"""Returns up to this size, either way, are HOLD; a third of the bars in 2017."""
+"""Returns up to this size in either direction are HOLD: a third of the bars in 2017."""
 
 TRAIN_SHARE = 0.70
 VALIDATION_SHARE = 0.15
@@ -23,16 +23,16 @@ VALIDATION_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """One sample per bar: what was known at its close, and what the market did after."""
+    """One sample per bar: the window known at its close, and the market's return afterwards."""
 
     bars: NDArray[np.int64]
-    """Index of the bar at whose close the sample is taken, ascending."""
+    """The index of the bar at whose close the sample is taken, ascending."""
     windows: NDArray[np.float32]
-    """(samples, TIMESTEPS, features); a view, since neighbours share all bars but one."""
+    """(samples, TIMESTEPS, features); a view, since adjacent windows share all bars but one."""
     returns: NDArray[np.float64]
-    """The market's return from that close to the close HORIZON_BARS later, as a fraction."""
+    """The market's return from this close to the close HORIZON_BARS later, as a fraction."""
     labels: NDArray[np.int64]
-    """The direction on the wire: 0 HOLD, 1 BUY, 2 SELL."""
+    """The direction as encoded on the wire: 0 HOLD, 1 BUY, 2 SELL."""
 
     def __len__(self) -> int:
         return len(self.bars)
@@ -48,7 +48,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Samples to learn from, to stop by and to be judged by, in the order of time."""
+    """Samples for training, early stopping and evaluation, in chronological order."""
 
     train: Samples
     validation: Samples
@@ -56,12 +56,12 @@ class Split:
 
 
 def forward_returns(close: NDArray[np.float64], horizon_bars: int) -> NDArray[np.float64]:
-    """Return from each close to the one `horizon_bars` later; the last bars have none."""
+    """Return the return from each close to the close `horizon_bars` later, if there is one."""
     return close[horizon_bars:] / close[:-horizon_bars] - 1
 
 
 def label_returns(returns: NDArray[np.float64], dead_band: float) -> NDArray[np.int64]:
-    """Return the direction that was right: HOLD within the dead band, else the return's sign."""
+    """Return the correct directions: HOLD within the dead band, else the sign of the return."""
     labels = np.full(len(returns), DIRECTIONS["HOLD"], dtype=np.int64)
     labels[returns > dead_band] = DIRECTIONS["BUY"]
     labels[returns < -dead_band] = DIRECTIONS["SELL"]
@@ -69,7 +69,7 @@ def label_returns(returns: NDArray[np.float64], dead_band: float) -> NDArray[np.
 
 
 def make_samples(bars: Bars) -> Samples:
-    """Make a sample of every bar with a whole window before it and a whole horizon after it.
+    """Return a sample of every bar with a complete window before it and a horizon after it.
 
     Raises:
         ValueError: too few bars for a single sample.
@@ -80,7 +80,7 @@ def make_samples(bars: Bars) -> Samples:
         needed = first + HORIZON_BARS + 1
         raise ValueError(f"expected at least {needed} bars, received {len(bars)}")
     returns = forward_returns(bars.close, HORIZON_BARS)[first:]
-    # The view puts the window's axis last; time comes before the features.
+    # The view has the axis of the window last; the model expects time before the features.
     windows = sliding_window_view(compute_features(bars), TIMESTEPS, axis=0).transpose(0, 2, 1)
     return Samples(
         bars=np.arange(first, first + count),
@@ -91,10 +91,10 @@ def make_samples(bars: Bars) -> Samples:
 
 
 def split_samples(samples: Samples) -> Split:
-    """Split by time, leaving out of each part the samples whose label reaches the next part.
+    """Split by time, and omit the samples of each part whose label extends into the next part.
 
-    The return of the last sample of a part ends before the first bar of the next part, so
-    nothing that a later part is judged by was seen while learning or stopping.
+    The return of the last sample of a part ends before the first bar of the next part, so training
+    and early stopping never see data on which a later part is evaluated.
     """
     validation = int(len(samples) * TRAIN_SHARE)
     test = int(len(samples) * (TRAIN_SHARE + VALIDATION_SHARE))

@@ -1,4 +1,4 @@
-"""How good predictions were: as classifications, as trades, and as probabilities."""
+"""Evaluates predictions as classifications, as trades and as probabilities."""
 
 import math
 from collections.abc import Sequence
@@ -10,37 +10,37 @@ from numpy.typing import NDArray
 from registry.records import DIRECTIONS
 
 BARS_PER_YEAR = 6225
-"""Hourly bars of EURUSD in 2017, weekends being closed; what Sharpe ratios are annualised by."""
+"""Hourly bars of EURUSD in 2017, without weekends; the basis of annualised Sharpe ratios."""
 
 _POSITION = {DIRECTIONS["HOLD"]: 0, DIRECTIONS["BUY"]: 1, DIRECTIONS["SELL"]: -1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingResult:
-    """What one position at a time would have earned, without costs.
+    """The result of trading one position at a time, without costs.
 
-    A BUY or SELL opens a position when none is open; it is held for one horizon, during which
-    further predictions are ignored. So no two returns overlap. Spread, commission and slippage
-    are not counted.
+    A BUY or SELL opens a position if none is open. The position is held for one horizon, during
+    which further predictions are ignored, so no two returns overlap. Spread, commission and
+    slippage are not included.
     """
 
     trades: int
     wins: int
-    """Positions that earned more than nothing."""
+    """The number of positions with a positive return."""
     total_pnl: float
-    """Sum of the positions' returns, each with the same stake, as a fraction of it."""
+    """The sum of the returns of all positions, as a fraction of the constant stake."""
     sharpe_ratio: float | None
-    """Mean over standard deviation of the trades' returns, times the square root of the trades
-    per year of BARS_PER_YEAR bars; None with fewer than two trades or without any variation."""
+    """The mean of the trades' returns over their standard deviation, times the square root of the
+    trades per year of BARS_PER_YEAR bars; None with fewer than two trades or without variation."""
 
     @property
     def win_rate(self) -> float | None:
-        """Share of the positions that earned; None without any."""
+        """The share of positions with a positive return; None without positions."""
         return self.wins / self.trades if self.trades else None
 
     @property
     def avg_return(self) -> float | None:
-        """Mean return of a position; None without any."""
+        """The mean return of a position; None without positions."""
         return self.total_pnl / self.trades if self.trades else None
 
 
@@ -50,10 +50,10 @@ def trade(
     """Trade one prediction per bar, one position at a time.
 
     Args:
-        directions: 0 HOLD, 1 BUY, 2 SELL of consecutive bars; None where there was no
-            prediction, which opens nothing.
+        directions: 0 HOLD, 1 BUY, 2 SELL of consecutive bars; None for a failed prediction, which
+            opens no position.
         returns: the market's return over the horizon from each of these bars.
-        horizon_bars: how long a position is held.
+        horizon_bars: the number of bars for which a position is held.
     """
     earned: list[float] = []
     free_at = 0
@@ -80,8 +80,8 @@ def classification_metrics(
 ) -> dict[str, float]:
     """Return accuracy, and precision, recall and F1 as macro averages over the three classes.
 
-    A class that is never predicted has precision 0, one that never occurs recall 0.
-    `majority_accuracy` is what always naming the most frequent label would have scored.
+    A class that is never predicted has precision 0; a class that never occurs has recall 0.
+    `majority_accuracy` is the accuracy of always predicting the most frequent label.
     """
     precisions, recalls, f1_scores = [], [], []
     for label in DIRECTIONS.values():
@@ -102,7 +102,7 @@ def classification_metrics(
 def confidence_metrics(
     confidence: NDArray[np.float64], right: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Return the mean confidence, to be held against the accuracy, and the Brier score."""
+    """Return the mean confidence, to compare with the accuracy, and the Brier score."""
     return {
         "mean_confidence": float(confidence.mean()),
         "brier_score": float(np.mean((confidence - right) ** 2)),
@@ -110,7 +110,7 @@ def confidence_metrics(
 
 
 def trading_metrics(result: TradingResult) -> dict[str, float]:
-    """Return the result as figures by name, without those that are undefined."""
+    """Return the figures of a result by name, without undefined ones."""
     figures = {
         "trades": float(result.trades),
         "win_rate": result.win_rate,

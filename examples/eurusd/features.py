@@ -1,9 +1,9 @@
-"""110 causal features per bar, free of scale, needing no fitted scaler.
+"""Computes 110 causal, scale-free features per bar, which need no fitted scaler.
 
-Every feature of a bar is computed from that bar and the LOOKBACK_BARS - 1 bars before it and
-nothing else, measured against the volatility, range or volume of the same past and clipped to
-[-CLIP, CLIP]. A bot that holds the last LOOKBACK_BARS + 59 bars can therefore compute the very
-window that the network was trained on.
+Every feature of a bar is computed only from that bar and the LOOKBACK_BARS - 1 bars before it,
+relative to the volatility, range or volume of the same period, and clipped to [-CLIP, CLIP]. A bot
+that holds the last LOOKBACK_BARS + 59 bars can therefore compute exactly the window on which the
+network was trained.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from examples.eurusd.data import Bars, Series
 
 LOOKBACK_BARS = 241
-"""How many bars, its own included, the features of one bar depend on."""
+"""The number of bars, its own included, on which the features of one bar depend."""
 
 CLIP = 5.0
 
@@ -23,20 +23,20 @@ _RETURN_LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 36, 48, 72, 96, 120)
 _WINDOWS = (6, 12, 24, 48, 72, 96, 120)
 _MACD_SPANS = ((5, 35), (6, 13), (12, 26), (24, 52))
 _SLOW = 120
-"""Bars over which the present is compared with what is usual."""
+"""The number of bars of the reference period."""
 
 _USUAL_VOLATILITY = 1e-3
-"""Standard deviation of an hour's return in a currency pair, about."""
+"""The approximate standard deviation of an hourly return of a currency pair."""
 
 _QUIET = 1e-6
 _NO_SCALE = 1e-18
-"""Below any moment of moving prices, above what rounding leaves of motionless ones."""
+"""Less than any moment of moving prices, more than the rounding errors of constant prices."""
 
 Feature = tuple[str, Series]
 
 
 def compute_features(bars: Bars) -> NDArray[np.float32]:
-    """Compute the features of every bar that has its whole lookback behind it.
+    """Return the features of every bar with a complete lookback.
 
     Returns:
         (len(bars) - LOOKBACK_BARS + 1, 110) float32; row i belongs to bar LOOKBACK_BARS - 1 + i.
@@ -90,7 +90,7 @@ def _trend(bars: Bars, volatility: Series, atr: Series) -> Iterator[Feature]:
 def _volatility(
     bars: Bars, log_return: Series, volatility: Series, atr: Series
 ) -> Iterator[Feature]:
-    # The one feature with a scale: whether a return leaves the dead band depends on it.
+    # The only feature with a scale, since it determines whether a return exceeds the dead band.
     yield "volatility_level", np.log(np.maximum(volatility, _QUIET) / _USUAL_VOLATILITY)
     for window in (6, 12, 24, 48, 72):
         yield f"volatility_{window}", _log_ratio(_std(log_return, window), volatility)
@@ -193,7 +193,7 @@ def _last(values: Series, window: int) -> Series:
 
 
 def _ema(values: Series, span: int) -> Series:
-    """Exponential average cut off where its weights are below 2 %, so that its past is finite."""
+    """Return the exponential average, truncated at weights below 2 % for a finite lookback."""
     window = 2 * span
     weights = (1 - 2 / (span + 1)) ** np.arange(window - 1, -1, -1)
     return np.asarray((sliding_window_view(values, window) * (weights / weights.sum())).sum(axis=1))
@@ -216,14 +216,14 @@ def _minus(left: Series, right: Series) -> Series:
 
 
 def _ratio(values: Series, scale: Series) -> Series:
-    """Divide the two from their ends; 0 where nothing moved, so that there is no scale."""
+    """Return the ratio of two series aligned at their ends; 0 where the scale is 0."""
     rows = min(len(values), len(scale))
     values, scale = values[-rows:], scale[-rows:]
     return np.divide(values, scale, out=np.zeros(rows), where=scale > _NO_SCALE)
 
 
 def _log_ratio(values: Series, usual: Series) -> Series:
-    """Logarithm of the ratio; the floor keeps a motionless bar finite."""
+    """Return the logarithm of the ratio, with a floor that keeps constant prices finite."""
     return np.asarray(np.log(np.maximum(_ratio(values, usual), np.exp(-CLIP))))
 
 
@@ -234,4 +234,4 @@ def _flat_bars(count: int) -> Bars:
 
 
 FEATURE_NAMES: tuple[str, ...] = tuple(name for name, _ in _features(_flat_bars(LOOKBACK_BARS)))
-"""Names of the features in the order of the columns."""
+"""The names of the features in the order of the columns."""

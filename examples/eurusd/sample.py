@@ -1,4 +1,4 @@
-"""Write a held-out window as a request body that can be sent as it is.
+"""Writes a held-out window as the body of a request.
 
     python -m examples.eurusd.sample
     curl -H 'Content-Type: application/json' -d @examples/eurusd/sample_request.json \\
@@ -16,7 +16,7 @@ _DIGITS = 5
 
 
 def render_sample(bars: Bars) -> str:
-    """Return the first test window as JSON: the features flat, in row order, a bar per line."""
+    """Return the first test window as JSON: flat features in row order, one bar per line."""
     window = split_samples(make_samples(bars)).test.windows[0]
     lines = [", ".join(json.dumps(round(float(value), _DIGITS)) for value in row) for row in window]
     features = ",\n".join(lines)

@@ -1,8 +1,8 @@
-"""Train two versions on the CPU, export them to ONNX and register them.
+"""Trains two versions on the CPU, exports them to ONNX and registers them.
 
     python -m examples.eurusd.train [--registry models] [--if-empty]
 
-1.0.0 goes to production, 1.1.0 to staging, ready for an experiment between the two.
+1.0.0 goes to production and 1.1.0 to staging, ready for an experiment with both.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ MODEL_NAME = "hybrid_cnn_lstm"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A version to train and the stage it gets."""
+    """A version to train, and its stage in the registry."""
 
     version: str
     stage: ModelStage
@@ -66,21 +66,21 @@ PLANS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A trained version with its files, not registered yet."""
+    """A trained version with its files, before its registration."""
 
     plan: Plan
     training: Training
     checkpoint: Path
     onnx: Path
     windows: Path
-    """Of the validation part: what `modelctl optimize` judges by."""
+    """The windows of the validation part, on which `modelctl optimize` evaluates files."""
 
 
 def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
-    """Train the version and write its checkpoint and its proven ONNX file into `folder`.
+    """Train the version and write its checkpoint and its verified ONNX file into `folder`.
 
     Raises:
-        OptimizationError: the ONNX file does not give what the network gives.
+        OptimizationError: the outputs of the ONNX file differ from those of the network.
     """
     training = train(plan.settings, split)
     checkpoint = folder / f"{plan.version}.pt"
@@ -88,7 +88,7 @@ def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
     windows = folder / "windows.npz"
     save_checkpoint(training.network, checkpoint)
     export_onnx(training.network, onnx, (TIMESTEPS, len(FEATURE_NAMES)))
-    # Neighbours share all bars but one, so these shrink to a fiftieth.
+    # Adjacent windows share all bars but one, so compression reduces them to a fiftieth.
     np.savez_compressed(windows, windows=split.validation.windows)
     return Candidate(
         plan=plan, training=training, checkpoint=checkpoint, onnx=onnx, windows=windows
@@ -98,7 +98,7 @@ def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
 async def register_candidate(
     registry: ModelRegistry, candidate: Candidate, dataset_info: dict[str, Any]
 ) -> None:
-    """Publish the version with its figures and move it to its stage."""
+    """Register the version with its figures and move it to its stage."""
     plan, training = candidate.plan, candidate.training
     await registry.register_model(
         name=MODEL_NAME,
@@ -122,7 +122,7 @@ async def register_candidate(
 
 
 def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
-    """Return what the metadata says about the data: source, labels and the split."""
+    """Return the metadata of the data: source, labels and the split."""
 
     def describe(part: Samples) -> dict[str, Any]:
         first, last = bars.time[part.bars[[0, -1]]].astype(str)
@@ -139,7 +139,7 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
         "test": describe(split.test),
         "test_use": (
             "Not used to train, stop or calibrate. But the horizon, the dead band, one feature and "
-            "the training settings were chosen after nine other trainings had been judged on it."
+            "the training settings were chosen after nine other trainings were evaluated on it."
         ),
         "feature_names": list(FEATURE_NAMES),
     }
@@ -148,10 +148,10 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
 async def train_and_register(
     registry: ModelRegistry, bars: Bars, plans: Sequence[Plan] = PLANS
 ) -> list[Candidate]:
-    """Train every version, then register them all, so that a failure registers none.
+    """Train every version, then register all of them, so that a failed training registers none.
 
     Raises:
-        RegistryError: a version is published already with other content.
+        RegistryError: a version is already registered with other content.
     """
     split = split_samples(make_samples(bars))
     with tempfile.TemporaryDirectory() as folder:
@@ -164,18 +164,18 @@ async def train_and_register(
 
 
 async def published_versions(registry: ModelRegistry) -> list[str]:
-    """Return the versions of the model that the registry holds already."""
+    """Return the versions of the model that are already registered."""
     infos = await registry.list_models()
     return [info.metadata.version for info in infos if info.metadata.name == MODEL_NAME]
 
 
 def metrics_table(candidates: Sequence[Candidate]) -> Table:
-    """Lay the versions' figures on the test part side by side."""
+    """Return the figures of the versions on the test part side by side."""
     table = Table(title=f"{MODEL_NAME} on the test part (one position at a time, no costs)")
     table.add_column("metric")
     for candidate in candidates:
         table.add_column(candidate.plan.version, justify="right")
-    names = dict.fromkeys(name for each in candidates for name in each.training.metrics)
+    names = dict.fromkeys(name for candidate in candidates for name in candidate.training.metrics)
     for name in names:
         values = (candidate.training.metrics.get(name) for candidate in candidates)
         table.add_row(name, *("undefined" if value is None else f"{value:.4f}" for value in values))
@@ -187,18 +187,20 @@ def main(
         Path, typer.Option("--registry", help="Folder of the registry.")
     ] = Path("models"),
     if_empty: Annotated[
-        bool, typer.Option("--if-empty", help="Do nothing if the model is registered already.")
+        bool, typer.Option("--if-empty", help="Do nothing if the model is already registered.")
     ] = False,
 ) -> None:
     """Train two versions of the EURUSD model and register them."""
     registry = get_model_registry(registry_root)
-    # Asked before training, since a published version is immutable and a minute is long.
+    # Checked before the training, which takes minutes, since a registered version is immutable.
     published = asyncio.run(published_versions(registry))
     if published:
         typer.echo(f"{MODEL_NAME} is in {registry_root} already: {', '.join(published)}.")
         if if_empty:
             return
-        typer.echo("Its versions cannot change; name another folder with --registry.", err=True)
+        typer.echo(
+            "Registered versions are immutable; choose another folder with --registry.", err=True
+        )
         raise typer.Exit(1)
     try:
         bars = load_bars()

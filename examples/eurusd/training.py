@@ -1,4 +1,4 @@
-"""Training of one HybridCNNLSTM: settings in, a network and its out-of-sample figures out."""
+"""Trains one HybridCNNLSTM: settings in, a network and its out-of-sample figures out."""
 
 import copy
 from dataclasses import dataclass
@@ -24,38 +24,38 @@ _CALIBRATION_STEPS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """How a network is trained; the same settings on the same machine train the same network."""
+    """Settings of a training, which determine the network on a given machine."""
 
     seed: int = 0
     lstm_hidden_size: int = 256
     lstm_layers: int = 2
     dropout: float = 0.3
     label_smoothing: float = 0.0
-    """Share of the target that goes to the other classes; damps what cannot be known."""
+    """The share of the target that the other classes receive, which damps unpredictable labels."""
     learning_rate: float = 1e-4
     weight_decay: float = 0.1
     batch_size: int = 64
     max_epochs: int = 15
     patience: int = 4
-    """Epochs without a better validation loss after which training stops."""
+    """The number of epochs without a better validation loss after which the training stops."""
     confidence_weight: float = 0.2
     return_weight: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A trained network and the evidence of how good it is."""
+    """A trained network and its evaluation."""
 
     network: HybridCNNLSTM
-    """In eval mode, with the weights of the epoch that was best on the validation part."""
+    """The network in eval mode, with the weights of the best epoch on the validation part."""
     epochs: int
     metrics: dict[str, float]
-    """On the test part, which took no part in training, stopping or calibration."""
+    """Figures on the test part, which is not used for training, stopping or calibration."""
 
 
 def train(settings: TrainingSettings, split: Split) -> Training:
-    """Train on `split.train`, stop and calibrate on `split.validation`, judge on `split.test`."""
-    # Dropout and initialisation draw from torch's global generator; the caller's goes on as it was.
+    """Train on `split.train`, stop and calibrate on `split.validation`, test on `split.test`."""
+    # Dropout and initialisation use torch's global generator, whose state the caller keeps.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = HybridCNNLSTM(
@@ -71,7 +71,7 @@ def train(settings: TrainingSettings, split: Split) -> Training:
 
 
 def evaluate(network: HybridCNNLSTM, samples: Samples) -> dict[str, float]:
-    """Return what the network's predictions on `samples`, which follow one another, are worth."""
+    """Return the figures of the network's predictions on consecutive `samples`."""
     outputs = _predict(network, samples)
     directions = outputs.direction_logits.argmax(dim=1).numpy()
     confidence = outputs.confidence[:, 0].numpy().astype(np.float64)
@@ -83,7 +83,7 @@ def evaluate(network: HybridCNNLSTM, samples: Samples) -> dict[str, float]:
 
 
 def _fit(network: HybridCNNLSTM, settings: TrainingSettings, split: Split) -> int:
-    """Train until the validation loss stops falling; return the epochs it took."""
+    """Train until the validation loss stops falling; return the number of epochs."""
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -139,7 +139,7 @@ def _validation_loss(network: HybridCNNLSTM, settings: TrainingSettings, samples
 def _loss(
     outputs: NetworkOutput, samples: Samples, settings: TrainingSettings, return_scale: float
 ) -> Tensor:
-    """Cross-entropy of the direction, of the confidence in it, and Huber loss of the return."""
+    """Return the cross-entropy of direction and confidence, plus the Huber loss of the return."""
     labels = torch.from_numpy(samples.labels)
     direction = functional.cross_entropy(
         outputs.direction_logits, labels, label_smoothing=settings.label_smoothing
@@ -147,7 +147,7 @@ def _loss(
     right = (outputs.direction_logits.argmax(dim=1) == labels).float()
     confidence = functional.binary_cross_entropy(outputs.confidence[:, 0], right)
     returns = torch.from_numpy(samples.returns.astype(np.float32))
-    # In units of the typical return; there the Huber loss bends at one.
+    # In units of the typical return, at which the Huber loss changes from square to linear.
     expected_return = functional.huber_loss(
         outputs.expected_return[:, 0] / return_scale, returns / return_scale
     )
@@ -169,15 +169,16 @@ def _predict(network: HybridCNNLSTM, samples: Samples) -> NetworkOutput:
 
 
 def _calibrate(network: HybridCNNLSTM, samples: Samples) -> None:
-    """Fit the confidence to how often the network is right on samples it did not learn from.
+    """Calibrate the confidence to the accuracy on samples that were not used for training.
 
-    Platt scaling (Platt 1999): a sigmoid of a line through the confidence head's logit, which
-    becomes part of the head's own weights. On what it learned from, a network is right too often.
+    Platt scaling (Platt 1999): a sigmoid of a linear function of the confidence head's logit, which
+    is merged into the weights of the head. On its training samples, a network is too accurate.
     """
     outputs = _predict(network, samples)
     right = outputs.direction_logits.argmax(dim=1).numpy() == samples.labels
     logit = torch.logit(outputs.confidence[:, 0].clone())
-    # Platt's targets, short of 0 and 1, keep the line finite when all of them are right or wrong.
+    # Platt's targets, slightly inside 0 and 1, keep the fit finite if all samples are right or
+    # wrong.
     rights, wrongs = int(right.sum()), int((~right).sum())
     high, low = (rights + 1) / (rights + 2), 1 / (wrongs + 2)
     target = torch.from_numpy(np.where(right, high, low).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The whole experiment of the example, against servers that answer what the test wants."""
+"""The experiment of the example against scripted servers."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from examples.eurusd.dataset import HORIZON_BARS
 from examples.eurusd.experiment import (
     Plan,
     conclusion,
-    look_line,
+    interim_line,
     main,
     replay,
     run,
@@ -33,7 +33,7 @@ from testkit.fake_server import prediction as served
 
 @pytest.fixture(autouse=True)
 def client_log_level():
-    """The example silences the client's log for its process; here the process goes on."""
+    """Restore the level of the client's log, which the example changes for its process."""
     logger = logging.getLogger("serve_app.client")
     level = logger.level
     yield
@@ -45,7 +45,7 @@ def plan(bars=10, bars_per_s=20.0, mode=Mode.SPLIT):
 
 
 def definition(of):
-    """Return what the server makes of a plan."""
+    """Return the definition that the server derives from a plan."""
     return ExperimentDefinition(
         experiment_id=of.experiment_id,
         control_model_name="m",
@@ -59,20 +59,20 @@ def definition(of):
 
 
 def analysis(status="running"):
-    """Return an analysis of nothing yet, as the server makes it."""
+    """Return an analysis without predictions, as the server computes it."""
     of = definition(plan())
     document = analyse(of, BlockClock(0.0, 0.125), []).document
     return {**document, "status": status}
 
 
 class Market:
-    """A clock that goes on only while somebody waits, and a server that knows it."""
+    """A clock that advances only during waits, and a server that uses it."""
 
-    def __init__(self, answer_s=0.0, failures=None):
+    def __init__(self, response_s=0.0, failures=None):
         self.now_s = 0.0
-        self.answer_s = answer_s
+        self.response_s = response_s
         self.failures = dict(failures or {})
-        self.asked, self.outcomes, self.created = [], [], []
+        self.requested, self.outcomes, self.created = [], [], []
         self.ends_s = float("inf")
         self.stopped = 0
 
@@ -90,13 +90,13 @@ class Market:
 
     async def predict(self, symbol, features):
         assert (symbol, features.shape) == ("EURUSD", (60, 110))
-        self.now_s += self.answer_s
-        self.asked.append(self.now_s)
-        if (failure := self.failures.get(len(self.asked) - 1)) is not None:
+        self.now_s += self.response_s
+        self.requested.append(self.now_s)
+        if (failure := self.failures.get(len(self.requested) - 1)) is not None:
             raise failure
         ended = self.now_s >= self.ends_s
-        variant = None if ended else ("control", "treatment")[len(self.asked) % 2]
-        return {"prediction_id": f"p{len(self.asked) - 1}", "variant": variant}
+        variant = None if ended else ("control", "treatment")[len(self.requested) % 2]
+        return {"prediction_id": f"p{len(self.requested) - 1}", "variant": variant}
 
     async def record_outcome(self, prediction_id, market_return):
         self.outcomes.append((prediction_id, market_return, self.now_s))
@@ -114,41 +114,51 @@ def ignore(bar, seen):
     pass
 
 
-async def replayed(market, samples, of, on_look=ignore):
-    return await replay(market, samples, of, on_look, market.sleep, market.clock)
+async def replayed(market, samples, of, on_analysis=ignore):
+    return await replay(market, samples, of, on_analysis, market.sleep, market.clock)
 
 
-async def test_each_outcome_is_told_one_horizon_after_its_prediction(samples):
+async def test_outcomes(samples):
+    """Each outcome is recorded one horizon after its prediction."""
     market = Market()
     await replayed(market, samples[:10], plan(10))
-    assert market.asked == pytest.approx([bar / 20 for bar in range(10)])
-    ids, returns, told = zip(*market.outcomes, strict=True)
+    assert market.requested == pytest.approx([bar / 20 for bar in range(10)])
+    ids, returns, times = zip(*market.outcomes, strict=True)
     assert ids == tuple(f"p{bar}" for bar in range(10))
     assert returns == pytest.approx(samples.returns[:10])
-    assert told == pytest.approx([(bar + HORIZON_BARS) / 20 for bar in range(10)])
+    assert times == pytest.approx([(bar + HORIZON_BARS) / 20 for bar in range(10)])
 
 
-async def test_a_failed_prediction_is_counted_and_has_no_outcome(samples):
+async def test_failed_prediction(samples):
+    """A failed prediction is counted and has no outcome."""
     failure = ServerRejectedError(503, "overloaded", "full", {})
     seen = await replayed(Market(failures={1: failure}), samples[:10], plan(10))
     assert seen.failures == {"prediction: overloaded": 1}
-    assert seen.answered_by.total() == 9
+    assert seen.served_by.total() == 9
     market = Market(failures={1: DeadlineExceededError("http://x", 1.0)})
     await replayed(market, samples[:10], plan(10))
-    assert [each[0] for each in market.outcomes] == [f"p{bar}" for bar in range(10) if bar != 1]
+    assert [outcome[0] for outcome in market.outcomes] == [
+        f"p{bar}" for bar in range(10) if bar != 1
+    ]
 
 
-async def test_the_experiment_is_looked_at_while_it_runs(samples):
-    looks = []
-    await replayed(Market(), samples[:250], plan(250), lambda bar, seen: looks.append((bar, seen)))
-    assert [bar for bar, _ in looks] == [100, 200]
-    assert look_line(*looks[0]).startswith("bar 100: 0.0% of 0 against 0.0% of 0 right, p 1.00")
+async def test_interim_analyses(samples):
+    """The experiment is analysed every 100 bars."""
+    analyses = []
+    await replayed(
+        Market(), samples[:250], plan(250), lambda bar, seen: analyses.append((bar, seen))
+    )
+    assert [bar for bar, _ in analyses] == [100, 200]
+    assert interim_line(*analyses[0]).startswith(
+        "bar 100: 0.0% of 0 against 0.0% of 0 right, p 1.00"
+    )
 
 
-async def test_the_planned_end_comes_after_the_last_outcome_and_is_waited_for(samples):
+async def test_planned_end(samples):
+    """The run waits for the planned end, which follows the last outcome."""
     market = Market()
     seen, final = await run(market, samples[:10], plan(10), ignore, market.sleep, market.clock)
-    assert seen.answered_by == {"control": 5, "treatment": 5}
+    assert seen.served_by == {"control": 5, "treatment": 5}
     assert market.outcomes[-1][2] < market.ends_s <= market.now_s
     assert final["status"] == "completed"
     ((variants, fields),) = market.created
@@ -156,7 +166,8 @@ async def test_the_planned_end_comes_after_the_last_outcome_and_is_waited_for(sa
     assert fields["traffic_split"] == 0.5
 
 
-async def test_an_experiment_does_not_go_on_without_its_bot(samples):
+async def test_failed_run(samples):
+    """A run that fails stops its experiment."""
     market = Market(failures={3: ServerUnreachableError("http://x", "refused")})
     with pytest.raises(ServerUnreachableError):
         await run(market, samples[:10], plan(10), ignore, market.sleep, market.clock)
@@ -165,40 +176,45 @@ async def test_an_experiment_does_not_go_on_without_its_bot(samples):
 
 @pytest.mark.parametrize("bars_per_s", [1.0, 7.0, 20.0, 100.0])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_horizon_of_bars_fits_into_a_block_whatever_the_pace(bars_per_s, mode):
+def test_block_length(bars_per_s, mode):
+    """A block is at least as long as a horizon of bars at any pace."""
     of = definition(plan(900, bars_per_s, mode))
     blocks = tabulate(of, BlockClock(0.0, 0.125), [])
     assert blocks.block_s * bars_per_s >= HORIZON_BARS
     assert of.horizon_s == pytest.approx(HORIZON_BARS / bars_per_s)
 
 
-def test_sharpe_ratios_are_of_the_markets_year_at_every_pace():
+def test_annualisation():
+    """Sharpe ratios refer to the year of the market at any pace."""
     assert {definition(plan(900, pace)).annual_periods for pace in (1.0, 50.0)} == {6225 / 4}
 
 
-async def test_a_server_too_slow_for_the_pace_is_told(samples):
-    slow, fast = Market(answer_s=0.2), Market()
+async def test_slow_server(samples):
+    """A server that cannot keep the pace is reported."""
+    slow, fast = Market(response_s=0.2), Market()
     of = plan(50)
     (sentence,) = warnings(await replayed(slow, samples[:50], of), of)
     assert "intervals are too narrow" in sentence
     assert warnings(await replayed(fast, samples[:50], of), of) == []
 
 
-async def test_bars_after_the_planned_end_are_told(samples):
-    market, of = Market(answer_s=0.5), plan(50)
+async def test_late_bars(samples):
+    """Bars after the planned end are reported."""
+    market, of = Market(response_s=0.5), plan(50)
     seen, _ = await run(market, samples[:50], of, ignore, market.sleep, market.clock)
-    late = seen.answered_by["none"]
+    late = seen.served_by["none"]
     assert late > 0
     assert f"{late} bars came after the planned end and belong to no variant." in warnings(seen, of)
 
 
-def test_the_conclusion_holds_the_interval_the_blocks_and_the_reasons():
+def test_conclusion():
+    """The conclusion has the interval, the blocks, the verdict and its reasons."""
     seen = analysis()
     seen["statistical_significance"] |= {"interval": [-0.081, 0.02], "difference": -0.03}
     text = conclusion(seen)
     for words in (
         "-3.0%, 95% interval -8.1% to +2.0%, p 1.00",
-        "a horizon lasts 0.2 s here",
+        "the horizon of the replay is 0.2 s",
         "Verdict: continue",
         f"  {seen['recommendation']['reasons'][0]}",
     ):
@@ -206,7 +222,8 @@ def test_the_conclusion_holds_the_interval_the_blocks_and_the_reasons():
     assert "interval unknown" in conclusion(analysis())
 
 
-async def test_it_speaks_to_a_server_through_the_model_client(samples):
+async def test_run(samples):
+    """The example calls a server through ModelClient."""
     async with FakeServer() as server:
         server.script(CREATE, Reply({"status": "success", "experiment_id": "e"}))
         server.script(PREDICT, Reply({**served("EURUSD"), "variant": "control"}))
@@ -217,13 +234,14 @@ async def test_it_speaks_to_a_server_through_the_model_client(samples):
         async with ModelClient(server.url, raise_errors=True) as client:
             of = plan(3, 100.0, Mode.MIRROR)
             seen, final = await run(client, samples[:3], of, ignore, asyncio.sleep)
-    assert (seen.answered_by, final["status"]) == ({"control": 3}, "completed")
+    assert (seen.served_by, final["status"]) == ({"control": 3}, "completed")
     (created,) = server.received[CREATE]
     assert ExperimentDefinition.model_validate(created).mode is Mode.MIRROR
     assert len(server.received[OUTCOMES]) == 3
 
 
-def test_an_unreachable_server_ends_with_a_sentence_and_a_failure_code(capsys):
+def test_unreachable_server(capsys):
+    """An unreachable server is reported as one sentence and exit code 1."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

@@ -22,7 +22,7 @@ FIELDS = ("open", "high", "low", "close", "volume")
 
 
 def change_after(bars, last):
-    """Return the bars with everything after index `last` made up."""
+    """Return the bars with random values after index `last`."""
     random = np.random.default_rng(0)
     changed = {}
     for field in FIELDS:
@@ -34,19 +34,22 @@ def change_after(bars, last):
     return replace(bars, time=time, **changed)
 
 
-def test_the_year_has_6225_bars_in_the_order_of_time(bars):
+def test_bars(bars):
+    """The year has 6225 consistent bars."""
     assert len(bars) == 6225
     assert str(bars.time[0]) == "2017-01-01T22:00:00"
     assert (bars.high >= np.maximum(bars.open, bars.close)).all()
     assert (bars.low <= np.minimum(bars.open, bars.close)).all()
 
 
-def test_there_are_110_features_each_with_a_name_of_its_own(bars):
+def test_feature_names(bars):
+    """There are 110 features with unique names."""
     assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES) == 110
     assert compute_features(bars).shape == (len(bars) - LOOKBACK_BARS + 1, 110)
 
 
-def test_features_are_finite_clipped_and_none_is_constant(bars):
+def test_features(bars):
+    """Features are finite and clipped, and none is constant."""
     features = compute_features(bars)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
@@ -54,30 +57,34 @@ def test_features_are_finite_clipped_and_none_is_constant(bars):
     assert (features.std(axis=0) > 0.05).all()
 
 
-def test_motionless_prices_give_finite_features(bars):
+def test_constant_prices(bars):
+    """Constant prices give finite features."""
     level = np.full(300, 1.1)
     flat = replace(bars[:300], open=level, high=level, low=level, close=level)
     assert np.isfinite(compute_features(flat)).all()
 
 
 @pytest.mark.parametrize("last", [LOOKBACK_BARS - 1, 300, 351, 398])
-def test_changing_every_future_bar_changes_no_past_feature_by_a_single_bit(bars, last):
+def test_causality(bars, last):
+    """Changing every later bar leaves earlier features identical to the bit."""
     bars = bars[1000:1400]
     known = last - LOOKBACK_BARS + 2
     before, after = compute_features(bars), compute_features(change_after(bars, last))
     assert before[:known].tobytes() == after[:known].tobytes()
-    # The change is one that the features after it do show.
+    # The later features do depend on the change.
     assert (before[known] != after[known]).any()
 
 
-def test_a_bot_that_holds_only_the_lookback_computes_the_window_trained_on(bars, samples):
+def test_lookback(bars, samples):
+    """A bot with only the lookback computes the window on which the network was trained."""
     for position in (0, 777, len(samples) - 1):
         last = samples.bars[position]
         held = bars[last - LOOKBACK_BARS - TIMESTEPS + 2 : last + 1]
         assert np.array_equal(compute_features(held), samples.windows[position])
 
 
-def test_too_few_bars_for_one_feature_row_or_sample_are_an_error(bars):
+def test_too_few_bars(bars):
+    """Too few bars for one row of features, or for one sample, are an error."""
     with pytest.raises(ValueError, match=f"at least {LOOKBACK_BARS} bars, received 240"):
         compute_features(bars[: LOOKBACK_BARS - 1])
     needed = LOOKBACK_BARS + TIMESTEPS + HORIZON_BARS - 1
@@ -86,17 +93,20 @@ def test_too_few_bars_for_one_feature_row_or_sample_are_an_error(bars):
         make_samples(bars[: needed - 1])
 
 
-def test_a_return_runs_from_a_bars_close_to_the_close_a_horizon_later():
+def test_forward_returns():
+    """A return spans from the close of a bar to the close one horizon later."""
     close = np.array([1.0, 1.1, 1.2, 0.6])
     assert forward_returns(close, 2) == pytest.approx([0.2, 0.6 / 1.1 - 1])
 
 
-def test_labels_are_hold_within_the_dead_band_and_the_sign_beyond_it():
+def test_labels():
+    """Labels are HOLD within the dead band, its edges included, and the sign beyond it."""
     returns = np.array([0.002, 0.001, 0.0, -0.001, -0.002])
     assert label_returns(returns, dead_band=0.001).tolist() == [1, 0, 0, 0, 2]
 
 
-def test_every_sample_is_labelled_by_what_the_market_did_after_its_last_bar(bars, samples):
+def test_sample_labels(bars, samples):
+    """Each sample has the label of the return after its last bar."""
     for position in (0, 1234, len(samples) - 1):
         bar = samples.bars[position]
         market = bars.close[bar + HORIZON_BARS] / bars.close[bar] - 1
@@ -105,17 +115,18 @@ def test_every_sample_is_labelled_by_what_the_market_did_after_its_last_bar(bars
         assert samples.labels[position] == direction
 
 
-def test_no_label_of_a_part_reaches_into_the_next_part(samples):
+def test_split_boundaries(samples):
+    """No label of a part extends into the next part, and no further sample is omitted."""
     split = split_samples(samples)
     for part, following in ((split.train, split.validation), (split.validation, split.test)):
         label_ends = part.bars[-1] + HORIZON_BARS
-        label_of_the_next_starts = following.bars[0]
-        assert label_ends < label_of_the_next_starts
-        # Not one sample more is left out than that.
-        assert label_ends + 1 == label_of_the_next_starts
+        next_label_starts = following.bars[0]
+        assert label_ends < next_label_starts
+        assert label_ends + 1 == next_label_starts
 
 
-def test_the_parts_use_all_other_samples_in_order(samples):
+def test_split_order(samples):
+    """The parts contain all other samples in order."""
     split = split_samples(samples)
     parts = (split.train, split.validation, split.test)
     assert sum(len(part) for part in parts) == len(samples) - 2 * HORIZON_BARS
@@ -123,13 +134,15 @@ def test_the_parts_use_all_other_samples_in_order(samples):
     assert split.test.bars[-1] == samples.bars[-1]
 
 
-def test_each_class_is_about_a_third_of_what_is_learned_from(samples):
+def test_class_shares(samples):
+    """Each class is about a third of the training part."""
     train = split_samples(samples).train
     shares = np.bincount(train.labels) / len(train)
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
-def test_the_sample_request_is_what_the_code_generates(bars):
+def test_sample_request(bars):
+    """The sample request is the one that the code generates."""
     assert SAMPLE_FILE.read_text() == render_sample(bars)
 
 
@@ -142,11 +155,12 @@ def test_the_sample_request_is_what_the_code_generates(bars):
         (
             "Time,Open,High,Low,Close,Volume\n"
             "01.01.2017 22:00:00.000,1,1,1,1,1\n01.01.2017 21:00:00.000,1,1,1,1,1\n",
-            "not in the order of time",
+            "not in chronological order",
         ),
     ],
 )
-def test_a_file_that_holds_no_bars_is_refused_with_the_reason(tmp_path, content, problem):
+def test_invalid_file(tmp_path, content, problem):
+    """A file without bars is rejected with the reason."""
     path = tmp_path / "bars.csv"
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""The bot, against servers that answer what the test wants."""
+"""The bot against scripted servers."""
 
 import io
 import logging
@@ -18,14 +18,14 @@ HOLD, BUY, SELL = 0, 1, 2
 
 @pytest.fixture(autouse=True)
 def client_log_level():
-    """The bot silences the client's log for its process; here the process goes on."""
+    """Restore the level of the client's log, which the bot changes for its process."""
     logger = logging.getLogger("serve_app.client")
     level = logger.level
     yield
     logger.setLevel(level)
 
 
-def answer(direction):
+def response(direction):
     return {
         "prediction": {"direction": direction, "confidence": 0.5, "expected_return": 0.0},
         "model_name": "m",
@@ -34,7 +34,7 @@ def answer(direction):
 
 
 class Scripted:
-    """Answers with a direction, or raises what stands in its place."""
+    """Returns the scripted directions, or raises the scripted errors."""
 
     def __init__(self, *replies):
         self.replies = list(replies)
@@ -45,7 +45,7 @@ class Scripted:
         reply = self.replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
-        return answer(reply)
+        return response(reply)
 
 
 def render(replayed, samples):
@@ -54,14 +54,16 @@ def render(replayed, samples):
     return " ".join(console.file.getvalue().split())
 
 
-async def test_every_bar_is_asked_for_in_order(samples):
+async def test_replay(samples):
+    """One prediction per bar is requested, in order."""
     replayed = await replay(Scripted(BUY, HOLD, SELL), samples[:3])
     assert replayed.directions == (BUY, HOLD, SELL)
     assert replayed.served_by == {"m:1.0.0": 3}
     assert len(replayed.latencies_ms) == 3
 
 
-async def test_a_failed_prediction_is_a_failure_and_never_a_hold(samples):
+async def test_failed_prediction(samples):
+    """A failed prediction counts as a failure, never as HOLD."""
     failure = ServerRejectedError(500, "internal", "broken", {})
     replayed = await replay(Scripted(BUY, failure, HOLD), samples[:3])
     assert replayed.directions == (BUY, None, HOLD)
@@ -72,23 +74,26 @@ async def test_a_failed_prediction_is_a_failure_and_never_a_hold(samples):
     assert "HOLD │ 1" in text
 
 
-async def test_the_report_states_its_accounting(samples):
+async def test_report(samples):
+    """The report states how positions are accounted for."""
     text = render(await replay(Scripted(HOLD), samples[:1]), samples[:1])
     for words in ("held 4 bars", "No spread, commission or slippage", "undefined", "p50 / p95"):
         assert words in text
 
 
-async def test_a_server_that_goes_away_ends_the_replay(samples):
+async def test_lost_server(samples):
+    """The replay ends if the server becomes unreachable."""
     client = Scripted(BUY, ServerUnreachableError("http://x", "refused"))
     with pytest.raises(ServerUnreachableError):
         await replay(client, samples[:2])
 
 
-async def test_it_speaks_to_a_server_through_the_model_client(samples):
+async def test_run(samples):
+    """The bot calls a server through ModelClient."""
     async with FakeServer() as server:
         server.script(
             PREDICT,
-            Reply(answer(SELL)),
+            Reply(response(SELL)),
             Reply({"error": {"code": "invalid_features", "message": "no"}}, status=422),
         )
         replayed = await run(server.url, samples[:2])
@@ -97,7 +102,8 @@ async def test_it_speaks_to_a_server_through_the_model_client(samples):
     assert np.array_equal(received, samples.windows[0])
 
 
-def test_an_unreachable_server_ends_with_a_sentence_and_a_failure_code(capsys):
+def test_unreachable_server(capsys):
+    """An unreachable server is reported as one sentence and exit code 1."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
