@@ -53,6 +53,22 @@ CLEAN = (
     "tests/serve_app/test_settings.py",
     "tests/serve_app/test_timeouts.py",
     "tests/serve_app/test_versions.py",
+    ".ci",
+    "Makefile",
+    "docs/guides/client.md",
+    "examples",
+    "serve_app/cli",
+    "serve_app/client",
+    "serve_app/launch",
+    "tests/examples",
+    "tests/integration/test_launch.py",
+    "tests/integration/test_readme.py",
+    "tests/serve_app/cli",
+    "tests/serve_app/client",
+    "tests/serve_app/conftest.py",
+    "tests/serve_app/launch",
+    "tests/test_makefile.py",
+    ":(exclude)serve_app/cli/optimization.py",
 )
 """The paths that are searched so far."""
 
