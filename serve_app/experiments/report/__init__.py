@@ -1,6 +1,6 @@
-"""The report on an experiment: one HTML file for someone who knows no statistics.
+"""The report on an experiment: one HTML file for readers without a background in statistics.
 
-It needs matplotlib and Jinja2, tradeserve[report], which are imported when a report is made.
+It requires matplotlib and Jinja2 (`tradeserve[report]`), which are imported on the first report.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ def render_report(
     blocks: Sequence[Block],
     now: datetime,
 ) -> str:
-    """Return the report as one HTML document that needs nothing else: no network, no JavaScript.
+    """Return the report as a self-contained HTML document, without network access or JavaScript.
 
-    The same arguments give the same text. Verdict and figures are those of `final_report` once the
-    experiment has ended, until then those of an analysis made now.
+    The result depends on the arguments only. The verdict and the figures of an ended experiment are
+    those of its `final_report`; those of a running one come from an analysis of `blocks`.
 
     Args:
-        experiment: what was compared, and how it ended.
-        history: what happened to it, the oldest first.
+        experiment: the experiment to report on.
+        history: its history, oldest entry first.
         blocks: its summaries, in any order, each block once.
-        now: the present, with its time zone; the report is dated so.
+        now: the time of the report, with a time zone.
 
     Raises:
         MissingPackageError: matplotlib or Jinja2 is not installed.

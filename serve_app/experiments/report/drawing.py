@@ -1,6 +1,6 @@
-"""Figures as inline SVG: the same figure gives the same text, and the page sets its colours.
+"""Draws figures as inline SVG, deterministically; the style sheet of the page sets the colours.
 
-Text stays text, so that it is read aloud, searched and printed in the page's own typeface.
+Text remains text, so that screen readers, search and the typeface of the page apply to it.
 """
 
 import io
@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the variants also
-# differ in dashes. The page replaces each colour by its own, lighter in the dark.
+# Okabe and Ito's blue and vermilion, which colour-blind readers can distinguish; the variants also
+# differ in dashes. The page replaces each colour with a variable, which is lighter in dark mode.
 CONTROL = "#0072b2"
 TREATMENT = "#d55e00"
 GOOD = "#00785a"
@@ -34,7 +34,7 @@ _VARIABLES = {
 }
 
 Dashes = str | tuple[float, tuple[float, ...]]
-"""A line's dashes as matplotlib takes them: offset, then lengths of dash and gap in points."""
+"""Dashes in matplotlib's format: offset, then the lengths of dash and gap in points."""
 
 SOLID: Dashes = "solid"
 DASHED: Dashes = (0, (5, 2))
@@ -65,30 +65,30 @@ _SETTINGS = {
 }
 
 _alone = Lock()
-"""Matplotlib's settings belong to the process; one figure at a time changes and restores them."""
+"""Serialises drawing: each figure changes and restores matplotlib's global settings."""
 
 WIDTH, HEIGHT = 9.2, 3.7
-"""Of a figure, in inches; the page scales it to its width."""
+"""The size of a figure in inches; the page scales it to its own width."""
 
 
 def draw(name: str, paint: Callable[[Figure], None]) -> Markup:
     """Return a figure as an SVG element.
 
     Args:
-        name: tells the figure's ids from those of others on the page.
-        paint: draws onto the empty figure.
+        name: the prefix of the figure's ids, unique on the page.
+        paint: draws on the empty figure.
     """
     written = io.StringIO()
     with _alone, style.context(["default", {**_SETTINGS, "svg.hashsalt": name}]):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         paint(figure)
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(written, format="svg", metadata=nothing)
-    return Markup(_inline(written.getvalue(), name))  # noqa: S704 - matplotlib escapes its text
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", metadata=no_metadata)
+    return Markup(_inline(written.getvalue(), name))  # noqa: S704 - matplotlib escapes text
 
 
 def _inline(svg: str, name: str) -> str:
-    """Return the SVG as part of an HTML page: no prologue, no namespaces, ids of its own."""
+    """Return the SVG as an element of an HTML page: no prologue, no namespaces, prefixed ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' (xmlns(:\w+)?|width|height|version)="[^"]*"', "", svg, count=5)
     svg = svg.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")
@@ -99,7 +99,7 @@ def _inline(svg: str, name: str) -> str:
 
 
 def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
-    """Let the horizontal axis run from start to end, in UTC."""
+    """Set the horizontal axis to the times from start to end, in UTC."""
     axes.set_xlim(dates.date2num(start), dates.date2num(end))
     locator = dates.AutoDateLocator(tz=UTC, minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
@@ -116,23 +116,23 @@ def time_axis(axes: Axes, start: datetime, end: datetime) -> None:
 
 
 def legend_above(axes: Axes) -> None:
-    """Put the legend above the axes, where it hides nothing."""
+    """Place the legend above the axes, where it covers no data."""
     axes.legend(
         loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.2, borderpad=0.2
     )
 
 
 def numbers(times: Sequence[datetime]) -> list[float]:
-    """Return times as the time axis counts them."""
-    return [float(dates.date2num(each)) for each in times]
+    """Return times as the numbers of the time axis."""
+    return [float(dates.date2num(time)) for time in times]
 
 
 def percent_axis(axes: Axes, *, signed: bool) -> None:
-    """Label the vertical axis, which holds fractions, in per cent."""
+    """Label the vertical axis, whose values are fractions, in per cent."""
     form = "{:+.6g}%" if signed else "{:.6g}%"
 
     def label(value: float, _: int | None) -> str:
-        # A tick beside 0 may be off by rounding.
+        # Rounding may move the tick at 0.
         text = form.format(round(100 * value, 9) + 0.0)
         return ("0%" if text == "+0%" else text).replace("-", "\N{MINUS SIGN}")
 

@@ -1,4 +1,4 @@
-"""Puts the report together: analysis, words and plots into one page."""
+"""Renders the report: analysis, texts and plots on one page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,39 +15,39 @@ from serve_app.experiments.decision import Action
 from serve_app.experiments.definition import SERVED
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.report import plots, wording
-from serve_app.experiments.report.course import moments, profits
-from serve_app.experiments.report.figures import checks, figures, tiles
+from serve_app.experiments.report.tables import checks, key_figures, tiles
+from serve_app.experiments.report.timeline import moments, profits
 from serve_app.experiments.report.verdict import verdict
 from serve_app.experiments.summary import VariantSummary
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,  # whatever the name of the template
+    autoescape=True,  # regardless of the template's file name
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
 
-HAPPENED = {
+ACTIONS = {
     "created": "Created",
     "exposed": "Treatment's share of the traffic changed",
     "promoted": "Treatment promoted",
     "rolled_back": "Treatment rolled back",
-    "stopped": "Stopped by hand",
+    "stopped": "Stopped manually",
     "ended": "Planned end reached",
 }
-"""The history's actions in words; any other is shown as it is."""
+"""The labels of the history's actions; any other action is shown by its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the history."""
+    """A row of the history."""
 
     time: str
     what: str
     notes: tuple[str, ...]
     data: str
-    """Everything that was noted, as JSON; empty without any."""
+    """The details of the entry as JSON; empty without any."""
 
 
 def render_page(
@@ -56,15 +56,15 @@ def render_page(
     blocks: Sequence[Block],
     now: datetime,
 ) -> str:
-    """Return the report, see `serve_app.experiments.report.render_report`."""
+    """Return the report; see `serve_app.experiments.report.render_report`."""
     definition, started_at = experiment.definition, experiment.started_at
     clock = BlockClock.of(definition, started_at)
     present = analyse(definition, clock, blocks, status=experiment.status).document
     document = present if experiment.final_report is None else experiment.final_report
     bounds = document["statistical_significance"]["interval"]
-    course = moments(definition, clock, blocks)
-    control = VariantSummary().merge(*(each.control for each in blocks))
-    treatment = VariantSummary().merge(*(each.treatment for each in blocks))
+    timeline = moments(definition, clock, blocks)
+    control = VariantSummary().merge(*(block.control for block in blocks))
+    treatment = VariantSummary().merge(*(block.treatment for block in blocks))
     return _TEMPLATES.get_template("page.html.jinja").render(
         words=wording,
         made=wording.moment(now),
@@ -76,17 +76,17 @@ def render_page(
         progress=_progress(experiment, document, now),
         how_split=wording.how_split(definition),
         served=SERVED.get(definition.assignment),
-        figures=figures(definition, document),
+        figures=key_figures(definition, document),
         checks=checks(definition, document),
         arrived_later=_labelled(present) - _labelled(document),
         effect=plots.effect_over_time(
-            definition, course, started_at, None if bounds is None else (bounds[0], bounds[1])
+            definition, timeline, started_at, None if bounds is None else (bounds[0], bounds[1])
         ),
-        profit=plots.profit_over_time(*profits(started_at, blocks), course, started_at),
+        profit=plots.profit_over_time(*profits(started_at, blocks), timeline, started_at),
         latency=plots.latencies(control, treatment),
-        share=plots.share_over_time(course, started_at, SERVED.get(definition.assignment)),
-        has_slack=any(each.share_slack is not None for each in course),
-        events=[_event(each) for each in history],
+        share=plots.share_over_time(timeline, started_at, SERVED.get(definition.assignment)),
+        has_slack=any(moment.share_slack is not None for moment in timeline),
+        events=[_event(entry) for entry in history],
     )
 
 
@@ -97,7 +97,7 @@ def _labelled(document: Mapping[str, Any]) -> int:
 def _progress(
     experiment: StoredExperiment, document: Mapping[str, Any], now: datetime
 ) -> list[tuple[str, str, float]]:
-    """Return (name, what was reached of what, share reached) of what an experiment waits for."""
+    """Return (name, text, share reached) for each condition that the experiment waits for."""
     definition = experiment.definition
     age_s = ((experiment.ended_at or now) - experiment.started_at).total_seconds()
     fewest = min(document["control"]["labelled"], document["treatment"]["labelled"])
@@ -109,31 +109,31 @@ def _progress(
             age_s / definition.duration_s,
         )
     ]
-    needed = f"{definition.min_samples:,} needed for any verdict on quality"
+    needed = f"{definition.min_samples:,} required for a verdict on quality"
     share = fewest / definition.min_samples
-    steps.append(("Outcomes for each version", f"{fewest:,} so far, {needed}", share))
-    units = document.get("units")  # reports from before it have none
+    steps.append(("Outcomes per version", f"{fewest:,} so far, {needed}", share))
+    units = document.get("units")  # absent from reports of earlier releases
     if units:
-        needed = f"{units['needed']:g} needed for any verdict on quality"
-        worth = min(units[variant]["effective"] for variant in ("control", "treatment"))
+        needed = f"{units['needed']:g} required for a verdict on quality"
+        effective = min(units[variant]["effective"] for variant in ("control", "treatment"))
         steps.append(
             (
-                f"{units['served'].capitalize()} with outcomes for each version",
-                f"worth {wording.tenths(worth)} equally busy ones so far, {needed}",
-                worth / units["needed"],
+                f"Effective number of {units['served']} per version",
+                f"{wording.tenths(effective)} so far, {needed}",
+                effective / units["needed"],
             )
         )
     elif document["recommendation"]["action"] == Action.CONTINUE:
-        needed = f"some {planned:,} usually needed to prove the improvement asked for"
+        needed = f"about {planned:,} usually required to detect the required improvement"
         share = fewest / planned
-        steps.append(("Outcomes to be conclusive", f"{fewest:,} so far, {needed}", share))
+        steps.append(("Outcomes for a conclusive result", f"{fewest:,} so far, {needed}", share))
     return [(name, text, min(1.0, max(0.0, share))) for name, text, share in steps]
 
 
 def _event(entry: HistoryEntry) -> Event:
-    what = HAPPENED.get(entry.action, entry.action.replace("_", " ").capitalize())
+    what = ACTIONS.get(entry.action, entry.action.replace("_", " ").capitalize())
     notes = [
-        f"{name.replace('_', ' ')}: {_noted(name, value)}"
+        f"{name.replace('_', ' ')}: {_detail(name, value)}"
         for name, value in entry.details.items()
         if isinstance(value, str | int | float | bool)
     ]
@@ -142,17 +142,17 @@ def _event(entry: HistoryEntry) -> Event:
     return Event(wording.moment(entry.time), what, tuple(notes), data)
 
 
-def _noted(name: str, value: object) -> str:
-    """Return a detail as text; the shares of an exposure in per cent."""
+def _detail(name: str, value: object) -> str:
+    """Return a detail as text, shares of an exposure step in per cent."""
     if name in ("share", "before") and isinstance(value, float):
         return wording.percent(value, 0 if value >= 0.1 else 1)
     return str(value)
 
 
 def _reasons(details: Mapping[str, Any]) -> list[str]:
-    """Return the reasons of the analysis that was noted, wherever it is."""
-    for each in (details, *details.values()):
-        advice = each.get("recommendation") if isinstance(each, Mapping) else None
+    """Return the reasons of an analysis in the details, or one level below."""
+    for value in (details, *details.values()):
+        advice = value.get("recommendation") if isinstance(value, Mapping) else None
         if isinstance(advice, Mapping) and isinstance(advice.get("reasons"), list):
             return [str(reason) for reason in advice["reasons"]]
     return []

@@ -1,4 +1,4 @@
-"""The report's four plots."""
+"""The four plots of the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.report import drawing
-from serve_app.experiments.report.course import Moment, Profit
 from serve_app.experiments.report.drawing import (
     CONTROL,
     DASHED,
@@ -22,35 +21,37 @@ from serve_app.experiments.report.drawing import (
     SOLID,
     TREATMENT,
 )
+from serve_app.experiments.report.timeline import Moment, Profit
 from serve_app.experiments.statistics.histogram import quantile_ms, upper_end_ms
 from serve_app.experiments.summary import VariantSummary
 
 MOST_BARS = 60
 FEWEST_BINS_PER_BAR = 3
-"""A bin is 2 % wide: bars of single ones would be ragged."""
+"""The fewest bins per bar; a bin is 2 % wide, and bars of single bins would be ragged."""
 
 CLOSE = 0.09
-"""Part of the vertical axis below which two labels would overlap."""
+"""The part of the vertical axis below which two labels would overlap."""
 
 
 def effect_over_time(
     definition: ExperimentDefinition,
-    course: Sequence[Moment],
+    timeline: Sequence[Moment],
     started_at: datetime,
     final_interval: tuple[float, float] | None,
 ) -> Markup | None:
-    """Return the difference in accuracy with its interval; None while it cannot be judged.
+    """Return the difference in accuracy with its interval; None while it cannot be estimated.
 
     Args:
-        definition: for the improvement asked for.
-        course: the moments, in order of time.
-        started_at: where the axis begins.
-        final_interval: of the analysis that the report shows, drawn as a bar at the end.
+        definition: states the required improvement.
+        timeline: the moments, in order of time.
+        started_at: the start of the axis.
+        final_interval: the interval of the analysis that the report shows, drawn as a bar at the
+            end.
     """
     known = [
-        (each.time, each.difference, each.interval)
-        for each in course
-        if each.difference is not None and each.interval is not None
+        (moment.time, moment.difference, moment.interval)
+        for moment in timeline
+        if moment.difference is not None and moment.interval is not None
     ]
     if not known:
         return None
@@ -68,17 +69,17 @@ def effect_over_time(
             color=TREATMENT,
             alpha=0.18,
             linewidth=0,
-            label="where the truth may lie",
+            label="confidence interval",
         )
         marker = "o" if len(known) == 1 else ""
         axes.plot(
-            times, values, color=TREATMENT, linewidth=2, marker=marker, label="measured so far"
+            times, values, color=TREATMENT, linewidth=2, marker=marker, label="measured difference"
         )
         low, high = final_interval or (lows[-1], highs[-1])
         axes.vlines(times[-1], low, high, color=TREATMENT, linewidth=3)
-        drawing.time_axis(axes, *_span(started_at, course))
+        drawing.time_axis(axes, *_span(started_at, timeline))
         axes.set_ylim(_effect_limits(definition, values, lows, highs))
-        _marked(axes, definition)
+        _mark_limits(axes, definition)
         drawing.percent_axis(axes, signed=True)
         axes.set_ylabel("Treatment's accuracy minus control's\n(percentage points)")
         drawing.legend_above(axes)
@@ -87,11 +88,11 @@ def effect_over_time(
 
 
 def profit_over_time(
-    control: Profit, treatment: Profit, course: Sequence[Moment], started_at: datetime
+    control: Profit, treatment: Profit, timeline: Sequence[Moment], started_at: datetime
 ) -> Markup | None:
-    """Return both variants' sums of returns, over time and over predictions.
+    """Return both variants' cumulative returns, over time and over predictions.
 
-    None without outcomes.
+    Without outcomes, return None.
     """
     variants = [
         (control, CONTROL, DASHED, "control"),
@@ -105,15 +106,15 @@ def profit_over_time(
         counts = [float(variant.labelled[-1]) for variant, *_ in variants]
         most = min(counts) or max(counts)
         for variant, colour, dashes, name in variants:
-            look = {"color": colour, "linestyle": dashes, "linewidth": 1.8, "label": name}
-            over_time.plot(drawing.numbers(variant.times), variant.total, **look)
+            style = {"color": colour, "linestyle": dashes, "linewidth": 1.8, "label": name}
+            over_time.plot(drawing.numbers(variant.times), variant.total, **style)
             seen = variant.labelled <= most
-            by_count.plot(variant.labelled[seen], variant.total[seen], **look)
-        drawing.time_axis(over_time, *_span(started_at, course))
-        over_time.set_title("As it happened")
-        over_time.set_ylabel("Profit and loss so far\n(% of one stake)")
-        by_count.set_title("At equal numbers of predictions")
-        by_count.set_xlabel("Predictions of that version with an outcome")
+            by_count.plot(variant.labelled[seen], variant.total[seen], **style)
+        drawing.time_axis(over_time, *_span(started_at, timeline))
+        over_time.set_title("Over time")
+        over_time.set_ylabel("Cumulative profit and loss\n(% of one stake)")
+        by_count.set_title("Over equal numbers of predictions")
+        by_count.set_xlabel("Predictions of the version with an outcome")
         by_count.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         by_count.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         by_count.set_xlim(0, max(1.0, 1.02 * most))
@@ -126,7 +127,7 @@ def profit_over_time(
 
 
 def latencies(control: VariantSummary, treatment: VariantSummary) -> Markup | None:
-    """Return how both variants' latencies are distributed; None without an answer."""
+    """Return the distribution of both variants' latencies; None without a response."""
     bins = sorted({*control.latency_bins, *treatment.latency_bins})
     if not bins:
         return None
@@ -158,33 +159,37 @@ def latencies(control: VariantSummary, treatment: VariantSummary) -> Markup | No
         _latency_limits(axes, edges[0], edges[-1])
         axes.set_ylim(bottom=0)
         drawing.percent_axis(axes, signed=False)
-        axes.set_ylabel("Share of the version's answers\n(% per bar)")
-        axes.set_xlabel("Time to answer (ms; each step to the right multiplies)")
+        axes.set_ylabel("Share of the version's responses\n(% per bar)")
+        axes.set_xlabel("Response time (ms, logarithmic)")
         axes.legend(loc="best")
 
     return drawing.draw("latency", paint)
 
 
 def share_over_time(
-    course: Sequence[Moment], started_at: datetime, served: str | None
+    timeline: Sequence[Moment], started_at: datetime, served: str | None
 ) -> Markup | None:
-    """Return treatment's share of the predictions against the intended one; None without any.
+    """Return treatment's share of the predictions and the intended share; None without any.
 
     Args:
-        course: the moments, in order of time.
-        started_at: where the axis begins.
-        served: what was assigned and counted instead, "bots" or "symbols".
+        timeline: the moments, in order of time.
+        started_at: the start of the axis.
+        served: "bots" or "symbols" if these were assigned and are counted instead.
     """
-    known = [(each, each.treatment_share) for each in course if each.treatment_share is not None]
+    known = [
+        (moment, moment.treatment_share)
+        for moment in timeline
+        if moment.treatment_share is not None
+    ]
     if not known:
         return None
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        times = drawing.numbers([each.time for each, _ in known])
+        times = drawing.numbers([moment.time for moment, _ in known])
         shares = [share for _, share in known]
-        expected = [each.expected_share for each, _ in known]
-        slacks = [each.share_slack or 0.0 for each, _ in known]
+        expected = [moment.expected_share for moment, _ in known]
+        slacks = [moment.share_slack or 0.0 for moment, _ in known]
         if any(slacks):
             axes.fill_between(
                 times,
@@ -193,29 +198,27 @@ def share_over_time(
                 color=MUTED,
                 alpha=0.18,
                 linewidth=0,
-                label="still in order",
+                label="normal range",
             )
         marker = "o" if len(known) == 1 else ""
         axes.plot(times, expected, color=INK, linestyle=DASHED, linewidth=1.4, label="intended")
-        axes.plot(
-            times, shares, color=TREATMENT, linewidth=2, marker=marker, label="really received"
-        )
+        axes.plot(times, shares, color=TREATMENT, linewidth=2, marker=marker, label="received")
         later = slice(len(known) // 3, None)
-        strays = [abs(s - e) for s, e in zip(shares[later], expected[later], strict=True)]
-        room = max(0.005, 1.5 * max(strays), 2.0 * max(slacks[later]))
+        deviations = [abs(s - e) for s, e in zip(shares[later], expected[later], strict=True)]
+        room = max(0.005, 1.5 * max(deviations), 2.0 * max(slacks[later]))
         axes.set_ylim(max(0.0, min(expected) - room), min(1.0, max(expected) + room))
-        drawing.time_axis(axes, *_span(started_at, course))
+        drawing.time_axis(axes, *_span(started_at, timeline))
         drawing.percent_axis(axes, signed=False)
-        axes.set_ylabel(f"Treatment's share of all {served or 'predictions'}\n(% so far)")
+        axes.set_ylabel(f"Treatment's share of all {served or 'predictions'}\n(%)")
         drawing.legend_above(axes)
 
     return drawing.draw("share", paint)
 
 
-def _span(started_at: datetime, course: Sequence[Moment]) -> tuple[datetime, datetime]:
-    """Return the beginning and end of the time axis; never empty."""
-    start = min([started_at, *(each.time for each in course)])
-    end = max([started_at, *(each.time for each in course)])
+def _span(started_at: datetime, timeline: Sequence[Moment]) -> tuple[datetime, datetime]:
+    """Return the start and end of the time axis, which is never empty."""
+    start = min([started_at, *(moment.time for moment in timeline)])
+    end = max([started_at, *(moment.time for moment in timeline)])
     room = max((end - start) / 50, timedelta(seconds=5))
     return start, end + room
 
@@ -226,7 +229,7 @@ def _effect_limits(
     lows: Sequence[float],
     highs: Sequence[float],
 ) -> tuple[float, float]:
-    """Return limits that show the later half: the early intervals are far too wide to be seen."""
+    """Return limits that fit the later half: the early intervals are far wider than the plot."""
     later = slice(len(values) // 2, None)
     low = min(0.0, *values[later], *lows[later])
     high = max(definition.min_accuracy_improvement, *values[later], *highs[later])
@@ -234,15 +237,15 @@ def _effect_limits(
     return max(-1.05, low - room), min(1.05, high + room)
 
 
-def _marked(axes: Axes, definition: ExperimentDefinition) -> None:
-    """Draw what the difference is held against, and say it beside the axis."""
+def _mark_limits(axes: Axes, definition: ExperimentDefinition) -> None:
+    """Draw the limits that the difference is compared with, labelled beside the axis."""
     low, high = axes.get_ylim()
     wanted, drop = definition.min_accuracy_improvement, -definition.max_accuracy_drop
     marks = [(0.0, INK, SOLID, "no difference", "top")]
     if wanted:
-        marks.append((wanted, GOOD, DASHED, "asked for", "bottom"))
+        marks.append((wanted, GOOD, DASHED, "required", "bottom"))
     if low < drop < -CLOSE * (high - low):
-        marks.append((drop, INK, DASHED, "worst allowed", "center"))
+        marks.append((drop, INK, DASHED, "largest drop", "center"))
     for value, colour, dashes, text, side in marks:
         axes.axhline(value, color=colour, linestyle=dashes, linewidth=1.1)
         axes.annotate(
@@ -272,7 +275,7 @@ def _heights(bins: Mapping[int, int], first: int, width: int, bars: int) -> list
 
 
 def _latency_limits(axes: Axes, low_ms: float, high_ms: float) -> None:
-    """Set limits at least a factor of 4 apart, so that there is always a labelled tick."""
+    """Set limits at least a factor of 4 apart, so that at least one tick is labelled."""
     room = max(1.15, math.sqrt(4 * low_ms / high_ms) if high_ms < 4 * low_ms else 1.15)
     low_ms, high_ms = low_ms / room, high_ms * room
     axes.set_xlim(low_ms, high_ms)

@@ -1,4 +1,4 @@
-"""The verdict in one line and a colour, and what came of it."""
+"""The verdict as a headline and a colour, with its reasons and its consequence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from serve_app.experiments.report import wording
 
 
 class Tone(StrEnum):
-    """How the box looks; the values are classes of the style sheet."""
+    """The appearance of the verdict's box; the values are classes of the style sheet."""
 
     GOOD = "good"
     BAD = "bad"
@@ -27,24 +27,24 @@ SIGNS = {
     Tone.WAITING: "\N{HORIZONTAL ELLIPSIS}",
     Tone.BROKEN: "!",
 }
-"""So that the tone does not hang on the colour alone."""
+"""The character of each tone, so that the tone does not depend on the colour alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the box on top says."""
+    """The content of the box at the top of the report."""
 
     tone: Tone
     headline: str
     meaning: str
-    """What it means for someone who knows no statistics."""
+    """The explanation for readers without a background in statistics."""
     reasons: tuple[str, ...]
     outcome: str
-    """What was done about it."""
+    """The progress or the end of the experiment."""
 
     @property
     def sign(self) -> str:
-        """A character that stands for the tone."""
+        """Return the character of the tone."""
         return SIGNS[self.tone]
 
 
@@ -52,65 +52,66 @@ def verdict(experiment: StoredExperiment, document: Mapping[str, Any], now: date
     """Return the verdict on an experiment.
 
     Args:
-        experiment: how it stands.
+        experiment: the experiment and its status.
         document: the analysis that the report shows.
-        now: the present.
+        now: the time of the report.
     """
-    tone, headline, meaning = _judged(experiment, document)
+    tone, headline, meaning = _conclusion(experiment, document)
     return Verdict(
         tone=tone,
         headline=headline,
         meaning=meaning,
-        reasons=tuple(str(each) for each in document["recommendation"]["reasons"]),
+        reasons=tuple(str(reason) for reason in document["recommendation"]["reasons"]),
         outcome=_outcome(experiment, now),
     )
 
 
-def _judged(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[Tone, str, str]:
+def _conclusion(experiment: StoredExperiment, document: Mapping[str, Any]) -> tuple[Tone, str, str]:
+    """Return the tone, the headline and the explanation of the verdict."""
     control, treatment = experiment.definition.control, experiment.definition.treatment
     ended = experiment.ended_at is not None
     if document["sample_ratio"]["healthy"] is False:
         return (
             Tone.BROKEN,
             "No verdict: the traffic was not split as intended",
-            "The two versions did not get the requests they should have. Until the cause is found "
-            "no figure on this page should be used to decide anything.",
+            "The two versions did not receive the requests that they should have received. Do not "
+            "base a decision on any figure of this page until the cause is found.",
         )
     action = Action(document["recommendation"]["action"])
     if action is Action.PROMOTE:
         return (
             Tone.GOOD,
             f"{treatment} is better: promote it",
-            "It is right more often, by more than chance explains, and it is neither too slow nor "
-            "does it fail too often.",
+            "It is correct more often, by more than chance can explain; it is not too slow, and it "
+            "does not fail too often.",
         )
     if action is Action.ROLLBACK:
         return (
             Tone.BAD,
-            f"{treatment} does harm: roll it back",
-            f"It is shown to be worse than is allowed, by more than chance explains. {control} "
-            f"should answer alone.",
+            f"{treatment} is worse than allowed: roll it back",
+            f"It violates a limit of the experiment by more than chance can explain. {control} "
+            f"should serve all requests.",
         )
     outcomes = (document.get("units") or {}).get("outcomes_each")
     if outcomes and not outcomes["healthy"]:
         return (
             Tone.BROKEN,
-            "No verdict: one version lacks outcomes",
-            "The two versions do not have equally many outcomes to be judged by. Until the cause "
-            "is found their accuracy and returns should not be used to decide anything.",
+            "No verdict: outcomes of one version are missing",
+            "Outcomes arrive for different shares of the two versions' predictions. Do not base a "
+            "decision on their accuracy and returns until the cause is found.",
         )
     if ended:
         return (
             Tone.WAITING,
-            f"No winner was found: {control} stays",
-            "The experiment is over, and what it saw is not enough to call the new version better "
-            "or harmful. That does not prove that the two are equal.",
+            f"No significant difference: {control} stays in use",
+            "The experiment has ended without enough evidence that the new version is better or "
+            "worse. This does not mean that the two are equal.",
         )
     return (
         Tone.WAITING,
-        "No verdict yet: let the experiment go on",
-        "What has been seen so far is not enough to call the new version better or harmful. "
-        "That is no bad sign: chance is only ruled out by more predictions.",
+        "No verdict yet: let the experiment continue",
+        "There is not yet enough evidence that the new version is better or worse. This is not a "
+        "bad sign: only more predictions can rule out chance.",
     )
 
 
@@ -120,18 +121,18 @@ def _outcome(experiment: StoredExperiment, now: datetime) -> str:
         age = wording.duration((now - started_at).total_seconds())
         planned = wording.duration(definition.duration_s)
         applied = (
-            "A verdict will be carried out by itself."
+            "A verdict will be applied automatically."
             if definition.auto_apply
-            else "A verdict will not be carried out by itself: someone has to do it."
+            else "A verdict will not be applied automatically: promote or roll back manually."
         )
-        return f"The experiment has been running for {age} of {planned} planned. {applied}"
+        return f"The experiment has been running for {age} of the planned {planned}. {applied}"
     length = wording.duration((experiment.ended_at - started_at).total_seconds())
     how = {
-        EndReason.STOPPED: "It was stopped by hand",
+        EndReason.STOPPED: "It was stopped manually",
         EndReason.DURATION: "It ended as planned",
         EndReason.PROMOTED: f"It ended when {definition.treatment} was promoted",
         EndReason.ROLLED_BACK: f"It ended when {definition.treatment} was rolled back",
-        EndReason.SUPERSEDED: "It ended when another version had come into production",
+        EndReason.SUPERSEDED: "It ended because another version had been promoted to production",
         None: "It ended",
     }[experiment.end_reason]
     return f"{how} on {wording.moment(experiment.ended_at)}, after {length}."

@@ -1,11 +1,11 @@
-"""Numbers, times and facts in plain words. All of it is text; the page escapes it."""
+"""Formats numbers, times and facts as plain text; the page escapes the text."""
 
 from datetime import UTC, datetime
 
 from serve_app.experiments.definition import Assignment, ExperimentDefinition, Mode
 
 NOTHING = "\N{EN DASH}"
-"""Stands for a figure that has no value yet."""
+"""The text of a figure that does not have a value yet."""
 
 
 def count(value: int) -> str:
@@ -29,12 +29,12 @@ def signed_percent(value: float | None, digits: int = 2) -> str:
 
 
 def small_percent(value: float | None) -> str:
-    """Return a return by prediction, which has several zeros, in per cent."""
+    """Return a return per prediction, which is small, in per cent."""
     return percent(value, 4)
 
 
 def signed_small_percent(value: float | None) -> str:
-    """Return a difference in return by prediction in percentage points, with its sign."""
+    """Return a difference of returns per prediction in percentage points, with its sign."""
     return signed_percent(value, 4)
 
 
@@ -76,8 +76,8 @@ def p_value(value: float | None) -> str:
 def interval(bounds: list[float] | tuple[float, float] | None, digits: int = 2) -> str:
     """Return an interval of differences of fractions."""
     if bounds is None:
-        return "not known yet"
-    low, high = (signed_percent(each, digits) for each in bounds)
+        return "not yet known"
+    low, high = (signed_percent(bound, digits) for bound in bounds)
     return f"{low} to {high}"
 
 
@@ -101,11 +101,11 @@ def duration(seconds: float) -> str:
 
 
 def how_split(definition: ExperimentDefinition) -> str:
-    """Return in words who answered what."""
+    """Return a description of how requests were assigned to the versions."""
     if definition.mode is Mode.MIRROR:
         return (
-            "Every request went to both versions, and the bots got control's answer. Both answered "
-            "the same questions, and no bot depended on treatment."
+            "Every request was sent to both versions, and the bots received control's response. "
+            "Both versions saw the same requests, and no bot depended on treatment."
         )
     shares = (
         f"{percent(definition.control_traffic, 0)} for control and "
@@ -113,22 +113,22 @@ def how_split(definition: ExperimentDefinition) -> str:
     )
     block = duration(definition.switchback_block_s or 0.0)
     text = {
-        Assignment.REQUEST: f"For each request a lot was drawn: {shares}.",
-        Assignment.UNIT_ID: f"For each bot a lot was drawn once, and it stayed: {shares}.",
-        Assignment.SYMBOL: f"For each symbol a lot was drawn once, and it stayed: {shares}.",
-        Assignment.SWITCHBACK: f"For each symbol a new lot was drawn every {block}: {shares}.",
+        Assignment.REQUEST: f"Each request was assigned at random: {shares}.",
+        Assignment.UNIT_ID: f"Each bot was assigned to one version at random: {shares}.",
+        Assignment.SYMBOL: f"Each symbol was assigned to one version at random: {shares}.",
+        Assignment.SWITCHBACK: f"Each symbol was assigned at random every {block}: {shares}.",
     }[definition.assignment]
     if definition.exposure_steps:
-        steps = ", ".join(percent(each, 0) for each in definition.exposure_steps)
+        steps = ", ".join(percent(share, 0) for share in definition.exposure_steps)
         text += (
-            f" Treatment began small and grew in steps ({steps}), each at least "
-            f"{duration(definition.exposure_step_hours * 3600)} long, while the safety checks held."
+            f" Treatment's share grew in steps ({steps}) of at least "
+            f"{duration(definition.exposure_step_hours * 3600)} while the safety checks passed."
         )
     return text
 
 
 def _typeset(text: str) -> str:
-    """Return the number with a true minus, and without a sign when it shows as 0."""
+    """Return the number with a true minus sign, and without a sign if it shows as 0."""
     if not any(digit in text for digit in "123456789"):
         text = text.lstrip("+-")
     return text.replace("-", "\N{MINUS SIGN}")

@@ -42,7 +42,7 @@ def test_report_snippet_writes_page(tmp_path, monkeypatch):
     code = PAGE.block("python", "Create a report")
     exec(compile(code, "experiments.md", "exec"), {})
     page = (tmp_path / "v1_vs_v2.html").read_text(encoding="utf-8")
-    assert "No verdict yet: let the experiment go on" in page
+    assert "No verdict yet: let the experiment continue" in page
 
 
 def test_fields_listed():

@@ -1,4 +1,4 @@
-"""The rows of the report's tables, from the analysis document."""
+"""The tiles and the table rows of the report, from the document of the analysis."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from serve_app.experiments.report import wording
 
 Write = Callable[[Any], str]
 
-LEADING = 2
-"""Rows that count: of predictions, and of those with an outcome. What was assigned comes next."""
+LEADING_COUNTS = 2
+"""The number of leading rows that are counts; the counts of bots or symbols follow them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A row: one figure of both variants."""
+class KeyFigure:
+    """A row of the table of key figures: one figure for both variants."""
 
     name: str
     control: str
     treatment: str
     difference: str
-    """Treatment minus control; empty where it says nothing, as the variants get unequal traffic."""
+    """Treatment minus control; empty where unequal traffic makes it meaningless."""
     explanation: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One of the differences that count, in large type."""
+    """A main difference, shown in large type."""
 
     name: str
     value: str
@@ -36,13 +36,13 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One of the safety checks."""
+    """A row of the table of safety checks."""
 
     name: str
     control: str
     treatment: str
     state: str
-    """`fine`, `broken` or `open`, a class of the style sheet."""
+    """The state, a class of the style sheet: `fine`, `broken` or `open`."""
     finding: str
 
 
@@ -55,11 +55,11 @@ class _Row:
     improvement: str | None = None
     write_difference: Write = wording.signed_percent
     needs: str = "labelled"
-    """The count without which the figure has no value."""
+    """The count that must be above 0 for the figure to have a value."""
 
 
-def figures(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[Figure]:
-    """Return the key figures of both variants."""
+def key_figures(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[KeyFigure]:
+    """Return the rows of the table of key figures."""
     control, treatment = document["control"], document["treatment"]
     rows = []
     for row in _rows(definition, document):
@@ -68,34 +68,39 @@ def figures(definition: ExperimentDefinition, document: Mapping[str, Any]) -> li
         if row.improvement is not None and known:
             difference = row.write_difference(document["improvement"][row.improvement])
         texts = _text(row, control), _text(row, treatment)
-        rows.append(Figure(row.name, *texts, difference, row.explanation))
-    return rows[:LEADING] + _units(document) + rows[LEADING:]
+        rows.append(KeyFigure(row.name, *texts, difference, row.explanation))
+    return rows[:LEADING_COUNTS] + _units(document) + rows[LEADING_COUNTS:]
 
 
-def _units(document: Mapping[str, Any]) -> list[Figure]:
-    """Return the numbers of bots or symbols, where these were assigned."""
-    units = document.get("units")  # reports from before it have none
+def _units(document: Mapping[str, Any]) -> list[KeyFigure]:
+    """Return the counts of bots or symbols, if these were assigned."""
+    units = document.get("units")  # absent from reports of earlier releases
     if not units:
         return []
     variants, served = (units["control"], units["treatment"]), units["served"]
     rows = (
-        ("seen", served.capitalize(), wording.count, "Those that the version answered."),
+        (
+            "seen",
+            served.capitalize(),
+            wording.count,
+            f"{served.capitalize()} that sent requests to the version.",
+        ),
         (
             "labelled",
             f"{served.capitalize()} with known outcome",
             wording.count,
-            "Those of them whose move of the market is known at least once.",
+            f"{served.capitalize()} with at least one prediction whose outcome is known.",
         ),
         (
             "effective",
-            f"Equally busy {served}",
+            f"Effective number of {served}",
             wording.tenths,
-            "How many equally busy ones these are worth. Where a few send most of the requests, "
-            "the others hardly count.",
+            f"The number of equally active {served} that would give the same amount of "
+            f"information. If a few send most of the requests, the others add little.",
         ),
     )
     return [
-        Figure(name, write(variants[0][key]), write(variants[1][key]), "", explanation)
+        KeyFigure(name, write(variants[0][key]), write(variants[1][key]), "", explanation)
         for key, name, write, explanation in rows
     ]
 
@@ -111,32 +116,37 @@ def _rows(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
     band = wording.small_percent(definition.dead_band)
     hold = f"moved by {band} or less" if definition.dead_band else "did not move"
     return [
-        _Row("samples", "Predictions", wording.count, "Requests answered, and those that failed."),
+        _Row(
+            "samples",
+            "Predictions",
+            wording.count,
+            "Requests that the version answered or failed to answer.",
+        ),
         _Row(
             "labelled",
             "With known outcome",
             wording.count,
-            "Predictions of which the market's move is known by now; quality is measured on these.",
+            "Predictions for which the market's move is known; quality is measured on these.",
         ),
         _Row(
             "accuracy",
             "Accuracy",
             wording.percent,
-            f"Share that was right: BUY when the market rose, SELL when it fell, HOLD when it "
-            f"{hold}.",
+            f"Share of correct predictions: BUY when the market rose, SELL when it fell, HOLD when "
+            f"it {hold}.",
             "accuracy",
         ),
         _Row(
             "win_rate",
             "Win rate",
             wording.percent,
-            "Share of the BUYs and SELLs that earned something.",
+            "Share of BUYs and SELLs that made a profit.",
         ),
         _Row(
             "avg_return",
             "Return per prediction",
             wording.small_percent,
-            "Average profit in % of the stake, before costs; a HOLD earns nothing.",
+            "Average profit in % of the stake, before costs; a HOLD earns 0.",
             "avg_return",
             wording.signed_small_percent,
         ),
@@ -144,15 +154,15 @@ def _rows(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
             "total_pnl",
             "Profit and loss",
             wording.percent,
-            "Sum of all returns, in % of one stake, the same stake each time. More predictions "
-            "make a larger sum: compare the line above instead.",
+            "Sum of all returns in % of one stake, with the same stake for every prediction. It "
+            "grows with the number of predictions: compare the return per prediction instead.",
         ),
         _Row(
             "sharpe_ratio",
             "Sharpe ratio" if yearly else "Sharpe ratio, per prediction",
             wording.number if yearly else wording.small_number,
-            "Return for each unit of risk; higher is better, below 0 is a loss."
-            + (" Scaled to a year." if yearly else ""),
+            "Return per unit of risk; higher is better, below 0 is a loss."
+            + (" Annualised." if yearly else ""),
             "sharpe_ratio",
             wording.signed_number if yearly else wording.signed_small_number,
         ),
@@ -160,43 +170,43 @@ def _rows(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
             "precision",
             "Precision",
             wording.percent,
-            "How often a call (HOLD, BUY or SELL) was right, averaged over the three "
-            "calls; one never made counts as 0.",
+            "Share of correct predictions among those of a direction (HOLD, BUY or SELL), averaged "
+            "over the three directions; a direction that was never predicted counts as 0.",
         ),
         _Row(
             "recall",
             "Recall",
             wording.percent,
-            "How many of the market's moves were called, averaged over the "
-            "three kinds; one that never came counts as 0.",
+            "Share of the market's moves in a direction that were predicted, averaged over the "
+            "three directions; a move that never occurred counts as 0.",
         ),
         _Row(
             "f1_score",
             "F1 score",
             wording.percent,
-            "Precision and recall in one figure.",
+            "Precision and recall combined in one figure.",
         ),
         _Row(
             "avg_latency_ms",
-            "Average time to answer",
+            "Average response time",
             wording.milliseconds,
-            "Of the requests answered, measured in the server.",
+            "Average over the answered requests, measured in the server.",
             "latency_ms",
             wording.signed_milliseconds,
             needs="samples",
         ),
         _Row(
             "p95_latency_ms",
-            "Slow answers (p95)",
+            "Slow responses (p95)",
             wording.milliseconds,
-            "95 of 100 answers came within this time.",
+            "95% of the responses took at most this long.",
             needs="samples",
         ),
         _Row(
             "error_rate",
             "Failures",
             wording.percent,
-            "Share of the requests that the version could not answer.",
+            "Share of the requests that the version failed to answer.",
             "error_rate",
             needs="samples",
         ),
@@ -204,14 +214,14 @@ def _rows(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
             "throughput",
             "Predictions per second",
             wording.number,
-            "Between the first and the last one.",
+            "Average rate between the first and the last prediction.",
             needs="samples",
         ),
     ]
 
 
 def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[Tile]:
-    """Return the four differences that count: treatment minus control."""
+    """Return the four main differences, treatment minus control."""
     accuracy, returns = document["statistical_significance"], document["returns"]
     measured = accuracy["standard_error"] is not None
     latency, errors = (_guardrail(document, name) for name in ("latency_ms", "error_rate"))
@@ -220,7 +230,7 @@ def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
             "Accuracy",
             wording.signed_percent(accuracy["difference"]) if measured else wording.NOTHING,
             _range(accuracy["interval"], 2)
-            + f"; asked for: {wording.signed_percent(definition.min_accuracy_improvement)}",
+            + f"; required: {wording.signed_percent(definition.min_accuracy_improvement)}",
         ),
         Tile(
             "Return per prediction",
@@ -228,7 +238,7 @@ def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
             _range(returns["interval"], 4),
         ),
         Tile(
-            "Time to answer",
+            "Response time",
             wording.signed_milliseconds(document["improvement"]["latency_ms"]),
             _worst(latency, wording.signed_milliseconds)
             + f"; allowed: {wording.signed_milliseconds(latency['limit'])}",
@@ -245,7 +255,7 @@ def tiles(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list
 
 
 def checks(definition: ExperimentDefinition, document: Mapping[str, Any]) -> list[Check]:
-    """Return the safety checks: what is shown, and what is not known yet."""
+    """Return the rows of the table of safety checks."""
     latency, errors = (_guardrail(document, name) for name in ("latency_ms", "error_rate"))
     allowed_ms = wording.milliseconds(latency["limit"])
     increase = wording.percent(definition.max_error_rate_increase)
@@ -253,20 +263,20 @@ def checks(definition: ExperimentDefinition, document: Mapping[str, Any]) -> lis
         _check(
             definition,
             latency,
-            "Average time to answer",
+            "Average response time",
             wording.milliseconds,
-            held=f"Shown to be at most {allowed_ms} slower.",
-            broken=f"Shown to be more than {allowed_ms} slower.",
-            unknown=f"Not known yet whether it is more than {allowed_ms} slower.",
+            held=f"Treatment is at most {allowed_ms} slower.",
+            broken=f"Treatment is more than {allowed_ms} slower.",
+            unknown=f"Not yet known whether treatment is more than {allowed_ms} slower.",
         ),
         _check(
             definition,
             errors,
             "Failures",
             wording.percent,
-            held=f"Shown to fail less than {increase} more of the requests.",
-            broken=f"Shown to fail more than {errors['limit']:g} times as often.",
-            unknown=f"Not known yet whether it fails {increase} more of the requests.",
+            held=f"Treatment's failure rate is less than {increase} above control's.",
+            broken=f"Treatment fails more than {errors['limit']:g} times as often as control.",
+            unknown=f"Not yet known whether its failure rate is {increase} above control's.",
         ),
     ]
 
@@ -282,9 +292,9 @@ def _check(
     unknown: str,
 ) -> Check:
     if guardrail["adjusted_harm_p_value"] <= definition.alpha / 2:
-        seen = guardrail.get("shown_by")  # reports from before it have none
+        seen = guardrail.get("shown_by")  # absent from reports of earlier releases
         late = seen is not None and seen["recent"]
-        state, finding = "broken", f"During the last minute: {broken}" if late else broken
+        state, finding = "broken", f"In the last minute: {broken}" if late else broken
     elif guardrail["held"]:
         state, finding = "fine", held
     else:
@@ -293,15 +303,15 @@ def _check(
 
 
 def _guardrail(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return next(each for each in document["guardrails"] if each["name"] == name)
+    return next(guardrail for guardrail in document["guardrails"] if guardrail["name"] == name)
 
 
 def _range(bounds: list[float] | None, digits: int) -> str:
     if bounds is None:
-        return "too little seen to say how certain this is"
-    return f"the truth lies between {wording.interval(bounds, digits).replace(' to ', ' and ')}"
+        return "not enough data for a confidence interval"
+    return f"confidence interval: {wording.interval(bounds, digits)}"
 
 
 def _worst(guardrail: Mapping[str, Any], write: Write) -> str:
     worst = guardrail["worst_case_difference"]
-    return "worst case not known yet" if worst is None else f"at worst {write(worst)}"
+    return "worst case not yet known" if worst is None else f"at worst {write(worst)}"

@@ -1,7 +1,7 @@
-"""How an experiment came to where it is: its tests and sums at some moments along the way.
+"""The course of an experiment: its tests and sums at moments between its start and now.
 
-A moment is what an analysis of the predictions made until then says, with the outcomes known today;
-of bots and symbols, where these are assigned, with the outcomes known then.
+The values of a moment come from an analysis of the predictions made until then, with the outcomes
+known today; where bots or symbols are assigned, with the outcomes known at that moment.
 """
 
 from collections.abc import Sequence
@@ -35,65 +35,62 @@ from serve_app.experiments.table import Table, tabulate
 Floats = NDArray[np.float64]
 
 MOST_MOMENTS = 60
-"""Each costs an analysis; a plot shows no more."""
+"""The most moments of a timeline; each costs one analysis, and a plot shows no finer steps."""
 
 MOST_POINTS = 400
-"""Of a line of sums."""
+"""The most points of a line of sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What was known of the predictions made until a time."""
+    """The state of an experiment, computed from the predictions made until a time."""
 
     time: datetime
     difference: float | None
-    """Treatment's accuracy minus control's; None while there are too few blocks to judge it."""
+    """Treatment's accuracy minus control's; None while there are too few blocks to estimate it."""
     interval: tuple[float, float] | None
-    """Always valid."""
+    """The always-valid confidence interval of the difference."""
     treatment_share: float | None
-    """Of the predictions, or of the bots or symbols assigned; None without any."""
+    """Treatment's share of the predictions, or of the bots or symbols assigned; None if none."""
     expected_share: float
     share_slack: float | None
-    """How far the share may be from the expected one before it is an alarm; None where stretches of
-    time were assigned."""
+    """The largest deviation from the expected share that raises no alarm; None where blocks of time
+    are assigned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profit:
-    """One variant's sum of returns along the way.
-
-    Arrays of shape (points,), beginning with zeros.
-    """
+    """The cumulative returns of one variant: arrays of shape (points,) that begin with zero."""
 
     times: Sequence[datetime]
     labelled: Floats
-    """Predictions with an outcome so far."""
+    """The number of predictions with an outcome so far."""
     total: Floats
-    """Sum of their returns, as a fraction of the stake."""
+    """The sum of their returns, as a fraction of the stake."""
 
 
 def moments(
     definition: ExperimentDefinition, clock: BlockClock, blocks: Sequence[Block]
 ) -> list[Moment]:
-    """Return the experiment at up to MOST_MOMENTS moments, evenly in time; the last is now."""
-    ordered = [_without_latencies(each) for each in _in_order(blocks)]
-    starts = [clock.start_s(each.block) for each in ordered]
+    """Return up to MOST_MOMENTS moments at even intervals; the last one includes all blocks."""
+    ordered = [_without_latencies(block) for block in _in_order(blocks)]
+    starts = [clock.start_s(block.block) for block in ordered]
     return [
-        _moment(definition, tabulate(definition, clock, ordered[: place + 1]))
-        for place in _evenly(starts, MOST_MOMENTS)
+        _moment(definition, tabulate(definition, clock, ordered[: index + 1]))
+        for index in _evenly(starts, MOST_MOMENTS)
     ]
 
 
 def profits(started_at: datetime, blocks: Sequence[Block]) -> tuple[Profit, Profit]:
-    """Return the sums of returns of control and treatment."""
+    """Return the cumulative returns of control and treatment."""
     ordered = _in_order(blocks)
     if not ordered:
         nothing = Profit([started_at], np.zeros(1), np.zeros(1))
         return nothing, nothing
-    ends = np.maximum.accumulate([_last_s(each) for each in ordered])
+    ends = np.maximum.accumulate([_last_s(block) for block in ordered])
     kept = _evenly(list(ends), MOST_POINTS)
-    beginning = min(started_at, _time(ends[0]))
-    times = [beginning, *(_time(ends[place]) for place in kept)]
+    start = min(started_at, _time(ends[0]))
+    times = [start, *(_time(ends[index]) for index in kept)]
     control, treatment = (
         Profit(
             times,
@@ -101,8 +98,8 @@ def profits(started_at: datetime, blocks: Sequence[Block]) -> tuple[Profit, Prof
             _running([variant.return_sum for variant in variants], kept),
         )
         for variants in (
-            [each.control for each in ordered],
-            [each.treatment for each in ordered],
+            [block.control for block in ordered],
+            [block.treatment for block in ordered],
         )
     )
     return control, treatment
@@ -115,7 +112,7 @@ def _moment(definition: ExperimentDefinition, table: Table) -> Moment:
     ratio = check_sample_ratio(definition, table)
     ends = [variant.last_s for variant in (table.control.total, table.treatment.total)]
     return Moment(
-        time=_time(max((each for each in ends if each is not None), default=0.0)),
+        time=_time(max((end_s for end_s in ends if end_s is not None), default=0.0)),
         difference=None if accuracy.standard_error is None else accuracy.difference,
         interval=accuracy.interval,
         treatment_share=ratio.observed_share,
@@ -125,7 +122,7 @@ def _moment(definition: ExperimentDefinition, table: Table) -> Moment:
 
 
 def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None:
-    """Return how far treatment's share may stray before the alarm sounds (nearly, for few)."""
+    """Return the deviation of treatment's share at which the alarm is raised (for few, roughly)."""
     variants = table.control.total, table.treatment.total
     count = sum(variant.predictions for variant in variants)
     if definition.mode is Mode.MIRROR:
@@ -143,20 +140,20 @@ def _share_slack(definition: ExperimentDefinition, table: Table) -> float | None
 
 
 def _slack(count: int, variance: float, planned_count: float) -> float | None:
-    """Return how far the share of a count of that variance may stray; None without any."""
+    """Return the deviation of a share at which its count, of this variance, raises the alarm."""
     if not variance:
         return None
     return normal_mixture_boundary(variance, ALARM, planned_count * variance / count) / count
 
 
 def _in_order(blocks: Sequence[Block]) -> list[Block]:
-    """Return the blocks that hold a prediction, in order of time."""
-    some = (each for each in blocks if each.control.predictions or each.treatment.predictions)
-    return sorted(some, key=lambda each: each.block)
+    """Return the blocks that contain predictions, in order of time."""
+    used = (block for block in blocks if block.control.predictions or block.treatment.predictions)
+    return sorted(used, key=lambda block: block.block)
 
 
 def _without_latencies(block: Block) -> Block:
-    """Return the block without its histograms, which cost most of the merging."""
+    """Return the block without its histograms, which take most of the time to merge."""
     return replace(
         block,
         control=replace(block.control, latency_bins={}),
@@ -165,15 +162,15 @@ def _without_latencies(block: Block) -> Block:
 
 
 def _evenly(positions: Sequence[float], most: int) -> list[int]:
-    """Return the places of up to `most` ascending positions, evenly spread; the last is among them.
+    """Return indices of up to `most` of the ascending positions, evenly spaced, with the last one.
 
-    Blocks lie closer together early on: evenly by place would show the beginning alone.
+    Early blocks are shorter: indices at even intervals would show mostly the start.
     """
     if not positions:
         return []
     wanted = np.linspace(positions[0], positions[-1], most)
-    places = np.searchsorted(positions, wanted, side="right") - 1
-    return sorted({*(int(each) for each in places), len(positions) - 1})[-most:]
+    indices = np.searchsorted(positions, wanted, side="right") - 1
+    return sorted({*(int(index) for index in indices), len(positions) - 1})[-most:]
 
 
 def _running(values: Sequence[float], kept: Sequence[int]) -> Floats:
