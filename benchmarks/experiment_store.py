@@ -22,7 +22,7 @@ from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store import ExperimentStore
-from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store.database import Database
 from serve_app.experiments.store.log import ExperimentLog
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, SUMMARIES
 from serve_app.experiments.summary import VariantSummary
@@ -38,7 +38,7 @@ LATENCIES_MS = np.random.default_rng(0).lognormal(0.5, 0.4, 1000)
 
 
 def run(runs: int) -> dict[str, Figures]:
-    """Fill a temporary database and measure it."""
+    """Measure a temporary database."""
     with tempfile.TemporaryDirectory() as folder:
         return measure(f"sqlite:///{Path(folder) / 'experiments.db'}", runs)
 
@@ -46,7 +46,7 @@ def run(runs: int) -> dict[str, Figures]:
 def measure(url: str, runs: int) -> dict[str, Figures]:
     """Return rates and times by operation, each measured `runs` times in an empty database.
 
-    Runs of what is compared take turns.
+    The runs of compared operations are interleaved.
     """
     with ExperimentStore(url) as store:
         store.create_experiment(_definition("written", "m1"), START)
@@ -78,8 +78,8 @@ def _writing(store: ExperimentStore, runs: int) -> dict[str, Figures]:
         )
         few, rest = others[:50], others[50:]
         rates.setdefault(predictions[0], []).append(_rate(store.write_predictions, [group]))
-        each = [[record] for record in few]
-        rates.setdefault(predictions[1], []).append(_rate(store.write_predictions, each))
+        alone = [[record] for record in few]
+        rates.setdefault(predictions[1], []).append(_rate(store.write_predictions, alone))
         store.write_predictions(rest)
         sent = [_outcome(record) for record in group]
         single = [[_outcome(record)] for record in few]
@@ -87,7 +87,9 @@ def _writing(store: ExperimentStore, runs: int) -> dict[str, Figures]:
         rates.setdefault(outcomes[0], []).append(_rate(store.record_outcomes, [sent]))
         rates.setdefault(outcomes[1], []).append(_rate(store.record_outcomes, single))
         rates.setdefault(outcomes[2], []).append(asyncio.run(_send_at_once(store, shared)))
-    results = {name: {"rows_per_s": statistics.median(each)} for name, each in rates.items()}
+    results = {
+        name: {"rows_per_s": statistics.median(measured)} for name, measured in rates.items()
+    }
     for names in (predictions, outcomes):
         peer = results[names[1]]["rows_per_s"]
         for name in names:
@@ -103,7 +105,7 @@ def _rate(write: Callable[[Sequence[Row]], object], groups: Sequence[Sequence[Ro
 
 
 async def _send_at_once(store: ExperimentStore, sent: Sequence[Sequence[Outcome]]) -> float:
-    """Return the rate of callers that each send one outcome after the other."""
+    """Return the rate at which concurrent callers of the log send outcomes one by one."""
     log = ExperimentLog(store)
 
     async def send(caller: int) -> None:
@@ -127,7 +129,7 @@ def _times(call: Callable[[], object], runs: int) -> Figures:
 
 
 def _analyse(store: ExperimentStore, experiment_id: str) -> None:
-    """Read all blocks and make the whole analysis of them."""
+    """Read all blocks and compute the complete analysis."""
     experiment = store.experiment(experiment_id)
     analyse(experiment.definition, experiment.clock, store.blocks(experiment_id))
 

@@ -8,7 +8,7 @@
     │   ├── LockedStoreError        another process held the write lock for too long
     │   ├── FullStoreError          the disk is full
     │   └── ReadOnlyStoreError      the database is read-only
-    ├── RefusedRowError             the database cannot store a value; a retry will fail too
+    ├── RejectedRowError            the database cannot store a value; a retry will fail too
     ├── UnknownExperimentError      the experiment is not stored
     ├── ExperimentExistsError       an experiment with this id exists
     ├── ModelInExperimentError      another experiment is running on the model
@@ -101,7 +101,7 @@ class ReadOnlyStoreError(UnavailableStoreError):
     remedy = "grant this process write access, and try again"
 
 
-class RefusedRowError(StoreError):
+class RejectedRowError(StoreError):
     """The database cannot store a value; the same row will be rejected again."""
 
     def __init__(self, url: str, problem: str) -> None:
@@ -155,13 +155,13 @@ class ModelInExperimentError(StoreError):
 class BufferFullError(StoreError):
     """The buffer in front of the database is full; the new records were not accepted."""
 
-    def __init__(self, what: str, limit: int, waiting: int, refused: int) -> None:
-        super().__init__(what, limit, waiting, refused)
-        self.what, self.limit, self.waiting, self.refused = what, limit, waiting, refused
+    def __init__(self, what: str, limit: int, waiting: int, rejected: int) -> None:
+        super().__init__(what, limit, waiting, rejected)
+        self.what, self.limit, self.waiting, self.rejected = what, limit, waiting, rejected
 
     def __str__(self) -> str:
         return (
-            f"{self.refused} {self.what} were not recorded: {self.waiting} are waiting for the "
+            f"{self.rejected} {self.what} were not recorded: {self.waiting} are waiting for the "
             f"database, and at most {self.limit} may; check why the database is too slow"
         )
 

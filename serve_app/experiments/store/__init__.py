@@ -1,6 +1,6 @@
-"""Durable storage of experiments, predictions and outcomes.
+"""The experiment store: experiments, predictions and outcomes in a SQL database.
 
-See docs/guides/experiments-storage.md.
+docs/guides/experiments-storage.md describes its guarantees and its tables.
 """
 
 from serve_app.experiments.history import (
@@ -13,7 +13,7 @@ from serve_app.experiments.store.log import ExperimentLog, LogCounters, LogLimit
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.store import ExperimentStore
 from serve_app.experiments.store.writing import (
-    RefusedPrediction,
+    RejectedPrediction,
     WrittenPredictions,
 )
 
@@ -26,7 +26,7 @@ __all__ = [
     "LogLimits",
     "OutcomeResult",
     "RecordedOutcome",
-    "RefusedPrediction",
+    "RejectedPrediction",
     "StoredExperiment",
     "WrittenPredictions",
 ]

@@ -1,4 +1,4 @@
-"""Experiments as they are stored: their definition, how they ended, and what happened to them."""
+"""Reads and writes stored experiments: definition, status, final report and history."""
 
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ def create(
     started_at: datetime,
     application: str | None,
 ) -> None:
-    """Store a new, running experiment, with `created` as the first entry of its history."""
+    """Store a new, running experiment; its history begins with the entry `created`."""
     known = find(connection, definition.experiment_id)
     if known is not None:
         raise ExperimentExistsError(definition.experiment_id, known.status)
@@ -53,7 +53,7 @@ def end(
     final_report: dict[str, Any],
     entry: HistoryEntry,
 ) -> StoredExperiment:
-    """End an experiment and return it; where it has ended already, the first end stands."""
+    """End an experiment and return it; one that has already ended is returned unchanged."""
     experiment = get(connection, experiment_id)
     if experiment.status is ExperimentStatus.COMPLETED:
         return experiment
@@ -72,7 +72,7 @@ def end(
 
 
 def add_history(connection: Connection, experiment_id: str, entry: HistoryEntry) -> None:
-    """Add an entry to the experiment's history."""
+    """Append an entry to the history of an experiment."""
     get(connection, experiment_id)
     last = select(func.max(HISTORY.c.number)).where(HISTORY.c.experiment_id == experiment_id)
     number = connection.scalar(last)
@@ -88,7 +88,7 @@ def add_history(connection: Connection, experiment_id: str, entry: HistoryEntry)
 
 
 def history(connection: Connection, experiment_id: str) -> list[HistoryEntry]:
-    """Return what happened to the experiment, the oldest first."""
+    """Return the history of an experiment, oldest entry first."""
     get(connection, experiment_id)
     entries = (
         select(HISTORY).where(HISTORY.c.experiment_id == experiment_id).order_by(HISTORY.c.number)
@@ -102,7 +102,7 @@ def history(connection: Connection, experiment_id: str) -> list[HistoryEntry]:
 def find(
     connection: Connection, experiment_id: str, application: str | None = None
 ) -> StoredExperiment | None:
-    """Return the experiment, None when there is none."""
+    """Return the experiment, or None if it is not stored."""
     if not is_storable(experiment_id):
         return None
     wanted = select(EXPERIMENTS).where(
@@ -115,10 +115,10 @@ def find(
 def get(
     connection: Connection, experiment_id: str, application: str | None = None
 ) -> StoredExperiment:
-    """Return the experiment, of any application where none is named.
+    """Return the experiment; without `application`, one of any application.
 
     Raises:
-        UnknownExperimentError: there is none of that id.
+        UnknownExperimentError: no experiment has this id.
     """
     experiment = find(connection, experiment_id, application)
     if experiment is None:
@@ -130,12 +130,12 @@ def get(
 
 
 def list_all(connection: Connection, application: str | None = None) -> list[StoredExperiment]:
-    """Return an application's experiments, or everybody's, the oldest first."""
+    """Return the experiments of an application, or of all, oldest first."""
     return _listed(connection, _of(application))
 
 
 def running(connection: Connection, application: str | None = None) -> list[StoredExperiment]:
-    """Return those that run, the oldest first."""
+    """Return the running experiments, oldest first."""
     return _listed(
         connection, _of(application) & (EXPERIMENTS.c.status == ExperimentStatus.RUNNING.value)
     )
@@ -151,7 +151,7 @@ def _listed(connection: Connection, where: ColumnElement[bool]) -> list[StoredEx
 
 
 def _of(application: str | None) -> ColumnElement[bool]:
-    """Return the condition that an experiment is this application's, or nobody's in particular."""
+    """Return the condition that an experiment belongs to this application or to none."""
     if application is None:
         return true()
     return EXPERIMENTS.c.application.is_(None) | (EXPERIMENTS.c.application == application)

@@ -1,4 +1,4 @@
-"""Predictions with their outcomes as a Parquet file."""
+"""Exports predictions with their outcomes to a Parquet file."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_AT_ONCE = 50_000
-"""Rows in memory, and in a row group of the file."""
+"""The number of rows per row group of the file, and held in memory."""
 
 _TIME = "time"
 
@@ -37,7 +37,7 @@ COLUMNS = {
     "market_return": "float64",
     "outcome_time": _TIME,
 }
-"""The file's columns and their Arrow types; a time is in microseconds, in UTC."""
+"""The columns of the file and their Arrow types; times are in microseconds, UTC."""
 
 _OF_THE_OUTCOME = {"market_return": "market_return", "outcome_time": "time"}
 
@@ -47,14 +47,14 @@ _ALWAYS_THERE = frozenset(
 
 
 def export_parquet(rows: Iterator[LabelledPrediction], path: Path) -> int:
-    """Write rows, as `ExperimentStore.predictions` gives them, to a file; return how many.
+    """Write the rows of `ExperimentStore.predictions` to a file and return their number.
 
-    The file appears once it is complete, and replaces one of that name.
+    The file appears only when it is complete; it replaces an existing file of that name.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
         ExportError: the file cannot be written.
-        UnavailableStoreError: the database failed while it was read.
+        UnavailableStoreError: the database failed during the export.
     """
     try:
         import pyarrow as pa
@@ -98,7 +98,7 @@ def _columns(rows: Sequence[LabelledPrediction]) -> dict[str, list[Any]]:
         for name in COLUMNS
         if name not in _OF_THE_OUTCOME
     }
-    columns["variant"] = [each and each.value for each in columns["variant"]]
+    columns["variant"] = [variant and variant.value for variant in columns["variant"]]
     for name, attribute in _OF_THE_OUTCOME.items():
         columns[name] = [row.outcome and getattr(row.outcome, attribute) for row in rows]
     return columns

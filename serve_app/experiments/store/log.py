@@ -1,4 +1,4 @@
-"""Takes predictions and outcomes off the request path and writes them in groups."""
+"""The experiment log: writes predictions and outcomes in groups, off the request path."""
 
 import asyncio
 import logging
@@ -25,62 +25,63 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
-_NOT_NOW = UnavailableStoreError, DamagedStoreError
-"""After these nothing is given up: the database may be mended."""
+_RETRYABLE = UnavailableStoreError, DamagedStoreError
+"""Errors after which predictions are kept, since the database may become available again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLimits:
-    """How long and how much may wait; the line under a field says what its default costs."""
+    """Limits on how long and how many records wait; the docstring of a field states its cost."""
 
     max_age_s: float = 0.1
-    """How old a prediction gets before it is written; what a crash of this process can lose, unless
-    its sender waits for `record_predictions` and sends again."""
+    """The age at which a prediction is written. A crash of this process loses younger ones, unless
+    their sender awaits `record_predictions` and sends them again."""
     max_group: int = 1000
-    """Predictions in one transaction; as many are written at once."""
+    """The most predictions per transaction; so many are written without waiting for `max_age_s`."""
     max_waiting: int = 100_000
-    """Predictions, and outcomes, that wait while the database is down, some 40 MB; more are
-    refused."""
+    """The most predictions, and the most outcomes, that wait while the database is unavailable,
+    about 40 MB; more are rejected."""
     unknown_grace_s: float = 0.3
-    """How long an outcome of an unknown prediction waits before it is called unknown: the
-    prediction may be on its way from a router. Longer than routers keep their groups."""
+    """The time that the outcome of an unknown prediction waits before the result is `unknown`: the
+    prediction may still be on its way from a router. It exceeds the age of the routers' groups."""
     first_retry_s: float = 0.1
     last_retry_s: float = 5.0
-    """Pause after a failed attempt; doubled from the first to the last."""
+    """The pause after a failed attempt doubles from `first_retry_s` to `last_retry_s`."""
     drain_timeout_s: float = 10.0
-    """How long `close` tries to write what waits."""
+    """The time in which `close` tries to write the waiting records."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LogCounters:
-    """What became of everything that was sent, since the log was opened."""
+    """The number of records by their result, since the log was opened."""
 
     written: int = 0
     repeated: int = 0
-    """Predictions that were stored already."""
-    refused: int = 0
-    """Predictions that cannot be stored; the reason was logged."""
+    """Predictions that were already stored."""
+    rejected: int = 0
+    """Predictions that cannot be stored; the reason is logged."""
     overflowed: int = 0
-    """Predictions that were not taken, since too many waited."""
+    """Predictions that were rejected because the buffer was full."""
     lost: int = 0
-    """Predictions that still waited when the log was closed, and could not be written."""
+    """Predictions that were waiting and could not be written when the log was closed."""
     failed_attempts: int = 0
     outcomes: Counter[OutcomeResult] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class _Request:
-    """Outcomes that somebody waits for."""
+    """Outcomes whose sender awaits the results."""
 
     outcomes: Sequence[Outcome]
-    answer: asyncio.Future[list[RecordedOutcome]]
+    results: asyncio.Future[list[RecordedOutcome]]
 
 
 class ExperimentLog:
-    """The single writer's front: buffers, groups, retries, and acknowledges what is committed.
+    """The buffer in front of the store: groups records, retries, and acknowledges commits.
 
-    Everything runs in one event loop, the database's work in a thread of its own. While the
-    database is down predictions wait, up to a limit, and outcomes fail at once with the reason.
+    All methods run in one event loop; a single thread executes the database calls. While the
+    database is unavailable, predictions wait, up to a limit, and outcomes fail immediately with the
+    reason.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class ExperimentLog:
         self._added = self._done = 0
         self._senders: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._requests: list[_Request] = []
-        self._hurry = asyncio.Event()
+        self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._overflows = False
@@ -109,36 +110,36 @@ class ExperimentLog:
 
     @property
     def waiting(self) -> int:
-        """How many predictions are not written yet."""
+        """Return the number of predictions that are not written yet."""
         return len(self._waiting)
 
     def add_predictions(self, records: Sequence[PredictionRecord]) -> None:
-        """Take predictions to be written soon; all of them or none.
+        """Accept predictions to be written soon: all of them or none.
 
         Raises:
-            BufferFullError: too many wait; these were not taken, and are counted.
-            LogClosedError: the log was closed.
+            BufferFullError: the buffer is full; the predictions were rejected and counted.
+            LogClosedError: the log is closed.
         """
         self._check_open()
         before = len(self._waiting)
         if before + len(records) > self._limits.max_waiting:
-            self._refuse(len(records))
+            self._overflow(len(records))
         self._overflows = False
         if self._oldest_at is None:
             self._oldest_at = self._clock()
         self._waiting.extend(records)
         self._added += len(records)
         if before < self._limits.max_group <= len(self._waiting):
-            self._hurry.set()
+            self._wake.set()
         self._start_writer()
 
     async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
-        """Take predictions, and return when they are committed (or refused, which is logged).
+        """Accept predictions, and return when they are committed (or rejected, which is logged).
 
-        A sender that gets no answer sends the group again; each prediction counts once.
+        A sender whose call fails can send the group again; each prediction is counted once.
 
         Raises:
-            BufferFullError: too many wait; these were not taken, and are counted.
+            BufferFullError: the buffer is full; the predictions were rejected and counted.
             LogClosedError: the log was closed before they could be written.
         """
         self.add_predictions(records)
@@ -148,56 +149,62 @@ class ExperimentLog:
             await written
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
-        """Store outcomes and return what became of each, in the same order, once it is committed.
+        """Store outcomes, and return the result of each in the same order once it is committed.
 
-        All predictions taken so far are written first. An outcome whose prediction is still unknown
-        is tried once more after `unknown_grace_s`.
+        All predictions accepted so far are written first. An outcome whose prediction is still
+        unknown is tried once more after `unknown_grace_s`.
 
         Raises:
-            UnavailableStoreError: not acknowledged; sending all again is safe.
-            BufferFullError: too many outcomes wait; these were not taken.
-            LogClosedError: the log was closed.
+            UnavailableStoreError: the outcomes were not acknowledged; it is safe to send all again.
+            BufferFullError: too many outcomes are waiting; these were rejected.
+            LogClosedError: the log is closed.
         """
-        recorded = await self._ask(outcomes)
-        unknown = [at for at, each in enumerate(recorded) if each.result is OutcomeResult.UNKNOWN]
+        results = await self._submit(outcomes)
+        unknown = [
+            index
+            for index, recorded in enumerate(results)
+            if recorded.result is OutcomeResult.UNKNOWN
+        ]
         if unknown:
             await self._sleep(self._limits.unknown_grace_s)
-            again = await self._ask([outcomes[at] for at in unknown])
-            for at, each in zip(unknown, again, strict=True):
-                recorded[at] = each
-        self.counters.outcomes.update(each.result for each in recorded)
-        return recorded
+            again = await self._submit([outcomes[index] for index in unknown])
+            for index, recorded in zip(unknown, again, strict=True):
+                results[index] = recorded
+        self.counters.outcomes.update(recorded.result for recorded in results)
+        return results
 
     async def flush(self) -> None:
-        """Write all predictions taken so far; an analysis that follows sees them.
+        """Write all predictions accepted so far, so that a subsequent analysis includes them.
 
         Raises:
-            UnavailableStoreError: they are not written yet, and go on waiting.
-            LogClosedError: the log was closed.
+            UnavailableStoreError: the predictions are not written yet; they remain in the buffer.
+            LogClosedError: the log is closed.
         """
-        await self._ask([])
+        await self._submit([])
 
     async def close(self) -> None:
-        """Write what waits and take nothing more; what cannot be written is counted and logged.
+        """Write the waiting records and accept no more; lost predictions are counted and logged.
 
         Raises:
-            StoreError: why predictions were lost.
+            StoreError: predictions were lost for this reason.
         """
         self._closed = True
-        self._hurry.set()
+        self._wake.set()
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=self._limits.drain_timeout_s)
             self._writer.cancel()
             await asyncio.wait({self._writer})
         self._thread.shutdown(wait=False, cancel_futures=True)
         for request in self._requests:
-            _fail(request.answer, LogClosedError())
+            _fail(request.results, LogClosedError())
         for _, written in self._senders:
             _fail(written, self._failure or LogClosedError())
         self._requests, self._senders = [], deque()
         if self._waiting:
             self.counters.lost = len(self._waiting)
-            logger.error("%d predictions lost at closing: %s", len(self._waiting), self._failure)
+            logger.error(
+                "%d predictions lost when the log was closed: %s", len(self._waiting), self._failure
+            )
             self._waiting.clear()
             raise self._failure or LogClosedError()
 
@@ -205,64 +212,64 @@ class ExperimentLog:
         if self._closed:
             raise LogClosedError
 
-    def _refuse(self, count: int) -> None:
+    def _overflow(self, count: int) -> None:
         waiting, limit = len(self._waiting), self._limits.max_waiting
         self.counters.overflowed += count
         error = BufferFullError("predictions", limit, waiting, count)
         if not self._overflows:
-            # Once, until there is room again; the counter has all.
+            # Logged once, until a group is accepted again; the counter includes every group.
             logger.error("%s", error)
             self._overflows = True
         raise error
 
-    async def _ask(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
+    async def _submit(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
         self._check_open()
-        waiting, limit = (
-            sum(len(each.outcomes) for each in self._requests),
-            self._limits.max_waiting,
-        )
+        waiting = sum(len(request.outcomes) for request in self._requests)
+        limit = self._limits.max_waiting
         if waiting and waiting + len(outcomes) > limit:
             raise BufferFullError("outcomes", limit, waiting, len(outcomes))
-        answer: asyncio.Future[list[RecordedOutcome]] = asyncio.get_running_loop().create_future()
-        self._requests.append(_Request(outcomes, answer))
-        self._hurry.set()
+        results: asyncio.Future[list[RecordedOutcome]] = asyncio.get_running_loop().create_future()
+        self._requests.append(_Request(outcomes, results))
+        self._wake.set()
         self._start_writer()
-        return await answer
+        return await results
 
     def _start_writer(self) -> None:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
-        """Write until nothing waits."""
+        """Write until no record is waiting."""
         pause_s = self._limits.first_retry_s
         while self._waiting or self._requests:
-            await self._let_a_group_gather()
+            await self._wait_for_group()
             requests, self._requests = self._requests, []
             try:
                 await self._write_waiting()
                 if requests:
-                    await self._answer(requests)
+                    await self._record(requests)
             except asyncio.CancelledError:
                 for request in requests:
-                    _fail(request.answer, self._failure or LogClosedError())
+                    _fail(request.results, self._failure or LogClosedError())
                 raise
             except Exception as error:
                 self.counters.failed_attempts += 1
                 for request in requests:
-                    _fail(request.answer, error)
+                    _fail(request.results, error)
                 if self._failure is None:
-                    logger.exception("%d predictions wait for the database", len(self._waiting))
+                    waiting = len(self._waiting)
+                    logger.exception("database unavailable: %d predictions are waiting", waiting)
                 self._failure = error
                 await self._pause(pause_s)
                 pause_s = min(2 * pause_s, self._limits.last_retry_s)
             else:
                 if self._failure is not None:
-                    logger.info("the database takes predictions again")
+                    logger.info("database available again: the waiting predictions are written")
                 self._failure = None
                 pause_s = self._limits.first_retry_s
 
-    async def _let_a_group_gather(self) -> None:
+    async def _wait_for_group(self) -> None:
+        """Wait until the oldest prediction reaches `max_age_s` or a full group is waiting."""
         if self._requests or self._closed or self._failure is not None or self._oldest_at is None:
             return
         left_s = self._oldest_at + self._limits.max_age_s - self._clock()
@@ -270,17 +277,18 @@ class ExperimentLog:
             await self._pause(left_s)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not once somebody is in a hurry."""
-        ends = [asyncio.ensure_future(each) for each in (self._sleep(seconds), self._hurry.wait())]
+        """Wait for a time, or until `_wake` is set."""
+        events = self._sleep(seconds), self._wake.wait()
+        waits = [asyncio.ensure_future(event) for event in events]
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in ends:
-                each.cancel()
-            self._hurry.clear()
+            for wait in waits:
+                wait.cancel()
+            self._wake.clear()
 
     async def _write_waiting(self) -> None:
-        """Write what waits now; what is not written stays."""
+        """Write the predictions that are waiting now; those that fail remain in the buffer."""
         until, self._oldest_at = self._added, None
         while self._done < until:
             group = list(islice(self._waiting, self._limits.max_group))
@@ -296,43 +304,43 @@ class ExperimentLog:
     async def _write_group(self, group: Sequence[PredictionRecord]) -> None:
         try:
             result = await self._in_thread(self._store.write_predictions, group)
-        except _NOT_NOW:
+        except _RETRYABLE:
             raise
         except Exception:
             if len(group) == 1:
-                logger.exception("prediction %r cannot be stored", group[0].prediction_id)
-                self.counters.refused += 1
+                logger.exception("prediction %r rejected", group[0].prediction_id)
+                self.counters.rejected += 1
                 return
             for record in group:
                 await self._write_group([record])
             return
         self.counters.written += result.written
         self.counters.repeated += result.repeated
-        self.counters.refused += len(result.refused)
-        for each in result.refused:
-            logger.error("prediction %r was not stored: %s", each.prediction_id, each.reason)
+        self.counters.rejected += len(result.rejected)
+        for rejected in result.rejected:
+            logger.error("prediction %r rejected: %s", rejected.prediction_id, rejected.reason)
 
-    async def _answer(self, requests: Sequence[_Request]) -> None:
-        """Store the outcomes of all requests in one transaction, and answer each."""
+    async def _record(self, requests: Sequence[_Request]) -> None:
+        """Store the outcomes of all requests in one transaction, and set the results of each."""
         outcomes = [outcome for request in requests for outcome in request.outcomes]
         try:
             recorded = await self._in_thread(self._store.record_outcomes, outcomes)
-        except _NOT_NOW:
+        except _RETRYABLE:
             raise
         except Exception as error:
             if len(requests) == 1:
-                logger.exception("outcomes cannot be stored")
-                _fail(requests[0].answer, error)
+                logger.exception("outcomes rejected")
+                _fail(requests[0].results, error)
                 return
-            # One is at fault; the others are not to suffer.
+            # One request caused the error: the others are written without it.
             for request in requests:
-                await self._answer([request])
+                await self._record([request])
             return
         start = 0
         for request in requests:
             end = start + len(request.outcomes)
-            if not request.answer.done():
-                request.answer.set_result(recorded[start:end])
+            if not request.results.done():
+                request.results.set_result(recorded[start:end])
             start = end
 
     async def _in_thread(

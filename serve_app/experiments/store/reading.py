@@ -1,4 +1,4 @@
-"""Reads predictions with their outcomes, page by page."""
+"""Reads predictions with their outcomes, one page per transaction."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, select, tuple_
 
 from serve_app.experiments.records import Outcome, PredictionRecord
-from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store.database import Database
 from serve_app.experiments.store.rows import prediction_of_row, time_of
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS
 
@@ -17,7 +17,7 @@ _ORDER = PREDICTIONS.c.time_s, PREDICTIONS.c.prediction_id, PREDICTIONS.c.varian
 
 @dataclass(frozen=True, slots=True)
 class LabelledPrediction:
-    """A prediction, and its outcome if it has come."""
+    """A prediction and, once it has arrived, its outcome."""
 
     prediction: PredictionRecord
     outcome: Outcome | None
@@ -30,10 +30,10 @@ def read_pages(
     until: datetime | None,
     page: int,
 ) -> Iterator[list[LabelledPrediction]]:
-    """Give predictions in order of time, at most `page` at once.
+    """Yield predictions in order of time, in lists of at most `page`.
 
-    Each page is a short transaction of its own, so that a slow reader holds nothing up; what is
-    written meanwhile is in it or not.
+    Each page is read in a short transaction of its own, so that a slow reader does not block
+    writers; rows written during the iteration may or may not be included.
     """
     rows = (
         select(PREDICTIONS, OUTCOMES.c.market_return, OUTCOMES.c.received_s)

@@ -1,4 +1,4 @@
-"""Deletes old predictions; what they and their outcomes added to the summaries stays."""
+"""Deletes old predictions and their outcomes; the summaries that include them are kept."""
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
@@ -6,7 +6,7 @@ from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, RETENTION
 
 _KEY = PREDICTIONS.c.prediction_id, PREDICTIONS.c.variant
-# SQLite looks through the whole table for a list of composite keys, but not for one key.
+# SQLite scans the whole table for a list of composite keys, but not for a single key.
 _DELETE = delete(PREDICTIONS).where(
     PREDICTIONS.c.prediction_id == bindparam("id_gone"),
     PREDICTIONS.c.variant == bindparam("variant_gone"),
@@ -14,7 +14,7 @@ _DELETE = delete(PREDICTIONS).where(
 
 
 def forbid_older(connection: Connection, before_s: float) -> None:
-    """Let no prediction older than this be written any more: it may have been counted already."""
+    """Reject predictions before this time from now on: they may already have been counted."""
     current = connection.scalar(select(RETENTION.c.before_s))
     if current is None or before_s > current:
         connection.execute(delete(RETENTION))
@@ -22,10 +22,10 @@ def forbid_older(connection: Connection, before_s: float) -> None:
 
 
 def delete_oldest(connection: Connection, before_s: float, at_most: int) -> int:
-    """Delete the oldest predictions before a time, and the outcomes that then have none.
+    """Delete the oldest predictions before a time, and outcomes that no longer have a prediction.
 
     Returns:
-        How many predictions were deleted; fewer than `at_most` when none is left.
+        The number of deleted predictions; fewer than `at_most` if no more remain.
     """
     oldest = (
         select(*_KEY)

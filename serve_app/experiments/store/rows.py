@@ -1,4 +1,4 @@
-"""Between rows of the tables and the values that they stand for."""
+"""Converts between rows of the tables and the values that they represent."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,17 +12,17 @@ from serve_app.experiments.store.schema import NO_VARIANT, OUTCOMES, PREDICTIONS
 
 Id = TypeVar("Id", str, int)
 
-LOOKED_UP_AT_ONCE = 1000
-"""Ids in one statement; both databases bound the parameters of one."""
+IDS_PER_STATEMENT = 1000
+"""The largest number of ids in a statement; both databases limit its parameters."""
 
 
 def time_of(seconds: float) -> datetime:
-    """Return the time in UTC; exact to the microsecond, as it was stored."""
+    """Return a stored time in UTC, exact to the microsecond."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def row_of_prediction(record: PredictionRecord) -> dict[str, Any]:
-    """Return the prediction's row."""
+    """Return the row of a prediction."""
     return {
         "prediction_id": record.prediction_id,
         "variant": record.variant or NO_VARIANT,
@@ -43,7 +43,7 @@ def row_of_prediction(record: PredictionRecord) -> dict[str, Any]:
 
 
 def row_of_outcome(outcome: Outcome) -> dict[str, Any]:
-    """Return the outcome's row."""
+    """Return the row of an outcome."""
     return {
         "prediction_id": outcome.prediction_id,
         "market_return": outcome.market_return,
@@ -52,7 +52,7 @@ def row_of_outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def prediction_of_row(row: Row[Any]) -> PredictionRecord:
-    """Return the prediction that the row, which may have further columns, stands for."""
+    """Return the prediction of a row, which may have further columns."""
     return PredictionRecord(
         prediction_id=row.prediction_id,
         variant=Variant(row.variant) if row.variant else None,
@@ -75,7 +75,7 @@ def prediction_of_row(row: Row[Any]) -> PredictionRecord:
 def predictions_by_id(
     connection: Connection, ids: Iterable[str]
 ) -> dict[str, list[PredictionRecord]]:
-    """Return what is stored under the ids: one prediction each, or one a variant."""
+    """Return the stored predictions by id: one per id, or one per variant."""
     found: dict[str, list[PredictionRecord]] = {}
     for some in in_parts(ids):
         rows = connection.execute(select(PREDICTIONS).where(PREDICTIONS.c.prediction_id.in_(some)))
@@ -85,7 +85,7 @@ def predictions_by_id(
 
 
 def outcomes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Outcome]:
-    """Return the outcomes that are stored under the ids."""
+    """Return the stored outcomes by id."""
     found: dict[str, Outcome] = {}
     for some in in_parts(ids):
         rows = connection.execute(select(OUTCOMES).where(OUTCOMES.c.prediction_id.in_(some)))
@@ -99,19 +99,19 @@ def outcomes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Outc
 
 
 def in_parts(ids: Iterable[Id]) -> Iterator[list[Id]]:
-    """Give the ids, each once, in lists that fit into one statement."""
+    """Yield the distinct ids in lists that fit into one statement."""
     distinct = list(dict.fromkeys(ids))
-    for start in range(0, len(distinct), LOOKED_UP_AT_ONCE):
-        yield distinct[start : start + LOOKED_UP_AT_ONCE]
+    for start in range(0, len(distinct), IDS_PER_STATEMENT):
+        yield distinct[start : start + IDS_PER_STATEMENT]
 
 
 def is_storable(text: str) -> bool:
-    """Return whether both databases can hold the text: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
+    """Return whether both databases can store the text: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def plain_prediction(record: PredictionRecord) -> PredictionRecord:
-    """Return the prediction with NumPy's numbers as Python's, which every driver takes."""
+    """Return the prediction with NumPy numbers as Python numbers, which every driver accepts."""
     numbers = record.direction, record.confidence, record.expected_return, record.latency_ms
     if all(type(number) in _PLAIN for number in (*numbers, record.treatment_share)):
         return record
@@ -126,7 +126,7 @@ def plain_prediction(record: PredictionRecord) -> PredictionRecord:
 
 
 def plain_outcome(outcome: Outcome) -> Outcome:
-    """Return the outcome with a number of NumPy's as Python's."""
+    """Return the outcome with a NumPy number as a Python number."""
     if type(outcome.market_return) in _PLAIN:
         return outcome
     return replace(outcome, market_return=float(outcome.market_return))

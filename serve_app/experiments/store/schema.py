@@ -1,6 +1,6 @@
-"""The tables as this software uses them; migrations/versions says how a database gets there.
+"""The tables of the database; the migrations in `migrations/versions` create them.
 
-Times are seconds since 1970 in UTC. Only portable types: the same statements run on SQLite and on
+Times are seconds since 1970 in UTC. All types are portable: the same statements run on SQLite and
 PostgreSQL.
 """
 
@@ -18,13 +18,13 @@ from sqlalchemy import (
 )
 
 NO_VARIANT = ""
-"""Stands in a key for the variant of a prediction outside every experiment."""
+"""The variant, as part of a key, of a prediction outside experiments."""
 
 PAIRS = "pairs"
-"""Stands in `summaries` for the variant where both variants answered the same requests (mirror)."""
+"""The variant of a row of `summaries` about requests that both variants received (mirror mode)."""
 
 UNITS = "units"
-"""Stands in `summaries` for the variant of what is known of the experiment's units."""
+"""The variant of a row of `summaries` about the units of an experiment."""
 
 METADATA = MetaData()
 
@@ -40,8 +40,8 @@ EXPERIMENTS = Table(
     Column("final_report", Text),
     Column("application", Text),
 )
-"""`application` is the one that carries it through; null in rows from before there was the column,
-which every application carries through. `definition` and `final_report` are JSON."""
+"""`application` is the one that runs the experiment. It is null in rows that are older than the
+column; every application runs these. `definition` and `final_report` are JSON."""
 
 HISTORY = Table(
     "experiment_history",
@@ -52,7 +52,7 @@ HISTORY = Table(
     Column("action", Text, nullable=False),
     Column("details", Text, nullable=False),
 )
-"""What happened to an experiment, numbered from 0; `details` is JSON."""
+"""The history of an experiment, numbered from 0; `details` is JSON."""
 
 PREDICTIONS = Table(
     "predictions",
@@ -74,7 +74,7 @@ PREDICTIONS = Table(
     Column("unit_id", Text),
     sqlite_with_rowid=False,
 )
-"""One answer; in mirror mode both variants answer under one `prediction_id`."""
+"""One row per prediction; in mirror mode both variants share a `prediction_id`."""
 
 Index(
     "predictions_by_time",
@@ -101,11 +101,12 @@ SUMMARIES = Table(
     Column("summary", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""JSON of an VariantSummary, of a PairSummary where `variant` is PAIRS, of UnitTotals where it is
-UNITS; `block` as in BlockClock.
+"""JSON of a VariantSummary, or of a PairSummary where `variant` is PAIRS, or of UnitTotals where it
+is UNITS; BlockClock numbers the blocks.
 
-Changed in the transaction that writes the predictions and outcomes they summarise. UnitTotals are
-not by block: the newest hold everything, those before it what was known while theirs was newest.
+Summaries are changed in the transaction that writes the predictions and outcomes that they
+summarise. UnitTotals are not sums over a block: the row of the newest block holds everything, an
+older row what was known while its block was the newest.
 """
 
 UNIT_SUMS = Table(
@@ -120,13 +121,15 @@ UNIT_SUMS = Table(
     Column("return_square_sum", Double, nullable=False),
     sqlite_with_rowid=False,
 )
-"""What each bot or symbol of an experiment that assigns these brought to a variant, in overlap
-weights (`experiments.units`). Changed together with the UnitTotals. Predictions that are units of
-their own are in these alone."""
+"""The contribution of each bot or symbol to a variant, in experiments that assign these.
+
+Sums are weighted by overlap (`experiments.units`) and changed together with the UnitTotals.
+Requests that are units of their own are in the totals and have no row here.
+"""
 
 RETENTION = Table(
     "retention",
     METADATA,
     Column("before_s", Double, primary_key=True),
 )
-"""At most one row: predictions older than this have been deleted, and none is taken any more."""
+"""At most one row: predictions before this time have been deleted and are rejected."""

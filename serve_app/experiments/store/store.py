@@ -1,4 +1,4 @@
-"""The store: experiments, predictions and outcomes in a SQL database, and summaries of them."""
+"""The API of the store: experiments, predictions and outcomes, and summaries of them."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,40 +13,40 @@ from serve_app.experiments.definition import EndReason, ExperimentDefinition
 from serve_app.experiments.history import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
-from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store.database import Database
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.summaries import SummaryRules
 from serve_app.experiments.store.writing import WrittenPredictions
 
 PAGE = 10_000
-"""Predictions read in one transaction."""
+"""The number of predictions read per transaction."""
 
 DELETED_AT_ONCE = 2000
-"""Predictions deleted in one transaction; some tens of ms during which nothing else is written."""
+"""The number of predictions deleted per transaction; other writers wait for some tens of ms."""
 
 
 class ExperimentStore:
-    """One database, opened. What a method that writes has returned is committed.
+    """An open database. When a method that writes returns, its changes are committed.
 
-    A write that raises an UnavailableStoreError was not acknowledged, and may be repeated: each
-    prediction and each outcome counts once. Methods may be called from several threads, and several
-    processes may have the database open; they write one after the other.
+    A write that raises an UnavailableStoreError was not acknowledged and can be repeated: each
+    prediction and each outcome is counted once. Methods are thread-safe, and several processes may
+    have the database open; their writes are serialised.
 
     Args:
         url: `sqlite:///path/to/file.db` or `postgresql://user:password@host/database`.
-        lock_timeout_s: how long a write waits for others to end theirs.
+        lock_timeout_s: how long a write waits for the write lock.
 
     Raises:
-        InvalidUrlError: the URL names no database that the store can use.
-        NewerSchemaError: newer software has written the database.
+        InvalidUrlError: the URL does not name a database that the store can use.
+        NewerSchemaError: the database was written by newer software.
         UnavailableStoreError: the database cannot be opened or written.
     """
 
     def __init__(self, url: str, *, lock_timeout_s: float = 30.0) -> None:
         self._database = Database(url, lock_timeout_s)
         self._rules: dict[str, SummaryRules] = {}
-        # Here, since Alembic takes 0.2 s to import, and routers and the fleet open no store.
-        from serve_app.experiments.store.migrate import migrate
+        # Imported here: Alembic takes 0.2 s to import, and routers and the fleet open no store.
+        from serve_app.experiments.store.migration import migrate
 
         try:
             migrate(self._database)
@@ -56,7 +56,7 @@ class ExperimentStore:
 
     @property
     def url(self) -> str:
-        """The database's URL, without its password."""
+        """Return the URL of the database, without its password."""
         return self._database.url
 
     def close(self) -> None:
@@ -75,15 +75,15 @@ class ExperimentStore:
         started_at: datetime,
         application: str | None = None,
     ) -> None:
-        """Store a new, running experiment; `created` is the first entry of its history.
+        """Store a new, running experiment; its history begins with the entry `created`.
 
         Args:
-            definition: what it is; its id is unique in the database.
-            started_at: when.
-            application: which one carries it through; without one, every application does.
+            definition: the experiment; its id must be unique in the database.
+            started_at: the time at which it started.
+            application: the application that runs it; None: every application does.
 
         Raises:
-            ExperimentExistsError: an experiment of that id exists.
+            ExperimentExistsError: an experiment with this id exists.
             ModelInExperimentError: another experiment of the application is running on control's
                 model.
         """
@@ -97,69 +97,69 @@ class ExperimentStore:
         final_report: dict[str, Any],
         entry: HistoryEntry,
     ) -> StoredExperiment:
-        """End an experiment and return it; where it has ended already, the first end stands.
+        """End an experiment and return it; one that has already ended is returned unchanged.
 
         Raises:
-            UnknownExperimentError: there is none of that id.
+            UnknownExperimentError: no experiment has this id.
         """
         with self._database.writing() as connection:
             return experiments.end(connection, experiment_id, reason, final_report, entry)
 
     def add_history(self, experiment_id: str, entry: HistoryEntry) -> None:
-        """Add an entry to an experiment's history.
+        """Append an entry to the history of an experiment.
 
         Raises:
-            UnknownExperimentError: there is none of that id.
+            UnknownExperimentError: no experiment has this id.
         """
         with self._database.writing() as connection:
             experiments.add_history(connection, experiment_id, entry)
 
     def experiment(self, experiment_id: str, application: str | None = None) -> StoredExperiment:
-        """Return an experiment, of any application where none is named.
+        """Return an experiment; without `application`, one of any application.
 
         Raises:
-            UnknownExperimentError: there is none of that id.
+            UnknownExperimentError: no experiment has this id.
         """
         with self._database.reading() as connection:
             return experiments.get(connection, experiment_id, application)
 
     def experiments(self, application: str | None = None) -> list[StoredExperiment]:
-        """Return an application's experiments, or everybody's, the oldest first."""
+        """Return the experiments of an application, or of all, oldest first."""
         with self._database.reading() as connection:
             return experiments.list_all(connection, application)
 
     def running(self, application: str | None = None) -> list[StoredExperiment]:
-        """Return those that run, the oldest first."""
+        """Return the running experiments, oldest first."""
         with self._database.reading() as connection:
             return experiments.running(connection, application)
 
     def history(self, experiment_id: str) -> list[HistoryEntry]:
-        """Return what happened to an experiment, the oldest first.
+        """Return the history of an experiment, oldest entry first.
 
         Raises:
-            UnknownExperimentError: there is none of that id.
+            UnknownExperimentError: no experiment has this id.
         """
         with self._database.reading() as connection:
             return experiments.history(connection, experiment_id)
 
     def write_predictions(self, records: Sequence[PredictionRecord]) -> WrittenPredictions:
-        """Write predictions in one transaction; those that are stored already count once."""
+        """Write predictions in one transaction; those already stored are not counted again."""
         with self._database.writing() as connection:
             return writing.write_predictions(connection, records, self._find_rules(connection))
 
     def record_outcomes(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
-        """Store outcomes in one transaction; return what became of each, in the same order."""
+        """Store outcomes in one transaction; return the result of each, in the same order."""
         with self._database.writing() as connection:
             return writing.record_outcomes(connection, outcomes, self._find_rules(connection))
 
     def blocks(self, experiment_id: str) -> list[Block]:
-        """Return the experiment's summaries in order of time.
+        """Return the summaries of an experiment, in order of time.
 
-        They hold every prediction and outcome that was acknowledged. A month makes some 1,200,
-        however many predictions they stand for.
+        They include every acknowledged prediction and outcome. A month has about 1,200 blocks,
+        regardless of the number of predictions.
 
         Raises:
-            UnknownExperimentError: there is none of that id.
+            UnknownExperimentError: no experiment has this id.
         """
         with self._database.reading() as connection:
             experiments.get(connection, experiment_id)
@@ -172,31 +172,31 @@ class ExperimentStore:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[LabelledPrediction]:
-        """Give predictions with their outcomes in order of time, in constant memory.
+        """Yield predictions with their outcomes in order of time, in constant memory.
 
         Args:
-            experiment_id: of one experiment; by default of all, and those outside experiments.
-            since: not before this.
-            until: before this.
+            experiment_id: the experiment; None: all predictions, also those outside experiments.
+            since: the earliest time, inclusive.
+            until: the latest time, exclusive.
         """
         for page in reading.read_pages(self._database, experiment_id, since, until, PAGE):
             yield from page
 
     def delete_older_than(self, age: timedelta, *, now: datetime, pause_s: float = 0.1) -> int:
-        """Delete predictions older than an age, and return how many there were.
+        """Delete predictions that are older than `age`, and return their number.
 
-        Their outcomes go too; what they added to the summaries stays. From then on a prediction
-        from before `now - age` is refused, since it may have been counted before. Killed in
-        between, the next call deletes the rest.
+        Their outcomes are deleted as well; the summaries that include them are kept. From then on
+        predictions from before `now - age` are rejected, since they may already have been counted.
+        If the process is killed, the next call deletes the rest.
 
         Args:
-            age: above 0; what is younger stays.
-            now: the present.
-            pause_s: between two transactions, so that other writers get their turn; SQLite's wait
-                up to 0.1 s before they look again.
+            age: the age up to which predictions are kept; above 0.
+            now: the current time.
+            pause_s: the pause between two transactions, in which other writers can acquire the
+                lock; on SQLite they poll for it every 0.1 s.
 
         Raises:
-            InvalidRequestError: the age is not above 0: predictions to come would be refused.
+            InvalidRequestError: the age is not above 0, so that new predictions would be rejected.
         """
         if age <= timedelta(0):
             raise InvalidRequestError("age", "more than 0", str(age))
@@ -214,7 +214,7 @@ class ExperimentStore:
 
     def _find_rules(self, connection: Connection) -> Callable[[str], SummaryRules | None]:
         def find(experiment_id: str) -> SummaryRules | None:
-            # They never change, so that one read is enough.
+            # The rules of an experiment never change: read them once.
             if experiment_id not in self._rules:
                 experiment = experiments.find(connection, experiment_id)
                 if experiment is None:

@@ -1,4 +1,4 @@
-"""Summaries by block: what a transaction adds to them, and how they are read."""
+"""Summaries per block of time: the changes of a transaction, and reading them."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from serve_app.experiments.history import StoredExperiment
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import in_parts
 from serve_app.experiments.store.schema import PAIRS, SUMMARIES, UNITS
-from serve_app.experiments.store.units import UnitChanges
+from serve_app.experiments.store.unit_sums import UnitChanges
 from serve_app.experiments.summary import PairSummary, VariantSummary
 from serve_app.experiments.units import UnitTotals
 
 Key = tuple[str, int, str]
-"""Experiment, block, and variant or PAIRS."""
+"""Experiment id, block, and variant or PAIRS."""
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRules:
-    """How an experiment's predictions are summarised; fixed when it is created."""
+    """How the predictions of an experiment are summarised; fixed when it is created."""
 
     clock: BlockClock
     definition: ExperimentDefinition
 
     @classmethod
     def of(cls, experiment: StoredExperiment) -> "SummaryRules":
-        """Return the rules that follow from the definition and the beginning."""
+        """Return the rules that follow from an experiment's definition and start time."""
         return cls(experiment.clock, experiment.definition)
 
 
 FindRules = Callable[[str], SummaryRules | None]
-"""Returns the rules of the experiment of that id, None when there is none."""
+"""Returns the rules of the experiment with an id, or None if it does not exist."""
 
 
 class SummaryChanges:
-    """What a transaction's predictions and outcomes add, gathered and then applied at once.
+    """The changes of a transaction to the summaries, collected first and then applied together.
 
-    The block is that of the prediction's time, also for an outcome that comes days later; a pair's
-    is that of its control.
+    A prediction is counted in the block of its time, and so is its outcome, even if it arrives days
+    later; a pair is counted in the block of its control.
     """
 
     def __init__(self, find_rules: FindRules) -> None:
@@ -51,18 +51,18 @@ class SummaryChanges:
         self._units = UnitChanges()
 
     def add_prediction(self, record: PredictionRecord) -> None:
-        """Count a prediction in its variant, if it has one."""
+        """Count a prediction for its variant, if it has one."""
         if record.experiment_id is not None:
             self._variant_of(record).add_prediction(record)
             rules = self._rules(record)
             self._units.add_prediction(record, rules.definition, rules.clock.block(record.time))
 
     def add_pair(self, control: PredictionRecord, treatment: PredictionRecord) -> None:
-        """Count a request that both variants have now answered."""
+        """Count a request for which the predictions of both variants are now known."""
         self._pair_of(control).add_predictions(control, treatment)
 
     def add_outcome(self, record: PredictionRecord, outcome: Outcome) -> None:
-        """Count the outcome of a prediction in its variant, if it has one."""
+        """Count the outcome of a prediction for its variant, if it has one."""
         if record.experiment_id is not None:
             rules = self._rules(record)
             self._variant_of(record).add_outcome(record, outcome, rules.definition.dead_band)
@@ -73,12 +73,12 @@ class SummaryChanges:
     def add_pair_outcome(
         self, control: PredictionRecord, treatment: PredictionRecord, outcome: Outcome
     ) -> None:
-        """Count the outcome of a request that both variants have answered."""
+        """Count the outcome of a request for which both predictions are known."""
         dead_band = self._rules(control).definition.dead_band
         self._pair_of(control).add_outcome(control, treatment, outcome, dead_band)
 
     def apply(self, connection: Connection) -> None:
-        """Add everything to the stored summaries."""
+        """Add the collected changes to the stored summaries."""
         changed: dict[Key, VariantSummary | PairSummary] = {**self._variants, **self._pairs}
         stored = _stored(connection, changed)
         for key, text in stored.items():
@@ -139,7 +139,7 @@ _UPDATE = (
 
 
 def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
-    """Return the experiment's summaries in order of time; a block without predictions is absent."""
+    """Return an experiment's summaries in order of time; blocks without predictions are absent."""
     rows = connection.execute(
         select(SUMMARIES.c.block, SUMMARIES.c.variant, SUMMARIES.c.summary)
         .where(SUMMARIES.c.experiment_id == experiment_id)
@@ -161,7 +161,7 @@ def read_blocks(connection: Connection, experiment_id: str) -> list[Block]:
 
 
 def _stored(connection: Connection, keys: Collection[Key]) -> dict[Key, str]:
-    """Return the summaries that are stored under the keys."""
+    """Return the stored summaries with these keys."""
     blocks: dict[str, set[int]] = {}
     for experiment_id, block, _ in keys:
         blocks.setdefault(experiment_id, set()).add(block)

@@ -1,7 +1,7 @@
-"""Writes predictions and outcomes, each counted once however often it is sent.
+"""Writes predictions and outcomes; each is counted once, however often it is sent.
 
-Both functions run in the one writing transaction (`Database.writing`): what they read of the
-database stays true until they commit.
+Both functions run in the only writing transaction (`Database.writing`): nothing that they read can
+change before they commit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ from serve_app.experiments.store.summaries import FindRules, SummaryChanges
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedPrediction:
-    """A prediction that was not written, and would not be if it were sent again."""
+class RejectedPrediction:
+    """A rejected prediction; it would be rejected again if it were sent again."""
 
     prediction_id: str
     reason: str
@@ -34,12 +34,12 @@ class RefusedPrediction:
 
 @dataclass(frozen=True, slots=True)
 class WrittenPredictions:
-    """What became of a group of predictions."""
+    """The result of writing a group of predictions."""
 
     written: int
     repeated: int
-    """Were stored already, and count once."""
-    refused: tuple[RefusedPrediction, ...]
+    """The number of predictions that were already stored; they are not counted again."""
+    rejected: tuple[RejectedPrediction, ...]
 
 
 def write_predictions(
@@ -47,19 +47,19 @@ def write_predictions(
     records: Sequence[PredictionRecord],
     find_rules: FindRules,
 ) -> WrittenPredictions:
-    """Write those that are not stored yet, and add them to their summaries.
+    """Write the predictions that are not stored yet, and add them to their summaries.
 
-    An outcome may be stored already, when the other variant's prediction came first.
+    The outcome may already be stored, if the other variant's prediction came first.
     """
     oldest_s = connection.scalar(select(RETENTION.c.before_s))
-    refused = []
+    rejected = []
     candidates: dict[tuple[str, str], PredictionRecord] = {}
     for record in records:
-        reason = _reason_to_refuse(record, find_rules, oldest_s)
+        reason = _rejection_reason(record, find_rules, oldest_s)
         if reason is None:
             candidates.setdefault(record.key, plain_prediction(record))
         else:
-            refused.append(RefusedPrediction(record.prediction_id, reason))
+            rejected.append(RejectedPrediction(record.prediction_id, reason))
     variants = predictions_by_id(connection, (prediction_id for prediction_id, _ in candidates))
     outcomes = outcomes_by_id(connection, variants)
     stored = {record.key for records in variants.values() for record in records}
@@ -72,8 +72,8 @@ def write_predictions(
             _count_prediction(changes, record, others, outcomes.get(record.prediction_id))
             others.append(record)
         changes.apply(connection)
-    repeated = len(records) - len(refused) - len(fresh)
-    return WrittenPredictions(len(fresh), repeated, tuple(refused))
+    repeated = len(records) - len(rejected) - len(fresh)
+    return WrittenPredictions(len(fresh), repeated, tuple(rejected))
 
 
 def record_outcomes(
@@ -81,17 +81,21 @@ def record_outcomes(
     outcomes: Sequence[Outcome],
     find_rules: FindRules,
 ) -> list[RecordedOutcome]:
-    """Store each whose prediction is stored, add it to the summaries, and say what became of it.
+    """Store the outcomes of known predictions, and add them to the summaries.
 
     Returns:
-        One result for each outcome, in the same order. The first return that came for a prediction
-        stands, also within the list.
+        One result per outcome, in the same order. The first return for a prediction is kept, also
+        within the list.
     """
-    outcomes = [plain_outcome(each) for each in outcomes]
-    # An id that the database cannot hold is none that it knows.
-    ids = [each.prediction_id for each in outcomes if is_storable(each.prediction_id)]
-    returns = {key: each.market_return for key, each in outcomes_by_id(connection, ids).items()}
-    variants = predictions_by_id(connection, (each for each in ids if each not in returns))
+    outcomes = [plain_outcome(outcome) for outcome in outcomes]
+    # An id that the database cannot store is unknown to it.
+    ids = [outcome.prediction_id for outcome in outcomes if is_storable(outcome.prediction_id)]
+    returns = {
+        prediction_id: outcome.market_return
+        for prediction_id, outcome in outcomes_by_id(connection, ids).items()
+    }
+    unlabelled = (prediction_id for prediction_id in ids if prediction_id not in returns)
+    variants = predictions_by_id(connection, unlabelled)
     changes = SummaryChanges(find_rules)
     accepted = []
     results = []
@@ -103,26 +107,26 @@ def record_outcomes(
             _count_outcome(changes, variants[outcome.prediction_id], outcome)
         results.append(RecordedOutcome(outcome, result, returns.get(outcome.prediction_id)))
     if accepted:
-        connection.execute(insert(OUTCOMES), [row_of_outcome(each) for each in accepted])
+        connection.execute(insert(OUTCOMES), [row_of_outcome(outcome) for outcome in accepted])
         changes.apply(connection)
     return results
 
 
-def _reason_to_refuse(
+def _rejection_reason(
     record: PredictionRecord,
     find_rules: FindRules,
     oldest_s: float | None,
 ) -> str | None:
-    """Return why the record cannot be written, None when it can."""
+    """Return the reason to reject a record, or None if it can be written."""
     texts = (record.prediction_id, record.model, record.version, record.symbol)
     optional = (record.error or "", record.unit_id or "")
     if not all(is_storable(text) for text in (*texts, *optional)):
-        return "a text holds a NUL or half of a surrogate pair, which no database stores"
+        return "a text contains a NUL or half of a surrogate pair, which no database can store"
     if record.experiment_id is not None and find_rules(record.experiment_id) is None:
-        return f"no experiment {record.experiment_id!r}; create it before it gets requests"
+        return f"no experiment {record.experiment_id!r}; create it before it receives requests"
     if oldest_s is not None and record.time.timestamp() < oldest_s:
-        # It may have been counted and deleted before; counting it twice would be worse.
-        return "it is older than what retention keeps"
+        # It may have been counted and deleted; counting it twice would be worse than losing it.
+        return "the prediction is older than the retention period"
     return None
 
 
@@ -132,7 +136,7 @@ def _count_prediction(
     others: Sequence[PredictionRecord],
     outcome: Outcome | None,
 ) -> None:
-    """Count a prediction that joins the others of its id, whose outcome may have come already."""
+    """Count a prediction; others of its id and its outcome may already be known."""
     changes.add_prediction(record)
     if outcome is not None:
         changes.add_outcome(record, outcome)
@@ -158,8 +162,8 @@ def _count_outcome(
 def _pair(
     one: PredictionRecord, other: PredictionRecord
 ) -> tuple[PredictionRecord, PredictionRecord] | None:
-    """Return control and treatment where the two are a mirrored request's, else None."""
-    variants = {each.variant: each for each in (one, other)}
+    """Return control and treatment if the two belong to a mirrored request, else None."""
+    variants = {record.variant: record for record in (one, other)}
     if len(variants) < len(Variant) or None in variants or one.experiment_id != other.experiment_id:
         return None
     if not (one.mirrored and other.mirrored):

@@ -1,1 +1,1 @@
-"""The schema's history, run by migrate()."""
+"""The migrations of the schema, which `migrate()` runs."""

@@ -1,13 +1,13 @@
-"""What Alembic runs: the migrations, in the transaction that migrate() has begun."""
+"""The environment in which Alembic runs the migrations: the transaction of `migrate()`."""
 
 from alembic import context
 
-from serve_app.experiments.store.migrate import VERSION_TABLE
+from serve_app.experiments.store.migration import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
     version_table=VERSION_TABLE,
-    # SQLite's tables are created in the transaction too, since it was begun explicitly.
+    # On SQLite too, tables are created in the transaction, since it was begun explicitly.
     transactional_ddl=True,
 )
 with context.begin_transaction():

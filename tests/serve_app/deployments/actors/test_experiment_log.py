@@ -31,7 +31,7 @@ async def test_an_unavailable_database_is_opened_later(tmp_path, monkeypatch):
     actor = await opened(f"sqlite:///{tmp_path}/later/x.db")
     try:
         async with asyncio.timeout(10):
-            while "no folder" not in await problem_of(actor):  # noqa: ASYNC110
+            while "does not exist" not in await problem_of(actor):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             (tmp_path / "later").mkdir()
             while await problem_of(actor) is not None:  # noqa: ASYNC110

@@ -1,4 +1,4 @@
-"""Experiments, predictions and outcomes to store, and summaries computed anew from the rows."""
+"""Experiments, predictions and outcomes to store, and summaries recomputed from the rows."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -66,23 +66,25 @@ def outcome(prediction_id, market_return=0.01, after_s=60.0):
 
 
 def recompute(store, experiment_id="e1"):
-    """Return the blocks that the stored rows make, each row counted once."""
+    """Return the blocks that result from counting each stored row once."""
     experiment = store.experiment(experiment_id)
     clock = BlockClock.of(experiment.definition, experiment.started_at)
     dead_band = experiment.definition.dead_band
     blocks = {}
     requests = defaultdict(dict)
-    for each in store.predictions(experiment_id):
-        record = each.prediction
+    for labelled in store.predictions(experiment_id):
+        record = labelled.prediction
         number = clock.block(record.time)
         block = blocks.setdefault(number, Block(block=number))
         summary = block.control if record.variant is Variant.CONTROL else block.treatment
         summary.add_prediction(record)
-        if each.outcome is not None:
-            summary.add_outcome(record, each.outcome, dead_band)
-        requests[record.prediction_id][record.variant] = each
+        if labelled.outcome is not None:
+            summary.add_outcome(record, labelled.outcome, dead_band)
+        requests[record.prediction_id][record.variant] = labelled
     for variants in requests.values():
-        if len(variants) == 2 and all(each.prediction.mirrored for each in variants.values()):
+        if len(variants) == 2 and all(
+            labelled.prediction.mirrored for labelled in variants.values()
+        ):
             control, treatment = (variants[variant].prediction for variant in Variant)
             pairs = blocks[clock.block(control.time)].pairs
             pairs.add_predictions(control, treatment)
@@ -92,11 +94,11 @@ def recompute(store, experiment_id="e1"):
 
 
 def assert_summaries_equal_rows(store, experiment_id="e1"):
-    stored, anew = store.blocks(experiment_id), recompute(store, experiment_id)
-    assert [each.block for each in stored] == [each.block for each in anew]
-    for one, other in zip(stored, anew, strict=True):
+    stored, recomputed = store.blocks(experiment_id), recompute(store, experiment_id)
+    assert [block.block for block in stored] == [block.block for block in recomputed]
+    for found, expected in zip(stored, recomputed, strict=True):
         for part in ("control", "treatment", "pairs"):
-            left, right = getattr(one, part).to_dict(), getattr(other, part).to_dict()
+            left, right = getattr(found, part).to_dict(), getattr(expected, part).to_dict()
             assert left == {
                 name: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
                 for name, value in right.items()
@@ -104,31 +106,31 @@ def assert_summaries_equal_rows(store, experiment_id="e1"):
 
 
 def newest_units(store, experiment_id="e1"):
-    """Return what is known of an experiment's units by now."""
-    known = [each.units for each in store.blocks(experiment_id) if each.units is not None]
+    """Return the newest totals of an experiment's units."""
+    known = [block.units for block in store.blocks(experiment_id) if block.units is not None]
     return known[-1] if known else UnitTotals()
 
 
 def recompute_units(store, experiment_id="e1"):
-    """Return the totals that the stored rows make, each row counted once."""
+    """Return the totals that result from counting each stored row once."""
     made = store.experiment(experiment_id).definition
     totals, seen = UnitTotals(), defaultdict(lambda: defaultdict(list))
-    for number, each in enumerate(store.predictions(experiment_id)):
-        record = each.prediction
+    for number, labelled in enumerate(store.predictions(experiment_id)):
+        record = labelled.prediction
         unit = record.symbol if made.assignment == "symbol" else record.unit_id
-        seen[number if unit is None else unit][record.variant].append(each)
+        seen[number if unit is None else unit][record.variant].append(labelled)
     for variants in seen.values():
         added, squares = np.zeros(SIZE), np.zeros((SIZE, SIZE))
         for variant, predictions in variants.items():
             totals.see(variant, predictions[0].prediction.treatment_share, first=True)
-            for each in predictions:
-                record = each.prediction
-                if each.outcome is None or record.direction is None:
+            for labelled in predictions:
+                record = labelled.prediction
+                if labelled.outcome is None or record.direction is None:
                     continue
                 share = record.treatment_share
                 weight = overlap_weight(variant, share, made.treatment_traffic)
                 one = np.zeros(SIZE)
-                one[slice_of(variant)] = weight * measure(record, each.outcome, made.dead_band)
+                one[slice_of(variant)] = weight * measure(record, labelled.outcome, made.dead_band)
                 added += one
                 squares += np.outer(one, one)
         totals.label(np.zeros(SIZE), added, squares)
@@ -140,15 +142,15 @@ def assert_units_equal_rows(store, experiment_id="e1", *, first_seen=True):
 
     Where variants changed, but for the first seen.
     """
-    stored, anew = newest_units(store, experiment_id), recompute_units(store, experiment_id)
-    assert (stored.seen, stored.labelled) == (anew.seen, anew.labelled)
+    stored, recomputed = newest_units(store, experiment_id), recompute_units(store, experiment_id)
+    assert (stored.seen, stored.labelled) == (recomputed.seen, recomputed.labelled)
     if first_seen:
-        assert stored.first_seen == anew.first_seen
+        assert stored.first_seen == recomputed.first_seen
     for name in ("sums", "products", "independent"):
-        left, right = getattr(stored, name), getattr(anew, name)
+        left, right = getattr(stored, name), getattr(recomputed, name)
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-15)
 
 
 def total(store, part, field, experiment_id="e1"):
     """Return a field of the summaries, summed over the blocks."""
-    return sum(getattr(getattr(each, part), field) for each in store.blocks(experiment_id))
+    return sum(getattr(getattr(block, part), field) for block in store.blocks(experiment_id))

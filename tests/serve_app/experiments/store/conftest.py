@@ -1,4 +1,4 @@
-"""Both databases: a file of SQLite's, and a database of a PostgreSQL server."""
+"""Both kinds of database: a SQLite file, and a database of a PostgreSQL server."""
 
 import tempfile
 from contextlib import contextmanager
@@ -6,30 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store.database import Database
 from tests.serve_app.experiments.store.postgresql import PostgresqlServer
 
 
 @pytest.fixture(scope="session")
 def postgresql():
+    """The server that all tests of a process share; each test gets databases of its own."""
     with _server() as server:
+        server.disable_fsync()
         yield server
 
 
 @pytest.fixture
 def mortal_postgresql():
-    """A server of the test's own, to be killed."""
+    """A server for one test, which kills it."""
     with _server() as server:
         yield server
 
 
 @contextmanager
 def _server():
-    # Not below pytest's folder, which no other user may enter: as root the server is another user.
+    # Outside pytest's folder, which other users cannot enter: root runs the server as another user.
     with tempfile.TemporaryDirectory(prefix="tradeserve-postgresql-") as folder:
         server = PostgresqlServer(Path(folder))
         yield server
-        server.stop()
+        # An orderly stop would first flush databases that are deleted anyway, for half a minute.
+        server.kill()
 
 
 @pytest.fixture

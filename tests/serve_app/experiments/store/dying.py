@@ -1,4 +1,4 @@
-"""A process that writes what it is told, acknowledges it, and is killed."""
+"""A process that writes groups, acknowledges each, and is killed."""
 
 import itertools
 import multiprocessing
@@ -12,11 +12,12 @@ from serve_app.experiments.records import Outcome
 from serve_app.experiments.store import ExperimentStore
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+# Imported once, not by every process: what opening a store imports lazily takes half a second.
+_CONTEXT.set_forkserver_preload([__name__, "serve_app.experiments.store.migration", "psycopg"])
 
 
 class Writer:
-    """Sends groups to a store in a process of its own; a group is acknowledged once it returned."""
+    """Writes groups in a process of its own, and acknowledges each when the store has returned."""
 
     def __init__(self, url, groups, dies_before=None):
         self._acknowledged, sends = _CONTEXT.Pipe(duplex=False)
@@ -32,7 +33,7 @@ class Writer:
         self._process.kill()
 
     def end(self):
-        """Wait for its end; return how many groups it acknowledged, and whether it was killed."""
+        """Wait for its end; return the number of acknowledged groups and whether it was killed."""
         acknowledged = 0
         with suppress(EOFError):
             while True:
@@ -71,7 +72,7 @@ def _write(url, groups, dies_before, acknowledges):
 
 
 def _stepper(dies_before):
-    """Return what is called between statements; the process dies at the call of that number."""
+    """Return a function to call between statements; the process dies in the call of that number."""
     numbers = itertools.count(1)
 
     def step(*_):

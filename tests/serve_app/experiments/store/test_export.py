@@ -1,4 +1,4 @@
-"""Parquet files hold what the database holds, and appear complete or not at all."""
+"""A Parquet file has the rows of the database, and appears complete or not at all."""
 
 import resource
 import sys
@@ -22,7 +22,8 @@ def store(url):
         yield store
 
 
-def test_a_file_has_every_prediction_with_its_outcome(store, tmp_path):
+def test_rows(store, tmp_path):
+    """The file contains every prediction with its outcome."""
     store.write_predictions(
         [
             prediction("a", after_s=0.000001, treatment_share=0.1, unit_id="bot-1"),
@@ -61,21 +62,24 @@ def test_a_file_has_every_prediction_with_its_outcome(store, tmp_path):
     assert (third["variant"], third["experiment_id"], third["market_return"]) == (None, None, None)
 
 
-def test_an_experiment_without_predictions_gives_a_file_without_rows(store, tmp_path):
+def test_no_predictions(store, tmp_path):
+    """An experiment without predictions results in a file without rows."""
     assert export_parquet(store.predictions("e1"), tmp_path / "e1.parquet") == 0
     assert parquet.read_table(tmp_path / "e1.parquet").num_rows == 0
 
 
-def test_a_time_range_is_read_page_by_page_without_gaps(store):
-    """Several share a time, also across the end of a page."""
+def test_pages(store):
+    """A time range is read in pages without gaps, although predictions share times across pages."""
     records = [prediction(f"p{number:05}", after_s=number // 3000) for number in range(25_000)]
     store.write_predictions(records)
     since, until = START + timedelta(seconds=1), START + timedelta(seconds=8)
-    read = [each.prediction for each in store.predictions("e1", since=since, until=until)]
+    read = [labelled.prediction for labelled in store.predictions("e1", since=since, until=until)]
     assert read == records[3000:24_000]
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path):
+def test_memory(tmp_path):
+    """The memory does not grow with the number of rows."""
+
     def peak_bytes(count):
         record = LabelledPrediction(prediction("a"), None)
         tracemalloc.start()
@@ -87,14 +91,15 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     assert peak_bytes(400_000) < 1.2 * peak_bytes(100_000)
 
 
-def test_a_file_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path):
+def test_failed_export(tmp_path):
+    """A failed export leaves the existing file unchanged."""
     path = tmp_path / "x.parquet"
     path.write_bytes(b"before")
     rows = (LabelledPrediction(prediction(f"p{number}"), None) for number in range(200_000))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(ExportError, match=r"x\.parquet: .*; name a place"):
+        with pytest.raises(ExportError, match=r"x\.parquet: .*; choose a writable path"):
             export_parquet(rows, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -102,12 +107,14 @@ def test_a_file_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_missing_folder(tmp_path):
+    """The error names the missing folder."""
     with pytest.raises(ExportError, match="nowhere"):
         export_parquet(iter([]), tmp_path / "nowhere" / "x.parquet")
 
 
-def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_pyarrow(tmp_path, monkeypatch):
+    """Without pyarrow the error names the extra to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingPackageError, match=r"pyarrow.*install tradeserve\[export\]"):
         export_parquet(iter([]), tmp_path / "x.parquet")

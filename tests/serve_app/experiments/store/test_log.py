@@ -1,4 +1,4 @@
-"""What is sent to the log is written in groups, off the request path, and never silently lost."""
+"""The log writes records in groups, off the request path, and loses none silently."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from serve_app.experiments.store.log import ExperimentLog, LogLimits
 from serve_app.experiments.store_errors import (
     BufferFullError,
     LogClosedError,
-    RefusedRowError,
+    RejectedRowError,
     UnavailableStoreError,
 )
 from tests.serve_app.experiments.store.builders import (
@@ -24,7 +24,7 @@ from tests.serve_app.experiments.store.builders import (
 
 
 class WatchedStore:
-    """A store whose calls are seen, and which fails when told to."""
+    """A store that records its calls and fails on demand."""
 
     def __init__(self, store):
         self._store = store
@@ -35,15 +35,15 @@ class WatchedStore:
 
     def write_predictions(self, records):
         self._fail()
-        if self.poison in {each.prediction_id for each in records}:
-            raise RefusedRowError("url", "no such value")
+        if self.poison in {record.prediction_id for record in records}:
+            raise RejectedRowError("url", "no such value")
         self.groups.append(len(records))
         return self._store.write_predictions(records)
 
     def record_outcomes(self, outcomes):
         self._fail()
-        if any(each.prediction_id == self.poison for each in outcomes):
-            raise RefusedRowError("url", "no such value")
+        if any(outcome.prediction_id == self.poison for outcome in outcomes):
+            raise RejectedRowError("url", "no such value")
         self.batches.append(len(outcomes))
         return self._store.record_outcomes(outcomes)
 
@@ -53,18 +53,18 @@ class WatchedStore:
 
 
 class Sleeps:
-    """Time that passes when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self):
         self.now = 0.0
-        self.asked = []
+        self.requested = []
         self._waiting = []
 
     def clock(self):
         return self.now
 
     async def sleep(self, seconds):
-        self.asked.append(round(seconds, 6))
+        self.requested.append(round(seconds, 6))
         over = asyncio.Event()
         self._waiting.append((self.now + seconds, over))
         await over.wait()
@@ -78,15 +78,15 @@ class Sleeps:
 
 
 async def settle():
-    """Let the writer begin whatever it would begin."""
+    """Let the writer's task run until it waits."""
     for _ in range(10):
         await asyncio.sleep(0.001)
 
 
 async def until(condition):
-    """Wait for what must come, however slow the machine is."""
+    """Wait for a condition, however slow the machine is."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - no event tells of it
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.001)
 
 
@@ -120,7 +120,8 @@ def predictions(count, start=0):
     return [prediction(f"p{number}") for number in range(start, start + count)]
 
 
-async def test_a_prediction_is_written_once_it_is_100_ms_old(log, store, sleeps):
+async def test_written_by_age(log, store, sleeps):
+    """A prediction is written when the oldest of its group is 100 ms old."""
     log.add_predictions(predictions(1))
     await settle()
     await sleeps.pass_time(0.06)
@@ -130,18 +131,18 @@ async def test_a_prediction_is_written_once_it_is_100_ms_old(log, store, sleeps)
     await sleeps.pass_time(0.01)
     await until(lambda: log.waiting == 0)
     assert store.groups == [3]
-    assert sleeps.asked == [0.1]
+    assert sleeps.requested == [0.1]
 
 
-async def test_a_full_group_is_written_at_once(log, store):
+async def test_full_group(log, store):
+    """A full group is written immediately."""
     log.add_predictions(predictions(25))
     await until(lambda: log.waiting == 0)
     assert store.groups == [10, 10, 5]
 
 
-async def test_a_sender_that_waits_is_answered_when_its_predictions_are_committed(
-    log, real_store, sleeps
-):
+async def test_awaited_predictions(log, real_store, sleeps):
+    """`record_predictions` returns when the predictions are committed."""
     sender = asyncio.create_task(log.record_predictions(predictions(3)))
     await settle()
     assert not sender.done()
@@ -151,46 +152,48 @@ async def test_a_sender_that_waits_is_answered_when_its_predictions_are_committe
     assert len(list(real_store.predictions())) == 3
 
 
-async def test_an_outcome_is_stored_though_its_prediction_still_waits(log):
+async def test_outcome_of_waiting_prediction(log):
+    """Waiting predictions are written before an outcome."""
     log.add_predictions(predictions(1))
     (recorded,) = await log.record_outcomes([outcome("p0")])
     assert recorded.result is OutcomeResult.ACCEPTED
 
 
-async def test_flush_writes_what_waits(log, real_store):
+async def test_flush(log, real_store):
+    """`flush` writes the waiting predictions."""
     log.add_predictions(predictions(3))
     await log.flush()
     assert total(real_store, "control", "predictions") == 3
 
 
-async def test_outcomes_that_come_together_share_a_commit_and_get_answers_of_their_own(log, store):
+async def test_concurrent_outcomes(log, store):
+    """Concurrent senders share a commit, and each receives its own results."""
     log.add_predictions(predictions(4))
     answers = await asyncio.gather(
         log.record_outcomes([outcome("p0"), outcome("p1")]),
         log.record_outcomes([outcome("p1", 0.5)]),
         log.record_outcomes([outcome("p2"), outcome("p0")]),
     )
-    names = [[each.result.value for each in answer] for answer in answers]
+    names = [[recorded.result.value for recorded in answer] for answer in answers]
     assert names == [["accepted", "accepted"], ["conflict"], ["accepted", "duplicate"]]
     assert store.batches == [5]
     assert log.counters.outcomes[OutcomeResult.ACCEPTED] == 3
 
 
-async def test_an_outcome_that_overtook_its_prediction_is_accepted(log, sleeps):
-    """The prediction is still on its way from a router."""
-    asked = asyncio.create_task(log.record_outcomes([outcome("p0"), outcome("nobody")]))
-    await until(lambda: sleeps.asked)
-    assert sleeps.asked[-1] == 0.3
-    assert not asked.done()
+async def test_outcome_overtakes_prediction(log, sleeps):
+    """An outcome is tried again after 0.3 s, since its prediction may be on its way."""
+    recording = asyncio.create_task(log.record_outcomes([outcome("p0"), outcome("none")]))
+    await until(lambda: sleeps.requested)
+    assert sleeps.requested[-1] == 0.3
+    assert not recording.done()
     log.add_predictions(predictions(1))
     await sleeps.pass_time(0.3)
-    results = [each.result.value for each in await asked]
+    results = [recorded.result.value for recorded in await recording]
     assert results == ["accepted", "unknown"]
 
 
-async def test_while_the_database_is_down_predictions_wait_and_outcomes_fail(
-    log, store, real_store, sleeps, caplog
-):
+async def test_unavailable_database(log, store, real_store, sleeps, caplog):
+    """While the database is unavailable, predictions wait and outcomes fail."""
     store.down = True
     sender = asyncio.create_task(log.record_predictions(predictions(5)))
     await settle()
@@ -201,7 +204,7 @@ async def test_while_the_database_is_down_predictions_wait_and_outcomes_fail(
         await sleeps.pass_time(10)
         await until(lambda attempts=attempts: log.counters.failed_attempts == attempts)
     assert (log.waiting, sender.done()) == (5, False)
-    assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
     store.down = False
     await settle()
     await sleeps.pass_time(10)
@@ -211,16 +214,18 @@ async def test_while_the_database_is_down_predictions_wait_and_outcomes_fail(
     assert_summaries_equal_rows(real_store)
 
 
-async def test_attempts_get_rarer_while_the_database_is_down(log, store, sleeps):
+async def test_backoff(log, store, sleeps):
+    """The pause between attempts doubles up to 5 s."""
     store.down = True
     log.add_predictions(predictions(1))
-    for asked in range(1, 10):
-        await until(lambda asked=asked: len(sleeps.asked) == asked)
+    for number in range(1, 10):
+        await until(lambda number=number: len(sleeps.requested) == number)
         await sleeps.pass_time(100)
-    assert sleeps.asked[:9] == [0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert sleeps.requested[:9] == [0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
-async def test_what_does_not_fit_is_refused_whole_counted_and_logged_once(log, store, caplog):
+async def test_full_buffer(log, store, caplog):
+    """A group that does not fit is rejected as a whole, counted, and logged once."""
     store.down = True
     log.add_predictions(predictions(28))
     for _ in range(2):
@@ -228,12 +233,13 @@ async def test_what_does_not_fit_is_refused_whole_counted_and_logged_once(log, s
             log.add_predictions(predictions(3, start=28))
     log.add_predictions(predictions(2, start=28))
     assert log.counters.overflowed == 6
-    refusals = [each for each in caplog.records if "were not recorded" in each.getMessage()]
+    refusals = [record for record in caplog.records if "were not recorded" in record.getMessage()]
     assert len(refusals) == 1
     assert log.waiting == 30
 
 
-async def test_more_outcomes_than_may_wait_are_refused(log, store):
+async def test_too_many_outcomes(log, store):
+    """More outcomes than may wait are rejected."""
     first = asyncio.create_task(log.record_outcomes([outcome(f"p{n}") for n in range(30)]))
     await asyncio.sleep(0)
     with pytest.raises(BufferFullError, match="1 outcomes were not recorded"):
@@ -241,16 +247,18 @@ async def test_more_outcomes_than_may_wait_are_refused(log, store):
     first.cancel()
 
 
-async def test_a_prediction_that_cannot_be_stored_holds_up_no_other(log, store, real_store, caplog):
+async def test_unstorable_prediction(log, store, real_store, caplog):
+    """A prediction that cannot be stored does not block the others."""
     store.poison = "p1"
     log.add_predictions(predictions(10))
     await until(lambda: log.waiting == 0)
-    assert (log.counters.written, log.counters.refused) == (9, 1)
-    assert "'p1' cannot be stored" in caplog.text
+    assert (log.counters.written, log.counters.rejected) == (9, 1)
+    assert "'p1' rejected" in caplog.text
     assert total(real_store, "control", "predictions") == 9
 
 
-async def test_outcomes_that_cannot_be_stored_fail_their_own_sender_alone(log, store):
+async def test_unstorable_outcomes(log, store):
+    """Outcomes that cannot be stored fail for their own sender only."""
     store.poison = "bad"
     log.add_predictions(predictions(2))
     first, bad, second = await asyncio.gather(
@@ -259,11 +267,12 @@ async def test_outcomes_that_cannot_be_stored_fail_their_own_sender_alone(log, s
         log.record_outcomes([outcome("p1")]),
         return_exceptions=True,
     )
-    assert isinstance(bad, RefusedRowError)
-    assert [each.result.value for each in (*first, *second)] == ["accepted", "accepted"]
+    assert isinstance(bad, RejectedRowError)
+    assert [recorded.result.value for recorded in (*first, *second)] == ["accepted", "accepted"]
 
 
-async def test_a_caller_that_gave_up_harms_nobody(log, store):
+async def test_cancelled_sender(log, store):
+    """A cancelled call does not affect other senders."""
     log.add_predictions(predictions(2))
     gone = asyncio.create_task(log.record_outcomes([outcome("p0")]))
     await asyncio.sleep(0)
@@ -274,7 +283,8 @@ async def test_a_caller_that_gave_up_harms_nobody(log, store):
     assert again.result in {OutcomeResult.ACCEPTED, OutcomeResult.DUPLICATE}
 
 
-async def test_closing_writes_what_waits_and_takes_nothing_more(log, real_store):
+async def test_close(log, real_store):
+    """`close` writes the waiting predictions; after it, every call fails."""
     log.add_predictions(predictions(25))
     await log.close()
     assert total(real_store, "control", "predictions") == 25
@@ -285,7 +295,8 @@ async def test_closing_writes_what_waits_and_takes_nothing_more(log, real_store)
         log.add_predictions(predictions(1))
 
 
-async def test_what_cannot_be_written_at_closing_is_counted_logged_and_raised(store, caplog):
+async def test_close_without_database(store, caplog):
+    """Predictions that `close` cannot write are counted, logged and raised."""
     log = ExperimentLog(store, LogLimits(drain_timeout_s=0.2))
     store.down = True
     sender = asyncio.create_task(log.record_predictions(predictions(3)))
@@ -296,4 +307,4 @@ async def test_what_cannot_be_written_at_closing_is_counted_logged_and_raised(st
     with pytest.raises(UnavailableStoreError):
         await sender
     assert log.counters.lost == 7
-    assert "7 predictions lost at closing" in caplog.text
+    assert "7 predictions lost when the log was closed" in caplog.text

@@ -1,4 +1,4 @@
-"""Old predictions go; what they added to the summaries stays, and counts no second time."""
+"""Old predictions are deleted; the summaries keep them, and they are not counted again."""
 
 import threading
 from datetime import timedelta
@@ -39,18 +39,20 @@ def delete_before(store, before, **options):
     return store.delete_older_than(age, now=before + age, **options)
 
 
-def test_old_predictions_go_and_their_summaries_stay(store):
+def test_summaries_stay(store):
+    """Old predictions are deleted, and the summaries that include them are unchanged."""
     old, new = both_variants("old", at_day(1)), both_variants("new", at_day(5))
     store.write_predictions([*old, *new, prediction("outside", None, at_day(1))])
-    store.record_outcomes([outcome(each) for each in ("old", "new", "outside")])
+    store.record_outcomes([outcome(prediction_id) for prediction_id in ("old", "new", "outside")])
     before = store.blocks("e1")
     assert delete_before(store, day(3)) == 3
-    assert [each.prediction for each in store.predictions()] == list(new)
+    assert [labelled.prediction for labelled in store.predictions()] == list(new)
     assert store.blocks("e1") == before
     assert delete_before(store, day(3)) == 0
 
 
-def test_what_was_deleted_counts_no_second_time(store):
+def test_deleted_sent_again(store):
+    """A deleted prediction that is sent again is rejected, not counted twice."""
     old = both_variants("old", at_day(1))
     store.write_predictions(old)
     store.record_outcomes([outcome("old")])
@@ -58,23 +60,24 @@ def test_what_was_deleted_counts_no_second_time(store):
     delete_before(store, day(3))
     written = store.write_predictions([*old, prediction("new", after_s=at_day(3))])
     assert written.written == 1
-    assert [each.reason for each in written.refused] == [
-        "it is older than what retention keeps"
-    ] * 2
+    reasons = [rejected.reason for rejected in written.rejected]
+    assert reasons == ["the prediction is older than the retention period"] * 2
     (recorded,) = store.record_outcomes([outcome("old")])
     assert recorded.result is OutcomeResult.UNKNOWN
     assert store.blocks("e1")[0] == before[0]
     assert total(store, "control", "predictions") == 2
 
 
-def test_an_earlier_limit_than_the_last_takes_back_nothing(store):
+def test_earlier_limit(store):
+    """A later call with an earlier limit does not lift the first limit."""
     delete_before(store, day(3))
     assert delete_before(store, day(1)) == 0
     written = store.write_predictions([prediction("a", after_s=at_day(2))])
     assert written.written == 0
 
 
-def test_an_outcome_stays_while_one_variant_of_its_prediction_does(store):
+def test_outcome_of_remaining_variant(store):
+    """An outcome is kept while one variant of its prediction is."""
     control = prediction("a", Variant.CONTROL, at_day(1), mirrored=True)
     treatment = prediction("a", Variant.TREATMENT, at_day(1) + 1, mirrored=True)
     store.write_predictions([control, treatment])
@@ -84,7 +87,8 @@ def test_an_outcome_stays_while_one_variant_of_its_prediction_does(store):
     assert recorded.result is OutcomeResult.DUPLICATE
 
 
-def test_many_are_deleted_in_bounded_transactions(store):
+def test_bounded_transactions(store):
+    """Many predictions are deleted in several transactions."""
     count = 2 * DELETED_AT_ONCE + 1
     store.write_predictions([prediction(f"p{n}", after_s=n / 1000) for n in range(count)])
     store.record_outcomes([outcome(f"p{n}") for n in range(count)])
@@ -95,8 +99,8 @@ def test_many_are_deleted_in_bounded_transactions(store):
     assert total(store, "control", "labelled") == count
 
 
-def test_outcomes_are_acknowledged_while_old_predictions_are_deleted(store):
-    """None waits for the end of it: another writer gets its turn between two steps."""
+def test_writing_during_deletion(store):
+    """Outcomes are written between two transactions of a deletion, not only after it."""
     count = 5 * DELETED_AT_ONCE
     store.write_predictions([prediction(f"p{n}", after_s=n / 1000) for n in range(count)])
     store.write_predictions([prediction(f"new{n}", after_s=at_day(2)) for n in range(1000)])
@@ -111,7 +115,8 @@ def test_outcomes_are_acknowledged_while_old_predictions_are_deleted(store):
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=-1)])
-def test_an_age_that_would_refuse_predictions_to_come_is_refused(store, age):
+def test_age_not_positive(store, age):
+    """An age that would reject new predictions is rejected."""
     with pytest.raises(InvalidRequestError, match="age: expected more than 0"):
         store.delete_older_than(age, now=day(1))
     assert store.write_predictions([prediction("a")]).written == 1

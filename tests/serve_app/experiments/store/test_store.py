@@ -1,4 +1,4 @@
-"""What is stored is counted once, on SQLite and on PostgreSQL."""
+"""Every record is stored and counted once, on SQLite and on PostgreSQL."""
 
 import random
 import threading
@@ -33,7 +33,7 @@ ACCEPTED, DUPLICATE, CONFLICT, UNKNOWN = OutcomeResult
 
 
 def results(recorded):
-    return [each.result for each in recorded]
+    return [outcome.result for outcome in recorded]
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def store(url):
         yield store
 
 
-def test_what_is_written_is_read_back_to_the_last_bit(store):
+def test_round_trip(store):
+    """Predictions and outcomes are read back to the last bit."""
     records = [
         prediction("a", after_s=0.123456, treatment_share=0.1, expected_return=1 / 3),
         prediction("b", Variant.TREATMENT, 7.5, direction=0, confidence=None),
@@ -53,13 +54,14 @@ def test_what_is_written_is_read_back_to_the_last_bit(store):
     store.write_predictions(records)
     store.record_outcomes([outcome("a", 1 / 7, after_s=99.000001)])
     read = list(store.predictions())
-    assert [each.prediction for each in read] == records
+    assert [labelled.prediction for labelled in read] == records
     assert read[0].outcome == outcome("a", 1 / 7, after_s=99.000001)
-    assert [each.outcome for each in read[1:]] == [None] * 3
-    assert [each.prediction for each in store.predictions("e1")] == records[:3]
+    assert [labelled.outcome for labelled in read[1:]] == [None] * 3
+    assert [labelled.prediction for labelled in store.predictions("e1")] == records[:3]
 
 
-def test_numbers_of_numpy_are_stored_as_well(store):
+def test_numpy_numbers(store):
+    """NumPy numbers are stored like Python numbers."""
     record = prediction(
         "a", direction=np.int64(2), confidence=np.float32(0.75), latency_ms=np.float32(1.5)
     )
@@ -70,7 +72,8 @@ def test_numbers_of_numpy_are_stored_as_well(store):
     assert_summaries_equal_rows(store)
 
 
-def test_a_group_sent_twice_counts_once(store):
+def test_repeated_group(store):
+    """A group that is sent twice is counted once."""
     group = [prediction(f"p{number}", after_s=number) for number in range(10)]
     first = store.write_predictions(group)
     again = store.write_predictions([*group, group[3], prediction("new"), prediction("new")])
@@ -80,41 +83,46 @@ def test_a_group_sent_twice_counts_once(store):
     assert_summaries_equal_rows(store)
 
 
-def test_outcomes_as_the_contract_has_them(store):
+def test_outcome_results(store):
+    """Repeated outcomes are duplicates or conflicts; the first return is kept."""
     store.write_predictions([prediction("a"), prediction("b", Variant.TREATMENT)])
-    sent = [outcome("b", -0.02), outcome("nobody"), outcome("a", 0.01), outcome("a", 0.01)]
+    sent = [outcome("b", -0.02), outcome("unknown"), outcome("a", 0.01), outcome("a", 0.01)]
     assert results(store.record_outcomes(sent)) == [ACCEPTED, UNKNOWN, ACCEPTED, DUPLICATE]
     late = [outcome("a", 0.01, after_s=9e6), outcome("a", 0.02), outcome("b", -0.02)]
     recorded = store.record_outcomes(late)
     assert results(recorded) == [DUPLICATE, CONFLICT, DUPLICATE]
-    assert [each.stored_return for each in recorded] == [0.01, 0.01, -0.02]
+    assert [result.stored_return for result in recorded] == [0.01, 0.01, -0.02]
     assert total(store, "control", "return_sum") == 0.01
     assert total(store, "treatment", "return_sum") == -0.02
     assert_summaries_equal_rows(store)
 
 
-def test_a_contradiction_within_one_list_leaves_the_first(store):
+def test_conflict_within_list(store):
+    """Within one list, too, the first return is kept."""
     store.write_predictions([prediction("a")])
     recorded = store.record_outcomes([outcome("a", 0.5), outcome("a", 0.25), outcome("a", 0.5)])
     assert results(recorded) == [ACCEPTED, CONFLICT, DUPLICATE]
     assert total(store, "control", "return_sum") == 0.5
 
 
-def test_an_outcome_that_was_unknown_counts_when_it_comes_again_after_its_prediction(store):
+def test_outcome_before_prediction(store):
+    """An unknown outcome is accepted when it is sent again after its prediction."""
     assert results(store.record_outcomes([outcome("a")])) == [UNKNOWN]
     store.write_predictions([prediction("a")])
     assert results(store.record_outcomes([outcome("a")])) == [ACCEPTED]
     assert total(store, "control", "wins") == 1
 
 
-def test_an_outcome_outside_experiments_is_stored(store):
+def test_outcome_outside_experiments(store):
+    """An outcome of a prediction outside experiments is stored, and changes no summary."""
     store.write_predictions([prediction("a", None)])
     assert results(store.record_outcomes([outcome("a")])) == [ACCEPTED]
     assert results(store.record_outcomes([outcome("a")])) == [DUPLICATE]
     assert store.blocks("e1") == []
 
 
-def test_an_outcome_days_later_counts_in_its_predictions_block(store):
+def test_late_outcome(store):
+    """An outcome that arrives days later is counted in the block of its prediction."""
     store.write_predictions([prediction("a", after_s=5), prediction("b", after_s=90_000)])
     store.record_outcomes([outcome("b", after_s=90_060), outcome("a", after_s=900_000)])
     first, second = store.blocks("e1")
@@ -122,7 +130,8 @@ def test_an_outcome_days_later_counts_in_its_predictions_block(store):
     assert_summaries_equal_rows(store)
 
 
-def test_an_outcome_after_the_end_of_its_experiment_still_counts(store):
+def test_outcome_after_end(store):
+    """An outcome that arrives after the end of its experiment is counted."""
     store.write_predictions([prediction("a")])
     entry = HistoryEntry(time=START + timedelta(hours=1), action="stopped", details={})
     store.end_experiment("e1", EndReason.STOPPED, {}, entry)
@@ -131,8 +140,11 @@ def test_an_outcome_after_the_end_of_its_experiment_still_counts(store):
 
 
 @pytest.mark.parametrize("order", ["cto", "tco", "cot", "toc", "t+c o", "c o t c o"])
-def test_a_mirrored_pair_counts_once_in_whatever_order_its_parts_come(url, order):
-    """c is control's record, t treatment's, o the outcome; c+t come in one group."""
+def test_mirrored_pair(url, order):
+    """A mirrored pair is counted once, in any order of its parts.
+
+    c is control's record, t treatment's, o the outcome; t+c are sent in one group.
+    """
     with ExperimentStore(url) as store:
         store.create_experiment(mirror(), START)
         control, treatment = both_variants("a", after_s=3)
@@ -142,7 +154,7 @@ def test_a_mirrored_pair_counts_once_in_whatever_order_its_parts_come(url, order
                 store.record_outcomes([outcome("a", 0.01)])
             else:
                 variants = {"c": control, "t": treatment}
-                store.write_predictions([variants[each] for each in group.split("+")])
+                store.write_predictions([variants[part] for part in group.split("+")])
         (block,) = store.blocks("e1")
         assert block.pairs.pairs == block.pairs.labelled == 1
         assert block.pairs.latency_difference_sum == 0.75
@@ -151,8 +163,8 @@ def test_a_mirrored_pair_counts_once_in_whatever_order_its_parts_come(url, order
         assert_summaries_equal_rows(store)
 
 
-def test_variants_that_share_an_id_without_mirroring_are_no_pair(store):
-    """The circuit breaker: control answers, and the record says that treatment failed."""
+def test_fallback_is_no_pair(store):
+    """Records of both variants with one id are a pair only in mirror mode."""
     failed = prediction("a", Variant.TREATMENT, error="timeout")
     too_late = prediction("b", Variant.TREATMENT, latency_ms=9000.0)
     store.write_predictions([failed, prediction("a", Variant.CONTROL)])
@@ -164,24 +176,28 @@ def test_variants_that_share_an_id_without_mirroring_are_no_pair(store):
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800"])
-def test_a_text_that_no_database_holds_harms_neither_its_group_nor_the_summaries(store, text):
+def test_unstorable_text(store, text):
+    """A text that no database can store affects neither its group nor the summaries."""
     group = [prediction("a"), prediction("b", symbol=text), prediction(text), prediction("c")]
     written = store.write_predictions(group)
-    assert (written.written, [each.prediction_id for each in written.refused]) == (2, ["b", text])
+    assert [rejected.prediction_id for rejected in written.rejected] == ["b", text]
+    assert written.written == 2
     assert results(store.record_outcomes([outcome(text), outcome("a")])) == [UNKNOWN, ACCEPTED]
     assert_summaries_equal_rows(store)
     with pytest.raises(UnknownExperimentError):
         store.experiment(text)
 
 
-def test_a_prediction_of_an_unknown_experiment_is_refused_with_the_reason(store):
+def test_unknown_experiment_of_prediction(store):
+    """A prediction of an unknown experiment is rejected with the reason."""
     written = store.write_predictions([prediction("a", experiment_id="e9"), prediction("b")])
     assert written.written == 1
-    assert "no experiment 'e9'" in written.refused[0].reason
+    assert "no experiment 'e9'" in written.rejected[0].reason
     assert results(store.record_outcomes([outcome("a")])) == [UNKNOWN]
 
 
-def test_experiments_are_kept_with_their_report_and_history(store):
+def test_ended_experiment(store):
+    """An ended experiment is stored with its report and its history."""
     report = {"recommendation": {"action": "promote"}, "p_value": 0.1 + 0.2}
     store.add_history("e1", HistoryEntry(time=START, action="exposed", details={"share": 0.05}))
     entry = HistoryEntry(time=START + timedelta(days=1), action="promoted", details=report)
@@ -190,19 +206,21 @@ def test_experiments_are_kept_with_their_report_and_history(store):
     assert (ended.status, ended.end_reason) == (ExperimentStatus.COMPLETED, EndReason.PROMOTED)
     assert (ended.started_at, ended.ended_at) == (START, entry.time)
     assert (ended.definition, ended.final_report) == (definition(dead_band=0.001), report)
-    assert [each.action for each in store.history("e1")] == ["created", "exposed", "promoted"]
+    assert [entry.action for entry in store.history("e1")] == ["created", "exposed", "promoted"]
     assert store.history("e1")[2] == entry
 
 
-def test_the_first_end_stands(store):
+def test_second_end(store):
+    """An experiment that has ended cannot end again."""
     first = HistoryEntry(time=START + timedelta(hours=1), action="stopped", details={})
     ended = store.end_experiment("e1", EndReason.STOPPED, {"first": True}, first)
     later = HistoryEntry(time=START + timedelta(hours=2), action="promoted", details={})
     assert store.end_experiment("e1", EndReason.PROMOTED, {"first": False}, later) == ended
-    assert [each.action for each in store.history("e1")] == ["created", "stopped"]
+    assert [entry.action for entry in store.history("e1")] == ["created", "stopped"]
 
 
-def test_an_id_is_used_once_and_a_model_is_in_one_experiment_at_a_time(store):
+def test_unique_ids_and_models(store):
+    """An id is used once, and a model is in one experiment at a time."""
     with pytest.raises(ExperimentExistsError, match=r"'e1' already exists.*running"):
         store.create_experiment(definition(), START)
     with pytest.raises(ModelInExperimentError, match=r"'e1' is running on model 'm'.*stop"):
@@ -212,10 +230,12 @@ def test_an_id_is_used_once_and_a_model_is_in_one_experiment_at_a_time(store):
         "e1", EndReason.STOPPED, {}, HistoryEntry(time=START, action="stopped", details={})
     )
     store.create_experiment(definition("e4"), START + timedelta(seconds=2))
-    assert [each.definition.experiment_id for each in store.experiments()] == ["e1", "e3", "e4"]
+    stored = [experiment.definition.experiment_id for experiment in store.experiments()]
+    assert stored == ["e1", "e3", "e4"]
 
 
-def test_what_is_unknown_is_refused_naming_what_is_known(store):
+def test_unknown_experiment(store):
+    """Every method names the known experiments when it does not know the id."""
     entry = HistoryEntry(time=START, action="stopped", details={})
     for call in (
         lambda: store.experiment("x"),
@@ -228,7 +248,8 @@ def test_what_is_unknown_is_refused_naming_what_is_known(store):
             call()
 
 
-def test_what_a_store_wrote_another_opened_later_goes_on_with(url, store):
+def test_two_stores(url, store):
+    """A second store continues with what the first one wrote."""
     store.write_predictions([prediction("a")])
     with ExperimentStore(url) as other:
         assert results(other.record_outcomes([outcome("a")])) == [ACCEPTED]
@@ -237,8 +258,8 @@ def test_what_a_store_wrote_another_opened_later_goes_on_with(url, store):
     assert_summaries_equal_rows(store)
 
 
-def test_four_writers_that_send_the_same_things_count_them_once(url, store):
-    """Two stores with two threads each; every prediction and outcome is sent four times."""
+def test_concurrent_writers(url, store):
+    """Two stores with two threads each send the same records; each is counted once."""
     ids = [f"p{number}" for number in range(120)]
     accepted = []
 
@@ -247,9 +268,9 @@ def test_four_writers_that_send_the_same_things_count_them_once(url, store):
         for start in range(0, len(ids), 12):
             some = ids[start : start + 12]
             chance.shuffle(some)
-            to.write_predictions([prediction(each, after_s=int(each[1:])) for each in some])
-            recorded = to.record_outcomes([outcome(each) for each in some])
-            accepted.extend(each for each in recorded if each.result is ACCEPTED)
+            to.write_predictions([prediction(name, after_s=int(name[1:])) for name in some])
+            recorded = results(to.record_outcomes([outcome(name) for name in some]))
+            accepted.extend(result for result in recorded if result is ACCEPTED)
 
     with ExperimentStore(url) as other:
         threads = [
@@ -265,8 +286,8 @@ def test_four_writers_that_send_the_same_things_count_them_once(url, store):
     assert_summaries_equal_rows(store)
 
 
-def test_no_write_looks_through_a_whole_table(sqlite_url):
-    """So that its time does not grow with what is stored; SQLite tells how it would proceed."""
+def test_no_table_scans(sqlite_url):
+    """No statement scans a whole table, as SQLite's query plans show: its time would grow."""
     plans = set()
 
     def explain(connection, cursor, statement, parameters, context, executemany):
@@ -294,7 +315,8 @@ def test_no_write_looks_through_a_whole_table(sqlite_url):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_mixture_of_groups_leaves_summaries_that_equal_the_rows(url, seed):
+def test_random_groups(url, seed):
+    """After any mixture of groups the summaries equal the sums over the rows."""
     chance = random.Random(seed)
     with ExperimentStore(url) as store:
         store.create_experiment(mirror(), START)
@@ -307,25 +329,30 @@ def test_any_mixture_of_groups_leaves_summaries_that_equal_the_rows(url, seed):
         for _ in range(40):
             store.write_predictions(chance.choices(records, k=chance.randrange(1, 12)))
             some = chance.choices(records, k=chance.randrange(1, 8))
-            sent = [outcome(each.prediction_id, chance.choice([-0.01, 0.02])) for each in some]
-            for each in store.record_outcomes(sent):
-                if each.result is ACCEPTED:
-                    assert each.outcome.prediction_id not in returned
-                    returned[each.outcome.prediction_id] = each.outcome.market_return
-                elif each.result is not UNKNOWN:
-                    assert returned[each.outcome.prediction_id] == each.stored_return
+            sent = [outcome(record.prediction_id, chance.choice([-0.01, 0.02])) for record in some]
+            for recorded in store.record_outcomes(sent):
+                prediction_id = recorded.outcome.prediction_id
+                if recorded.result is ACCEPTED:
+                    assert prediction_id not in returned
+                    returned[prediction_id] = recorded.outcome.market_return
+                elif recorded.result is not UNKNOWN:
+                    assert returned[prediction_id] == recorded.stored_return
         assert_summaries_equal_rows(store)
-        stored = {e.prediction.prediction_id: e.outcome for e in store.predictions() if e.outcome}
-        assert {key: each.market_return for key, each in stored.items()} == returned
+        stored = {
+            labelled.prediction.prediction_id: labelled.outcome.market_return
+            for labelled in store.predictions()
+            if labelled.outcome
+        }
+        assert stored == returned
 
 
-def test_how_blocks_are_cut_is_part_of_what_is_stored():
-    """A running experiment's blocks were cut like this; other values need a migration of theirs."""
+def test_block_geometry():
+    """Stored blocks have this geometry; other values need a migration."""
     assert (blocks.BLOCKS_PER_DOUBLING, blocks.SHORTEST_BLOCK_S) == (128, 0.125)
 
 
-def test_the_names_in_stored_summaries_stay():
-    """Other names need a migration; a new one must mean nothing when it is absent."""
+def test_summary_keys():
+    """Stored summaries have these keys; other names need a migration, new ones need a default."""
     assert set(VariantSummary().to_dict()) >= {
         *("predictions", "errors", "share_sum", "share_variance_sum", "latency_sum"),
         *("latency_square_sum", "latency_bins", "first_s", "last_s", "confusion", "wins"),

@@ -1,4 +1,4 @@
-"""Experiments, their history, predictions, outcomes, and summaries by block of time."""
+"""Create experiments, their history, predictions, outcomes, and summaries per block of time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which application carries an experiment through; several may share a database."""
+"""Record the application that an experiment belongs to; several may share a database."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column; experiments that are there belong to nobody in particular."""
+    """Add the column; existing experiments belong to no application in particular."""
     op.add_column("experiments", sa.Column("application", sa.Text))

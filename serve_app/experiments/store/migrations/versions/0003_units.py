@@ -1,4 +1,4 @@
-"""Units of experiments by bot or symbol: whose a prediction is, and sums by unit."""
+"""Record the unit of each prediction, and sums per unit, for experiments by bot or symbol."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,12 +8,12 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add column and table.
+    """Add the column `unit_id` and the table `unit_sums`.
 
-    Which bots the predictions of experiments by unit_id were for is not known; they get one that
-    is nobody's, and count in no sums by unit. In an experiment
-    by symbol that runs through it a symbol is counted from the first prediction afterwards. An
-    outcome of an older prediction counts in the sums by unit if it comes after that one, else not.
+    The bots of existing predictions in experiments by unit_id are unknown: these predictions get
+    the empty unit_id, which belongs to no bot and is not counted in the sums per unit. In a running
+    experiment by symbol, a symbol is counted from its first prediction after this migration; an
+    outcome of an older prediction is counted in the sums per unit only if it arrives after that.
     """
     op.add_column("predictions", sa.Column("unit_id", sa.Text))
     op.execute(

@@ -1,1 +1,1 @@
-"""One step a file, in the order of their revisions."""
+"""One migration per file, in the order of their revisions."""

@@ -1,4 +1,4 @@
-"""Brings a database to this software's schema, by Alembic, when it is opened."""
+"""Migrates a database to the current schema, with Alembic, when it is opened."""
 
 import threading
 from collections.abc import Sequence
@@ -10,20 +10,21 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from serve_app.experiments.store.engine import Database
+from serve_app.experiments.store.database import Database
 from serve_app.experiments.store_errors import NewerSchemaError
 
 VERSION_TABLE = "experiments_schema"
-"""Where the schema's revision stands; a name of its own, so that a database may be shared."""
+"""The table that stores the schema's revision; its name allows a shared database."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Alembic keeps the migration under way in a global of the process."""
+"""Serialises migrations: Alembic keeps the current one in a global of the process."""
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema up to date; of several processes at once one does it, the others wait.
+    """Migrate the schema to the latest revision.
 
-    All steps are one transaction: whoever dies in between leaves the schema as it was.
+    If several processes open the database at once, one of them migrates it and the others wait. All
+    steps are one transaction: if the process dies, the schema is unchanged.
 
     Raises:
         NewerSchemaError: the database has a schema that this software does not know.
@@ -31,7 +32,8 @@ def migrate(database: Database) -> None:
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    revisions = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    revisions = [script.revision for script in scripts]
     with database.reading() as connection:
         if _known_revision(connection, database, revisions) == revisions[0]:
             return
@@ -44,7 +46,7 @@ def migrate(database: Database) -> None:
 def _known_revision(
     connection: Connection, database: Database, revisions: Sequence[str]
 ) -> str | None:
-    """Return the database's revision, None for a new one; `revisions` has the newest first."""
+    """Return the revision of the database, None for a new one; `revisions` is newest first."""
     options = {"version_table": VERSION_TABLE}
     current = MigrationContext.configure(connection, opts=options).get_current_revision()
     if current is not None and current not in revisions:

@@ -1,4 +1,4 @@
-"""A database of any age is brought to this software's schema when it is opened."""
+"""A database of any schema is migrated to the current one when it is opened."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from serve_app.experiments.store import ExperimentStore, migrations
-from serve_app.experiments.store.engine import Database
-from serve_app.experiments.store.migrate import VERSION_TABLE, migrate
+from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.migration import VERSION_TABLE, migrate
 from serve_app.experiments.store.schema import METADATA
 from serve_app.experiments.store_errors import NewerSchemaError
 from tests.serve_app.experiments.store.builders import (
@@ -32,7 +32,8 @@ def open_and_migrate(barrier, url):
     database.close()
 
 
-def test_the_migrations_lead_to_the_tables_that_the_software_uses(database):
+def test_tables(database):
+    """The migrations create exactly the tables that the code uses."""
     migrate(database)
     with database.reading() as connection:
         options = {"version_table": VERSION_TABLE, "compare_type": True}
@@ -40,7 +41,8 @@ def test_the_migrations_lead_to_the_tables_that_the_software_uses(database):
         assert compare_metadata(context, METADATA) == []
 
 
-def test_a_database_that_is_up_to_date_is_not_written(database):
+def test_current_schema(database):
+    """A database with the current schema is not written."""
     migrate(database)
     with database.reading() as connection:
         before = inspect(connection).get_table_names()
@@ -49,8 +51,11 @@ def test_a_database_that_is_up_to_date_is_not_written(database):
         assert inspect(connection).get_table_names() == before
 
 
-def test_units_of_what_was_stored_before_they_were_kept_count_nowhere(url):
-    """Nobody knows which bot it was: as a unit of its own it would be taken for evidence."""
+def test_units_of_older_predictions(url):
+    """Predictions older than units are in no sums per unit: their bots are unknown.
+
+    As units of their own they would count as independent evidence.
+    """
     database = Database(url)
     with database.writing() as connection:
         upgrade(connection, "0002")
@@ -116,11 +121,13 @@ def upgrade(connection, revision):
 
 
 @pytest.mark.parametrize("round_number", range(3))
-def test_eight_processes_may_open_a_new_database_at_once(url, round_number):
+def test_eight_processes(url, round_number):
+    """Eight processes can open a new database at once."""
     assert start_together(open_and_migrate, 8, url) == [0] * 8
 
 
-def test_a_newer_schema_is_refused_naming_both(database):
+def test_newer_schema(database):
+    """A newer schema is rejected with both revisions."""
     migrate(database)
     with database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))

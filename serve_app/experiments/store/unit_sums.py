@@ -1,7 +1,7 @@
-"""Sums by unit, and their totals: what a transaction adds to them.
+"""Sums per unit and their totals: the changes of a transaction.
 
-A unit is a bot or a symbol. A request without `unit_id` is a unit of its own: it can be no other's,
-so that nothing needs to be kept of it but in the totals.
+A unit is a bot or a symbol. A request without `unit_id` is a unit of its own. No later request can
+belong to it, so that only the totals need to include it.
 """
 
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ from serve_app.experiments.store.schema import SUMMARIES, UNIT_SUMS, UNITS
 from serve_app.experiments.units import UnitTotals, measure, overlap_weight, slice_of
 
 Variants = dict[Variant, Floats]
-"""What a unit has in each variant in which it was seen, shape (MEASURES,)."""
+"""A unit's sums in each variant in which it was seen, of shape (MEASURES,)."""
 
 _COLUMNS = ("labelled", "correct", "return_sum", "return_square_sum")
-"""In the order of a variant's part of a unit's vector."""
+"""The columns in the order of a variant's part of a unit's vector."""
 
 
 @dataclass(slots=True)
 class _Added:
-    """What the labelled predictions of one unit add, see `UnitTotals.label`."""
+    """The contribution of the labelled predictions of one unit, see `UnitTotals.label`."""
 
     sums: Floats = field(default_factory=lambda: np.zeros(SIZE))
     squares: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
@@ -40,19 +40,19 @@ class _Added:
 
 @dataclass(slots=True)
 class _Changes:
-    """Of one experiment."""
+    """The changes of one experiment."""
 
     newest: int = 0
-    """Latest block of a prediction."""
+    """The latest block with a prediction."""
     seen: list[tuple[str | None, Variant, float]] = field(default_factory=list)
-    """Unit, variant and treatment's share, in the order they came; None is a unit of its own."""
+    """Unit, variant and treatment's share per prediction, in order; None: a unit of its own."""
     labelled: dict[str, _Added] = field(default_factory=dict)
     alone: list[_Added] = field(default_factory=list)
-    """Of the requests that are units of their own."""
+    """The contributions of requests that are units of their own."""
 
 
 class UnitChanges:
-    """What a transaction's predictions and outcomes add, gathered and then applied at once."""
+    """The changes of a transaction to the sums, collected first and then applied together."""
 
     def __init__(self) -> None:
         self._experiments: dict[str, _Changes] = {}
@@ -60,7 +60,7 @@ class UnitChanges:
     def add_prediction(
         self, record: PredictionRecord, definition: ExperimentDefinition, block: int
     ) -> None:
-        """See the unit of a prediction, in an experiment that assigns units."""
+        """Record that a prediction's unit was seen, in an experiment that assigns units."""
         if definition.assignment in UNIT_ASSIGNMENTS and record.variant is not None:
             share = record.treatment_share
             seen = (
@@ -77,7 +77,7 @@ class UnitChanges:
         definition: ExperimentDefinition,
         block: int,
     ) -> None:
-        """Count the outcome of an answered prediction, in an experiment that assigns units."""
+        """Count the outcome of a successful prediction, in an experiment that assigns units."""
         if (
             definition.assignment not in UNIT_ASSIGNMENTS
             or record.variant is None
@@ -96,7 +96,7 @@ class UnitChanges:
         added.add(record.variant, weight * measure(record, outcome, definition.dead_band))
 
     def apply(self, connection: Connection) -> None:
-        """Add everything to the stored sums and totals."""
+        """Add the collected changes to the stored sums and totals."""
         for experiment_id, changes in self._experiments.items():
             _apply(connection, experiment_id, changes)
 
@@ -125,7 +125,7 @@ def _apply(connection: Connection, experiment_id: str, changes: _Changes) -> Non
             variants[variant] = np.zeros(len(_COLUMNS))
     for unit, added in changes.labelled.items():
         known = units.get(unit)
-        if not known:  # from before units were kept, see migration 0003
+        if not known:  # the prediction is older than migration 0003, which added units
             continue
         before = np.zeros(SIZE)
         for variant, sums in known.items():
@@ -164,7 +164,7 @@ def _write_units(
     units: dict[str, Variants],
     stored: dict[str, Variants],
 ) -> None:
-    """Write the rows that are new or differ from the stored ones."""
+    """Write the rows that are new or that differ from the stored ones."""
     inserted, updated = [], []
     for unit, variants in units.items():
         for variant, sums in variants.items():
@@ -183,7 +183,7 @@ def _write_units(
 
 
 def _totals(connection: Connection, experiment_id: str) -> tuple[int | None, UnitTotals]:
-    """Return the newest totals and their block; empty ones, and None, when there are none."""
+    """Return the newest totals and their block; without any, empty totals and None."""
     row = connection.execute(
         select(SUMMARIES.c.block, SUMMARIES.c.summary)
         .where(SUMMARIES.c.experiment_id == experiment_id, SUMMARIES.c.variant == UNITS)

@@ -1,4 +1,4 @@
-"""Opens the database: URL to engine, transactions, and what its errors mean."""
+"""The database connection: from URL to engine, transactions, and the translation of errors."""
 
 import sqlite3
 import time
@@ -19,20 +19,20 @@ from serve_app.experiments.store_errors import (
     LockedStoreError,
     MissingPackageError,
     ReadOnlyStoreError,
-    RefusedRowError,
+    RejectedRowError,
     StoreError,
     UnavailableStoreError,
 )
 
 WRITE_LOCK = 7_246_113_105_240_871
-"""Key of PostgreSQL's advisory lock that every writing transaction holds."""
+"""The key of the PostgreSQL advisory lock that every writing transaction holds."""
 
 _WRITES = "experiments_write"
 
 _POSTGRESQL_DEFAULTS = {
     "application_name": "tradeserve-experiments",
     "connect_timeout": 10,
-    # A server that vanished without a word is noticed within half a minute.
+    # A server that disappears without closing the connection is detected within 30 s.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -48,7 +48,7 @@ _BY_SQLITE_NAME: dict[str, type[UnavailableStoreError | DamagedStoreError]] = {
     "SQLITE_CORRUPT": DamagedStoreError,
     "SQLITE_NOTADB": DamagedStoreError,
 }
-"""Primary result codes; extended ones begin with the same name."""
+"""Errors by SQLite's primary result code; the names of extended codes begin with it."""
 
 _BY_SQLSTATE: dict[str, type[UnavailableStoreError | DamagedStoreError]] = {
     "53100": FullStoreError,
@@ -62,15 +62,15 @@ _BY_SQLSTATE: dict[str, type[UnavailableStoreError | DamagedStoreError]] = {
 }
 
 _ROW_IS_AT_FAULT = DataError, IntegrityError
-"""Everything else may be mended, and is worth another attempt."""
+"""Errors that a retry cannot fix; after any other error a retry may succeed."""
 
 
 class Database:
-    """An engine whose errors are StoreErrors, and in which one transaction writes at a time.
+    """An engine that raises StoreErrors and runs one writing transaction at a time.
 
-    Every writing transaction takes the database's one write lock before it reads: SQLite's own
-    (BEGIN IMMEDIATE), or an advisory lock of PostgreSQL. What it reads is then what it changes,
-    whoever else has the database open, and two of them cannot wait for each other.
+    Every writing transaction acquires the database's single write lock before it reads: SQLite's
+    own (BEGIN IMMEDIATE), or an advisory lock in PostgreSQL. No other process can therefore change
+    rows between its reads and its writes, and two writing transactions cannot deadlock.
     """
 
     def __init__(self, url: str, lock_timeout_s: float = 30.0) -> None:
@@ -81,13 +81,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that sees one state of the database (SQLite)."""
+        """Yield a connection in a reading transaction; on SQLite it sees a single snapshot."""
         with self._translated(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection in the only writing transaction; it is committed at the end."""
+        """Yield a connection in the only writing transaction, which is committed on exit."""
         with self._translated(), self._writing_engine.begin() as connection:
             yield connection
 
@@ -107,8 +107,8 @@ def _check(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        # What is no URL may still hold a password: it is not shown.
-        raise InvalidUrlError("…", "it is no URL") from error
+        # The text may contain a password although it is not a URL: do not show it.
+        raise InvalidUrlError("…", "it is not a URL") from error
     shown = parsed.render_as_string(hide_password=True)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
@@ -116,10 +116,10 @@ def _check(url: str) -> URL:
     if backend != "sqlite":
         raise InvalidUrlError(shown, f"{backend} is not supported")
     if not parsed.database or ":memory:" in parsed.database or "mode=memory" in shown:
-        raise InvalidUrlError(shown, "a database in memory keeps nothing")
+        raise InvalidUrlError(shown, "an in-memory database does not persist anything")
     folder = Path(parsed.database.removeprefix("file:")).absolute().parent
     if not folder.is_dir():
-        raise InvalidUrlError(shown, f"there is no folder {folder}")
+        raise InvalidUrlError(shown, f"the folder {folder} does not exist")
     return parsed
 
 
@@ -136,7 +136,7 @@ def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
         engine = create_engine(
             url,
             connect_args=arguments,
-            # A later statement sees what the former holder of the write lock committed.
+            # Statements must see what the previous holder of the write lock committed.
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
         )
@@ -154,17 +154,18 @@ def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
 
 
 def _set_up_sqlite(lock_timeout_s: float, connection: sqlite3.Connection, _record: object) -> None:
-    # Transactions begin where the engine says, not where sqlite3 guesses.
+    # The engine begins transactions explicitly; sqlite3 must not begin any implicitly.
     connection.isolation_level = None
     _use_wal(connection, time.monotonic() + lock_timeout_s)
-    # NORMAL would lose the last commits in a power failure.
+    # With NORMAL a power failure could lose the last commits.
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def _use_wal(connection: sqlite3.Connection, until_s: float) -> None:
-    """Switch to WAL; of several that switch a new database at once SQLite refuses some unasked.
+    """Switch to WAL mode, retrying until `until_s` on the monotonic clock.
 
-    It does not wait there, whatever `timeout` says.
+    When several processes switch a new database at the same time, SQLite fails some of them
+    immediately; its own `timeout` does not apply here.
     """
     while True:
         try:
@@ -187,7 +188,7 @@ def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError
     cause = getattr(error, "orig", None)
     problem = str(cause or error).strip().replace("\n", " ")
     if isinstance(error, PoolTimeoutError):
-        return UnavailableStoreError(url, "all its connections are in use")
+        return UnavailableStoreError(url, "all connections of the pool are in use")
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "")
         known = [kind for start, kind in _BY_SQLITE_NAME.items() if name.startswith(start)]
@@ -198,5 +199,5 @@ def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError
         if state in _BY_SQLSTATE:
             return _BY_SQLSTATE[state](url, problem)
     if isinstance(error, _ROW_IS_AT_FAULT) or not isinstance(error, DBAPIError):
-        return RefusedRowError(url, problem)
+        return RejectedRowError(url, problem)
     return UnavailableStoreError(url, problem)
