@@ -17,7 +17,6 @@ UNCHECKED = (
     "docs/guides/optimization.md",
     "docs/guides/performance.md",
     "docs/guides/scaling.md",
-    "README.md",
 )
 """Pages that do not follow the rule."""
 

@@ -58,7 +58,7 @@ def test_research_snippet(cluster):
 
 def test_promotion_and_reload(cluster, folder):
     """The README's commands promote a version, and the server follows."""
-    script = README.block("bash", "Versions come and go")
+    script = README.block("bash", "Promote a version")
     environment = {
         "COLUMNS": "120",
         "MODELCTL_REGISTRY": str(folder / "models"),

@@ -3,8 +3,9 @@
 from pydantic import BaseModel
 
 from serve_app.api.rest.errors import STATUS
+from serve_app.monitoring.metrics import METRICS
 from serve_app.settings import AppSettings
-from tools.reference import cli, errors, http, markdown, python, settings
+from tools.reference import cli, errors, http, markdown, metrics, python, settings
 from tools.reference.fields import field_docs
 
 
@@ -60,6 +61,12 @@ def test_every_public_name():
     for heading in ("### ModelRegistry\n", "### ONNXOptimizer\n", "#### ModelClient.predict\n"):
         assert heading in page
     assert " at 0x" not in page
+
+
+def test_every_metric():
+    """Every metric is listed under the name that Prometheus scrapes."""
+    page = metrics.page()
+    assert all(f"| `{metric.exported_name}` |" in page for metric in METRICS)
 
 
 def test_table():
