@@ -10,7 +10,7 @@ from urllib.parse import quote
 from serve_app.client.responses import (
     check_analysis,
     check_evidence,
-    check_models,
+    check_list,
     check_outcomes,
     check_success,
 )
@@ -88,7 +88,7 @@ class ExperimentCalls(ABC):
         """
         with self._report_failure("list_ab_tests"):
             response = await self._get("/api/ml/ab-test")
-            return check_models(self.server_url, response)
+            return check_list(self.server_url, response, "experiments")
         return []
 
     async def get_ab_test_analysis(self, experiment_id: str) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from serve_app.client.encoding import (
 from serve_app.client.experiments import ExperimentCalls
 from serve_app.client.responses import (
     check_batch,
-    check_models,
+    check_list,
     check_prediction,
     check_success,
     failed_entry,
@@ -211,7 +211,7 @@ class ModelClient(ExperimentCalls):
         deadline = Deadline.after(self._timeout_s)
         with self._report_failure("list_models"):
             response = await self._transport.call("GET", "/api/ml/models", None, deadline)
-            return check_models(self.server_url, response)
+            return check_list(self.server_url, response, "models")
         return []
 
     async def reload_model(self, model_name: str, version: str | None = None) -> bool:

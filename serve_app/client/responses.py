@@ -44,14 +44,14 @@ def check_batch(url: str, response: object, count: int) -> list[dict[str, Any]]:
     return [entry if is_failed(entry) else check_prediction(url, entry) for entry in entries]
 
 
-def check_models(url: str, response: object) -> list[dict[str, Any]]:
-    """Return `response` if it is a list of objects.
+def check_list(url: str, response: object, content: str) -> list[dict[str, Any]]:
+    """Return `response` if it is a list of objects; `content` names them in the error.
 
     Raises:
         UnexpectedResponseError: it is anything else.
     """
     if not isinstance(response, list) or not all(isinstance(entry, dict) for entry in response):
-        raise UnexpectedResponseError(url, "expected a JSON list of models")
+        raise UnexpectedResponseError(url, f"expected a JSON list of {content}")
     return response
 
 

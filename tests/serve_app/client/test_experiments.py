@@ -72,9 +72,12 @@ async def test_analysis_failure(server, quiet_client):
 
 
 async def test_list(server, client):
-    """Experiments are listed as the server lists them."""
+    """Experiments are listed as the server lists them; another response is unexpected."""
     server.script(EXPERIMENTS, Reply([{"experiment_id": "a_b"}]))
     assert await client.list_ab_tests() == [{"experiment_id": "a_b"}]
+    server.script(EXPERIMENTS, Reply({}))
+    with pytest.raises(UnexpectedResponseError, match="expected a JSON list of experiments"):
+        await client.list_ab_tests()
 
 
 async def test_id_in_path(server, client):

@@ -147,11 +147,12 @@ class TestFailure:
         ]
         assert caplog.records[-1].levelno == logging.WARNING
 
-    async def test_raised(self, server, client, reasons):
+    async def test_raised(self, server, reasons):
         """With `raise_errors`, the reason is logged once as well."""
         server.script(PREDICT, Reply(b"down", 500))
-        with pytest.raises(ClientError):
-            await client.predict("BTCUSDT", WINDOW)
+        async with ModelClient(server.url, timeout_s=0.3, raise_errors=True) as client:
+            with pytest.raises(ClientError):
+                await client.predict("BTCUSDT", WINDOW)
         assert len(reasons()) == 1
 
     async def test_rejected_features(self, quiet_client, reasons):

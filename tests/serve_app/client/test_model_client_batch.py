@@ -102,11 +102,12 @@ class TestBatch:
             "batch_predict: 2 of 5 requests failed (2 too_large); first failure, S2: too large"
         ]
 
-    async def test_raised_body(self, server, client, reasons):
+    async def test_raised_body(self, server, reasons):
         """With `raise_errors`, a failed body raises its error."""
         server.script(BATCH, batch_of, Reply(b"down", 500))
-        with pytest.raises(ServerRejectedError):
-            await client.batch_predict(self.requests(), max_batch_size=2)
+        async with ModelClient(server.url, batch_timeout_s=0.5, raise_errors=True) as client:
+            with pytest.raises(ServerRejectedError):
+                await client.batch_predict(self.requests(), max_batch_size=2)
         assert len(reasons()) == 1
 
     async def test_deadline(self, server):

@@ -149,11 +149,12 @@ class TestResponses:
             ({"error": {}}, "http_error: no message"),
         ],
     )
-    async def test_foreign_error(self, server, client, body, message):
+    async def test_foreign_error(self, server, body, message):
         """The error of another sender is passed on, shortened."""
         server.script(PREDICT, Reply(body, 404))
-        with pytest.raises(ServerRejectedError) as caught:
-            await client.predict("BTCUSDT", WINDOW)
+        async with ModelClient(server.url, timeout_s=0.3, raise_errors=True) as client:
+            with pytest.raises(ServerRejectedError) as caught:
+                await client.predict("BTCUSDT", WINDOW)
         assert str(caught.value) == f"the model server returned 404 {message}"
 
     async def test_no_http(self):
