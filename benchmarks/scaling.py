@@ -153,13 +153,22 @@ def tables(growth: Mapping[str, Any], store: Mapping[str, Any]) -> str:
 
 def _machine(growth: Mapping[str, Any]) -> Iterator[str]:
     machine = growth["machine"]
-    yield f"Measured on: {', '.join(f'{key} {value}' for key, value in machine.items())}."
+    yield f"Measured on: {'; '.join(map(_described, machine.items()))}."
+
+
+def _described(fact: tuple[str, object]) -> str:
+    name, value = fact
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{package} {version}" for package, version in value.items())
+    elif isinstance(value, list):
+        value = ", ".join(value)
+    return f"{name} {value}"
 
 
 def _per_core(graphs: Sequence[Graph]) -> Iterator[str]:
-    yield f"Requests a second that one process carries with its core {BUSY:.0%} busy:"
+    yield f"Requests per second of one process whose core is {BUSY:.0%} busy, and CPU per request:"
     yield ""
-    yield "| | router | model replica | HAProxy, per core | experiment log |"
+    yield "| Graph | Router | Model replica | HAProxy, per core | Experiment log |"
     yield "|---|---:|---:|---:|---:|"
     for graph in graphs:
         cells = [
@@ -173,9 +182,9 @@ def _per_core(graphs: Sequence[Graph]) -> Iterator[str]:
 
 def _plan(graphs: Sequence[Graph]) -> Iterator[str]:
     demand = BOTS * REQUESTS_PER_BOT_S
-    yield f"For {BOTS:,} bots at {REQUESTS_PER_BOT_S:g} requests a second, {demand:,.0f} together:"
+    yield f"For {BOTS:,} bots at {REQUESTS_PER_BOT_S:g} requests per second, {demand:,.0f} in all:"
     yield ""
-    yield f"| | routers | model replicas | cores of HAProxy | nodes of {NODE_CORES} cores |"
+    yield f"| Graph | Routers | Model replicas | Cores of HAProxy | Nodes of {NODE_CORES} cores |"
     yield "|---|---:|---:|---:|---:|"
     for graph in graphs:
         routers, replicas, proxies = (_needed(graph, role, demand) for role in SCALES_OUT)
@@ -193,11 +202,11 @@ def _waits(graphs: Sequence[Graph]) -> Iterator[str]:
     demand = BOTS * REQUESTS_PER_BOT_S
     yield (
         f"Simulated waits for a router, p50 and p99 in ms, {SIMULATED_S:g} s; "
-        f"bots that ask when they like, and bots that all ask within {BURST_S * 1e3:g} ms, "
-        f"{REQUESTS_PER_BOT_S:g} times a second:"
+        f"bots that send independently, and bots that all send within {BURST_S * 1e3:g} ms, "
+        f"{REQUESTS_PER_BOT_S:g} times per second:"
     )
     yield ""
-    yield "| | routers | when they like | all at once |"
+    yield "| Graph | Routers | Independent | All at once |"
     yield "|---|---:|---:|---:|"
     for graph in graphs:
         router_ms = graph.cpu_ms["router"]
@@ -222,23 +231,23 @@ def _bottlenecks(
     few, many = (figures[f"versions {size}, placement: replicas"] for size in (1, 16))
     idle_cores = (many["idle_cores"] - few["idle_cores"]) / 15
     log_ms = graph.cpu_ms["experiment log"]
-    yield "What there is one of, and where it ends, default graph:"
+    yield "Limits of the processes that exist once, default graph:"
     yield ""
-    yield "| | cost | ends at |"
+    yield "| Process | Cost | Limit |"
     yield "|---|---|---:|"
     yield (
-        f"| experiment log, the process | {log_ms:.3f} ms a request "
+        f"| experiment log, the process | {log_ms:.3f} ms per request "
         f"| {carried_per_s(log_ms, 1.0):,.0f} requests/s |"
     )
     yield (
-        f"| experiment log, SQLite | {1e3 / rows_per_s:.3f} ms a prediction in groups "
+        f"| experiment log, SQLite | {1e3 / rows_per_s:.3f} ms per prediction in groups "
         f"| {rows_per_s:,.0f} predictions/s |"
     )
     yield (
-        f"| controller, GCS and pings | {idle_cores * 1e3:.0f} ms of processor time a second "
-        f"for each replica, all processes together | no request passes there |"
+        f"| controller, GCS and pings | {idle_cores * 1e3:.0f} ms of processor time per second "
+        f"and replica, all processes together | not on the request path |"
     )
-    yield "| registry actor, fleet | a change of what is served | no request passes there |"
+    yield "| registry actor, fleet | changes of what is served | not on the request path |"
 
 
 def main(

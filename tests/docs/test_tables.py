@@ -15,8 +15,6 @@ UNCHECKED = (
     "docs/guides/experiments-storage.md",
     "docs/guides/http.md",
     "docs/guides/optimization.md",
-    "docs/guides/performance.md",
-    "docs/guides/scaling.md",
 )
 """Pages that do not follow the rule."""
 
