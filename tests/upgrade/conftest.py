@@ -1,8 +1,8 @@
-"""What release 0.1.0 (commit 75d379b) left on the disk, copied to where a test may change it.
+"""Files that release 0.1.0 (commit 75d379b) wrote, copied so that a test can change them.
 
-`data/generate.py`, run with that release, wrote the files of `data/`: a registry folder, the state
-of the server `trading-models` inside it, the SQL dump of its experiments' database, and beside each
-of the three a JSON file with what the old code read from it.
+`data/generate.py`, executed with that release, wrote the files in `data/`: a registry folder, which
+contains the serving state of the application `trading-models`; the SQL dump of a database of
+experiments; and for each of the three a JSON file with the values that the old code read from it.
 """
 
 import json
@@ -31,6 +31,6 @@ def database_path(tmp_path):
 
 @pytest.fixture
 def old(request):
-    """What the old code read, from the JSON file that is named as the test's module."""
+    """Return the values that the old code read, from the JSON file named after the test module."""
     name = request.path.stem.removeprefix("test_")
     return json.loads((DATA / f"{name}.json").read_text())

@@ -1,4 +1,4 @@
-"""A database of experiments that release 0.1.0 wrote loses nothing when it is opened.
+"""A database of experiments written by release 0.1.0 is opened without loss.
 
 The dump is compared with what the store returns: values row by row, and each experiment's analysis
 with the one that the old code computed from the same rows.
@@ -23,7 +23,7 @@ PROSE = {"assumptions", "basis", "explanation", "reasons", "test", "valid"}
 
 
 def rows(path, table, order):
-    """Return the rows of a table as they lie in the file, by the names of their columns."""
+    """Return the rows of a table in the file, as dictionaries by column name."""
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
         found = connection.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
@@ -36,7 +36,7 @@ def time_of(seconds):
 
 @pytest.fixture
 def before(database_path):
-    """The tables as the old release left them."""
+    """The tables as the old release wrote them."""
     return {
         "experiments": rows(database_path, "experiments", "started_s, experiment_id"),
         "history": rows(database_path, "experiment_history", "experiment_id, number"),
@@ -66,7 +66,7 @@ def without_prose(document):
 
 
 def nearly(document):
-    """Return an analysis that equals one whose numbers differ by rounding alone."""
+    """Return an analysis that equals another one up to rounding."""
     if isinstance(document, dict):
         return {name: nearly(value) for name, value in document.items()}
     if isinstance(document, list):
@@ -75,7 +75,7 @@ def nearly(document):
 
 
 def test_experiments(store, before):
-    """Each experiment keeps its definition, its times, why it ended, and its final report."""
+    """Each experiment keeps its definition, its times, its end reason and its final report."""
     found = store.experiments()
     assert len(found) == 7
     for experiment, row in zip(found, before["experiments"], strict=True):
@@ -89,10 +89,10 @@ def test_experiments(store, before):
 
 
 def test_applications(store, old):
-    """An experiment stays with its application; one from before applications is everyone's."""
-    names = [each.definition.experiment_id for each in store.experiments("another")]
+    """An experiment stays with its application; without one, it belongs to all."""
+    names = [entry.definition.experiment_id for entry in store.experiments("another")]
     assert names == old["of_another_application"] == ["switched"]
-    running = [each.definition.experiment_id for each in store.running("trading-models")]
+    running = [entry.definition.experiment_id for entry in store.running("trading-models")]
     assert running == ["by_bot", "staged"]
 
 
@@ -118,7 +118,7 @@ def test_history(store, before):
 
 
 def test_exposure(store):
-    """A running experiment goes on at the exposure that its history says it had reached."""
+    """A running experiment continues at the last exposure step of its history."""
     experiment = store.experiment("staged")
     running = with_recorded_exposure(experiment, store.history("staged"))
     assert running.treatment_share == 0.25
@@ -154,7 +154,7 @@ def test_analyses(store, old):
 
 
 def test_sums(store, before, database_path):
-    """Summaries, sums by unit and the limit of retention are the rows that they were."""
+    """The rows of summaries, of sums per unit and of the retention limit are unchanged."""
     assert before["unit_sums"] != []
     for table, order in (
         ("summaries", "experiment_id, block, variant"),
@@ -165,13 +165,13 @@ def test_sums(store, before, database_path):
 
 
 def test_repeated_writes(store):
-    """What the old release stored is known: sent again, it is a duplicate and counts once."""
-    predictions = [each for each in store.predictions("by_bot") if each.outcome is not None]
+    """Records of the old release that are sent again are duplicates, and are counted once."""
+    predictions = [row for row in store.predictions("by_bot") if row.outcome is not None]
     summaries = [block.control.to_dict() for block in store.blocks("by_bot")]
-    written = store.write_predictions([each.prediction for each in predictions])
+    written = store.write_predictions([row.prediction for row in predictions])
     assert (written.written, written.repeated) == (0, len(predictions))
-    recorded = store.record_outcomes([each.outcome for each in predictions])
-    assert {each.result for each in recorded} == {OutcomeResult.DUPLICATE}
+    recorded = store.record_outcomes([row.outcome for row in predictions])
+    assert {result.result for result in recorded} == {OutcomeResult.DUPLICATE}
     assert [block.control.to_dict() for block in store.blocks("by_bot")] == summaries
 
 
@@ -185,7 +185,7 @@ def count_labelled(store):
 
 
 def test_new_outcomes(store):
-    """An outcome of an old prediction is accepted and joins the sums of its bot."""
+    """An outcome of an old prediction is accepted and added to the sums of its bot."""
     waiting = [
         labelled.prediction.prediction_id
         for labelled in store.predictions("by_bot")
@@ -196,7 +196,7 @@ def test_new_outcomes(store):
         Outcome(prediction_id=prediction_id, market_return=0.001, time=datetime.now(UTC))
         for prediction_id in waiting
     ]
-    assert {each.result for each in store.record_outcomes(late)} == {OutcomeResult.ACCEPTED}
+    assert {result.result for result in store.record_outcomes(late)} == {OutcomeResult.ACCEPTED}
     assert count_labelled(store) == count + len(late)
     assert newest_units(store).seen == units.seen
     assert newest_units(store).sums[0] > units.sums[0]

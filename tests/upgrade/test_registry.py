@@ -1,4 +1,4 @@
-"""A registry folder that release 0.1.0 wrote holds all that it held, and takes changes."""
+"""A registry folder written by release 0.1.0 is complete and can be changed."""
 
 import hashlib
 from datetime import datetime
@@ -27,7 +27,7 @@ async def test_versions(registry, old):
 
 
 async def test_stages(registry):
-    """The links name the holders of the stages."""
+    """Each stage is held by the same version."""
     production = await registry.get_production_model(MODEL)
     staging = await registry.get_staging_model(MODEL)
     assert (production.metadata.version, staging.metadata.version) == ("1.0.0", "1.10.0")
@@ -35,7 +35,7 @@ async def test_stages(registry):
 
 
 async def test_artifacts(registry, old):
-    """Every artifact, also those that joined a version later, has the content of its digest."""
+    """The content of every artifact, also of those added later, matches its digest."""
     for name, metadata in old["versions"].items():
         model, version = name.split(":")
         for artifact, digest in metadata["artifacts"].items():
@@ -44,7 +44,7 @@ async def test_artifacts(registry, old):
 
 
 async def test_serving_artifacts(registry):
-    """The artifacts that were pinned still serve, and pass the check of a promotion."""
+    """Versions keep their pinned artifacts, which pass the check of a promotion."""
     assert (await registry.get_model_metadata(MODEL, "1.0.0")).serving_artifact == "model.fp16.onnx"
     optimized = await registry.get_model_metadata(MODEL, "1.10.0")
     assert optimized.serving_artifact == "model.int8.onnx"
@@ -60,20 +60,20 @@ async def test_history(registry, old):
 
 
 async def test_derived_values(registry, old):
-    """What follows from history and metadata is what the old code computed."""
+    """Values derived from history and metadata equal those that the old code computed."""
     time, version = old["production_at"]
     assert await registry.production_at(MODEL, datetime.fromisoformat(time)) == version
     assert await registry.compare_models(MODEL, "1.0.0", "1.10.0") == old["comparison"]
 
 
 async def test_verification(registry, old):
-    """Verification finds nothing wrong with the folder, and repair has nothing to do."""
+    """Verification and repair report no finding."""
     assert [finding.path for finding in await registry.verify()] == old["findings"] == []
     assert await registry.repair() == []
 
 
 async def test_changes(registry, old):
-    """The folder takes a promotion and a rollback, and refuses a deleted version's number."""
+    """The folder accepts a promotion and a rollback, and rejects a deleted version."""
     await registry.promote_to_production(MODEL, "1.10.0")
     assert (await registry.rollback(MODEL)).metadata.version == "1.0.0"
     assert len(await registry.history(MODEL)) == len(old["history"][MODEL]) + 2

@@ -1,4 +1,4 @@
-"""The state that a server of release 0.1.0 left is what the next server continues from."""
+"""A server continues from the serving state that release 0.1.0 wrote."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def state(registry_folder):
 
 
 def test_versions(state, old):
-    """Every version keeps its metadata, its settings, and what its replicas were started with."""
+    """Every version keeps its metadata, its settings, and those of its running replicas."""
     found = {
         str(version.ref): {
             "metadata": version.metadata.model_dump(mode="json"),
@@ -31,26 +31,26 @@ def test_versions(state, old):
 
 
 def test_no_replica_restarts(state):
-    """What ran goes on running: each launched version is to be loaded with what it runs with."""
+    """No replica needs a restart: each launched version runs with its present settings."""
     launched = [version for version in state.versions if version.launched is not None]
     assert len(launched) == 3
     assert [version.launched for version in launched] == [version.load for version in launched]
 
 
 def test_stages(state, old):
-    """The traffic of each stage goes where it went, and is to go where it was to go."""
+    """The present and the desired version of each stage are unchanged."""
     assert state.stages == old["stages"]
     assert state.targets == old["targets"]
     assert state.revision == old["revision"]
 
 
 def test_settings(state, old):
-    """The settings that the state was declared with keep their values, key by key."""
+    """The declared settings keep their values, key by key."""
     assert state.settings.model_dump(mode="json") == renamed(old["settings"])
 
 
 def test_experiments(state, old):
-    """The running experiment goes on splitting the traffic at the exposure that it had reached."""
+    """The running experiment continues at its exposure step."""
     (running,) = state.experiments
     (expected,) = old["experiments"]
     found = running.model_dump(mode="json")
@@ -60,7 +60,7 @@ def test_experiments(state, old):
 
 
 def test_routing_table(state):
-    """Routers get the experiment, the stages and the pinned versions."""
+    """The routing table has the experiment, the stages and the pinned versions."""
     table = state.routing_table()
     assert table.stages == state.stages
     assert set(table.experiments) == {"hybrid_cnn_lstm"}

@@ -1,9 +1,9 @@
-"""Write the files of this folder with release 0.1.0 (commit 75d379b), whose modules it imports.
+"""Write the files of this folder with release 0.1.0 (commit 75d379b), whose modules this imports.
 
     git worktree add ../old 75d379b && cd ../old && make setup
     .venv/bin/python NEW_CHECKOUT/tests/upgrade/data/generate.py NEW_CHECKOUT/tests/upgrade/data
 
-The present code cannot run it: the files are only worth something as the old release wrote them.
+The present code cannot run it: the files must be those that the old release wrote.
 """
 
 import asyncio

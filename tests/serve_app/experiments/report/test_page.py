@@ -88,7 +88,7 @@ def test_tests(name, request, rendered):
     test = document["statistical_significance"]
     _, difference, interval, p_value, valid = page.row("tests", "Accuracy, always-valid")
     assert number(difference) == pytest.approx(test["difference"], abs=5.1e-5)
-    low, high = (number(each) for each in interval.split(" to "))
+    low, high = (number(bound) for bound in interval.split(" to "))
     assert (low, high) == pytest.approx(test["interval"], abs=5.1e-5)
     assert float(p_value) == pytest.approx(test["p_value"], rel=0.06)
     assert valid.startswith(test["valid"])
@@ -204,7 +204,7 @@ def test_switchback():
     assert "no range is drawn" in page.text
 
 
-def test_hostile_text(win):
+def test_hostile_text(win, rendered):
     """Text from outside is escaped: it adds no element and no handler."""
     experiment, blocks = win
     report = {
@@ -221,7 +221,7 @@ def test_hostile_text(win):
     )
     details = {HOSTILE: HOSTILE, "symbols": [HOSTILE], "analysis": report}
     history = [HistoryEntry(time=START, action=HOSTILE, details=details)]
-    usual, page = Page(render(experiment, blocks)), Page(render(hostile, blocks, history))
+    usual, page = Page(rendered["win"]), Page(render(hostile, blocks, history))
     assert page.texts.count(HOSTILE) >= 2, "it is shown as it was written"
     assert {tag for tag, _ in page.tags} - {tag for tag, _ in usual.tags} == {
         "details",
@@ -249,8 +249,8 @@ def test_self_contained(name, rendered):
     references += re.findall(r"url\(([^)]*)\)", html)
     assert references
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    assert {each.removeprefix("#") for each in references} <= ids
-    assert all(each.startswith("#") for each in references)
+    assert {reference.removeprefix("#") for reference in references} <= ids
+    assert all(reference.startswith("#") for reference in references)
 
 
 def test_unique_ids(rendered):

@@ -1,4 +1,4 @@
-"""Both kinds of database: a SQLite file, and a database of a PostgreSQL server."""
+"""Both kinds of database: a SQLite file, and a schema of a PostgreSQL server."""
 
 import tempfile
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from tests.serve_app.experiments.store.postgresql import PostgresqlServer
 
 @pytest.fixture(scope="session")
 def postgresql():
-    """The server that all tests of a process share; each test gets databases of its own."""
+    """The server that all tests of a process share; each test gets a schema of its own."""
     with _server() as server:
         server.disable_fsync()
         yield server
@@ -31,7 +31,7 @@ def _server():
     with tempfile.TemporaryDirectory(prefix="tradeserve-postgresql-") as folder:
         server = PostgresqlServer(Path(folder))
         yield server
-        # An orderly stop would first flush databases that are deleted anyway, for half a minute.
+        # A regular stop would first flush files that are deleted anyway.
         server.kill()
 
 
@@ -45,7 +45,7 @@ def url(request, tmp_path):
     """A new, empty database."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("postgresql").create_database()
+    return request.getfixturevalue("postgresql").create_schema()
 
 
 @pytest.fixture

@@ -41,12 +41,13 @@ class PostgresqlServer:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
 
-    def create_database(self) -> str:
-        """Return the URL of a new, empty database."""
+    def create_schema(self) -> str:
+        """Return the URL of a new, empty schema; a database would take a second and 7 MB."""
         name = f"test_{next(_NUMBERS)}"
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[arg-type]
-        return self._uri.set(database=name).render_as_string(hide_password=False)
+            connection.execute(f"CREATE SCHEMA {name}")  # type: ignore[arg-type]
+        uri = self._uri.set(database="postgres", query={**self._uri.query, **_search_path(name)})
+        return uri.render_as_string(hide_password=False)
 
     def dsn(self, database: str) -> str:
         """Return the connection string for psycopg."""
@@ -61,3 +62,7 @@ class PostgresqlServer:
             member.kill()
         for member in [process, *children]:
             member.wait(10)
+
+
+def _search_path(schema: str) -> dict[str, str]:
+    return {"options": f"-csearch_path={schema}"}

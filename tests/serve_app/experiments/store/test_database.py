@@ -49,10 +49,8 @@ def test_server_not_running(free_port):
 
 def test_database_does_not_exist(postgresql):
     """The error names the database that does not exist."""
-    url = postgresql.create_database().replace("/test_", "/nowhere_")
-    with pytest.raises(
-        errors.UnavailableStoreError, match=r'database "nowhere_\d+" does not exist'
-    ):
+    url = postgresql.create_schema().replace("/postgres?", "/nowhere?")
+    with pytest.raises(errors.UnavailableStoreError, match='database "nowhere" does not exist'):
         ExperimentStore(url)
 
 

@@ -113,7 +113,7 @@ def test_killed_during_migration(kind, request, tmp_path):
         step += 1
         url = f"sqlite:///{tmp_path}/{step}.db"
         if kind == "postgresql":
-            url = request.getfixturevalue("postgresql").create_database()
+            url = request.getfixturevalue("postgresql").create_schema()
         _, killed = Writer(url, [], dies_before=step).end()
         with ExperimentStore(url) as store:
             store.create_experiment(mirror(), START)
@@ -147,7 +147,7 @@ def test_killed_at_random_times(url, store, kills):
 
 def test_killed_postgresql_server(mortal_postgresql):
     """After a kill of the server the store raises errors; once it is back, nothing is missing."""
-    with ExperimentStore(mortal_postgresql.create_database()) as store:
+    with ExperimentStore(mortal_postgresql.create_schema()) as store:
         store.create_experiment(mirror(), START)
         groups = [group for part in range(2000) for group in script(f"k{part}")]
         acknowledged = 0
