@@ -31,7 +31,9 @@ _TEMPLATES = Environment(
 ACTIONS = {
     "created": "Created",
     "exposed": "Treatment's share of the traffic changed",
+    "promoting": "Promotion started",
     "promoted": "Treatment promoted",
+    "superseded": "Treatment not promoted: another version was in production",
     "rolled_back": "Treatment rolled back",
     "stopped": "Stopped manually",
     "ended": "Planned end reached",

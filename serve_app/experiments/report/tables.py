@@ -83,7 +83,7 @@ def _units(document: Mapping[str, Any]) -> list[KeyFigure]:
             "seen",
             served.capitalize(),
             wording.count,
-            f"{served.capitalize()} that sent requests to the version.",
+            f"{served.capitalize()} for which the version served requests.",
         ),
         (
             "labelled",
@@ -96,7 +96,7 @@ def _units(document: Mapping[str, Any]) -> list[KeyFigure]:
             f"Effective number of {served}",
             wording.tenths,
             f"The number of equally active {served} that would give the same amount of "
-            f"information. If a few send most of the requests, the others add little.",
+            f"information. If a few account for most of the requests, the others add little.",
         ),
     )
     return [
