@@ -101,14 +101,14 @@ class Server:
         launched = [
             version for version in state.versions if version.settings.placement == "replicas"
         ]
-        is_brought_about = (
+        is_applied = (
             state.stages == state.targets
             and not any(version.leaving for version in state.versions)
             and all(version.launched == version.load for version in launched)
         )
         names = {APPLICATION, *(f"{APPLICATION}:{version.ref}" for version in launched)}
         applications = self.applications()
-        if not is_brought_about or set(applications) != names:
+        if not is_applied or set(applications) != names:
             return False
         routers = applications[APPLICATION]["deployments"].get("Router", {"replicas": []})
         return (

@@ -42,7 +42,7 @@ def versions_in_replicas(model: Path, rounds: int, seconds: int) -> Iterator[Cos
 def _versions(placement: str, model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
     names = [f"1.{minor}.0" for minor in range(max(VERSIONS))]
     with server(names, model) as running:
-        for number, size in _turns(VERSIONS, rounds):
+        for number, size in _interleaved(VERSIONS, rounds):
             declared = [{"version": name, "placement": placement} for name in names[:size]]
             _deploy(running, declared)
             yield measure(running, _placed("versions", placement, size), number, seconds)
@@ -52,7 +52,7 @@ def routers(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
     """More routers, the model inside them and in one replica."""
     with server([VERSION], model) as running:
         for placement in ("router", "replicas"):
-            for number, size in _turns(ROUTERS, rounds):
+            for number, size in _interleaved(ROUTERS, rounds):
                 declared = [{"version": VERSION, "placement": placement}]
                 _deploy(running, declared, size)
                 yield measure(running, _placed("routers", placement, size), number, seconds)
@@ -72,7 +72,7 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
             for version in pair
         ]
         _deploy(running, declared)
-        for number, size in _turns(EXPERIMENTS, rounds):
+        for number, size in _interleaved(EXPERIMENTS, rounds):
             state = State(
                 dimension="experiments",
                 variant="on other models",
@@ -81,7 +81,7 @@ def experiments(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
             )
             with _going(running, [f"{other}-{number}" for other in others[:size]]):
                 yield measure(running, state, number, seconds)
-        for number, size in _turns((0, 1), rounds):
+        for number, size in _interleaved((0, 1), rounds):
             state = State(
                 dimension="experiments",
                 variant="on the same model",
@@ -102,7 +102,7 @@ def features(model: Path, rounds: int, seconds: int) -> Iterator[Cost]:
         ]
         _deploy(running, declared)
         for variant, encode in (("JSON", as_json), ("raw body", as_raw)):
-            for number, size in _turns(tuple(FEATURES), rounds):
+            for number, size in _interleaved(tuple(FEATURES), rounds):
                 window = np.random.default_rng(0).standard_normal(FEATURES[size])
                 state = State(
                     dimension="features",
@@ -132,7 +132,7 @@ DIMENSIONS: Sequence[Dimension] = (
 )
 
 
-def _turns(sizes: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
+def _interleaved(sizes: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
     """Yield rounds and sizes; every other round runs backwards."""
     for number in range(1, rounds + 1):
         for size in sizes if number % 2 else reversed(sizes):

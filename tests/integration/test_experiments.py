@@ -131,12 +131,12 @@ async def test_outcomes(client, experiment):
     with pytest.raises(ServerRejectedError, match="409 outcome_conflict"):
         await client.record_outcome(prediction_id, 0.02)
     with pytest.raises(ServerRejectedError, match="404 unknown_prediction"):
-        await client.record_outcome("never-asked", 0.01)
-    listed = await client.record_outcomes([(prediction_id, 0.01), ("never-asked", 0.0)])
+        await client.record_outcome("never-requested", 0.01)
+    listed = await client.record_outcomes([(prediction_id, 0.01), ("never-requested", 0.0)])
     assert (listed["accepted"], listed["duplicates"], listed["unknown"]) == (
         0,
         1,
-        ["never-asked"],
+        ["never-requested"],
     )
     final = await client.stop_ab_test(experiment)
     assert sum(final[variant]["labelled"] for variant in ("control", "treatment")) == 1

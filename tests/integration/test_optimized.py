@@ -38,7 +38,7 @@ def modelctl(cluster):
 
 
 async def answers(cluster, windows):
-    """Load the version anew and return (confidence, expected return) for some windows."""
+    """Load the version again and return (confidence, expected return) for some windows."""
     async with ModelClient(cluster.url, raise_errors=True, timeout_s=30) as client:
         await client.reload_model(NAME, VERSION)
         predictions = [

@@ -33,8 +33,8 @@ def commands(
 
 def section(words: tuple[str, ...], command: TyperCommand) -> list[str]:
     """Return the description of one command."""
-    arguments = [each for each in command.params if isinstance(each, TyperArgument)]
-    options = [each for each in command.params if isinstance(each, TyperOption)]
+    arguments = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
+    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption)]
     usage = " ".join([*words, *map(usage_of, arguments), "[OPTIONS]" if options else ""]).strip()
     parts = [f"## {' '.join(words)}\n", f"```\n{usage}\n```\n"]
     if command.help:
@@ -46,7 +46,7 @@ def section(words: tuple[str, ...], command: TyperCommand) -> list[str]:
 
 
 def usage_of(argument: TyperArgument) -> str:
-    """Return an argument as it stands in the usage line."""
+    """Return an argument as the usage line shows it."""
     name = (argument.name or "").upper()
     return name if argument.required else f"[{name}]"
 

@@ -52,8 +52,8 @@ def endpoint(title: str, operation: Schema) -> list[str]:
     parts.append(table(("Body of", "Content type", "Content"), rows))
     if parameters := operation.get("parameters"):
         rows = [
-            [code(each["name"]), each["in"], kind(each["schema"]), each.get("description", "")]
-            for each in parameters
+            [code(parameter["name"]), parameter["in"], kind(parameter["schema"]), parameter.get("description", "")]
+            for parameter in parameters
         ]
         parts.append(table(("Parameter", "In", "Type", "Meaning"), rows))
     return parts

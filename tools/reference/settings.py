@@ -72,7 +72,7 @@ def type_of(field: FieldInfo, schema: dict[str, typing.Any]) -> str:
     nested = nested_model(field)
     if nested is not None:
         return "list, see below" if typing.get_origin(field.annotation) is tuple else "see below"
-    options = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
     return ", or ".join(kind_of(option) for option in options)
 
 

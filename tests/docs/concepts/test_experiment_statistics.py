@@ -34,7 +34,7 @@ def test_units_table():
     found = re.findall(r"\| (\d+) points \|((?: [\d,]+ \|){4})$", PAGE.text, re.MULTILINE)
     assert len(found) == 4
     for points, cells in found:
-        listed = [int(each.replace(",", "")) for each in cells.split("|")[:-1]]
+        listed = [int(size.replace(",", "")) for size in cells.split("|")[:-1]]
         needed = [
             units_for_verdict(
                 definition(), int(points) / 100, unit_deviation=deviation, outcomes_each=outcomes

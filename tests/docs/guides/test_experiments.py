@@ -58,7 +58,7 @@ def test_fields_listed():
 def test_assignments_described():
     """The page describes every assignment."""
     listed = [re.fullmatch(r"`(\w+)`", row[0]) for row in PAGE.rows("Choose an assignment")]
-    assert {each[1] for each in listed} == set(Assignment)
+    assert {match[1] for match in listed} == set(Assignment)
 
 
 async def test_bot_snippet_runs_experiment():
@@ -92,8 +92,8 @@ def test_commands_parse():
         program, group, name, *arguments = shlex.split(line)
         assert (program, group) == ("modelctl", "experiment")
         command = typer.main.get_command(app)
-        for each in (group, name):
-            command = command.get_command(click.Context(command), each)
+        for word in (group, name):
+            command = command.get_command(click.Context(command), word)
             assert command is not None, line
         command.make_context(name, arguments)
 
@@ -104,7 +104,7 @@ def test_http_body():
     body = json.loads(shlex.split(create)[-1])
     created = parse_definition(body)
     assert created.model_dump(include=body.keys()) == body
-    assert [re.search(r"8001(\S+)", each)[1] for each in others] == [
+    assert [re.search(r"8001(\S+)", call)[1] for call in others] == [
         EXPERIMENTS,
         f"{EXPERIMENTS}/v1_vs_v2/analyze",
         f"{EXPERIMENTS}/v1_vs_v2/stop",
@@ -116,7 +116,7 @@ def test_error_codes():
     known = {(status, error.code) for error, status in errors.STATUS.items()}
     named = re.findall(r"(\d{3}) `([a-z_]+)`", PAGE.text)
     assert len(named) >= 8
-    assert [each for each in named if (int(each[0]), each[1]) not in known] == []
+    assert [pair for pair in named if (int(pair[0]), pair[1]) not in known] == []
 
 
 def test_settings():
@@ -127,7 +127,7 @@ def test_settings():
     assert settings.model_dump(mode="json", exclude_unset=True) == shown
     router, experiments = RouterSettings(), ExperimentSettings()
     listed = {name.strip("`"): default for name, default, _ in PAGE.rows("Settings") if name}
-    assert {f"experiments.{each}" for each in ExperimentSettings.model_fields} < set(listed)
+    assert {f"experiments.{name}" for name in ExperimentSettings.model_fields} < set(listed)
     assert json.loads(listed["experiments.record_all"]) is experiments.record_all
     assert float(listed["experiments.keep_days"]) == experiments.keep_days
     assert float(listed["router.treatment_timeout_s"]) == router.treatment_timeout_s

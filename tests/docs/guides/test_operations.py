@@ -32,8 +32,8 @@ def commands():
     inner = re.compile(r'^(?:eval "\$\(|kubectl exec .* -- |.*\bxargs )')
     lines = [inner.sub("", line) for block in PAGE.blocks("bash") for line in block.splitlines()]
     words = [shlex.split(line.removesuffix(')"')) for line in lines if not line.startswith("kube")]
-    inline = [shlex.split(each) for each in re.findall(r"`(modelctl [a-z][^`]*)`", PAGE.text)]
-    return [each for each in (*words, *inline) if each and each[0] in PROGRAMS]
+    inline = [shlex.split(call) for call in re.findall(r"`(modelctl [a-z][^`]*)`", PAGE.text)]
+    return [call for call in (*words, *inline) if call and call[0] in PROGRAMS]
 
 
 def test_flags_described():
@@ -73,7 +73,7 @@ def test_gpu_error_quoted():
 def test_snippets_found():
     """The other tests of this module find snippets and commands to check."""
     assert len(PAGE.blocks("yaml")) >= 5
-    assert {each[0] for each in commands()} == set(PROGRAMS)
+    assert {call[0] for call in commands()} == set(PROGRAMS)
 
 
 @pytest.mark.parametrize("words", commands(), ids=shlex.join)
@@ -97,8 +97,8 @@ def test_error_codes():
     known = {(status, error.code) for error, status in errors.STATUS.items()}
     named = [row[0] for row in PAGE.rows("Promote")]
     assert len(named) == 5
-    for each in named:
-        status, code = each.split()
+    for row in named:
+        status, code = row.split()
         assert (int(status), code.strip("`")) in known
 
 
@@ -119,6 +119,6 @@ def test_log_lines_exist():
     lines = [line for cell in cells for line in re.findall(r"`([^`]+)`", cell)]
     assert len(lines) >= 20
     for line in lines:
-        parts = [each.strip() for each in re.split(r"\b[A-Z]{2,}(?::[A-Z]+)?\b|\bN\b", line)]
-        missing = [each for each in parts if each and each not in SOURCES]
+        parts = [part.strip() for part in re.split(r"\b[A-Z]{2,}(?::[A-Z]+)?\b|\bN\b", line)]
+        missing = [part for part in parts if part and part not in SOURCES]
         assert not missing, line
