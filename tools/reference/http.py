@@ -52,7 +52,12 @@ def endpoint(title: str, operation: Schema) -> list[str]:
     parts.append(table(("Body of", "Content type", "Content"), rows))
     if parameters := operation.get("parameters"):
         rows = [
-            [code(parameter["name"]), parameter["in"], kind(parameter["schema"]), parameter.get("description", "")]
+            [
+                code(parameter["name"]),
+                parameter["in"],
+                kind(parameter["schema"]),
+                parameter.get("description", ""),
+            ]
             for parameter in parameters
         ]
         parts.append(table(("Parameter", "In", "Type", "Meaning"), rows))

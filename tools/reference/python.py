@@ -98,7 +98,9 @@ def signature(name: str, value: object) -> str:
     assert callable(value)
     shown = inspect.signature(value)
     parameters = [
-        str(parameter) for parameter in shown.parameters.values() if parameter.name not in {"self", "cls"}
+        str(parameter)
+        for parameter in shown.parameters.values()
+        if parameter.name not in {"self", "cls"}
     ]
     start = f"async {name}(" if inspect.iscoroutinefunction(value) else f"{name}("
     returns = shown.return_annotation
@@ -106,7 +108,9 @@ def signature(name: str, value: object) -> str:
     end = f") -> {inspect.formatannotation(returns)}" if has_result else ")"
     line = plain(start + ", ".join(parameters) + end)
     if len(line) > 90:
-        line = plain(start + "\n" + "".join(f"    {parameter},\n" for parameter in parameters) + end)
+        line = plain(
+            start + "\n" + "".join(f"    {parameter},\n" for parameter in parameters) + end
+        )
     return f"```python\n{line}\n```\n"
 
 
