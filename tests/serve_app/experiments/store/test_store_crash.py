@@ -23,6 +23,8 @@ from tests.serve_app.experiments.store.builders import (
 )
 from tests.serve_app.experiments.store.dying import Writer, send
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(url):
