@@ -23,10 +23,13 @@ class BreakerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     failures_in_a_row: PositiveInt = 5
+    """The number of consecutive failures that opens the breaker."""
     failure_share: float = Field(default=0.5, gt=0, le=1)
     """Share of failures during the window that opens the breaker, from `window_calls` on."""
     window_s: PositiveFloat = 10.0
+    """The length of the window over which `failure_share` is computed."""
     window_calls: PositiveInt = 20
+    """The fewest calls in the window for which `failure_share` counts."""
     retry_after_s: PositiveFloat = 0.25
     """The pause between a failure and the next probe. Long pauses leave the guardrails without
     evidence: at 30 s a variant that always fails is not rolled back for many minutes."""

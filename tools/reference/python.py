@@ -2,10 +2,15 @@
 
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
+import operator
 import re
+import typing
 from collections.abc import Iterator
+from types import GenericAlias, ModuleType, UnionType
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -18,6 +23,8 @@ MODULES = (
     "optimization",
     "serve_app.client",
     "serve_app.experiments",
+    "serve_app.experiments.definition",
+    "serve_app.experiments.analysis",
 )
 
 
@@ -31,9 +38,21 @@ def page() -> str:
     for name in MODULES:
         module = importlib.import_module(name)
         parts += [f"## {name}\n", docstring(inspect.getdoc(module) or "")]
-        for public in getattr(module, "__all__", ()):
+        for public in public_names(module):
             parts += describe(public, getattr(module, public))
     return "\n".join(parts)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Return the names that a module exports, or else the classes and functions it defines."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+        if inspect.isclass(value) or inspect.isfunction(value)
+    ]
 
 
 def describe(name: str, value: object) -> list[str]:
@@ -98,7 +117,7 @@ def signature(name: str, value: object) -> str:
     assert callable(value)
     shown = inspect.signature(value)
     parameters = [
-        str(parameter)
+        str(parameter.replace(annotation=bare(parameter.annotation)))
         for parameter in shown.parameters.values()
         if parameter.name not in {"self", "cls"}
     ]
@@ -112,6 +131,20 @@ def signature(name: str, value: object) -> str:
             start + "\n" + "".join(f"    {parameter},\n" for parameter in parameters) + end
         )
     return f"```python\n{line}\n```\n"
+
+
+def bare(annotation: Any) -> Any:  # noqa: ANN401
+    """Return a type without the constraints of `Annotated`, at any depth."""
+    if hasattr(annotation, "__metadata__"):
+        return bare(annotation.__origin__)
+    arguments = typing.get_args(annotation)
+    if not arguments or typing.get_origin(annotation) is typing.Literal:
+        return annotation
+    if isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union:
+        return functools.reduce(operator.or_, map(bare, arguments))
+    if isinstance(annotation, GenericAlias):
+        return GenericAlias(typing.get_origin(annotation), tuple(map(bare, arguments)))
+    return annotation
 
 
 def plain(text: str) -> str:

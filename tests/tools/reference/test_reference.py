@@ -32,6 +32,12 @@ def test_every_setting():
         assert all(f"| `{name}` |" in page for name in model.model_fields)
 
 
+def test_every_setting_described():
+    """Every key has a line that states its meaning."""
+    for _path, model in settings.sections("", AppSettings):
+        assert [key for key, _type, _default, meaning in settings.rows(model) if not meaning] == []
+
+
 def test_every_error_code():
     """Every code that the server may return is listed with its status."""
     page = errors.page()
