@@ -128,14 +128,14 @@ def _goal(found: Search, content: bytes, split: Split) -> dict[str, float]:
         run_all(OnnxModel(content), windows, 1),
         run_all(OnnxModel(found.chosen.content), windows, 1),
     )
-    original = found.judged["fp32"].timings
+    original = found.evaluated["fp32"].timings
     chosen = found.chosen.timings
     assert parity.direction_agreement is not None
     return {
         "held_out_windows": len(windows),
         "same_direction_pct": 100 * parity.direction_agreement,
         "worst_element_in_spreads": parity.max_relative_difference,
-        "depends_on_batch_mates": float(found.chosen.batch_mates.depends),
+        "depends_on_batch_mates": float(found.chosen.batch_dependence.depends),
         "times_smaller": len(content) / len(found.chosen.content),
         **{
             f"times_as_fast_batch_{batch}": original[threads, batch].median_ms / timing.median_ms

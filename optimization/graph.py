@@ -85,7 +85,7 @@ def rowwise(content: bytes, name: Path) -> bytes:
         each for each in graph.input if each.name not in {w.name for w in graph.initializer}
     )
     outputs = list(graph.output)
-    if any(not each.type.tensor_type.HasField("shape") for each in outputs):
+    if any(not output.type.tensor_type.HasField("shape") for output in outputs):
         raise GraphError(name, "an output does not declare its shape")
     row = _unused(graph, "row")
     body = helper.make_graph(
@@ -93,13 +93,13 @@ def rowwise(content: bytes, name: Path) -> bytes:
             helper.make_node("Unsqueeze", [row, f"{row}/axis"], [source.name]),
             *graph.node,
             *(
-                helper.make_node("Squeeze", [each.name, f"{row}/axis"], [f"{row}/{each.name}"])
-                for each in outputs
+                helper.make_node("Squeeze", [output.name, f"{row}/axis"], [f"{row}/{output.name}"])
+                for output in outputs
             ),
         ],
         row,
         [_declared(source, row, first=None)],
-        [_declared(each, f"{row}/{each.name}", first=None) for each in outputs],
+        [_declared(output, f"{row}/{output.name}", first=None) for output in outputs],
         [*graph.initializer, numpy_helper.from_array(np.array([0]), f"{row}/axis")],
     )
     # Inside and outside are one name space: the names of old are the outer ones' now.
@@ -110,13 +110,13 @@ def rowwise(content: bytes, name: Path) -> bytes:
     for node in body.node:
         _rename(node, inner)
     scan = helper.make_node(
-        "Scan", [source.name], [each.name for each in outputs], body=body, num_scan_inputs=1
+        "Scan", [source.name], [output.name for output in outputs], body=body, num_scan_inputs=1
     )
     rows = helper.make_graph(
         [scan],
         graph.name,
         [_declared(source, source.name, first="batch")],
-        [_declared(each, each.name, first="batch") for each in outputs],
+        [_declared(output, output.name, first="batch") for output in outputs],
     )
     return _serialised(
         helper.make_model(
@@ -131,7 +131,7 @@ def rowwise(content: bytes, name: Path) -> bytes:
 def _unused(graph: onnx.GraphProto, name: str) -> str:
     """Return `name`, longer where the graph has it or something below it already."""
     values = {each for node in graph.node for each in (*node.input, *node.output)}
-    while any(each == name or each.startswith(f"{name}/") for each in values):
+    while any(value == name or value.startswith(f"{name}/") for value in values):
         name += "_"
     return name
 

@@ -53,7 +53,7 @@ def declared_shape(model: OnnxModel) -> tuple[int, ...]:
     return tuple(each for each in shape if each is not None)
 
 
-def windows_to_judge_by(model: OnnxModel, windows: Windows | None) -> Windows:
+def evaluation_windows(model: OnnxModel, windows: Windows | None) -> Windows:
     """Return the given windows if they can be worked with, else noise of the declared shape."""
     if windows is None:
         made = noise(declared_shape(model), NOISE_WINDOWS)
@@ -95,8 +95,8 @@ def windows_for(
     calibrate with: noise says little of data of another size.
     """
     if kind is not QuantizationType.STATIC:
-        judged = windows_to_judge_by(model, windows)
-        return judged[:0], judged
+        chosen = evaluation_windows(model, windows)
+        return chosen[:0], chosen
     if calibration_data is None:
         raise InvalidInputError("calibration_data", "windows for static quantisation", "none")
     calibration = check_windows("calibration_data", calibration_data)
@@ -105,7 +105,7 @@ def windows_for(
         received = f"the same window {len(calibration)} times"
         raise InvalidInputError("calibration_data", "windows that differ", received)
     if windows is not None:
-        return calibration, windows_to_judge_by(model, windows)
+        return calibration, evaluation_windows(model, windows)
     held_out = len(calibration) // 3
     if held_out == 0:
         expected = "at least three windows, a third of which is held out, or others to judge by"
@@ -127,7 +127,7 @@ def refuse_mixing(model: OnnxModel, windows: Windows) -> None:
         raise QuantizationError(model.path, problem)
 
 
-def judge(
+def evaluate(
     original: OnnxModel, candidate: OnnxModel, windows: Windows, tolerance: Tolerance
 ) -> None:
     """Raise ParityError if the candidate is too far from the original, alone or in batches.
@@ -215,4 +215,4 @@ def torch_threads(num_threads: int) -> Iterator[None]:
 
 def elements(outputs: Outputs) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the single elements of every output in one row."""
-    return np.concatenate([each.astype(np.float64).ravel() for each in outputs.values()])
+    return np.concatenate([output.astype(np.float64).ravel() for output in outputs.values()])

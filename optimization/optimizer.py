@@ -22,14 +22,14 @@ from optimization.operations import (
     check_operators,
     check_quantization_type,
     declared_shape,
-    judge,
+    evaluate,
+    evaluation_windows,
     paired,
     refuse_mixing,
     sample_shape,
     timed_calls,
     torch_threads,
     windows_for,
-    windows_to_judge_by,
 )
 from optimization.pipeline import run_steps
 from optimization.progress import Report, shown
@@ -41,7 +41,7 @@ from optimization.quantization.quantize import (
     quantize_dynamically,
     quantize_statically,
 )
-from optimization.quantization.selection import quantize_what_pays
+from optimization.quantization.selection import quantize_if_faster
 from optimization.results import comparison, figures
 from optimization.runtime import GraphLevel, OnnxModel, Windows, graph_level, read_onnx
 
@@ -158,9 +158,9 @@ class ONNXOptimizer:
             check_target(target, source)
             content = read_onnx(source)
             original = OnnxModel(content, self.num_threads, source)
-            calibration, judged = windows_for(kind, original, calibration_data, windows)
+            calibration, held_out = windows_for(kind, original, calibration_data, windows)
             if kind is QuantizationType.ROWWISE:
-                refuse_mixing(original, judged)
+                refuse_mixing(original, held_out)
 
             def quantize(chosen: Collection[str]) -> bytes:
                 if kind is QuantizationType.STATIC:
@@ -175,13 +175,13 @@ class ONNXOptimizer:
             if operators is not None:
                 result = quantize(check_operators(operators, offered))
             else:
-                sample = judged[: original.input_shape[0] or 1]
-                result = quantize_what_pays(
+                sample = held_out[: original.input_shape[0] or 1]
+                result = quantize_if_faster(
                     content, source, offered, quantize, sample, self.num_threads
                 )
             report("comparing with FP32", 0.7)
             quantized = OnnxModel(result, self.num_threads, target)
-            judge(original, quantized, judged, tolerance or self.tolerance)
+            evaluate(original, quantized, held_out, tolerance or self.tolerance)
             put(target, result, stopped)
             return True
 
@@ -211,7 +211,7 @@ class ONNXOptimizer:
             result = optimize_graph(content, source, level)
             report("comparing", 0.7)
             original = OnnxModel(content, name=source)
-            windows = windows_to_judge_by(original, None)[:PROOF_WINDOWS]
+            windows = evaluation_windows(original, None)[:PROOF_WINDOWS]
             require_parity(original, OnnxModel(result, name=target), windows)
             put(target, result, stopped)
             return True
@@ -316,7 +316,7 @@ class ONNXOptimizer:
                 reference = torch_model(network)
                 expected = run_all(reference, compared, batch)
                 received = paired(expected, run_all(exported, compared, batch))
-                timed = compared[[each % len(compared) for each in range(batch)]]
+                timed = compared[[index % len(compared) for index in range(batch)]]
                 timings = timed_calls(
                     calls_of({"pytorch": reference, "onnx": exported}, timed),
                     timed,

@@ -110,9 +110,9 @@ def evaluation_of(
     """Return the windows to judge by: the given ones, else the version's own, else noise."""
     direction = next(
         (
-            source.metadata.output_names[each]
-            for each in DIRECTION_OUTPUTS
-            if each in source.metadata.output_names
+            source.metadata.output_names[direction_output]
+            for direction_output in DIRECTION_OUTPUTS
+            if direction_output in source.metadata.output_names
         ),
         None,
     )

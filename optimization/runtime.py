@@ -65,7 +65,7 @@ class OnnxModel:
         self.input_shape: tuple[int | None, ...] = tuple(
             each if isinstance(each, int) else None for each in inputs[0].shape
         )
-        self.output_names: list[str] = [each.name for each in self._session.get_outputs()]
+        self.output_names: list[str] = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, windows: Windows) -> Mapping[str, NDArray[np.float32]]:
         """Run the model; InvalidInputError if it does not run on windows of that shape."""

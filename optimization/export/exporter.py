@@ -27,7 +27,7 @@ from optimization.errors import (
 )
 from optimization.export.formulas import Formulas
 from optimization.export.outputs import NamedOutputs
-from optimization.export.verification import prove, value_reads
+from optimization.export.verification import value_reads, verify_export
 from optimization.files import check_target, put
 from optimization.measurement.parity import Parity, run_network
 
@@ -66,7 +66,7 @@ def export_onnx(
     verbose: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Parity:
-    """Export `network` to `output_path` with a dynamic batch, and prove the file before it appears.
+    """Export `network` to `output_path` with a dynamic batch; verify the file before publishing it.
 
     The file is checked by onnx and compared with the network, on seeded random windows at every
     batch size of PROOF_BATCHES and at PROOF_SCALES, in ONNX Runtime. Where the network's code
@@ -104,7 +104,7 @@ def export_onnx(
         raise OpsetError(output_path, opset_version, OPSETS)
     with prepared(network, output_path) as reference:
         names = _check_outputs(reference, output_path, shape)
-        content, parity = _export_proven(
+        content, parity = _export_verified(
             reference, output_path, shape, names, opset_version, tolerance, verbose
         )
         reads = value_reads(reference, torch.randn(3, *shape))
@@ -124,12 +124,12 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of one sample as plain integers; InvalidInputError if it is none."""
     sizes = tuple(shape)
     if not sizes or any(
-        not isinstance(each, int | np.integer) or isinstance(each, bool) or each < 1
-        for each in sizes
+        not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1
+        for size in sizes
     ):
         expected = "the sizes of one sample, such as (60, 110), each a whole number of at least 1"
         raise InvalidInputError("input_shape", expected, repr(shape))
-    return tuple(int(each) for each in sizes)
+    return tuple(int(size) for size in sizes)
 
 
 def check_network(network: object) -> None:
@@ -143,7 +143,7 @@ def check_network(network: object) -> None:
         raise InvalidInputError("model", expected, f"{', '.join(lazy)} without a shape")
 
 
-def _export_proven(
+def _export_verified(
     network: nn.Module,
     output_path: Path,
     shape: tuple[int, ...],
@@ -159,7 +159,7 @@ def _export_proven(
         if verbose:
             _print_nodes(content)
         try:
-            return content, prove(network, content, output_path, shape, tolerance)
+            return content, verify_export(network, content, output_path, shape, tolerance)
         except (ExportError, ParityError) as error:
             failure = failure or error
     assert failure is not None
@@ -237,7 +237,7 @@ def _in_eval_mode(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
             reference = copy.deepcopy(network)
         # Networks that keep computed tensors, such as those of weight_norm, cannot be copied.
         except Exception as error:
-            if any(each.device.type != "cpu" for each in network.parameters()):
+            if any(parameter.device.type != "cpu" for parameter in network.parameters()):
                 problem = f"it is not on the CPU and cannot be copied there: {error}"
                 raise ExportError(output_path, problem) from error
             reference = network

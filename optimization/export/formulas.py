@@ -91,7 +91,7 @@ def _adaptive_average(values: Tensor, output_size: int | Sequence[int]) -> Tenso
     if length % size == 0:
         return torch.adaptive_avg_pool1d(values, [size])
     bounds = [
-        (length * each // size, math.ceil(length * (each + 1) / size)) for each in range(size)
+        (length * index // size, math.ceil(length * (index + 1) / size)) for index in range(size)
     ]
     return torch.stack([values[..., low:high].mean(-1) for low, high in bounds], -1)
 

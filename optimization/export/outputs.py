@@ -69,7 +69,7 @@ def _parts(value: object) -> Mapping[Any, object]:
     if isinstance(value, tuple | list):
         return dict(enumerate(value))
     if dataclasses.is_dataclass(value):
-        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if all(hasattr(value, name) for name in OUTPUT_NAMES):
         return {name: getattr(value, name) for name in OUTPUT_NAMES}
     raise TypeError(f"expected tensors from the network, received {type(value).__name__}")
@@ -77,5 +77,6 @@ def _parts(value: object) -> Mapping[Any, object]:
 
 def _are_ours(values: Any) -> bool:  # noqa: ANN401 - a tuple or a list of anything
     return [
-        each.shape[1] if isinstance(each, Tensor) and each.ndim == 2 else None for each in values
+        value.shape[1] if isinstance(value, Tensor) and value.ndim == 2 else None
+        for value in values
     ] == list(OWN_WIDTHS)

@@ -35,7 +35,7 @@ _PERTURBATION = 2.0**-20
 _ROUNDINGS = 10.0
 
 
-def prove(
+def verify_export(
     network: nn.Module,
     content: bytes,
     output_path: Path,
@@ -136,8 +136,12 @@ class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, object] | None = None,
     ) -> object:
         """Run an operation and remember what comes of the windows."""
-        tensors = (each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor))
-        is_computed = any(each in self._computed for each in tensors)
+        tensors = (
+            tree_leave
+            for tree_leave in tree_leaves((args, kwargs))
+            if isinstance(tree_leave, Tensor)
+        )
+        is_computed = any(tensor in self._computed for tensor in tensors)
         if is_computed and func is torch.ops.aten._local_scalar_dense.default:
             self.places.append(_place())
         result = func(*args, **(kwargs or {}))

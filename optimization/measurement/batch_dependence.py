@@ -20,7 +20,7 @@ share of what windows differ by and one of the output's largest element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchMates:
+class BatchDependence:
     """How far the same window's answer moves with its batch-mates."""
 
     max_abs_difference: Mapping[str, float]
@@ -33,7 +33,9 @@ class BatchMates:
     """Whether that is more than rounding."""
 
 
-def measure_batch_mates(model: Model, windows: Windows, direction: str | None = None) -> BatchMates:
+def measure_batch_dependence(
+    model: Model, windows: Windows, direction: str | None = None
+) -> BatchDependence:
     """Run windows alone, in batches, and in batches with one loud mate, and compare."""
     some = windows[np.linspace(0, len(windows) - 1, min(_WINDOWS, len(windows))).astype(int)]
     alone = run_all(model, some, batch=1)
@@ -45,7 +47,7 @@ def measure_batch_mates(model: Model, windows: Windows, direction: str | None = 
     ]
     loud = compare_outputs(
         alone,
-        {name: np.concatenate([each[name][:-1] for each in answers]) for name in alone},
+        {name: np.concatenate([answer[name][:-1] for answer in answers]) for name in alone},
         direction,
     )
     agreement = loud.direction_agreement
@@ -57,7 +59,7 @@ def measure_batch_mates(model: Model, windows: Windows, direction: str | None = 
         for parity in (batched, loud)
         for name, difference in parity.max_abs_difference.items()
     )
-    return BatchMates(
+    return BatchDependence(
         max_abs_difference=dict(batched.max_abs_difference),
         max_abs_difference_loud=dict(loud.max_abs_difference),
         directions_changed=None if agreement is None else 1 - agreement,

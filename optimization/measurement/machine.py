@@ -38,7 +38,7 @@ def this_machine() -> Machine:
     return Machine(
         processor=cpu.get("model name") or platform.processor() or platform.machine(),
         cores=usable_cores(),
-        instructions=tuple(each for each in _INSTRUCTIONS if each in flags),
+        instructions=tuple(instruction for instruction in _INSTRUCTIONS if instruction in flags),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: found for name in _PACKAGES if (found := _version(name))},

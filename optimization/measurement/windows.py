@@ -28,7 +28,7 @@ class Evaluation:
     """Where they come from, in words."""
     is_real: bool
     calibration: Windows
-    judged: Windows
+    windows: Windows
     direction: str | None = None
     """The output by which a class is chosen.
 
@@ -52,7 +52,7 @@ def split_windows(
         source=source,
         is_real=is_real,
         calibration=np.ascontiguousarray(windows[:calibrating]),
-        judged=np.ascontiguousarray(windows[calibrating:]),
+        windows=np.ascontiguousarray(windows[calibrating:]),
         direction=direction,
     )
 

@@ -18,7 +18,7 @@ _LEAST_SAVING = 0.95
 _RUNS, _WARM_UP_RUNS = 60, 5
 
 
-def quantize_what_pays(
+def quantize_if_faster(
     content: bytes,
     source: Path,
     offered: Collection[str],

@@ -8,27 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from optimization.measurement.batch_dependence import BatchMates
+from optimization.measurement.batch_dependence import BatchDependence
 from optimization.measurement.machine import Machine
 from optimization.measurement.parity import Parity
-from optimization.search.search import Judged, Search
+from optimization.search.search import EvaluatedVariant, Search
 from optimization.search.variants import ORIGINAL
 
 SCHEMA_VERSION = 1
 
 
-def artifact_name(judged: Judged, source_artifact: str) -> str:
+def artifact_name(variant: EvaluatedVariant, source_artifact: str) -> str:
     """Return the name under which a variant is published; other content has another name."""
-    if judged.variant.name == ORIGINAL:
+    if variant.variant.name == ORIGINAL:
         return source_artifact
-    digest = hashlib.sha256(judged.content).hexdigest()
-    return f"model_{judged.variant.name[:44]}_{digest[:8]}.onnx"
+    digest = hashlib.sha256(variant.content).hexdigest()
+    return f"model_{variant.variant.name[:44]}_{digest[:8]}.onnx"
 
 
 def published(found: Search, source_artifact: str) -> dict[str, bytes]:
     """Return what is worth publishing, content by artifact name: the front and what serves."""
     names = dict.fromkeys([found.recommended.name, *(each.name for each in found.front)])
-    chosen = (found.judged[name] for name in names if name != ORIGINAL)
+    chosen = (found.evaluated[name] for name in names if name != ORIGINAL)
     return {artifact_name(each, source_artifact): each.content for each in chosen}
 
 
@@ -65,8 +65,8 @@ def summary(
             "source": evaluation.source,
             "real": evaluation.is_real,
             "calibration": len(evaluation.calibration),
-            "judged": len(evaluation.judged),
-            "sha256": hashlib.sha256(evaluation.judged.tobytes()).hexdigest(),
+            "judged": len(evaluation.windows),
+            "sha256": hashlib.sha256(evaluation.windows.tobytes()).hexdigest(),
         },
         "tolerance": {
             "direction_agreement": settings.tolerance.direction_agreement,
@@ -76,7 +76,7 @@ def summary(
         "allow_batch_dependence": settings.allow_batch_dependence,
         "variants": [
             _variant(each, name in front, source_artifact, files)
-            for name, each in found.judged.items()
+            for name, each in found.evaluated.items()
         ],
         "skipped": dict(found.skipped),
         "samples_artifact": samples_artifact,
@@ -93,29 +93,29 @@ def samples_document(found: Search, evidence: Mapping[str, Any]) -> bytes:
             "samples_ms": [round(each, 6) for each in timing.samples_ms],
             "warm_up_ms": [round(each, 6) for each in timing.warm_up_ms],
         }
-        for name, each in found.judged.items()
+        for name, each in found.evaluated.items()
         for (threads, batch), timing in each.timings.items()
     ]
     return json.dumps({**evidence, "samples": samples}, allow_nan=False).encode()
 
 
 def _variant(
-    judged: Judged, is_on_front: bool, source_artifact: str, files: Mapping[str, bytes]
+    variant: EvaluatedVariant, is_on_front: bool, source_artifact: str, files: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    artifact = artifact_name(judged, source_artifact)
+    artifact = artifact_name(variant, source_artifact)
     return {
-        "variant": judged.variant.name,
-        "description": judged.variant.description,
+        "variant": variant.variant.name,
+        "description": variant.variant.description,
         "artifact": artifact if artifact in files or artifact == source_artifact else None,
-        "sha256": hashlib.sha256(judged.content).hexdigest(),
-        "size_bytes": len(judged.content),
-        "refused": judged.refused,
+        "sha256": hashlib.sha256(variant.content).hexdigest(),
+        "size_bytes": len(variant.content),
+        "refused": variant.refused,
         "on_pareto_front": is_on_front,
-        "parity": {how: _parity(each) for how, each in judged.parity.items()},
-        "batch_mates": _batch_mates(judged.batch_mates),
+        "parity": {how: _parity(each) for how, each in variant.parity.items()},
+        "batch_mates": _batch_mates(variant.batch_dependence),
         "timings": [
             {"num_threads": threads, **_rounded(timing.as_json())}
-            for (threads, _), timing in judged.timings.items()
+            for (threads, _), timing in variant.timings.items()
         ],
     }
 
@@ -131,7 +131,7 @@ def _parity(parity: Parity) -> dict[str, Any]:
     }
 
 
-def _batch_mates(mates: BatchMates) -> dict[str, Any]:
+def _batch_mates(mates: BatchDependence) -> dict[str, Any]:
     return {
         "answers_depend_on_batch_mates": mates.depends,
         "max_abs_difference": _finite(mates.max_abs_difference),

@@ -46,8 +46,8 @@ def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
     figures the first stays.
     """
     first: dict[tuple[int, ...], Candidate] = {}
-    for each in candidates:
-        first.setdefault(_steps(each), each)
+    for candidate in candidates:
+        first.setdefault(_steps(candidate), candidate)
     return [
         each
         for steps, each in first.items()
@@ -61,8 +61,8 @@ def recommend(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
     Where errors are the same too, the faster one of nearly equals stays open to chance, so the
     first in order wins: put the plainest first.
     """
-    best = min(_cost(each, goal) for each in candidates)
-    near = [each for each in candidates if _cost(each, goal) <= best * (1 + TIE)]
+    best = min(_cost(candidate, goal) for candidate in candidates)
+    near = [candidate for candidate in candidates if _cost(candidate, goal) <= best * (1 + TIE)]
     return min(near, key=lambda each: each.error)
 
 
@@ -78,7 +78,7 @@ def _cost(candidate: Candidate, goal: Goal) -> float:
 
 def _steps(candidate: Candidate) -> tuple[int, ...]:
     costs = [*(_cost(candidate, goal) for goal in Goal), max(candidate.error, _ROUNDING)]
-    return tuple(round(math.log(each) / math.log1p(TIE)) for each in costs)
+    return tuple(round(math.log(cost) / math.log1p(TIE)) for cost in costs)
 
 
 def _beats(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -45,9 +45,9 @@ def draw(found: Search, title: str, path: Path) -> None:
     axes = figure.add_subplot()
     threads = found.settings.serving_threads
     markers = "osv^D<>Pp*hX"
-    for number, (name, judged) in enumerate(found.judged.items()):
+    for number, (name, variant) in enumerate(found.evaluated.items()):
         timings = sorted(
-            (batch, timing) for (used, batch), timing in judged.timings.items() if used == threads
+            (batch, timing) for (used, batch), timing in variant.timings.items() if used == threads
         )
         if not timings:
             continue
@@ -74,7 +74,9 @@ def draw(found: Search, title: str, path: Path) -> None:
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
-    axes.set_xticks(sorted({batch for each in found.judged.values() for _, batch in each.timings}))
+    axes.set_xticks(
+        sorted({batch for each in found.evaluated.values() for _, batch in each.timings})
+    )
     axes.set_xlabel("batch size")
     axes.set_ylabel(f"latency in ms, median, {threads} thread{'s' * (threads > 1)}")
     axes.set_title(title)

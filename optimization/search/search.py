@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from optimization.errors import InvalidInputError, OptimizationError, ParityError
-from optimization.measurement.batch_dependence import BATCH, BatchMates, measure_batch_mates
+from optimization.measurement.batch_dependence import (
+    BATCH,
+    BatchDependence,
+    measure_batch_dependence,
+)
 from optimization.measurement.machine import usable_cores
 from optimization.measurement.parity import Outputs, Parity, Tolerance, compare_outputs, run_all
 from optimization.measurement.timing import Timing, check_count, measure
@@ -63,14 +67,14 @@ class SearchSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A variant that was made and judged, and timed unless it was refused."""
+class EvaluatedVariant:
+    """A variant that was made and evaluated, and timed unless it was refused."""
 
     variant: Variant
     content: bytes
     parity: Mapping[str, Parity]
     """From FP32 alone; `alone` one window at a time, `batched` 32 at a time."""
-    batch_mates: BatchMates
+    batch_dependence: BatchDependence
     refused: str | None
     """Why its answers are not right enough; None where they are."""
     timings: Mapping[tuple[int, int], Timing] = field(default_factory=dict)
@@ -83,7 +87,7 @@ class Search:
 
     settings: SearchSettings
     evaluation: Evaluation
-    judged: Mapping[str, Judged]
+    evaluated: Mapping[str, EvaluatedVariant]
     skipped: Mapping[str, str]
     """Why a variant was not made, or a cell not timed, by its name."""
     front: tuple[Candidate, ...]
@@ -93,9 +97,9 @@ class Search:
     spent_s: float
 
     @property
-    def chosen(self) -> Judged:
+    def chosen(self) -> EvaluatedVariant:
         """Return the recommended variant."""
-        return self.judged[self.recommended.name]
+        return self.evaluated[self.recommended.name]
 
 
 def search(
@@ -109,7 +113,7 @@ def search(
     """Find the best file for a goal within a time budget; nothing is written.
 
     Args:
-        content: the FP32 ONNX model, by whose answers all others are judged.
+        content: the FP32 ONNX model, by whose answers all others are evaluated.
         path: its name, for messages.
         evaluation: the windows to judge by.
         settings: the goal, the budget and what counts as right.
@@ -126,38 +130,42 @@ def search(
     load_graph(content, path)
     original = OnnxModel(content, name=path)
     evaluation = _affordable(original, _fitted(evaluation, original), settings.budget_s, clock)
-    reference = run_all(original, evaluation.judged, batch=1)
-    judged: dict[str, Judged] = {}
+    reference = run_all(original, evaluation.windows, batch=1)
+    evaluated: dict[str, EvaluatedVariant] = {}
     skipped: dict[str, str] = dict(_UNSUPPORTED)
     variants = list(list_variants(content, path, evaluation.calibration))
     for number, variant in enumerate(variants):
         spent = clock() - began
-        if judged and spent > settings.budget_s * _TIMING_SHARE:
+        if evaluated and spent > settings.budget_s * _TIMING_SHARE:
             skipped[variant.name] = "no time was left to make it"
             continue
         report(f"making {variant.name}", _TIMING_SHARE * number / len(variants))
         try:
             made = variant.make()
-            same = next((name for name, each in judged.items() if each.content == made), None)
+            same = next((name for name, each in evaluated.items() if each.content == made), None)
             if same is not None:
                 skipped[variant.name] = f"the same file as {same}"
                 continue
-            judged[variant.name] = _judge(
+            evaluated[variant.name] = _evaluate(
                 variant, made, path, reference, evaluation, settings.tolerance
             )
         except OptimizationError as error:
             if variant.name == ORIGINAL:
                 raise
             skipped[variant.name] = str(error)
-    if (refusal := judged[ORIGINAL].refused) is not None:
+    if (refusal := evaluated[ORIGINAL].refused) is not None:
         raise ParityError("the FP32 model beside itself", refusal)
-    timings = _time(judged, evaluation, settings, skipped, report, clock, began + settings.budget_s)
-    judged = {name: replace(each, timings=timings.get(name, {})) for name, each in judged.items()}
-    front, recommended, why = _choose(judged, evaluation, settings)
+    timings = _time(
+        evaluated, evaluation, settings, skipped, report, clock, began + settings.budget_s
+    )
+    evaluated = {
+        name: replace(each, timings=timings.get(name, {})) for name, each in evaluated.items()
+    }
+    front, recommended, why = _choose(evaluated, evaluation, settings)
     return Search(
         settings=settings,
         evaluation=evaluation,
-        judged=judged,
+        evaluated=evaluated,
         skipped=skipped,
         front=tuple(front),
         recommended=recommended,
@@ -179,7 +187,7 @@ def _fitted(evaluation: Evaluation, model: OnnxModel) -> Evaluation:
     return replace(
         evaluation,
         calibration=fitted(evaluation.calibration, shape),
-        judged=fitted(evaluation.judged, shape),
+        windows=fitted(evaluation.windows, shape),
     )
 
 
@@ -187,30 +195,30 @@ def _affordable(
     model: OnnxModel, evaluation: Evaluation, budget_s: float, clock: Callable[[], float]
 ) -> Evaluation:
     """Judge a slow model by fewer windows, evenly chosen, so that judging leaves time to time."""
-    windows = evaluation.judged
+    windows = evaluation.windows
     least = LEAST_WINDOWS if evaluation.is_real else _LEAST_NOISE
     count = affordable(model, windows, budget_s * _JUDGING_SHARE, least, clock)
     if count >= len(windows):
         return evaluation
     chosen = np.linspace(0, len(windows) - 1, count).astype(int)
-    return replace(evaluation, judged=np.ascontiguousarray(windows[chosen]))
+    return replace(evaluation, windows=np.ascontiguousarray(windows[chosen]))
 
 
-def _judge(
+def _evaluate(
     variant: Variant,
     content: bytes,
     path: Path,
     reference: Outputs,
     evaluation: Evaluation,
     tolerance: Tolerance,
-) -> Judged:
+) -> EvaluatedVariant:
     model = OnnxModel(content, name=f"{path} as {variant.name}")
     parity = {
         "alone": compare_outputs(
-            reference, run_all(model, evaluation.judged, 1), evaluation.direction
+            reference, run_all(model, evaluation.windows, 1), evaluation.direction
         ),
         "batched": compare_outputs(
-            reference, run_all(model, evaluation.judged, BATCH), evaluation.direction
+            reference, run_all(model, evaluation.windows, BATCH), evaluation.direction
         ),
     }
     refused = None
@@ -219,17 +227,17 @@ def _judge(
             tolerance.check(each)
     except ParityError as error:
         refused = str(error)
-    return Judged(
+    return EvaluatedVariant(
         variant=variant,
         content=content,
         parity=parity,
-        batch_mates=measure_batch_mates(model, evaluation.judged, evaluation.direction),
+        batch_dependence=measure_batch_dependence(model, evaluation.windows, evaluation.direction),
         refused=refused,
     )
 
 
 def _time(
-    judged: Mapping[str, Judged],
+    evaluated: Mapping[str, EvaluatedVariant],
     evaluation: Evaluation,
     settings: SearchSettings,
     skipped: dict[str, str],
@@ -238,7 +246,7 @@ def _time(
     deadline: float,
 ) -> dict[str, dict[tuple[int, int], Timing]]:
     """Time what was not refused, all variants of a cell in turn; the cells that decide first."""
-    right = [name for name, each in judged.items() if each.refused is None]
+    right = [name for name, each in evaluated.items() if each.refused is None]
     timings: dict[str, dict[tuple[int, int], Timing]] = {name: {} for name in right}
     cells = _cells(settings)
     models: dict[int, dict[str, OnnxModel]] = {}
@@ -254,9 +262,9 @@ def _time(
         )
         if threads not in models:
             models[threads] = {
-                name: OnnxModel(judged[name].content, threads, name) for name in right
+                name: OnnxModel(evaluated[name].content, threads, name) for name in right
             }
-        windows = evaluation.judged[[each % len(evaluation.judged) for each in range(batch)]]
+        windows = evaluation.windows[[index % len(evaluation.windows) for index in range(batch)]]
         until = clock() + max(left, 0) / (len(cells) - number)
 
         def goes_on(done: int, until: float = until) -> bool:
@@ -273,27 +281,27 @@ def _cells(settings: SearchSettings) -> list[tuple[int, int]]:
     """Return (threads, batch) in the order in which they are timed."""
     others = settings.threads if settings.threads is not None else (usable_cores(),)
     threads = dict.fromkeys([settings.serving_threads, *others])
-    return [(each, batch) for each in threads for batch in sorted({1, *settings.batches})]
+    return [(thread, batch) for thread in threads for batch in sorted({1, *settings.batches})]
 
 
 def _choose(
-    judged: Mapping[str, Judged], evaluation: Evaluation, settings: SearchSettings
+    evaluated: Mapping[str, EvaluatedVariant], evaluation: Evaluation, settings: SearchSettings
 ) -> tuple[list[Candidate], Candidate, str]:
-    right = {name: each for name, each in judged.items() if each.refused is None}
+    right = {name: each for name, each in evaluated.items() if each.refused is None}
     candidates = [_candidate(each, settings.serving_threads) for each in right.values()]
     independent = [
-        each
-        for each in candidates
-        if settings.allow_batch_dependence or not right[each.name].batch_mates.depends
+        candidate
+        for candidate in candidates
+        if settings.allow_batch_dependence or not right[candidate.name].batch_dependence.depends
     ]
-    weakness = _weakness(judged[ORIGINAL], evaluation)
+    weakness = _weakness(evaluated[ORIGINAL], evaluation)
     eligible = [
         each
         for each in independent
         if weakness is None or not right[each.name].variant.is_quantized
     ]
     # FP32 is what all are judged by, so that one is right by definition.
-    eligible = eligible or [each for each in candidates if each.name == ORIGINAL]
+    eligible = eligible or [candidate for candidate in candidates if candidate.name == ORIGINAL]
     recommended = recommend(eligible, settings.goal)
     why = f"best for {settings.goal} among those that are right"
     if len(independent) < len(candidates):
@@ -305,11 +313,11 @@ def _choose(
     return [*front, *([] if recommended in front else [recommended])], recommended, why
 
 
-def _weakness(original: Judged, evaluation: Evaluation) -> str | None:
+def _weakness(original: EvaluatedVariant, evaluation: Evaluation) -> str | None:
     """Return why the windows say too little of a quantised file; None where they say enough."""
     if not evaluation.is_real:
         return "without real windows"
-    different = len({each.tobytes() for each in evaluation.judged})
+    different = len({each.tobytes() for each in evaluation.windows})
     if different < LEAST_WINDOWS:
         return f"with {different} different windows to judge by, fewer than {LEAST_WINDOWS},"
     parity = original.parity["alone"]
@@ -318,12 +326,12 @@ def _weakness(original: Judged, evaluation: Evaluation) -> str | None:
     return None
 
 
-def _candidate(judged: Judged, threads: int) -> Candidate:
-    timings = {batch: each for (used, batch), each in judged.timings.items() if used == threads}
+def _candidate(variant: EvaluatedVariant, threads: int) -> Candidate:
+    timings = {batch: each for (used, batch), each in variant.timings.items() if used == threads}
     return Candidate(
-        name=judged.variant.name,
+        name=variant.variant.name,
         latency_ms=timings[1].median_ms,
-        throughput=max(each.throughput for each in timings.values()),
-        size_bytes=len(judged.content),
-        error=max(each.max_relative_difference for each in judged.parity.values()),
+        throughput=max(timing.throughput for timing in timings.values()),
+        size_bytes=len(variant.content),
+        error=max(each.max_relative_difference for each in variant.parity.values()),
     )

@@ -18,7 +18,7 @@ from serve_app.cli.connection import RegistryLocation, exit_on
 from serve_app.cli.options import AsJson, Attribution, Name, Version, with_options
 
 if TYPE_CHECKING:
-    from optimization.search.search import Judged, Search, SearchSettings
+    from optimization.search.search import EvaluatedVariant, Search, SearchSettings
 
 TABLE_WIDTH = 110
 
@@ -146,7 +146,7 @@ def optimize(
     # A narrower terminal breaks the lines, whereas a narrower table would truncate the figures.
     console = Console(width=max(Console().width, TABLE_WIDTH))
     console.print(_table(found, f"{name}:{version} for {goal}"))
-    for candidate in found.judged.values():
+    for candidate in found.evaluated.values():
         if candidate.refused:
             typer.echo(f"rejected: {candidate.variant.name}: {candidate.refused}")
     for skipped, reason in found.skipped.items():
@@ -213,7 +213,7 @@ def _table(found: "Search", title: str) -> Table:
     table.add_column("batch", no_wrap=True)
     table.add_column("", no_wrap=True)
     front = {candidate.name for candidate in found.front}
-    for name, candidate in found.judged.items():
+    for name, candidate in found.evaluated.items():
         is_recommended = name == found.recommended.name
         rank = "best" if is_recommended else "front" if name in front else ""
         agreements = [parity.direction_agreement for parity in candidate.parity.values()]
@@ -222,24 +222,26 @@ def _table(found: "Search", title: str) -> Table:
         table.add_row(
             name,
             f"{len(candidate.content) / 1e6:.2f}",
-            *_timings(candidate, found.judged["fp32"], settings),
+            *_timings(candidate, found.evaluated["fp32"], settings),
             "-" if agreement is None else f"{agreement:.1%}",
             f"{error:.1%}",
-            "dependent" if candidate.batch_mates.depends else "",
+            "dependent" if candidate.batch_dependence.depends else "",
             "rejected" if candidate.refused else rank,
             style="bold green" if is_recommended else "dim" if candidate.refused else "",
         )
     table.caption = (
         f"{settings.serving_threads} thread(s); latency at batch 1; speedup over fp32; samples per "
         f"second at the best batch size; share of windows with the direction of fp32 and largest "
-        f"error of a single element, in spreads of its output, on {len(found.evaluation.judged)} "
+        f"error of a single element, in spreads of its output, on {len(found.evaluation.windows)} "
         f"windows of {found.evaluation.source}; dependent: the outputs for a window depend on the "
         f"rest of its batch"
     )
     return table
 
 
-def _timings(candidate: "Judged", original: "Judged", settings: "SearchSettings") -> list[str]:
+def _timings(
+    candidate: "EvaluatedVariant", original: "EvaluatedVariant", settings: "SearchSettings"
+) -> list[str]:
     threads = settings.serving_threads
     if (threads, 1) not in candidate.timings:
         return ["-"] * 4

@@ -33,9 +33,9 @@ def test_an_error_survives_pickling_with_its_sentence(error):
 
 def test_every_error_is_tried_and_drawn():
     kinds = {
-        each
-        for each in vars(errors).values()
-        if isinstance(each, type) and issubclass(each, OptimizationError)
+        var
+        for var in vars(errors).values()
+        if isinstance(var, type) and issubclass(var, OptimizationError)
     }
-    assert kinds - {OptimizationError} == {type(each) for each in ERRORS}
-    assert all(each.__name__ in errors.__doc__ for each in kinds)
+    assert kinds - {OptimizationError} == {type(error) for error in ERRORS}
+    assert all(kind.__name__ in errors.__doc__ for kind in kinds)

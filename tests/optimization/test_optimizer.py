@@ -274,11 +274,11 @@ async def test_the_whole_pipeline_has_its_keys(optimizer, trained, tmp_path):
     )
     assert (results["export_success"], results["quantize_success"]) == (True, True)
     assert results["errors"] == {}
-    for each in ("onnx_fp32", "onnx_int8"):
-        assert results["benchmarks"][each].keys() >= BENCHMARK_KEYS
-    fp32, int8 = (results["benchmarks"][each]["latency_ms"] for each in ("onnx_fp32", "onnx_int8"))
+    for name in ("onnx_fp32", "onnx_int8"):
+        assert results["benchmarks"][name].keys() >= BENCHMARK_KEYS
+    fp32, int8 = (results["benchmarks"][name]["latency_ms"] for name in ("onnx_fp32", "onnx_int8"))
     assert results["comparison"]["speedup"] == pytest.approx(fp32 / int8)
-    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "model.onnx",
         "model_quantized.onnx",
     ]
@@ -289,9 +289,9 @@ async def test_the_pipelines_keys_are_there_when_it_fails(optimizer, tmp_path):
         fresh(), tmp_path / "no.pt", tmp_path / "out", SHAPE, benchmark_iterations=5
     )
     assert (results["export_success"], results["quantize_success"]) == (False, False)
-    for each in ("onnx_fp32", "onnx_int8"):
-        assert results["benchmarks"][each].keys() >= BENCHMARK_KEYS | {"error"}
-        assert math.isnan(results["benchmarks"][each]["latency_ms"])
+    for name in ("onnx_fp32", "onnx_int8"):
+        assert results["benchmarks"][name].keys() >= BENCHMARK_KEYS | {"error"}
+        assert math.isnan(results["benchmarks"][name]["latency_ms"])
     assert math.isnan(results["comparison"]["speedup"])
     assert "there is no such file" in results["errors"]["export"]
     assert "there is no such file" in results["comparison"]["error"]
@@ -306,7 +306,7 @@ async def test_a_refused_quantisation_leaves_the_export_and_its_figures(tmp_path
     assert (results["export_success"], results["quantize_success"]) == (True, False)
     assert results["benchmarks"]["onnx_fp32"]["latency_ms"] > 0
     assert "single element" in results["benchmarks"]["onnx_int8"]["error"]
-    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 async def test_without_quantisation_nothing_failed(optimizer, tmp_path):
@@ -446,6 +446,6 @@ async def test_comparisons_at_once_leave_torch_as_it_was(optimizer, exported):
     state = torch.backends.mha.get_fastpath_enabled(), torch.get_num_threads()
     counts = (1, 9, 3)
     await asyncio.gather(
-        *(optimizer.compare_pytorch_onnx(fresh(), exported, SHAPE, each) for each in counts)
+        *(optimizer.compare_pytorch_onnx(fresh(), exported, SHAPE, count) for count in counts)
     )
     assert (torch.backends.mha.get_fastpath_enabled(), torch.get_num_threads()) == state

@@ -84,7 +84,7 @@ async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registr
     evidence = info.metadata.optimization
     samples = json.loads(await registry.read_artifact("m", "1.0.0", evidence["samples_artifact"]))
     assert {**samples, "samples": None} == {**evidence, "samples": None}
-    assert all(each["samples_ms"] for each in samples["samples"])
+    assert all(sample["samples_ms"] for sample in samples["samples"])
     listed = {each["artifact"] for each in evidence["variants"]} - {None}
     assert listed <= set(info.metadata.artifacts)
     assert {evidence["source_artifact"], "model.pt"} <= set(info.metadata.artifacts)

@@ -58,7 +58,7 @@ def test_what_the_search_recommends_is_right_on_windows_it_has_not_seen(named, t
         run_network(network, hidden), run_all(OnnxModel(found.chosen.content), hidden, 1)
     )
     assert found.chosen.refused is None
-    assert not found.chosen.batch_mates.depends
+    assert not found.chosen.batch_dependence.depends
     assert parity.max_relative_difference < 2 * settings.tolerance.relative
 
 

@@ -13,4 +13,7 @@ def test_this_machine_is_described_and_like_itself():
 def test_another_machine_is_told_by_what_differs():
     described = this_machine().as_json()
     other = {**described, "processor": "abacus", "cores": 1_000}
-    assert [each.split(":")[0] for each in differences(other, described)] == ["processor", "cores"]
+    assert [difference.split(":")[0] for difference in differences(other, described)] == [
+        "processor",
+        "cores",
+    ]

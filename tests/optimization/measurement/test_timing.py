@@ -48,7 +48,7 @@ def test_calls_take_turns_by_blocks_and_another_one_begins_every_round():
     seen = []
     timings = measure_timers(named(seen, "abc"), batch=1, runs=5, warm_up_runs=1, block=2)
     assert "".join(seen) == "abc" + "aabbcc" + "bbccaa" + "cab"
-    assert {len(each.samples_ms) for each in timings.values()} == {5}
+    assert {len(timing.samples_ms) for timing in timings.values()} == {5}
 
 
 def test_a_block_of_one_is_call_by_call():

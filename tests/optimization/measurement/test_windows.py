@@ -15,7 +15,7 @@ def test_what_calibrates_does_not_judge():
     windows = noise(SHAPE, 10)
     split = split_windows(windows, "test")
     assert len(split.calibration) == 3
-    np.testing.assert_array_equal(np.concatenate([split.calibration, split.judged]), windows)
+    np.testing.assert_array_equal(np.concatenate([split.calibration, split.evaluated]), windows)
 
 
 def test_noise_is_always_the_same():

@@ -9,7 +9,7 @@ from torch import nn
 from optimization.errors import InvalidInputError, QuantizationError
 from optimization.export.exporter import export_onnx
 from optimization.graph import rowwise
-from optimization.measurement.batch_dependence import measure_batch_mates
+from optimization.measurement.batch_dependence import measure_batch_dependence
 from optimization.measurement.parity import compare_outputs
 from optimization.quantization.quantize import (
     check_windows,
@@ -61,7 +61,7 @@ def test_only_what_does_not_look_at_the_batch_answers_the_same_in_it(exported, w
     by_row = rowwise(dynamic, exported)
     static = quantize_statically(content, exported, ("MatMul", "Gemm"), windows)
     depends = {
-        name: measure_batch_mates(OnnxModel(each), windows)
+        name: measure_batch_dependence(OnnxModel(each), windows)
         for name, each in {
             "fp32": content,
             "dynamic": dynamic,
@@ -83,9 +83,9 @@ def test_only_what_does_not_look_at_the_batch_answers_the_same_in_it(exported, w
 def test_a_loud_mate_is_loud_whatever_the_first_window(exported, windows):
     dynamic = OnnxModel(quantize_dynamically(exported.read_bytes(), exported, ALL))
     quiet = np.concatenate([np.zeros_like(windows[:1]), windows])
-    loud = measure_batch_mates(dynamic, quiet).max_abs_difference_loud["direction_logits"]
-    assert loud > measure_batch_mates(dynamic, windows).max_abs_difference["direction_logits"]
-    assert measure_batch_mates(dynamic, np.zeros_like(windows)).depends
+    loud = measure_batch_dependence(dynamic, quiet).max_abs_difference_loud["direction_logits"]
+    assert loud > measure_batch_dependence(dynamic, windows).max_abs_difference["direction_logits"]
+    assert measure_batch_dependence(dynamic, np.zeros_like(windows)).depends
 
 
 def test_a_row_alone_is_what_dynamic_quantisation_gives_it_alone(exported, windows):
@@ -158,7 +158,7 @@ def perceptron(path, opset_version=18):
 def test_matmul_and_gemm_are_one(tmp_path):
     path = tmp_path / "model.onnx"
     content = perceptron(path)
-    sizes = {len(quantize_dynamically(content, path, (each,))) for each in ("MatMul", "Gemm")}
+    sizes = {len(quantize_dynamically(content, path, (name,))) for name in ("MatMul", "Gemm")}
     assert len(sizes) == 1
     assert sizes.pop() < 0.5 * len(content)
 

@@ -53,13 +53,13 @@ def found(exported):
 
 
 def test_every_kind_of_variant_is_judged_and_timed(found):
-    names = set(found.judged)
+    names = set(found.evaluated)
     assert {"fp32", "fp32-graph", "fp16-weights", "int8-dynamic-lstm"} <= names
     assert {"int8-rowwise-lstm", "int8-static-matmul"} <= names
-    for each in found.judged.values():
+    for each in found.evaluated.values():
         assert (each.refused is None) == bool(each.timings)
         assert each.parity.keys() == {"alone", "batched"}
-    assert set(found.judged["fp32"].timings) == {(1, 1), (1, 4)}
+    assert set(found.evaluated["fp32"].timings) == {(1, 1), (1, 4)}
     assert "half-precision" in found.skipped["fp16"]
 
 
@@ -73,7 +73,7 @@ def test_what_depends_on_its_batch_mates_is_not_recommended_unless_allowed(expor
             settings(goal=Goal.SIZE, allow_batch_dependence=allowed),
         ).chosen
         assert chosen.variant.is_quantized
-        assert allowed or not chosen.batch_mates.depends
+        assert allowed or not chosen.batch_dependence.depends
 
 
 def test_on_noise_no_quantised_file_is_recommended(exported):
@@ -108,8 +108,8 @@ def flat(path):
 def test_a_model_of_flat_rows_is_searched_with_its_windows(tmp_path, windows):
     path = tmp_path / "m.onnx"
     found = search(flat(path), path, evaluation(windows), settings(runs=5, batches=(1,)))
-    assert found.evaluation.judged.shape[1:] == (72,)
-    assert any(name.startswith("int8") for name in found.judged)
+    assert found.evaluation.windows.shape[1:] == (72,)
+    assert any(name.startswith("int8") for name in found.evaluated)
 
 
 def test_a_file_that_was_made_before_is_neither_judged_nor_published_twice(tmp_path, windows):
@@ -118,7 +118,7 @@ def test_a_file_that_was_made_before_is_neither_judged_nor_published_twice(tmp_p
     rewritten = optimize_graph(flat(path), path, GraphLevel.EXTENDED)
     found = search(rewritten, path, evaluation(windows), settings(runs=5, batches=(1,)))
     assert found.skipped["fp32-graph"] == "the same file as fp32"
-    assert len({each.content for each in found.judged.values()}) == len(found.judged)
+    assert len({each.content for each in found.evaluated.values()}) == len(found.evaluated)
 
 
 class Centred(nn.Module):
@@ -142,8 +142,8 @@ def test_a_network_that_mixes_its_batch_is_not_searched(tmp_path, windows):
 def test_what_is_not_right_is_refused_with_the_reason_and_not_timed(exported, windows):
     strict = settings(tolerance=Tolerance(relative=1e-6, floor=1e-6))
     found = search(exported.read_bytes(), exported, evaluation(windows), strict)
-    assert found.judged["int8-dynamic-lstm"].refused.startswith("the models disagree in")
-    assert found.judged["int8-dynamic-lstm"].timings == {}
+    assert found.evaluated["int8-dynamic-lstm"].refused.startswith("the models disagree in")
+    assert found.evaluated["int8-dynamic-lstm"].timings == {}
     assert found.recommended.name in ("fp32", "fp32-graph")
 
 
@@ -156,7 +156,7 @@ def test_a_spent_budget_ends_with_what_there_is(exported, windows):
         settings(budget_s=0.5, threads=(2,)),
         clock=lambda: float(next(ticks)),
     )
-    assert list(found.judged) == ["fp32"]
+    assert list(found.evaluated) == ["fp32"]
     assert found.recommended.name == "fp32"
     assert "no time was left" in found.skipped["int8-dynamic-lstm"]
     assert "no time was left" in found.skipped["2 threads, batch 1"]
@@ -164,7 +164,7 @@ def test_a_spent_budget_ends_with_what_there_is(exported, windows):
 
 def test_more_threads_are_timed_and_do_not_decide(exported, windows):
     found = search(exported.read_bytes(), exported, evaluation(windows), settings(threads=(2,)))
-    assert {threads for threads, _ in found.judged["fp32"].timings} == {1, 2}
+    assert {threads for threads, _ in found.evaluated["fp32"].timings} == {1, 2}
     assert found.recommended.latency_ms == found.chosen.timings[1, 1].median_ms
 
 
@@ -221,16 +221,16 @@ def test_the_evidence_holds_all_and_is_json(found):
     assert document == evidence
     assert evidence["machine"]["cores"] >= 1
     by_name = {each["variant"]: each for each in evidence["variants"]}
-    assert by_name.keys() == found.judged.keys()
+    assert by_name.keys() == found.evaluated.keys()
     assert by_name["int8-dynamic-lstm"]["batch_mates"]["answers_depend_on_batch_mates"]
-    for each in samples:
+    for sample in samples:
         figures = next(
             timing
-            for timing in by_name[each["variant"]]["timings"]
-            if (timing["num_threads"], timing["batch"]) == (each["num_threads"], each["batch"])
+            for timing in by_name[sample["variant"]]["timings"]
+            if (timing["num_threads"], timing["batch"]) == (sample["num_threads"], sample["batch"])
         )
-        assert figures["p95_ms"] == pytest.approx(np.percentile(each["samples_ms"], 95), rel=1e-3)
-        assert figures["samples"] == len(each["samples_ms"]) >= 30
+        assert figures["p95_ms"] == pytest.approx(np.percentile(sample["samples_ms"], 95), rel=1e-3)
+        assert figures["samples"] == len(sample["samples_ms"]) >= 30
 
 
 def test_what_is_published_has_names_that_other_content_would_not_have(found):
@@ -239,4 +239,4 @@ def test_what_is_published_has_names_that_other_content_would_not_have(found):
     assert name in files or name == "model.onnx"
     for content in files.values():
         onnx.checker.check_model(content)
-    assert artifact_name(found.judged["fp32"], "model.onnx") == "model.onnx"
+    assert artifact_name(found.evaluated["fp32"], "model.onnx") == "model.onnx"
