@@ -31,7 +31,11 @@ class ExperimentCalls(ABC):
 
     @abstractmethod
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
-        """Return the response to a POST of `fields`."""
+        """Return the response to a command, a POST of `fields`."""
+
+    @abstractmethod
+    async def _record(self, path: str, fields: Mapping[str, object]) -> object:
+        """Return the response to a record, a POST of `fields` for which a bot waits."""
 
     @abstractmethod
     async def _get(self, path: str) -> object:
@@ -143,7 +147,7 @@ class ExperimentCalls(ABC):
         """
         with self._report_failure(f"record_outcome {prediction_id}"):
             fields = {"prediction_id": prediction_id, "market_return": _finite(market_return)}
-            response = await self._command("/api/ml/outcomes", fields)
+            response = await self._record("/api/ml/outcomes", fields)
             check_outcomes(self.server_url, response)
             return True
         return False
@@ -163,7 +167,7 @@ class ExperimentCalls(ABC):
                 {"prediction_id": prediction_id, "market_return": _finite(market_return)}
                 for prediction_id, market_return in outcomes
             ]
-            response = await self._command("/api/ml/outcomes", {"outcomes": items})
+            response = await self._record("/api/ml/outcomes", {"outcomes": items})
             return check_outcomes(self.server_url, response)
         return None
 

@@ -36,7 +36,7 @@ from serve_app.errors import (
     ServingError,
     UnexpectedResponseError,
 )
-from serve_app.timeouts import CLIENT_COMMAND_S
+from serve_app.timeouts import CLIENT_COMMAND_S, CLIENT_QUERY_S
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class ModelClient(ExperimentCalls):
         timeout_s: limit of `predict`, `health_check` and `list_models`, retries included.
         batch_timeout_s: limit of `batch_predict`, all its bodies included.
         command_timeout_s: limit of every other call, such as `reload_model`, which returns once the
-            version is loaded; the default is longer than the server's own limits.
+            version is loaded; the default is longer than the server's own limits. Outcomes and
+            queries of experiments have at most 60 s of it.
         connect_timeout_s: limit of one attempt to connect, which also takes at most half of the
             time left.
         raise_errors: raise an error instead of returning None, False or an empty list.
@@ -265,8 +266,12 @@ class ModelClient(ExperimentCalls):
         deadline = Deadline.after(self._command_timeout_s)
         return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
+    async def _record(self, path: str, fields: Mapping[str, object]) -> object:
+        deadline = Deadline.after(min(self._command_timeout_s, CLIENT_QUERY_S))
+        return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
+
     async def _get(self, path: str) -> object:
-        deadline = Deadline.after(self._command_timeout_s)
+        deadline = Deadline.after(min(self._command_timeout_s, CLIENT_QUERY_S))
         return await self._transport.call("GET", path, None, deadline)
 
     async def _predict_chunk(

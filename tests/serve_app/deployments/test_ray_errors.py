@@ -44,7 +44,11 @@ def test_every_error_of_ray_is_classified():
     assert exported_errors() == set(FAILURES)
 
 
-@pytest.mark.parametrize("error", exported_errors(), ids=lambda error: error.__name__)
+@pytest.mark.parametrize(
+    "error",
+    sorted(exported_errors(), key=lambda error: error.__name__),
+    ids=lambda error: error.__name__,
+)
 def test_every_error_of_ray_is_caught(error):
     """`except RAY_ERRORS` misses none of them."""
     assert issubclass(error, RAY_ERRORS)
