@@ -305,7 +305,9 @@ class ModelClient(ExperimentCalls):
         try:
             yield
         except ServingError as error:
-            logger.warning("%s failed: %s", call, error)
+            # A symbol may hold half a character, which no log handler can encode.
+            reason = f"{call} failed: {error}".encode(errors="backslashreplace").decode()
+            logger.warning("%s", reason)
             if self._raise_errors:
                 raise
 

@@ -130,10 +130,11 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("symbol", "field"), [(None, "symbol"), (7, "symbol"), ("\ud800", "request")]
     )
-    async def test_unusable_symbol(self, client, symbol, field):
-        """A symbol that cannot be sent is rejected."""
+    async def test_unusable_symbol(self, client, symbol, field, caplog):
+        """A symbol that cannot be sent is rejected, and the log line can be encoded."""
         with pytest.raises(InvalidRequestError, match=f"^{field}: expected"):
             await client.predict(symbol, [1.0])
+        assert all(record.getMessage().encode() for record in caplog.records)
 
 
 class TestFailure:
