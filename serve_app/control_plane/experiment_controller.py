@@ -208,9 +208,10 @@ class ExperimentController:
             await self._fleet.confirm()
         except Exception as error:
             logger.error("experiment %s stopped at its start: %s", experiment_id, error)  # noqa: TRY400
+            # Noted first: if the store does not respond now, a later reconciliation ends it.
+            end = self._endings[experiment_id] = End(EndReason.STOPPED, "stopped")
             async with self._changing:
-                experiment = await self._store.experiment(experiment_id)
-                await self._end(experiment, End(EndReason.STOPPED, "stopped"))
+                await self._end(await self._store.experiment(experiment_id), end)
             problem = (
                 f"experiment {experiment_id!r} was stopped at its start, since not every router "
                 f"splits its traffic: {error}; create it under another id"

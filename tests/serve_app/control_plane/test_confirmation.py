@@ -12,6 +12,7 @@ from serve_app.data_plane.state_follower import StateFollower
 from serve_app.errors import (
     ExperimentConflictError,
     FleetUnavailableError,
+    StorageUnavailableError,
     UnconfirmedStateError,
 )
 from serve_app.timeouts import STOPPING_ROUTERS_S
@@ -60,6 +61,22 @@ async def test_create_is_taken_back_after_the_limit(world, controller, store):
     await world.sleep(1)
     await controller.create(definition(experiment_id="again"))
     assert splitting(world) == {"r0", "r1"}
+
+
+async def test_create_is_taken_back_once_the_store_responds(world, controller, store):
+    """The store may fail at the moment at which the experiment is to be ended."""
+    miss_the_split(world, world.routers[1], seconds=1000)
+    experiment = store.experiment
+
+    async def unavailable(_):
+        raise StorageUnavailableError("the log is away")
+
+    store.experiment = unavailable
+    with pytest.raises(StorageUnavailableError):
+        await controller.create(definition())
+    store.experiment = experiment
+    await controller.reconcile()
+    assert (splitting(world), store.actions()) == (set(), ["created", "stopped"])
 
 
 async def test_stop_waits_for_a_late_router(world, controller):
