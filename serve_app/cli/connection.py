@@ -108,6 +108,18 @@ class ServerLocation:
         with exit_on(ServingError):
             return asyncio.run(run(client))
 
+    def run_command(self, command: Callable[[ModelClient], Awaitable[Result]]) -> Result:
+        """Return the result of a command, as `run` does; report an unreachable server at once.
+
+        The client retries the connection for as long as the server may take for a command.
+        """
+
+        async def run(client: ModelClient) -> Result:
+            await client.list_models()  # waits SERVER_TIMEOUT_S
+            return await command(client)
+
+        return self.run(run)
+
 
 @contextmanager
 def exit_on(*errors: type[Exception]) -> Iterator[None]:

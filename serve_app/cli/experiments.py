@@ -46,7 +46,7 @@ def create(
             experiment, model, control, model, treatment, traffic_split=1 - traffic, **settings
         )
 
-    server.run(start)
+    server.run_command(start)
     if as_json:
         tables.show_json({"status": "success", "experiment_id": experiment})
     else:
@@ -85,7 +85,7 @@ def stop(experiment: Experiment, *, server: ServerLocation, as_json: AsJson = Fa
     async def final_analysis(client: ModelClient) -> dict[str, Any]:
         return _received(await client.stop_ab_test(experiment))
 
-    _report(server.run(final_analysis), as_json)
+    _report(server.run_command(final_analysis), as_json)
 
 
 @app.command()

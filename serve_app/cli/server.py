@@ -24,12 +24,11 @@ def reload(
     """Load a version into the running server, whose stages then follow the registry."""
 
     async def load(client: ModelClient) -> dict[str, Any]:
-        await client.list_models()  # reports an unreachable server before the long wait
         response = await client.reload(name, version)
         assert response is not None, "the client raises instead"
         return response
 
-    response = server.run(load)
+    response = server.run_command(load)
     if as_json:
         tables.show_json(response)
     else:

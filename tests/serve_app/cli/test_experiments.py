@@ -1,9 +1,12 @@
 """The commands on experiments, against a scripted server."""
 
+import asyncio
+
 import orjson
 import pytest
 
-from testkit.fake_server import CREATE, EXPERIMENTS, Reply, error
+from serve_app.timeouts import CLIENT_QUERY_S
+from testkit.fake_server import CREATE, EXPERIMENTS, MODELS, Reply, error
 from tests.serve_app.cli.commands import modelctl_beside as modelctl
 from tests.serve_app.cli.commands import printed
 from tests.serve_app.experiments.report_evidence import evidence
@@ -40,6 +43,7 @@ ENTRY = {
 
 async def test_create(server):
     """`create` sends the shares of both variants and the additional fields as JSON."""
+    server.script(MODELS, Reply([]))
     server.script(CREATE, Reply({"status": "success", "experiment_id": "a_b"}))
     done = await modelctl(
         *("experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--traffic", "0.25"),
@@ -55,6 +59,7 @@ async def test_create(server):
 async def test_create_error(server):
     """A rejection ends with exit code 1, a mistyped field with 2."""
     rejection = error("experiment_conflict", "experiment 'x' is running on model 'net'")
+    server.script(MODELS, Reply([]))
     server.script(CREATE, Reply(rejection, status=409))
     done = await modelctl(
         "experiment", "create", "a_b", "net", "1.0.0", "1.1.0", "--url", server.url
@@ -63,6 +68,16 @@ async def test_create_error(server):
     assert "experiment 'x' is running on model 'net'" in done.stderr
     wrong = await modelctl("experiment", "create", "a", "net", "1", "2", "--set", "duration_hours")
     assert (wrong.exit_code, "expected NAME=JSON" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("create", "a_b", "net", "1.0.0", "1.1.0"), ("stop", "a_b")])
+async def test_unreachable_server(free_port, command):
+    """An unreachable server is reported without the long wait for the server's own steps."""
+    url = f"http://127.0.0.1:{free_port}"
+    async with asyncio.timeout(CLIENT_QUERY_S / 4):
+        done = await modelctl("experiment", *command, "--url", url)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: cannot reach the model server at {url}")
 
 
 async def test_list(server):
@@ -79,6 +94,7 @@ async def test_list(server):
 @pytest.mark.parametrize(("command", "path"), [("show", "analyze"), ("stop", "stop")])
 async def test_show_and_stop(server, command, path):
     """`show` and `stop` print both variants, the recommendation and its reasons."""
+    server.script(MODELS, Reply([]))
     server.script(f"{EXPERIMENTS}/a_b/{path}", Reply(ANALYSIS))
     shown = await modelctl("experiment", command, "a_b", "--url", server.url)
     assert shown.exit_code == 0, shown.stderr
