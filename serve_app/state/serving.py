@@ -169,7 +169,11 @@ def _with_renamed_keys(value: Any) -> Any:  # noqa: ANN401  any JSON value
         return [_with_renamed_keys(item) for item in value]
     if not isinstance(value, dict):
         return value
-    changed = {key: _with_renamed_keys(item) for key, item in value.items()}
+    changed = {
+        # A version's metadata is as registered; what its author wrote there may have any keys.
+        key: item if key == "metadata" else _with_renamed_keys(item)
+        for key, item in value.items()
+    }
     for name, renamed in RENAMED_KEYS.items():
         if isinstance(part := changed.get(name), dict):
             changed[name] = {renamed.get(key, key): item for key, item in part.items()}

@@ -41,6 +41,15 @@ def test_migrated_state_differs_only_in_the_renamed_keys():
     assert json.loads(read_state(VERSION_1, PATH).model_dump_json()) == expected
 
 
+def test_migration_keeps_metadata():
+    """The parameters of a training may contain keys that the state has renamed."""
+    document = json.loads(VERSION_1)
+    params = {"batching": {"crowded_wait_timeout_s": 1}, "definition": {"stage_hours": 2}}
+    document["versions"][0]["metadata"]["training_params"] = params
+    state = read_state(json.dumps(document).encode(), PATH)
+    assert state.versions[0].metadata.training_params == params
+
+
 def test_written_state_is_read_again():
     state = read_state(VERSION_1, PATH)
     assert read_state(state.model_dump_json().encode(), PATH) == state
