@@ -61,7 +61,7 @@ def build(args: AppSettings) -> Application:
 def require_gpus(versions: tuple[VersionSettings, ...], available: float) -> None:
     """Raise SettingsError if the versions together need more GPUs than the cluster has.
 
-    A replica cannot span GPUs with a fraction of each: three replicas of 0.6 need three GPUs.
+    A replica cannot combine fractions of several GPUs: three replicas of 0.6 need three GPUs.
     """
     required = {f"{version.model}:{version.version}": _gpus(version) for version in versions}
     shares = sum(version.num_gpus * version.min_replicas for version in versions)

@@ -73,10 +73,10 @@ LAUNCH_RETRY_S = 30.0
 """Pause before a version that failed to load is launched again."""
 
 DRAIN_S = 2.0
-"""Time for which replicas stay after every router has let go of them, for requests in flight."""
+"""Time for which replicas stay after every router has released them, for requests in flight."""
 
 DRAIN_LIMIT_S = 60.0
-"""Time for which they stay while a router is not known to have let go of them."""
+"""Time for which they stay while a router may not have released them yet."""
 
 HEALTH_CHECK_PERIOD_S = 2.0
 """Period of Serve's health checks: a dead replica is noticed, and replaced, within this time."""

@@ -18,8 +18,8 @@ class RouterConfirmation:
     """Broadcasts a state until every router that may receive requests reports its revision.
 
     Serve's list of routers is read after the state was written. A router that Serve lists later
-    reads the state before it serves (`serve_app.data_plane.state_follower`), so that no router can
-    miss the change without being waited for.
+    reads the state before it serves (`serve_app.data_plane.state_follower`), so that no router
+    can miss the change unnoticed.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RouterConfirmation:
             await self._routers.adopt(state)
 
     async def _problem(self, revision: int, waited_s: float) -> str | None:
-        """Return why not every router is known to follow `revision`, None if every router is."""
+        """Return why some router may not follow `revision`; None if every router follows it."""
         try:
             replicas = await self._routers.replicas()
         except FleetUnavailableError as error:

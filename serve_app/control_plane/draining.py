@@ -1,4 +1,4 @@
-"""Decides when replicas that no router uses any more have drained and may end."""
+"""Decides when replicas that no router uses any more have drained and may stop."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from serve_app.versions import VersionRef
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The beginning of a drain."""
+    """The start of a drain."""
 
     began_s: float
     revision: int
-    """The state that no longer has the version: routers that follow it have let go."""
+    """A state that no longer has the version; routers that follow it have released the replicas."""
 
 
 class Draining:
-    """Records which replicas drain, and since when."""
+    """Records which replicas are draining, and since when."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -26,13 +26,13 @@ class Draining:
     def drained(
         self, unwanted: Collection[VersionRef], revision: int, oldest: int
     ) -> list[VersionRef]:
-        """Return which of the unwanted versions may end now.
+        """Return which of the unwanted versions may stop now.
 
         Args:
-            unwanted: the versions whose replicas receive no further requests; those of them that
-                are new begin to drain.
-            revision: the present state's.
-            oldest: the oldest revision that a router reports, 0 if that is unknown.
+            unwanted: the versions whose replicas receive no further requests; new ones start to
+                drain.
+            revision: revision of the current state.
+            oldest: the oldest revision that a router reports; 0 if unknown.
         """
         now_s = self._clock()
         self._drains = {ref: self._drains.get(ref, Drain(now_s, revision)) for ref in unwanted}
@@ -40,7 +40,7 @@ class Draining:
 
 
 def is_drained(drain: Drain, now_s: float, oldest: int) -> bool:
-    """Return whether replicas may end: their requests have had time, or too much has passed."""
+    """Return whether replicas may stop: their requests had time to finish, or the limit is over."""
     waited_s = now_s - drain.began_s
     let_go = oldest >= drain.revision and waited_s >= DRAIN_S
     return let_go or waited_s >= DRAIN_LIMIT_S

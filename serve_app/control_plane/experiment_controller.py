@@ -43,7 +43,7 @@ from serve_app.versions import VersionRef
 logger = logging.getLogger(__name__)
 
 EVALUATION_PERIOD_S = 1.0
-"""Longest time for which evidence waits for an analysis, beside the time of the analyses."""
+"""Longest wait of evidence for an analysis, in addition to the duration of the analyses."""
 
 
 class ExperimentStoreClient(Protocol):
@@ -77,11 +77,11 @@ class ExperimentStoreClient(Protocol):
         status: ExperimentStatus = ExperimentStatus.RUNNING,
         at_planned_end: bool = False,
     ) -> InterimAnalysis:
-        """Analyse an experiment with all that is stored of it."""
+        """Analyse an experiment from everything that is stored about it."""
 
 
 Promotion = Callable[[str, str, str, str], Awaitable[None]]
-"""Promotes a version to production: model, version, the author and the reason of the change."""
+"""Promotes a version to production, given model, version, author and reason."""
 
 
 class ExperimentController:
@@ -107,15 +107,15 @@ class ExperimentController:
         self._now, self._sleep = now, sleep
         self._changing = asyncio.Lock()
         self._endings: dict[str, End] = {}
-        """The ends that have begun and are not recorded yet: these experiments split no traffic."""
+        """The ends in progress, which are not recorded yet; these experiments split no traffic."""
         self._promotions: dict[str, Mapping[str, Any] | None] = {}
-        """The analysis document of each promotion that has begun, once it has been looked up."""
+        """The analysis document of each promotion in progress, once it has been read."""
 
     async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
         """Load both variants, store the experiment, and return once every router splits traffic.
 
-        Where a router does not follow, the split is taken back: no experiment is acknowledged while
-        some requests are outside it.
+        If a router does not follow, the split is reverted: no experiment is acknowledged while some
+        requests are outside it.
 
         Returns:
             The definition, with the dead band that the models declare unless it states one.
@@ -141,7 +141,8 @@ class ExperimentController:
         with self._fleet.holding(VersionRef.of(control), VersionRef.of(treatment)):
             for metadata in (control, treatment):
                 await self._fleet.load(metadata)
-            # Before anything is stored: a router that is behind already would miss the split, too.
+            # Checked before anything is stored: a router that is already behind would miss the
+            # split too.
             await self._fleet.confirm()
             async with self._changing:
                 await self._store.create(definition, self._now())
@@ -149,10 +150,11 @@ class ExperimentController:
         return definition
 
     async def stop(self, experiment_id: str) -> dict[str, Any]:
-        """End an experiment and return its final analysis; of an ended one, its last.
+        """End an experiment and return its final analysis; for an ended one, return its last
+        analysis.
 
         Raises:
-            NoSuchExperimentError: there is none of that id.
+            NoSuchExperimentError: no experiment has that id.
             UnconfirmedStateError: it is ended, but a router does not follow in time and may still
                 split traffic.
         """
@@ -170,12 +172,12 @@ class ExperimentController:
             except ServingError as error:
                 logger.warning("experiment reconciliation interrupted: %s", error)
             except Exception:
-                # Whatever failed, the loop continues: a rollback may be due at any moment.
+                # The loop survives any error: a rollback may be due at any moment.
                 logger.exception("experiment reconciliation failed")
             await self._sleep(EVALUATION_PERIOD_S)
 
     async def reconcile(self) -> None:
-        """Let the traffic follow the store, then take the steps that the evidence calls for."""
+        """Align the traffic with the store, then take the steps that the evidence requires."""
         async with self._changing:
             for experiment in await self._follow_store():
                 try:
@@ -226,7 +228,8 @@ class ExperimentController:
         """Split traffic by the running experiments of the store.
 
         Returns:
-            The experiments that a step may be due for: all but those whose variants do not load.
+            The experiments for which a step may be due: all except those whose variants do not
+            load.
         """
         stored = await self._store.running()
         running, suspended = [], set()
@@ -314,7 +317,7 @@ class ExperimentController:
                 return None
 
     async def _begun_promotion(self, experiment: StoredExperiment) -> Mapping[str, Any] | None:
-        """Return the analysis document of a promotion that this fleet or one before it began."""
+        """Return the analysis document of a promotion that this fleet or a predecessor began."""
         name = experiment.definition.experiment_id
         if experiment.definition.auto_apply and name not in self._promotions:
             self._promotions[name] = next(

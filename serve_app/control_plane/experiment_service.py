@@ -1,4 +1,4 @@
-"""The commands on experiments, their analyses and their outcomes, as front ends see them."""
+"""The operations on experiments that front ends call: commands, analyses and outcomes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ class ExperimentService:
         return await self._reader.experiments()
 
     async def analyse(self, experiment_id: str) -> AnalysisDocument:
-        """Return the analysis of a running experiment as of now, of an ended one its last."""
+        """Return the current analysis of an experiment; of an ended one, the last."""
         experiment = await self._reader.experiment(experiment_id)
         if experiment.final_report is not None:
             return experiment.final_report
@@ -100,7 +100,7 @@ class ExperimentService:
         return interim.analysis.document
 
     async def evidence(self, experiment_id: str) -> ExperimentEvidence:
-        """Return the content of an experiment's report: everything but single predictions."""
+        """Return the content of a report, which is everything except individual predictions."""
         return ExperimentEvidence(
             await self._reader.experiment(experiment_id),
             await self._reader.history(experiment_id),

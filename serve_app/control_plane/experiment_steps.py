@@ -1,4 +1,4 @@
-"""The next step of a running experiment, as a pure function of what is known of it.
+"""The next step of a running experiment, as a pure function of what is known about it.
 
     running ──► Analyse ──► ObserveBreaker ──► Expose
                    │              │
@@ -7,8 +7,8 @@
                   End ◄─────────────────────────────────────────┴──────────────────────────┘
 
 A step that observes something adds it to the situation, from which the next step follows. A
-promotion is recorded before it begins, so that after a crash it continues from there and no second
-analysis comes to another verdict.
+promotion is recorded before it begins, so that after a crash it continues from there, and a second
+analysis cannot reach another verdict.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class BeginPromotion:
     """Record that treatment is to be promoted."""
 
     verdict: Mapping[str, Any]
-    """The analysis document that the promotion rests on."""
+    """The analysis document that the promotion is based on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class End:
 
     reason: EndReason
     action: str
-    """The entry's word in the history."""
+    """The action recorded in the history."""
     document: Mapping[str, Any] | None = None
-    """The final analysis; None if it is to be made once the traffic has stopped."""
+    """The final analysis; None if it is to be computed once the traffic has stopped."""
 
 
 Step = (
@@ -108,16 +108,16 @@ class Production:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What is known of a running experiment; None where it has not been observed."""
+    """What is known about a running experiment; None for what has not been observed."""
 
     experiment: StoredExperiment
     now: datetime
     running: RunningExperiment | None
     """The experiment as the routers follow it; None while it splits no traffic."""
     ending: End | None = None
-    """An end that has begun and is not recorded yet."""
+    """An end in progress, which is not recorded yet."""
     promotion: Mapping[str, Any] | None = None
-    """The analysis document of a promotion that has begun."""
+    """The analysis document of a promotion in progress."""
     analysis: InterimAnalysis | None = None
     breaker_closed: bool | None = None
     production: Production | None = None
@@ -165,7 +165,7 @@ def _step_while_running(
         return ObserveBreaker()
     if action is Action.PROMOTE:
         if not situation.breaker_closed:
-            # Treatment fails at present; once promoted it would have no fallback.
+            # Treatment is failing; once promoted it would have no fallback.
             return Wait()
         if definition.auto_apply:
             return BeginPromotion(verdict_document(interim.analysis))

@@ -71,12 +71,12 @@ class Fleet:
 
     @property
     def state(self) -> ServingState:
-        """Return the present serving state."""
+        """Return the current serving state."""
         return self._writer.state
 
     @property
     def superseded(self) -> bool:
-        """Return whether another fleet has taken over, so that this one does nothing any more."""
+        """Return whether another fleet has taken over, so that this one must not act any more."""
         return self._writer.superseded
 
     async def start(self, settings: AppSettings) -> None:
@@ -100,7 +100,7 @@ class Fleet:
             except FleetUnavailableError as error:
                 logger.warning("reconciliation interrupted: %s", error.problem)
             except Exception:
-                # Whatever failed, the loop continues: without it nothing would be loaded any more.
+                # The loop survives any error: without it nothing more would be loaded.
                 logger.exception("reconciliation failed")
             await self._sleep(RECONCILE_PERIOD_S)
 
@@ -137,7 +137,7 @@ class Fleet:
             del self._reloading[model]
 
     async def request(self, model: str, version: str) -> None:
-        """Begin to load a version that a request has named, unless that has begun already.
+        """Start to load a version that a request named, unless it is being loaded already.
 
         Raises:
             NotRegisteredError: the registry has no such model or version.
@@ -178,7 +178,7 @@ class Fleet:
         await self._writer.change(lambda state: split_traffic(state, running))
 
     async def confirm(self) -> None:
-        """Return once every router follows the present state or a newer one.
+        """Return once every router follows the current state or a newer one.
 
         Raises:
             UnconfirmedStateError: a router does not follow in time.

@@ -1,4 +1,4 @@
-"""Versions that stay loaded for the time being, although they receive no requests."""
+"""Versions that stay loaded temporarily, although they receive no requests."""
 
 from collections import Counter
 from collections.abc import Iterator

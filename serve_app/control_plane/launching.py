@@ -16,7 +16,7 @@ class LaunchSchedule:
         self._launched_s: dict[VersionRef, float] = {}
 
     def is_due(self, version: ServedVersion, launch: Launch | None) -> bool:
-        """Return whether a version of the state must be launched now, given its present launch."""
+        """Return whether a version of the state must be launched now, given its current launch."""
         waited_s = self._clock() - self._launched_s.setdefault(version.ref, self._clock())
         return is_launch_due(version, launch, waited_s)
 

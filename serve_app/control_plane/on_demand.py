@@ -31,7 +31,7 @@ class OnDemandLoads:
         self._failures: dict[VersionRef, tuple[float, str]] = {}
 
     def begin(self, metadata: ModelMetadata) -> None:
-        """Begin to load a version, unless it is served or being loaded.
+        """Start to load a version, unless it is served or being loaded.
 
         Raises:
             TooManyVersionsError: as many undeclared versions are loaded as the settings allow.

@@ -33,7 +33,7 @@ class StateStore(Protocol):
     """The durable serving state, which has one writer at a time."""
 
     async def read(self) -> ServingState | None:
-        """Return the state that was written last, None before the first one."""
+        """Return the state that was written last; None before the first write."""
 
     async def write(self, state: ServingState, replaces: int) -> bool:
         """Write `state` if the stored one has the revision `replaces` (0: there is none).
@@ -47,7 +47,7 @@ class Catalogue(Protocol):
     """The registered versions."""
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
-        """Return the version that `reference` means, None for a stage without a version.
+        """Return the version that `reference` denotes; None for a stage without a version.
 
         Raises:
             RegistryError: there is no such model or version.
@@ -65,7 +65,7 @@ class Launcher(Protocol):
     """Starts and stops the replicas of versions, each version independently of the others."""
 
     async def launches(self) -> Mapping[VersionRef, Launch]:
-        """Return the present launches."""
+        """Return the current launches."""
 
     async def launch(self, version: ServedVersion) -> None:
         """Start a version's replicas, or replace them one by one; return before they are up."""
@@ -80,7 +80,7 @@ class RouterReplicas:
 
     serving: frozenset[str]
     stopping: frozenset[str] = frozenset()
-    """The routers that are being replaced: the proxy is letting go of them, and broadcasts no
+    """The routers that are being replaced: the proxy is removing them, and broadcasts no
     longer reach them."""
 
 
@@ -88,7 +88,7 @@ class Routers(Protocol):
     """All routers of the application."""
 
     async def adopt(self, state: ServingState) -> None:
-        """Send every router the state; one that the call does not reach reads it by itself."""
+        """Send every router the state; a router that the call misses reads it by itself."""
 
     async def reports(self) -> Sequence[RouterReport]:
         """Return every router's report; empty while one of them does not respond."""

@@ -1,4 +1,4 @@
-"""Takes every step from the present launches and routers towards the serving state."""
+"""Moves the launches and the routers towards the serving state, step by step."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,7 +14,8 @@ from serve_app.versions import VersionRef
 
 
 class Reconciler:
-    """Launches what the state has, moves its stages, and ends what it has no longer.
+    """Launches the versions of the state, moves its stages, and stops versions that it no longer
+    has.
 
     Each step may be the last one before a crash: the next fleet observes where this one stopped.
     """

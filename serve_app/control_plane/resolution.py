@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
-    """Return the version that each declaration means; one that is declared twice is served once.
+    """Return the version that each declaration denotes; one that is declared twice is served once.
 
     A stage without a version is left out with a warning, and so is a damaged staging version, which
     must not keep production from being served.
@@ -76,7 +76,7 @@ async def find_version(catalogue: Catalogue, model: str, reference: str) -> Mode
 async def registered_stages(
     catalogue: Catalogue, state: ServingState, model: str
 ) -> dict[str, ModelMetadata]:
-    """Return the registry's version of each stage; the present one where it is damaged."""
+    """Return the registry's version of each stage; the currently served one if it is damaged."""
     holders = {}
     for stage in STAGE_NAMES:
         try:

@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 async def first_state(
     before: ServingState | None, settings: AppSettings, catalogue: Catalogue
 ) -> ServingState:
-    """Return the state to begin with.
+    """Return the initial state.
 
-    An unedited configuration changes nothing: what was reloaded since stays, after a crash and
-    after a restart of the whole cluster. References are resolved here and not when the file was
-    read, since a reload may have completed in between.
+    An unedited configuration changes nothing: later reloads stay in effect, after a crash and after
+    a restart of the whole cluster. References are resolved here rather than when the file is read,
+    since a reload may have completed in between.
 
     Raises:
         SettingsError, RegistryError: nothing that the configuration declares can be served.

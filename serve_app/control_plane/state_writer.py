@@ -11,7 +11,7 @@ SUPERSEDED = "a newer configuration is being applied"
 
 
 class StateWriter:
-    """Holds the present state and applies transitions to it.
+    """Holds the current state and applies transitions to it.
 
     A change is stored before anything acts on it, so that after a crash the next fleet continues
     from there. Another fleet that has written since supersedes this one for good.
@@ -26,7 +26,7 @@ class StateWriter:
 
     @property
     def state(self) -> ServingState:
-        """Return the present state."""
+        """Return the current state."""
         assert self._state is not None, "expected begin() before any use of the state"
         return self._state
 

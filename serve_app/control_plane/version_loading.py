@@ -1,4 +1,4 @@
-"""Loads one version beside the others, and leaves everything as it was where that fails."""
+"""Loads one version beside the others; a load that fails leaves everything as it was."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,7 +42,7 @@ class VersionLoading:
         """Return once a version is loaded with the settings that its stages give it.
 
         Args:
-            metadata: the version's.
+            metadata: metadata of the version.
             stages: the stages that it has, or is about to have.
             deadline_s: on the clock; VERSION_LOAD_S from now if None.
 
@@ -97,7 +97,7 @@ class VersionLoading:
             raise UnusableVersionError(metadata.name, metadata.version, str(error)) from error
 
     async def _undo(self, ref: VersionRef, before: ServedVersion | None) -> None:
-        """Remove a version that is not loaded, but not from a stage that it got meanwhile."""
+        """Remove a version that did not load, unless it has been pinned meanwhile."""
         if before is None:
             await self._writer.change(lambda state: retire(state, {ref}))
         else:

@@ -19,7 +19,7 @@ class Backend(Protocol):
         """Return whether the version is loaded, so that it can compute predictions."""
 
     def problem(self) -> str | None:
-        """Return why the version cannot be loaded; None while it is loaded or may be."""
+        """Return why the version cannot be loaded; None while it is loaded or may still load."""
 
     async def predict(self, window: Windows) -> Prediction | Failure:
         """Return the prediction for one window (timesteps, features)."""
@@ -46,8 +46,8 @@ class Backends:
     A version whose settings have changed keeps its current backend until then.
 
     Args:
-        open_backend: starts to open a version's backend, and does not wait for it.
-        clock: seconds that never decrease.
+        open_backend: starts opening a version's backend without waiting for it.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Backends:
                 slot.version, slot.next = version, self._open(version)
 
     def use(self, ref: VersionRef) -> Backend | None:
-        """Return the backend of a version for a request; None where there is none."""
+        """Return the backend of a version for a request; None if there is none."""
         slot = self._slots.get(ref)
         if slot is None:
             return None
         slot.used_s = self._clock()
-        return self._settled(slot).current
+        return self._replaced_if_loaded(slot).current
 
     def loaded(self, ref: VersionRef) -> bool:
         """Return whether a version can compute predictions."""
-        return self._settled(self._slots[ref]).current.loaded()
+        return self._replaced_if_loaded(self._slots[ref]).current.loaded()
 
     def reaches(self) -> Mapping[VersionRef, Reach]:
         """Return how this router reaches every version."""
@@ -91,7 +91,7 @@ class Backends:
 
     def _reach(self, slot: _Slot) -> Reach:
         now_s = self._clock()
-        loaded = self._settled(slot).next is None and slot.current.loaded()
+        loaded = self._replaced_if_loaded(slot).next is None and slot.current.loaded()
         if not loaded:
             slot.used_s = now_s  # a version that cannot respond is not idle
         problem = (slot.next or slot.current).problem()
@@ -101,7 +101,7 @@ class Backends:
         """Close all backends."""
         self.adopt(())
 
-    def _settled(self, slot: _Slot) -> _Slot:
+    def _replaced_if_loaded(self, slot: _Slot) -> _Slot:
         if slot.next is not None and slot.next.loaded():
             slot.current.close()
             slot.current, slot.next = slot.next, None

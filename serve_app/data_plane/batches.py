@@ -27,7 +27,7 @@ class _Prepared(NamedTuple):
 
 
 class BatchService:
-    """Serves batches of requests by way of the service for single predictions.
+    """Serves batches of requests through the service for single predictions.
 
     Args:
         predictions: prepares, runs and records the requests.
@@ -48,7 +48,7 @@ class BatchService:
             raise BodyTooLargeError("requests", self._max_requests, requests)
 
     async def predict(self, batch: BatchRequest, watch: Stopwatch) -> BatchResponse:
-        """Serve a batch; a request that fails has its error in its position.
+        """Serve a batch; a request that fails has an error at its position.
 
         Raises:
             BodyTooLargeError: the batch holds more requests than the limit.
@@ -64,7 +64,7 @@ class BatchService:
                 responses[index] = item
                 continue
             if self._predictions.experiment(item) is not None:
-                # Each has a variant, a record and perhaps a fallback of its own; the versions
+                # Each has its own variant, its own record and perhaps a fallback; the versions
                 # batch simultaneous requests anyway.
                 singles[index] = item
                 continue

@@ -21,8 +21,8 @@ class Breakers:
     """Keeps the state of each experiment's circuit breaker in this router.
 
     Args:
-        settings: of every breaker.
-        clock: seconds that never decrease.
+        settings: apply to every breaker.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Breakers:
         self._breakers: dict[str, Breaker] = {}
 
     def keep(self, experiments: Collection[str]) -> None:
-        """Discard the breakers of all experiments but these, which are running."""
+        """Discard the breakers of all experiments except these, which are running."""
         self._breakers = {
             experiment: breaker
             for experiment, breaker in self._breakers.items()
@@ -41,7 +41,7 @@ class Breakers:
         }
 
     def admit(self, experiment: str) -> Admission:
-        """Return whether treatment receives a request that is assigned to it."""
+        """Return how a request that is assigned to treatment is admitted."""
         admission, after = admit(self._breaker(experiment), self._clock(), self._settings)
         self._breakers[experiment] = after
         return admission
@@ -56,7 +56,7 @@ class Breakers:
         self._breakers[experiment] = after
 
     def tripped(self) -> frozenset[str]:
-        """Return the experiments whose treatment receives no ordinary traffic in this router."""
+        """Return the experiments in which this router withholds ordinary traffic from treatment."""
         return frozenset(
             experiment
             for experiment, breaker in self._breakers.items()

@@ -30,10 +30,10 @@ class Prediction:
     """The market's return over the model's horizon, as a fraction; None if the model has no such
     output."""
     run: Run | None = field(default=None, compare=False)
-    """None if the prediction does not come from a model. It takes no part in comparisons."""
+    """None if no model computed the prediction. Comparisons ignore it."""
 
     def with_run(self, run: Run) -> "Prediction":
-        """Return the prediction with the run that computed it."""
+        """Return the prediction with the timing of its run."""
         return Prediction(self.direction, self.confidence, self.expected_return, run)
 
 
@@ -48,8 +48,8 @@ def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | 
     """Turn a batch of outputs into one result per row.
 
     Args:
-        outputs: by meaning, see `registry.outputs`. A model without an output for the confidence
-            has the probability of the chosen class as its confidence: the softmax of its logits.
+        outputs: by meaning, see `registry.outputs`. Without a confidence output, the confidence is
+            the probability of the chosen class: the softmax of the logits.
         label_map: HOLD, BUY or SELL by class index.
 
     Returns:

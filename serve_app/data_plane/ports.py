@@ -1,4 +1,4 @@
-"""The data plane's requirements of the outside world, as protocols."""
+"""The protocols through which the data plane reaches the rest of the system."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ class PredictionRecorder(Protocol):
 
 
 class StateConfirmation(Protocol):
-    """The router's knowledge of whether it follows the present serving state."""
+    """Reports whether this router follows the current serving state."""
 
     confirmed: bool
     """Whether the router may serve."""
@@ -31,5 +31,5 @@ class OnDemandLoader(Protocol):
         Raises:
             NotRegisteredError: the registry has no such model or version.
             TooManyVersionsError: the limit of versions loaded on demand is reached.
-            UnusableVersionError: an attempt a moment ago showed that the version does not load.
+            UnusableVersionError: a recent attempt to load the version failed.
         """

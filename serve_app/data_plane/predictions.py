@@ -23,16 +23,16 @@ from serve_app.state.routing import RoutingTable
 
 
 class PredictionService:
-    """Serves single predictions along the routes, within experiments and outside them.
+    """Serves single predictions, inside and outside experiments.
 
     Its methods raise leaves of `serve_app.errors.ServingError`.
 
     Args:
-        routes: lead from a request to a version and its backend.
+        routes: resolve a request to a version and its backend.
         recorder: records every prediction.
-        settings: the limits of the router.
-        confirmation: whether the router may serve.
-        now: the time of a response.
+        settings: the router's limits.
+        confirmation: reports whether the router may serve.
+        now: returns the time of a response.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class PredictionService:
         self._breakers.keep([running.experiment_id for running in table.experiments.values()])
 
     def tripped(self) -> frozenset[str]:
-        """Return the experiments whose treatment receives no ordinary traffic in this router."""
+        """Return the experiments in which this router withholds ordinary traffic from treatment."""
         return self._breakers.tripped()
 
     def experiment(self, request: PredictionRequest) -> RunningExperiment | None:
-        """Return the experiment that routes a request; None where there is none."""
+        """Return the experiment that routes a request; None if there is none."""
         return self._routes.table.experiment(request.model_name, request.model_version)
 
     async def confirm(self) -> None:
@@ -79,12 +79,12 @@ class PredictionService:
             await self._confirmation.confirm()
 
     async def predict(self, request: PredictionRequest, watch: Stopwatch) -> PredictionResponse:
-        """Serve one request, whose body was read and parsed during the time on `watch`."""
+        """Serve one request; `watch` already covers reading and parsing its body."""
         if not self._confirmation.confirmed:
             await self._confirmation.confirm()
         running = self.experiment(request)
         if running is not None:
-            return await self._predict_in(running, request, watch)
+            return await self._predict_in_experiment(running, request, watch)
         route = await self._routes.find(request.model_name, request.model_version)
         window = as_window(request.features, route.metadata.input_shape)
         watch.lap(TimingSection.ROUTE)
@@ -93,7 +93,7 @@ class PredictionService:
         return self.respond(request, route, result, watch)
 
     async def prepare(self, request: PredictionRequest) -> tuple[Route, Windows]:
-        """Return the route of a request outside experiments, and its checked window."""
+        """Return the route and the checked window of a request outside experiments."""
         route = await self._routes.find(request.model_name, request.model_version)
         return route, as_window(request.features, route.metadata.input_shape)
 
@@ -134,7 +134,7 @@ class PredictionService:
         )
         return response
 
-    async def _predict_in(
+    async def _predict_in_experiment(
         self, running: RunningExperiment, request: PredictionRequest, watch: Stopwatch
     ) -> PredictionResponse:
         experiment_request = ExperimentRequest(

@@ -31,6 +31,6 @@ class BatchRequest:
     """A list of requests for predictions, each of which succeeds or fails on its own."""
 
     items: Sequence[PredictionRequest | FailedItem]
-    """A request that the front end could not decode has failed already and keeps its position."""
+    """A request that the front end could not decode is a failed item and keeps its position."""
     max_batch_size: int = 32
     """The largest number of windows in one run of a model; at least 1."""

@@ -22,7 +22,7 @@ class PredictionResponse(NamedTuple):
     """The version that computed the prediction."""
     time: datetime
     latency_ms: float
-    """The server-side time of the request, from the moment when its body has been read."""
+    """The server-side latency of the request, measured from the end of its body."""
     variant: Variant | None = None
     """The variant of the experiment that routed the request; None outside experiments."""
     fallback: bool = False

@@ -1,4 +1,4 @@
-"""From the name in a request to a version and the backend that computes its predictions."""
+"""Resolves the name in a request to a version and the backend that computes its predictions."""
 
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ from serve_app.versions import VersionRef
 class Route(NamedTuple):
     """The version of a request and its backend.
 
-    A request keeps its route to the end: the version may leave the routing table before it has
-    responded.
+    A request keeps its route until it completes, even if the version leaves the routing table
+    first.
     """
 
     version: VersionRef
@@ -44,7 +44,7 @@ class Routes:
     Args:
         table: the first routing table.
         backends: one per version of the table.
-        loader: loads registered versions that are not in the table, where the table allows it.
+        loader: loads registered versions that are not in the table, if the table allows it.
     """
 
     def __init__(self, table: RoutingTable, backends: Backends, loader: OnDemandLoader) -> None:
@@ -88,7 +88,7 @@ class Routes:
         """Return the route to a version of the table.
 
         Raises:
-            NotServedError: the version has left.
+            NotServedError: the version is no longer served.
         """
         version = VersionRef.of(metadata)
         backend = self._backends.use(version)

@@ -1,14 +1,13 @@
 """Keeps a router on the serving state that the fleet has written. No Ray.
 
-The fleet broadcasts every change, and the router reads the state once per period, so that a missed
-broadcast is made up for. A broadcast cannot reach a router that is still starting: Serve lists it
-only afterwards. Its first request, which Serve sends only to a router that it lists, therefore
-reads the state again before it is served. From then on the fleet finds the router in Serve's
-list and waits for it to follow.
+The fleet broadcasts every change, and the router also reads the state once per period, to recover
+from a missed broadcast. A broadcast cannot reach a router that is still starting: Serve lists it
+only afterwards. Since Serve sends requests only to routers that it lists, the first request makes
+the router read the state again before it is served. From then on the fleet finds the router in
+Serve's list and waits for it to follow.
 
-A router stays in service while the state cannot be read: whatever keeps the state from being read
-keeps it from being written as well, and the fleet acknowledges no change that a listed router does
-not follow.
+A router stays in service while the state cannot be read: whatever prevents reading it also prevents
+writing it, and the fleet acknowledges no change that a listed router does not follow.
 """
 
 import asyncio
@@ -24,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class StateFollower:
-    """Applies each newer state, and holds whether the router may serve.
+    """Applies each newer state, and tracks whether the router may serve.
 
     Args:
         read: returns the written state, None if it still has the given revision; raises
             UnconfirmedStateError if it cannot be read.
-        apply: routes requests by a state from then on; must not wait.
+        apply: makes requests follow a state; must not block.
         sleep: waits for a number of seconds.
         confirm_timeout_s: longest wait of one `confirm`.
     """
@@ -49,8 +48,8 @@ class StateFollower:
         self.revision = 0
         """The revision of the state that is applied; 0 before the first one."""
         self.confirmed = False
-        """Whether the router may serve: no newer state has been missed while it started, and none
-        has failed to be applied."""
+        """Whether the router may serve: it missed no newer state while it started, and none failed
+        to apply."""
 
     def adopt(self, state: ServingState) -> None:
         """Apply `state` from the next request on, unless a newer one is applied already."""
@@ -65,7 +64,7 @@ class StateFollower:
         self.revision = state.revision
 
     async def catch_up(self) -> None:
-        """Read and apply the present state; keep the last one if it cannot be read."""
+        """Read and apply the current state; keep the last one if the read fails."""
         try:
             await self._follow_written()
         except UnconfirmedStateError as error:
@@ -81,12 +80,12 @@ class StateFollower:
         """Return once the router may serve; concurrent requests share one read.
 
         Raises:
-            UnconfirmedStateError: the state could not be read in time, or not be applied.
+            UnconfirmedStateError: the state could not be read in time, or could not be applied.
         """
         if self.confirmed:
             return
         if self._confirming is None or self._confirming.done():
-            # In a context of its own: Serve cancels the tasks of a request whose client has left.
+            # In its own context: Serve cancels the tasks of a request whose client has left.
             self._confirming = asyncio.get_running_loop().create_task(
                 self._confirm(), context=Context()
             )

@@ -18,7 +18,7 @@ class ModelStatus:
 
     metadata: ModelMetadata
     stage: ModelStage
-    """The stage that the version holds here."""
+    """The stage that the version holds on this server."""
     loaded: bool
     """Whether the version can compute predictions."""
 
@@ -29,10 +29,10 @@ class Health(StrEnum):
     HEALTHY = "healthy"
     """Every pinned version is loaded: those of stages, the configuration and experiments."""
     DEGRADED = "degraded"
-    """A pinned version is not loaded, but requests that name no version have responses, or the
+    """A pinned version is not loaded, but requests that name no version are still served, or the
     server has no version for them while it serves others."""
     UNHEALTHY = "unhealthy"
-    """Requests that name no version have no response."""
+    """Requests that name no version cannot be served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class StatusService:
     """Reports the versions behind this router.
 
     Args:
-        routes: lead to the versions.
-        now: the time of a report.
-        clock: seconds that never decrease, for the uptime.
+        routes: the versions and their backends.
+        now: returns the time of a report.
+        clock: returns monotonic seconds, for the uptime.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class TimingSection(StrEnum):
     ROUTE = "route"
     """The router selects the version and checks the window's shape and numbers."""
     QUEUE = "queue"
-    """The way to the model and back: the hop, a replica's queue, the records of an experiment."""
+    """The round trip to the model: the hop, a replica's queue, an experiment's records."""
     BATCH_WAIT = "batch_wait"
     """In the model's process, the request waits for its batch to fill and for the previous run."""
     MODEL = "model"
@@ -43,9 +43,9 @@ class Stopwatch:
         self._lap_s = now_s
 
     def lap_of_run(self, run: Run | None) -> None:
-        """Assign the time since the previous lap to a model's run and the way to it.
+        """Assign the time since the previous lap to a model's run and the round trip to it.
 
-        Without a run all of it is the way.
+        Without a run, all of it counts as the round trip.
         """
         self.lap(TimingSection.QUEUE)
         if run is not None:

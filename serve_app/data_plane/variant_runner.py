@@ -103,23 +103,25 @@ class VariantRunner:
         except NotServedError:
             treatment = None
         if running.mirrors:
-            measured = self._start(self._measured(running, Variant.CONTROL, control, request))
-            self._start(self._treated(running, treatment, request))
+            measured = self._start(self._run_recorded(running, Variant.CONTROL, control, request))
+            self._start(self._run_treatment(running, treatment, request))
             return _response(await asyncio.shield(measured), control, Variant.CONTROL)
         variant = running.variant_of(
             request.prediction_id, request.unit_id, request.symbol, request.time
         )
         if variant is Variant.CONTROL:
-            measured = self._start(self._measured(running, variant, control, request))
+            measured = self._start(self._run_recorded(running, variant, control, request))
             return _response(await asyncio.shield(measured), control, variant)
-        treated = await asyncio.shield(self._start(self._treated(running, treatment, request)))
+        treated = await asyncio.shield(
+            self._start(self._run_treatment(running, treatment, request))
+        )
         if treated is not None and treatment is not None:
             return _response(treated, treatment, variant)
         # Not recorded as control's: the request was not assigned to it, and would bias its sample.
         prediction = await self._run(control, request.features)
         return _response(prediction, control, Variant.CONTROL, fallback=True)
 
-    async def _treated(
+    async def _run_treatment(
         self,
         running: RunningExperiment,
         metadata: ModelMetadata | None,
@@ -137,12 +139,12 @@ class VariantRunner:
                 self._record(running, Variant.TREATMENT, request, error=CIRCUIT_OPEN)
                 return None
             case Admission.PROBE:
-                self._start(self._timely(running, metadata, request))
+                self._start(self._run_in_time(running, metadata, request))
                 return None
             case Admission.ADMIT:
-                return await self._timely(running, metadata, request)
+                return await self._run_in_time(running, metadata, request)
 
-    async def _timely(
+    async def _run_in_time(
         self, running: RunningExperiment, metadata: ModelMetadata, request: ExperimentRequest
     ) -> Prediction | None:
         """Return treatment's prediction; None if it failed or exceeded its time.
@@ -150,7 +152,7 @@ class VariantRunner:
         A late prediction is recorded like any other, since slow runs of control are no errors
         either. The breaker counts it as a failure.
         """
-        run = self._start(self._measured(running, Variant.TREATMENT, metadata, request))
+        run = self._start(self._run_recorded(running, Variant.TREATMENT, metadata, request))
         done, _ = await asyncio.wait({run}, timeout=self._treatment_timeout_s)
         if not done:
             self._breakers.record(running.experiment_id, succeeded=False)
@@ -169,7 +171,7 @@ class VariantRunner:
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Return a task that continues to its end even if its result is no longer awaited.
 
-        It runs in a context of its own: Serve cancels the calls made in the context of a request
+        It runs in its own context: Serve cancels the calls made in the context of a request
         whose client has left.
         """
         task = asyncio.get_running_loop().create_task(coroutine, context=Context())
@@ -185,7 +187,7 @@ class VariantRunner:
         if error is not None and not isinstance(error, ServingError):
             logger.error("request within an experiment failed", exc_info=error)
 
-    async def _measured(
+    async def _run_recorded(
         self,
         running: RunningExperiment,
         variant: Variant,

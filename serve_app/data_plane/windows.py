@@ -1,4 +1,4 @@
-"""Features of a request, in whatever form they arrive, as one window that a model accepts. Pure.
+"""Converts the features of a request, in any accepted form, to one window for a model. Pure.
 
 A window holds thousands of numbers, so nothing here touches them one by one in Python unless
 something is wrong with them.
@@ -111,7 +111,7 @@ def _first_not_finite(window: Windows, numbers: NDArray[Any], shape: tuple[int, 
 
 
 def describe(value: object) -> str:
-    """Return what a value is, in few words: the `received` part of an error."""
+    """Describe a value in a few words, for the `received` part of an error."""
     if value is None:
         return "null"
     if isinstance(value, bool):

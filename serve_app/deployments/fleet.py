@@ -57,7 +57,7 @@ class FleetServer:
         return await self._execute(self._fleet.reload(model, reference))
 
     async def request(self, model: str, version: str) -> None:
-        """Begin to load a version that a request has named; see Fleet.request."""
+        """Start to load a version that a request named; see Fleet.request."""
         await self._fleet.request(model, version)
 
     async def create_experiment(self, definition: ExperimentDefinition) -> None:

@@ -66,7 +66,7 @@ class ActorRegistry:
         self._registry = registry
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
-        """Return the version that `reference` means, None for an empty stage."""
+        """Return the version that `reference` denotes; None for an empty stage."""
         with raising_cause(*DOMAIN_ERRORS):
             metadata: ModelMetadata | None = await self._registry.find.remote(model, reference)
         return metadata
@@ -107,7 +107,7 @@ class ServeLauncher:
         return launches
 
     async def launch(self, version: ServedVersion) -> None:
-        """Deploy a version's application with its present settings."""
+        """Deploy a version's application with its current settings."""
         target = serve.RunTarget(
             target=model_server(version, self._registry_root),
             name=application_name(self._application, version.ref),

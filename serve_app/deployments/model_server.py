@@ -1,4 +1,4 @@
-"""The deployment of one version: its replicas form an application beside the router's."""
+"""The deployment of one version: its replicas form an application separate from the router's."""
 
 import logging
 

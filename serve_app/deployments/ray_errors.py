@@ -13,7 +13,7 @@ from ray import exceptions as ray_core
 from ray.serve import exceptions as ray_serve
 
 RAY_ERRORS = (ray_core.RayError, ray_serve.RayServeException)
-"""The base classes of everything that a call through Ray raises on its own account."""
+"""The base classes of all errors that Ray itself raises from a call."""
 
 
 class CallFailure(Enum):

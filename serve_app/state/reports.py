@@ -13,7 +13,7 @@ class Reach:
     loaded: bool
     """Whether the version responds there with the settings of the state that the router follows."""
     problem: str | None
-    """Why it cannot be loaded there; None while it is loaded or may still be."""
+    """Why it cannot be loaded there; None while it is loaded or may still load."""
     idle_s: float
     """Time since its last request there."""
 
@@ -29,4 +29,4 @@ class RouterReport:
     versions: Mapping[VersionRef, Reach]
     """The reach of every version of that state."""
     tripped: frozenset[str] = frozenset()
-    """The experiments whose treatment the circuit breaker of this router withholds."""
+    """The experiments in which this router's circuit breaker withholds traffic from treatment."""

@@ -14,18 +14,19 @@ from serve_app.versions import VersionRef
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingTable:
-    """The versions behind this server and the model of a request that names none."""
+    """The served versions, and the default model for requests that name none."""
 
     default_model: str
     versions: Sequence[ModelMetadata] = ()
     stages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Version by model and stage name, as served here, whatever the registry has recorded since."""
+    """Version by model and stage name, as served here, regardless of later changes in the
+    registry."""
     pinned: frozenset[VersionRef] = frozenset()
     """The versions that must be loaded for the server to be healthy."""
     loads_on_demand: bool = False
     """Whether a request for another registered version loads that version."""
     experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
-    """The running experiments, by the model whose requests without a version they split."""
+    """The running experiments by model; they split its requests that name no version."""
 
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:
@@ -55,7 +56,7 @@ class RoutingTable:
         """Return the version that serves a request: the named one, by default production.
 
         Raises:
-            NotServedError: this server has no such version; the error lists those that it has.
+            NotServedError: this server has no such version; the error lists those that it serves.
         """
         name = self.default_model if model is None else model
         wanted = "production" if reference is None else reference
@@ -79,10 +80,10 @@ class RoutingTable:
 
     @cached_property
     def refs(self) -> tuple[VersionRef, ...]:
-        """Return the reference to every version behind this server."""
+        """Return a reference to every served version."""
         return tuple(VersionRef.of(metadata) for metadata in self.versions)
 
     @cached_property
     def served(self) -> tuple[str, ...]:
-        """Return every version behind this server as `model:version`."""
+        """Return every served version as `model:version`."""
         return tuple(str(ref) for ref in self.refs)

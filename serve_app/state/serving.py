@@ -1,6 +1,6 @@
 """What this application serves, as one durable value, and how it is read. No IO, no Ray.
 
-`serve_app.state.transitions` holds every way in which it may change.
+`serve_app.state.transitions` defines every change of it.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ RENAMED_KEYS = {
     "batching": {"crowded_wait_timeout_s": "busy_wait_timeout_s"},
     "definition": {"exposure_stages": "exposure_steps", "stage_hours": "exposure_step_hours"},
 }
-"""The keys that have another name since schema version 2, by the object that holds them."""
+"""The keys renamed in schema version 2, by the object that contains them."""
 
 
 class _Value(BaseModel):
@@ -32,7 +32,10 @@ class _Value(BaseModel):
 
 
 class Load(_Value):
-    """The settings and the artifact that a version is loaded with; others need new replicas."""
+    """The settings and the artifact that a version is loaded with.
+
+    A change requires new replicas.
+    """
 
     settings: VersionSettings
     artifact: str
@@ -40,18 +43,18 @@ class Load(_Value):
 
 
 class ServedVersion(_Value):
-    """A version that is loaded, or is to be."""
+    """A version that is loaded or is to be loaded."""
 
     metadata: ModelMetadata
     settings: VersionSettings
     launched: Load | None = None
     """What its replicas were last started with; None before they are started."""
     leaving: bool = False
-    """Whether it is declared no longer: it is removed once no stage points at it."""
+    """Whether it is no longer declared; it is then removed once no stage points at it."""
 
     @property
     def load(self) -> Load:
-        """Return what it is to be loaded with."""
+        """Return the settings and the artifact to load it with."""
         artifact = self.metadata.artifacts[choose_artifact(self.metadata)]
         return Load(settings=self.settings, artifact=artifact)
 
@@ -67,13 +70,13 @@ class Declaration(_Value):
     settings: AppSettings
     versions: tuple[ServedVersion, ...]
     stages: Stages
-    """The version that each stage of the declared models is to have, where that is declared."""
+    """The version declared for each stage of the declared models, if one is declared."""
 
 
 class ServingState(_Value):
-    """The versions that are served, and the version that each stage points at, in this application.
+    """The served versions, and the version that each stage points at, in this application.
 
-    A stage here is where requests for it go, whatever the registry has recorded since.
+    A stage here determines where its requests go, regardless of later changes in the registry.
     """
 
     schema_version: Literal[2] = 2
@@ -84,7 +87,7 @@ class ServingState(_Value):
     stages: Stages
     """The version that serves the traffic of each stage."""
     targets: Stages
-    """The version that is to serve it once that version is loaded."""
+    """The version that will serve it once that version is loaded."""
     experiments: tuple[RunningExperiment, ...] = ()
     """The experiments that split the traffic of a model."""
 
@@ -134,17 +137,17 @@ class ServingState(_Value):
         return frozenset((declared.model, declared.version) for declared in self.settings.versions)
 
     def _stages_of(self, version: ServedVersion) -> set[str]:
-        """Return the stages that point at it or are to do so."""
+        """Return the stages that point at it or are about to."""
         model, number = version.metadata.name, version.metadata.version
         holders = [*self.stages.get(model, {}).items(), *self.targets.get(model, {}).items()]
         return {stage for stage, holder in holders if holder == number}
 
 
 def read_state(content: bytes, path: Path) -> ServingState:
-    """Return the state that is stored as JSON, also one of schema version 1.
+    """Return the state that is stored as JSON, including one of schema version 1.
 
     Raises:
-        ServingStateError: the content is not a serving state, or one of a newer release.
+        ServingStateError: the content is not a serving state, or a newer release wrote it.
     """
     try:
         return ServingState.model_validate_json(content)
@@ -154,7 +157,7 @@ def read_state(content: bytes, path: Path) -> ServingState:
 
 
 def migrate(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored document in schema version 2; any but one of version 1 is returned as it is.
+    """Return a stored document in schema version 2; only version 1 is converted.
 
     Version 1 has other names for some keys of `batching`, in the settings and in each version, and
     for two keys of an experiment's `definition`.

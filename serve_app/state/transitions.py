@@ -1,4 +1,4 @@
-"""Every way in which the serving state may change, as pure functions from a state to the next one.
+"""Every change of the serving state, as a pure function from one state to the next.
 
 A version is added to the state in order to be loaded. A stage moves to it only once it is loaded
 (`advance`), and a version without a stage or a declaration is removed once it is idle (`retire`).
@@ -7,7 +7,7 @@ A version is added to the state in order to be loaded. A stage moves to it only 
     reload ──────────► add, follow_registry ──┼─► advance (loaded) ──► retire (idle)
     load on demand ──► add ───────────────────┘
 
-A state that does not change is returned as it is; any other has the next revision.
+An unchanged state is returned as it is; a changed one has the next revision.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,10 +20,10 @@ from serve_app.versions import VersionRef
 
 
 def declare(before: ServingState | None, declaration: Declaration) -> ServingState:
-    """Return the state on the way to what a configuration declares.
+    """Return the state that starts the move to what a configuration declares.
 
-    Present versions stay: stages move when their new versions are loaded, and declared versions
-    that are declared no longer leave then. Versions that were added at run time stay.
+    Current versions stay at first: stages move when their new versions are loaded, and versions
+    that are no longer declared leave then. Versions that were added at run time stay.
     """
     if before is None:
         return ServingState(
@@ -72,10 +72,10 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
 
 
 def restart(before: ServingState, declaration: Declaration) -> ServingState:
-    """Return the state from before a restart; the declaration fills the stages without a version.
+    """Return the state from before a restart, and fill empty stages from the declaration.
 
-    For an unchanged configuration: what was reloaded since stays. A stage has no version if the
-    registry has lost it.
+    This applies to an unchanged configuration: later reloads stay in effect. A stage has no version
+    if the registry has lost it.
     """
     versions, stages, targets = list(before.versions), dict(before.stages), dict(before.targets)
     for model, holders in declaration.stages.items():
@@ -91,7 +91,7 @@ def restart(before: ServingState, declaration: Declaration) -> ServingState:
 
 
 def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings) -> ServingState:
-    """Return the state with a further version, or with a present one under new settings."""
+    """Return the state with an additional version, or with an existing one under new settings."""
     present = state.find(VersionRef.of(metadata))
     launched = present.launched if present else None
     added = ServedVersion(metadata=metadata, settings=settings, launched=launched)
@@ -111,7 +111,7 @@ def restore(state: ServingState, before: ServedVersion) -> ServingState:
 
 
 def mark_launched(state: ServingState, version: ServedVersion) -> ServingState:
-    """Return the state in which the version's replicas run with the version's present load."""
+    """Return the state in which the version's replicas run with the version's current load."""
     versions = tuple(
         served.model_copy(update={"launched": version.load})
         if served.ref == version.ref
@@ -149,10 +149,10 @@ def follow_registry(
     """Return the state with the registry's stages of a model as targets, where they are served.
 
     Args:
-        state: the present state.
+        state: the current state.
         model: the model's name.
         holders: the registry's version by stage name. A stage without one ends here as well, except
-            for production: requests that name no version keep being served.
+        for production, so that requests that name no version are still served.
     """
     targets = dict(state.targets.get(model, {}))
     for stage in STAGE_NAMES:
@@ -172,10 +172,10 @@ def follow_registry(
 def advance(state: ServingState, loaded: Collection[VersionRef]) -> ServingState:
     """Return the state in which every stage whose target is loaded points at it.
 
-    Leaving versions are removed once no stage points at them.
+    Versions that are leaving are removed once no stage points at them.
 
     Args:
-        state: the present state.
+        state: the current state.
         loaded: the versions that every router reaches.
     """
     stages: Stages = {}
@@ -208,9 +208,9 @@ def split_traffic(state: ServingState, running: Collection[RunningExperiment]) -
 
 
 def _vacant(before: ServingState, declaration: Declaration) -> Stages:
-    """Return the present targets of declared stages that have no version in the registry now.
+    """Return the current targets of declared stages that have no version in the registry now.
 
-    Requests for these stages keep being served: the registry may be repaired in a minute.
+    Requests for these stages are still served, since the registry may soon be repaired.
     """
     found: Stages = {}
     for declared in declaration.settings.versions:
@@ -239,9 +239,9 @@ def _without_leaving(
 
 
 def _refreshed(known: ModelMetadata, fresh: ModelMetadata | None) -> ModelMetadata:
-    """Return the known metadata with the registry's present stage and metrics.
+    """Return the known metadata with the registry's current stage and metrics.
 
-    It keeps its artifact: a version that serves another one needs new replicas, by a reload.
+    The artifact stays: serving another one requires new replicas, and thus a reload.
     """
     if fresh is None:
         return known
@@ -257,7 +257,7 @@ def _next_holder(
 
 
 def _changed(state: ServingState, **changes: object) -> ServingState:
-    """Return the state with `changes` and the next revision, or itself where nothing changes."""
+    """Return the state with `changes` and the next revision; itself if nothing changes."""
     changed = state.model_copy(update=changes)
     if changed == state:
         return state

@@ -31,11 +31,12 @@ CLIENT_CLOSED_REQUEST = 499
 class RestApi(FastAPI):
     """Serves the endpoints on its fast path without FastAPI's layers.
 
-    Those take 0.1 ms per request, and the endpoints for predictions need only their documentation.
+    Those layers cost 0.1 ms per request, and the prediction endpoints need them only for
+    documentation.
 
     Args:
-        title: of the OpenAPI document.
-        description: of the OpenAPI document.
+        title: title of the OpenAPI document.
+        description: description in the OpenAPI document.
         count: receives the path and the status of each response on the fast path.
     """
 
@@ -45,7 +46,10 @@ class RestApi(FastAPI):
         self._count = count
 
     def add_fast_path(self, path: str, endpoint: Endpoint) -> None:
-        """Serve POST to `path` by `endpoint` alone; the app must document the endpoint already."""
+        """Serve POST to `path` with `endpoint` alone.
+
+        The app must already document the endpoint.
+        """
         self._fast_endpoints["POST", path] = endpoint
 
     def has_fast_path(self, scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""The bodies of requests: reading them, and decoding a prediction's by its content type.
+"""Reads the bodies of requests, and decodes that of a prediction by its content type.
 
 application/json          all fields in one object; also without a content type
 application/octet-stream  the numbers as float32, little-endian in row order; the rest in the query
@@ -29,7 +29,7 @@ from serve_app.api.rest.schemas import NPY, RAW
 from serve_app.errors import BodyTooLargeError, InvalidFeaturesError, InvalidRequestError
 
 MAX_CACHED_QUERY = 256
-"""The largest number of characters of a query that is cached: a bot repeats the same one."""
+"""The longest query that is cached, in characters; a bot repeats the same one."""
 
 _FLOAT32 = np.dtype("<f4")
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -43,7 +43,8 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     """Return the body of a request, and read at most `limit_bytes` of it.
 
     Raises:
-        BodyTooLargeError: the body exceeds the limit, by its Content-Length or in fact.
+        BodyTooLargeError: the body exceeds the limit, as announced by Content-Length or as
+            received.
         ClientDisconnect: the client has left.
     """
     announced = request.headers.get("content-length", "0")
@@ -68,7 +69,7 @@ def parse_body(content_type: str, query: str, body: bytes) -> ParsedPredict:
     """Return the request in a body and its query.
 
     Raises:
-        MalformedJsonError: the body is declared as JSON and is not.
+        MalformedJsonError: the body is declared as JSON but is not.
         InvalidRequestError: a field is missing, unknown, of the wrong type or in the wrong place.
         InvalidFeaturesError: the body is not a whole number of float32, or not an .npy file of
             numbers.

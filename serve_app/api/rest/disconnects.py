@@ -14,8 +14,8 @@ class ClientWatch:
     """A context that is cancelled when the client of a request disconnects.
 
     Without it an overloaded server would compute responses for clients that have given up and sent
-    the request again. The request's body must have been read. Unsuitable for a request that goes to
-    a replica in a call of its own: the replica would continue with it, outside the limits.
+    the request again. The request's body must have been read. Unsuitable for a request that is sent
+    to a replica as a separate call: the replica would continue with it, outside the limits.
 
     Raises:
         ClientDisconnect: in place of the cancellation.
@@ -42,7 +42,7 @@ class ClientWatch:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
-        # As asyncio.timeout distinguishes its own cancellation from others.
+        # asyncio.timeout distinguishes its own cancellation from others in the same way.
         is_ours = self._is_gone and self._task.uncancel() <= self._cancelling
         if is_ours and kind is asyncio.CancelledError:
             raise ClientDisconnect from error

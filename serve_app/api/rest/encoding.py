@@ -1,4 +1,4 @@
-"""From responses of the core to JSON. Pure: no IO."""
+"""Encodes responses of the core as JSON. Pure: no IO."""
 
 from collections.abc import Mapping
 from typing import Any

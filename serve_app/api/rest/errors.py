@@ -1,4 +1,4 @@
-"""The errors of the core over HTTP: one table of their statuses, and their form in a body."""
+"""Maps the errors of the core to HTTP: one table of status codes, and the error in a body."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""From JSON to the definitions and outcomes of experiments. Pure: no IO."""
+"""Parses JSON into definitions and outcomes of experiments. Pure: no IO."""
 
 from collections.abc import Sequence
 from datetime import datetime

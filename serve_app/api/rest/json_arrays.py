@@ -1,4 +1,4 @@
-"""JSON bodies whose long lists of numbers become arrays, without a Python object per number.
+"""Parses JSON bodies into arrays, without creating a Python object per number.
 
 Parsing a body of 6600 numbers takes 0.1 ms into an array and 0.3 ms into a list. Pure: no IO.
 """

@@ -1,4 +1,4 @@
-"""From JSON to requests of the core. Pure: no IO.
+"""Parses JSON into requests of the core. Pure: no IO.
 
 Bodies hold thousands of numbers, which stay untouched here: the core checks them against the input
 shape of the model.
@@ -42,7 +42,7 @@ class ParsedPredict(NamedTuple):
 
     request: PredictionRequest
     timings: bool
-    """Whether the response is to contain the timing sections."""
+    """Whether the response contains the timing sections."""
 
 
 class ParsedBatch(NamedTuple):

@@ -24,7 +24,7 @@ class _Schema(BaseModel):
 
 
 class PredictBody(_Schema):
-    """A window of features and the version that is to predict."""
+    """A window of features and the requested version."""
 
     symbol: Text
     features: list[float] | list[list[float]]
@@ -35,7 +35,7 @@ class PredictBody(_Schema):
     unit_id: Text | None = None
     """Keeps a bot in one variant of an experiment."""
     timings: bool = False
-    """Whether the response is to contain its timing sections; not in a batch."""
+    """Whether the response contains its timing sections; not allowed in a batch."""
 
 
 class PredictionValue(_Schema):
@@ -53,19 +53,19 @@ class Timings(_Schema):
     """The timing sections of a request in milliseconds, in this order."""
 
     read_ms: float
-    """Until the body has been read."""
+    """Reading the body."""
     parse_ms: float
-    """From the body to checked fields."""
+    """Decoding the body into checked fields."""
     route_ms: float
-    """The selection of the version and the check of the numbers."""
+    """Selecting the version and checking the numbers."""
     queue_ms: float
-    """The way to the model and back."""
+    """The round trip to the model."""
     batch_wait_ms: float | None = None
     """Waiting for the batch to fill and for the previous run."""
     model_ms: float | None = None
-    """The run of the model."""
+    """Running the model."""
     serialise_ms: float
-    """From the response to its bytes."""
+    """Encoding the response."""
 
 
 class PredictResponse(_Schema):
@@ -139,7 +139,7 @@ class ModelEntry(_Schema):
 
 
 class ReloadBody(_Schema):
-    """The version that is to be loaded."""
+    """The version to load."""
 
     model_name: Text
     version: Text | None = None

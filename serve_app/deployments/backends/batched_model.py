@@ -9,8 +9,8 @@ import numpy as np
 
 from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
 from registry.records import ModelMetadata
-from serve_app.data_plane.batching import Batcher, batch_wait_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
+from serve_app.data_plane.dynamic_batching import Batcher, batch_wait_s
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.artifacts import fetch, node_cache
 from serve_app.deployments.telemetry import run_counter

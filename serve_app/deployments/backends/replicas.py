@@ -12,8 +12,8 @@ import numpy as np
 from ray.serve.handle import DeploymentHandle
 
 from registry.predictors import Windows
-from serve_app.data_plane.batching import Batcher, batch_wait_s
 from serve_app.data_plane.decoding import Failure, Prediction, Run
+from serve_app.data_plane.dynamic_batching import Batcher, batch_wait_s
 from serve_app.deployments.channel.client import ChannelLostError, ChannelPool
 from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of

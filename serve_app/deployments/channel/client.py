@@ -67,7 +67,8 @@ class Channel(asyncio.Protocol):
         self._last_used_s = 0.0
         self._heartbeat_period_s = heartbeat_timeout_s / HEARTBEATS_PER_TIMEOUT
         self._missed_heartbeats = 0
-        """Counted, not timed: while this process does not run, no replica is at fault."""
+        """Counted rather than timed, so that a pause of this process does not count against a
+        replica."""
         self._heartbeat: asyncio.TimerHandle | None = None
 
     @property

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from serve_app.data_plane.batching import BUSY_IN_FLIGHT, Batcher, batch_wait_s
+from serve_app.data_plane.dynamic_batching import BUSY_IN_FLIGHT, Batcher, batch_wait_s
 from serve_app.settings import BatchSettings
 
 
