@@ -31,12 +31,3 @@ EXAMPLES = [
     errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
     errors.UnexpectedResponseError("http://x", "no JSON"),
 ]
-
-
-def leaves(error: type[BaseException]) -> list[type[BaseException]]:
-    """Return the classes below `error` that no class derives from; `error` itself if it is one.
-
-    Only those of the tree: Ray derives classes of its own from errors that it has seen raised.
-    """
-    below = [child for child in error.__subclasses__() if child.__module__ == errors.__name__]
-    return [leaf for child in below for leaf in leaves(child)] if below else [error]

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from serve_app import errors
-from testkit.error_trees import defined_tree, drawn_tree
-from tests.serve_app.error_examples import EXAMPLES, leaves
+from testkit.error_trees import defined_tree, drawn_tree, leaves
+from tests.serve_app.error_examples import EXAMPLES
 
 
 def test_the_drawn_tree_is_the_defined_one():

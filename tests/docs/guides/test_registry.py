@@ -1,7 +1,11 @@
 """The snippets of the guide to the registry run as they stand."""
 
+import pytest
+
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from testkit.snippets import page, run_python, run_shell
+
+pytestmark = pytest.mark.slow
 
 PAGE = page("docs/guides/registry.md")
 

@@ -30,6 +30,8 @@ from serve_app.experiments.table import tabulate
 from testkit.fake_server import CREATE, EXPERIMENTS, OUTCOMES, PREDICT, FakeServer, Reply
 from testkit.fake_server import prediction as served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def client_log_level():

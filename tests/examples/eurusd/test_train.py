@@ -13,6 +13,8 @@ from optimization.runtime import OnnxModel
 from registry import ModelRegistry, ModelStage
 from registry.architectures import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SMALL = TrainingSettings(lstm_hidden_size=8, lstm_layers=1, max_epochs=2)
 PLANS = [
     Plan(version="1.0.0", stage=ModelStage.PRODUCTION, description="a", settings=SMALL),

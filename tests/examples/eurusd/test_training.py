@@ -6,6 +6,8 @@ import torch
 
 from examples.eurusd.training import TrainingSettings, evaluate, train
 
+pytestmark = pytest.mark.slow
+
 SMALL = TrainingSettings(lstm_hidden_size=8, lstm_layers=1, max_epochs=2)
 
 

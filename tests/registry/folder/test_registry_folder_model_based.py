@@ -20,6 +20,8 @@ from tests.registry.reference_model import (
     write_sources,
 )
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = st.sampled_from(["1.0.0", "1.1.0", "1.10.0", "2.0.0-rc.1", "2.0.0", "2.0.0+b.1"])
 REFERENCES = VERSIONS | st.sampled_from(["9.9.9", "../1.0.0", "1.0", "latest", "1.0.0\n"])
 PRESENT = st.runner().flatmap(lambda machine: st.sampled_from(machine.versions()))

@@ -12,6 +12,8 @@ from registry.records import Action
 from tests.registry.crash_harness import Task, open_folder
 from tests.registry.reference_model import NAME, apply, replay, write_sources
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 8
 READERS = 2
 RACES = {

@@ -20,6 +20,8 @@ from tests.registry.reference_model import (
     write_sources,
 )
 
+pytestmark = pytest.mark.slow
+
 CYCLE = [
     ["register", "1.0.0", "a"],
     ["register", "1.1.0", "b"],

@@ -25,6 +25,8 @@ from serve_app.experiments.records import CIRCUIT_OPEN, Variant
 from serve_app.experiments.summary import VariantSummary
 from tests.serve_app.experiments.factories import START, definition, outcome, prediction
 
+pytestmark = pytest.mark.slow
+
 SHARE = 0.1
 MADE = definition(control_traffic=1 - SHARE, treatment_traffic=SHARE, horizon_s=60.0)
 CLOCK = BlockClock.of(MADE, START)

@@ -11,6 +11,8 @@ from tests.serve_app.experiments.simulation import (
     most_false_alarms,
 )
 
+pytestmark = pytest.mark.slow
+
 HALVES = {"control_traffic": 0.5, "treatment_traffic": 0.5}
 
 

@@ -14,6 +14,8 @@ from serve_app.experiments.units import UnitTotals, slice_of
 from tests.serve_app.experiments.factories import definition
 from tests.serve_app.experiments.simulation import ALPHA, CLOCK, Experiments, most_false_alarms
 
+pytestmark = pytest.mark.slow
+
 
 def shared_market(seed, experiments, predictions, bots, **changes):
     """Return experiments whose bots trade one market at the same times, by held views."""

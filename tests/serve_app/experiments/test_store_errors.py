@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from serve_app.experiments import store_errors as errors
-from testkit.error_trees import defined_tree, drawn_tree
+from testkit.error_trees import defined_tree, drawn_tree, leaves
 
 EXAMPLES = [
     errors.InvalidUrlError("mysql://x", "mysql is not supported"),
@@ -28,11 +28,6 @@ EXAMPLES = [
 def test_drawn_tree():
     """The docstring draws the tree that the classes form."""
     assert drawn_tree(errors) == defined_tree(errors)
-
-
-def leaves(tree):
-    branches = tree.__subclasses__()
-    return [leaf for branch in branches for leaf in leaves(branch)] if branches else [tree]
 
 
 def test_examples_complete():

@@ -2,7 +2,7 @@
 
 from serve_app import errors
 from serve_app.api.rest.errors import STATUS, error_value, headers_of
-from tests.serve_app.error_examples import leaves
+from testkit.error_trees import leaves
 
 
 def test_every_request_error_has_a_status():

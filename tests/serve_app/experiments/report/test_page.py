@@ -14,6 +14,8 @@ from tests.serve_app.experiments.factories import START
 from tests.serve_app.experiments.report.pages import DAY, Page, document_of, number, render
 from tests.serve_app.experiments.reported import CREATED, ended, running, simulate
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<script>alert(1)</script><img src="https://evil.test/x" onerror=alert(2)>\'"&{{ 7 * 7 }}'
 
 SCENARIOS = {

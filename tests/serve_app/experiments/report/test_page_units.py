@@ -8,6 +8,8 @@ from serve_app.experiments.statistics.unit_moments import MEASURES
 from tests.serve_app.experiments.report.pages import DAY, Page, render
 from tests.serve_app.experiments.reported import ended, running, simulate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("assignment", "served"), [("unit_id", "bots"), ("symbol", "symbols")])
 def test_units_named(assignment, served):

@@ -7,6 +7,8 @@ from serve_app.experiments.report.timeline import MOST_MOMENTS, moments, profits
 from tests.serve_app.experiments.factories import START
 from tests.serve_app.experiments.report.pages import document_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["no_effect", "loss", "mirror"])
 def test_last_moment(name, request):

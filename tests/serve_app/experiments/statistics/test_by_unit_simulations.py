@@ -14,6 +14,8 @@ from tests.serve_app.experiments.unit_simulation import (
     p_values_by_request,
 )
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = {
     "the same bots again and again": {"units": 40},
     "bots that come one after the other": {"units": 120, "joining": True},

@@ -1,6 +1,7 @@
 """The difference over blocks keeps its level in simulations."""
 
 import numpy as np
+import pytest
 
 from serve_app.experiments.statistics.effect import difference_over_blocks
 from serve_app.experiments.statistics.estimates import VariantBlocks
@@ -10,6 +11,8 @@ from tests.serve_app.experiments.simulation import (
     Experiments,
     most_false_alarms,
 )
+
+pytestmark = pytest.mark.slow
 
 
 def test_level_of_difference_over_blocks():

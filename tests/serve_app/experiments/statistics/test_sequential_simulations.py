@@ -6,6 +6,8 @@ import pytest
 from serve_app.experiments.statistics.sequential import Moments, difference_in_means
 from tests.serve_app.experiments.simulation import ALPHA, most_false_alarms
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("distribution", ["exponential", "rare", "even"])
 @pytest.mark.parametrize("share", [0.5, 0.1])

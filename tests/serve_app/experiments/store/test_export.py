@@ -14,6 +14,8 @@ from serve_app.experiments.store.export import export_parquet
 from serve_app.experiments.store_errors import ExportError, MissingPackageError
 from tests.serve_app.experiments.store.builders import START, definition, outcome, prediction
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(url):

@@ -24,6 +24,8 @@ from tests.serve_app.experiments.store.builders import (
 )
 from tests.serve_app.experiments.store.dying import start_together
 
+pytestmark = pytest.mark.slow
+
 
 def open_and_migrate(barrier, url):
     database = Database(url)

@@ -18,6 +18,8 @@ from tests.serve_app.experiments.store.builders import (
     total,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(url):
