@@ -36,6 +36,10 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
 CLIENT_COMMAND_S = 360.0
 """Longest wait of the client for a command, so that the server's reason arrives first."""
 
+CLIENT_UNREACHABLE_S = 60.0
+"""Longest time for which the client tries to connect for a command: a server that cannot be reached
+has no reason to report, so that its own limits do not matter."""
+
 CLIENT_QUERY_S = 60.0
 """Longest wait of the client for a query of experiments or for an outcome to be stored: neither
 loads a version, and a bot waits for it."""

@@ -36,7 +36,7 @@ from serve_app.errors import (
     ServingError,
     UnexpectedResponseError,
 )
-from serve_app.timeouts import CLIENT_COMMAND_S, CLIENT_QUERY_S
+from serve_app.timeouts import CLIENT_COMMAND_S, CLIENT_QUERY_S, CLIENT_UNREACHABLE_S
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class ModelClient(ExperimentCalls):
         batch_timeout_s: limit of `batch_predict`, all its bodies included.
         command_timeout_s: limit of every other call, such as `reload_model`, which returns once the
             version is loaded; the default is longer than the server's own limits. Outcomes and
-            queries of experiments have at most 60 s of it.
+            queries of experiments have at most 60 s of it, as does any time without a connection.
         connect_timeout_s: limit of one attempt to connect, which also takes at most half of the
             time left.
         raise_errors: raise an error instead of returning None, False or an empty list.
@@ -263,7 +263,7 @@ class ModelClient(ExperimentCalls):
         return await self._transport.call("POST", PREDICT, Body(encode_request(request)), deadline)
 
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
-        deadline = Deadline.after(self._command_timeout_s)
+        deadline = Deadline.after(self._command_timeout_s, CLIENT_UNREACHABLE_S)
         return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
     async def _record(self, path: str, fields: Mapping[str, object]) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _KEEP_WORKING = {"X-Request-Disconnect-Disabled": "?1"}
 """Header by which the server does not watch for a disconnect of the client, which would cost it
 time."""
 
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors before there was a connection; all others broke one."""
+
 _PROXY_STATUSES = {404, 500, 502, 504}
 """Statuses that a proxy returns while the server or a replica restarts."""
 
@@ -41,11 +45,13 @@ class Deadline:
     total_s: float
     ends_s: float
     """On the clock `time.monotonic`."""
+    unreachable_s: float = math.inf
+    """The time without a connection after which the call ends earlier."""
 
     @classmethod
-    def after(cls, total_s: float) -> Self:
+    def after(cls, total_s: float, unreachable_s: float = math.inf) -> Self:
         """Return the deadline of a call that starts now."""
-        return cls(total_s, time.monotonic() + total_s)
+        return cls(total_s, time.monotonic() + total_s, unreachable_s)
 
     def left_s(self) -> float:
         """Return the time left; negative after the deadline."""
@@ -94,7 +100,8 @@ class Transport:
         twice, which is harmless for predictions.
 
         Raises:
-            ServerUnreachableError: there was no connection, or it broke, until the deadline.
+            ServerUnreachableError: there was no connection, or it broke, until the deadline, or
+                there was none for the deadline's `unreachable_s`.
             DeadlineExceededError: the server was reached and did not respond in time.
             ServerRejectedError: the server responded with an error.
             UnexpectedResponseError: the response is not JSON, or not HTTP.
@@ -103,6 +110,7 @@ class Transport:
         target = url if body is None or not body.query else f"{url}?{body.query}"
         session = await self.open()
         failure: ClientError | None = None
+        connected_s = time.monotonic()
         for attempt in itertools.count():
             left_s = deadline.left_s()
             if left_s <= 0:
@@ -116,6 +124,8 @@ class Transport:
             # Before TimeoutError: a connect timeout is both, and may be retried.
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 failure = ServerUnreachableError(self.server_url, _problem_of(error))
+                if not isinstance(error, _NOT_CONNECTED):
+                    connected_s = time.monotonic()
             except TimeoutError:
                 # An earlier failure is a more specific reason than the end of the time.
                 raise failure or DeadlineExceededError(url, deadline.total_s) from None
@@ -124,13 +134,14 @@ class Transport:
             else:
                 if not _is_transient(response):
                     return _content_of(url, response)
-                failure = _rejection(response)
+                failure, connected_s = _rejection(response), time.monotonic()
                 pause_s = retry_after_s(response.retry_after)
             wait_s = backoff_s(attempt, random.random())  # noqa: S311 no secret
             # Retry-After has whole seconds: with a shorter deadline, retry within it nevertheless.
             if wait_s < pause_s < deadline.left_s():
                 wait_s = pause_s
-            if wait_s >= deadline.left_s():
+            is_unreachable = time.monotonic() - connected_s >= deadline.unreachable_s
+            if is_unreachable or wait_s >= deadline.left_s():
                 raise failure
             await asyncio.sleep(wait_s)
         raise AssertionError("unreachable: the loop ends by returning or raising")

@@ -301,6 +301,12 @@ class TestLifetime:
 
 
 class TestReloadModel:
+    async def test_unreachable_server(self, free_port, monkeypatch):
+        """A command does not wait for a server that cannot be reached as for one that works."""
+        monkeypatch.setattr("serve_app.client.model_client.CLIENT_UNREACHABLE_S", 0.2)
+        async with ModelClient(f"http://127.0.0.1:{free_port}") as client, asyncio.timeout(10):
+            assert await client.reload_model("net") is False
+
     async def test_reload(self, server, client):
         """`reload_model` sends the model, and the version if there is one."""
         server.script(RELOAD, Reply({"status": "success", "version": "1.1.0"}))

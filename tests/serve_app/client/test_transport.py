@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from serve_app.client import ModelClient
-from serve_app.client.transport import backoff_s, retry_after_s
+from serve_app.client.encoding import Body
+from serve_app.client.transport import Deadline, Transport, backoff_s, retry_after_s
 from serve_app.errors import (
     DeadlineExceededError,
     ServerRejectedError,
@@ -17,6 +18,7 @@ from serve_app.errors import (
 )
 from testkit.fake_server import (
     PREDICT,
+    RELOAD,
     Disconnect,
     FakeServer,
     NoResponse,
@@ -91,6 +93,22 @@ class TestRetry:
         async with ModelClient(url, timeout_s=0.1, raise_errors=True) as client:
             with pytest.raises(ServerUnreachableError, match=f"{url}.*is it running"):
                 await client.predict("BTCUSDT", WINDOW)
+
+    async def test_unreachable_server_ends_a_long_call(self, free_port):
+        """A call gives up on a server that it cannot connect to, long before its deadline."""
+        transport = Transport(f"http://127.0.0.1:{free_port}", connect_timeout_s=0.25)
+        async with asyncio.timeout(10):
+            with pytest.raises(ServerUnreachableError):
+                await transport.call("POST", RELOAD, Body(b"{}"), Deadline.after(60, 0.2))
+        await transport.close()
+
+    async def test_broken_connections_end_no_long_call(self, server):
+        """A connection that breaks, for example when a router dies, was a connection."""
+        server.script(RELOAD, *[Disconnect()] * 6, Reply({"status": "success"}))
+        transport = Transport(server.url, connect_timeout_s=0.25)
+        deadline = Deadline.after(60, 0.2)
+        assert await transport.call("POST", RELOAD, Body(b"{}"), deadline) == {"status": "success"}
+        await transport.close()
 
     async def test_hanging_connection(self):
         """A connection that is not accepted is an unreachable server, not a slow response."""
