@@ -1,4 +1,4 @@
-"""The Makefile's set-up, with fake programs for Python and pip on a search path of its own."""
+"""The Makefile's set-up, with fake programs for Python and pip on a separate search path."""
 
 import os
 import re
@@ -58,7 +58,7 @@ class Checkout:
         return {"PATH": str(self.programs)}
 
     def start(self, *arguments):
-        """Start make in a process group of its own."""
+        """Start make in a separate process group."""
         return subprocess.Popen(
             [self.programs / "make", *arguments],
             cwd=self.folder,

@@ -1,4 +1,4 @@
-"""What the README says of speed is what the committed results say."""
+"""The README's figures on speed equal the committed results."""
 
 import json
 

@@ -8,7 +8,7 @@ from testkit.snippets import Page
 from tests.docs.pages import PAGES, name_of
 
 LONGEST_CELL = 110
-"""Characters as displayed; about what fits beside two other columns."""
+"""Characters as displayed; about what fits next to two other columns."""
 
 UNCHECKED = (
     "docs/reference/",  # generated: the length follows from the docstrings

@@ -1,4 +1,4 @@
-"""The tutorial's files and commands, executed in its order on a server of its own."""
+"""The tutorial's files and commands, executed in order on a separate server."""
 
 import os
 import re

@@ -53,7 +53,7 @@ async def scaling(cluster):
 
 @pytest.fixture
 async def roomless(registry):
-    """A cluster of its own, whose one node has room for one replica of the only version."""
+    """A separate cluster with one node, which has room for one replica of the only version."""
     folder = Path(tempfile.mkdtemp(prefix="ts-"))
     cluster = Cluster(folder)
     shutil.copytree(registry.root, folder / "models", symlinks=True)

@@ -77,7 +77,7 @@ async def test_requests_use_channel(client, cluster):
 
 @pytest.fixture
 async def teller(cluster, registry, folder):
-    """Serve a version whose expected_return is its batch's size, and which waits for a batch."""
+    """Serve a version that waits for a batch and outputs the batch size as its expected_return."""
     path = folder / "teller.onnx"
     path.write_bytes(batch_telling_onnx())
     await registry.register_model(TELLER, "1.0.0", path, "Teller", input_shape=SHAPE)

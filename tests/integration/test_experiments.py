@@ -213,7 +213,7 @@ async def test_kills(cluster, client, experiment, mirrored):
         assert labelled == {"control": len(acknowledged), "treatment": len(acknowledged)}
     else:
         assert sum(labelled.values()) == len(acknowledged)
-        units = analysis["units"]  # they named no bot: each request is a unit of its own
+        units = analysis["units"]  # they named no bot: each request is a separate unit
         assert {variant: units[variant]["labelled"] for variant in labelled} == labelled
 
 

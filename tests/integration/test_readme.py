@@ -1,4 +1,4 @@
-"""The README's commands and snippets, run as they stand but for ports and folders."""
+"""The README's commands and snippets, run unchanged except for ports and folders."""
 
 import itertools
 import json

@@ -51,7 +51,7 @@ def kill(cluster):
 
 
 def drive(cluster, code):
-    """Start a Ray driver of its own, which runs `code`."""
+    """Start a separate Ray driver, which runs `code`."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=cluster.environment,

@@ -20,7 +20,7 @@ def test_every_leaf_has_an_example():
 
 
 def test_codes_are_unique():
-    """Every error that can be raised has a code of its own."""
+    """Every error that can be raised has a unique code."""
     codes = [error.code for error in leaves(errors.ServingError)]
     assert len(codes) == len(set(codes))
 

@@ -28,7 +28,7 @@ PROGRAMS = {"modelctl": typer.main.get_command(app), "serve": serve_cli, "ray": 
 
 
 def commands():
-    """Return the words of every call of a program of ours or Ray's in the shell snippets."""
+    """Return the words of every call of our or Ray's programs in the shell snippets."""
     inner = re.compile(r'^(?:eval "\$\(|kubectl exec .* -- |.*\bxargs )')
     lines = [inner.sub("", line) for block in PAGE.blocks("bash") for line in block.splitlines()]
     words = [shlex.split(line.removesuffix(')"')) for line in lines if not line.startswith("kube")]
@@ -80,7 +80,7 @@ def test_snippets_found():
 def test_commands_parse(words):
     """Every command is parsed by its own program; none is run."""
     command, arguments = PROGRAMS[words[0]], words[1:]
-    while hasattr(command, "commands"):  # Typer brings a click of its own
+    while hasattr(command, "commands"):  # Typer bundles its own click
         name, *arguments = arguments
         command = command.commands[name]
     if arguments or not is_mention(words):

@@ -8,7 +8,7 @@ from registry.folder import atomic_io
 
 
 def test_copy_returns_digest(tmp_path):
-    """A copy returns the digest of what it wrote."""
+    """A copy returns the digest of the written content."""
     source = tmp_path / "source"
     source.write_bytes(b"x" * (atomic_io.CHUNK_BYTES + 1))
     digest = atomic_io.copy_file(source, tmp_path / "target")

@@ -36,7 +36,7 @@ async def test_second_front_end_predicts():
 
 
 async def test_second_front_end_serves_batches():
-    """A second front end serves batches, whose failed requests keep their position."""
+    """A second front end serves batches, and failed requests keep their position."""
     line = f"batch A {NUMBERS}; B 1,2,3; C {NUMBERS} symbol=D; E {NUMBERS} model_version=1.1.0"
     first, short, invalid, named = (await front_end().serve(line)).split("; ")
     assert (first, named) == ("ok BUY toy:1.0.0", "ok SELL toy:1.1.0")

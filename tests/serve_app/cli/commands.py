@@ -1,4 +1,4 @@
-"""Runs `modelctl` in this process, as a shell would, and reads what it prints."""
+"""Runs `modelctl` in this process, as a shell would, and captures its output."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def modelctl(*arguments, typed=None, **environment):
 
 
 async def modelctl_beside(*arguments, **environment):
-    """Run a command in a thread, so that this event loop can serve what it calls."""
+    """Run a command in a thread, so that this event loop can serve its requests."""
     return await asyncio.to_thread(modelctl, *arguments, **environment)
 
 

@@ -35,7 +35,7 @@ def test_defaults(run):
 
 
 def test_values(run):
-    """The command receives the options as the group, beside its own parameters."""
+    """The command receives the options as the group, in addition to its own parameters."""
     done = run("a", "--count", "2", "--high", "3", "--loud")
     assert done.stdout == "a 2 0 3 True\n"
 

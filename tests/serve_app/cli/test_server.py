@@ -80,7 +80,7 @@ async def test_rejection(server, status, code, message):
 
 
 async def test_reason_is_printed_once(server):
-    """In a process of its own, the client's log line does not repeat the reason on stderr."""
+    """In a separate process, the client's log line does not repeat the reason on stderr."""
     server.script(MODELS, Reply(SERVED))
     server.script(RELOAD, Reply(error("reload_in_progress", "wait"), 409))
     process = await asyncio.create_subprocess_exec(

@@ -17,13 +17,13 @@ START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Store:
-    """The stored experiments; an analysis recommends what a test sets."""
+    """The stored experiments; an analysis returns the recommendation that a test sets."""
 
     def __init__(self):
         self.stored, self.entries = {}, {}
         self.recommends, self.treated = Action.CONTINUE, 0
         self.planned_ends = []
-        """Whether each analysis so far was the one at the planned end."""
+        """For each analysis so far, whether it was the one at the planned end."""
         self.end_error = None
 
     async def create(self, definition, started_at):
@@ -112,7 +112,8 @@ async def start_fleet(world):
 
 
 def start_controller(fleet, world, store, clock, promoted):
-    """Return a controller whose promotions are noted in `promoted` and take effect in the world."""
+    """Return a controller whose promotions are recorded in `promoted` and take effect in the
+    world."""
 
     async def promote(model, version, by, reason):
         promoted.append((model, version, by, reason))

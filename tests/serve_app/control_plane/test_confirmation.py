@@ -26,12 +26,13 @@ def splitting(world):
 
 
 def miss_the_split(world, router, seconds):
-    """Let the router miss the first broadcast with an experiment, and all else for some seconds."""
+    """Make the router miss the first broadcast with an experiment, and everything else for some
+    seconds."""
     adopt = world.adopt
 
     async def adopt_late(state):
-        if state.experiments and not router.hears_at_s:
-            router.hears_at_s = world.now_s + seconds
+        if state.experiments and not router.stuck_until_s:
+            router.stuck_until_s = world.now_s + seconds
         await adopt(state)
 
     world.adopt = adopt_late
@@ -57,7 +58,7 @@ async def test_create_is_taken_back_after_the_limit(world, controller, store):
     assert (splitting(world), store.actions()) == (set(), ["created", "stopped"])
     await controller.reconcile()
     assert splitting(world) == set()
-    world.routers[1].hears_at_s = world.now_s
+    world.routers[1].stuck_until_s = world.now_s
     await world.sleep(1)
     await controller.create(definition(experiment_id="again"))
     assert splitting(world) == {"r0", "r1"}
@@ -81,19 +82,19 @@ async def test_create_is_taken_back_once_the_store_responds(world, controller, s
 
 async def test_stop_waits_for_a_late_router(world, controller):
     await controller.create(definition())
-    world.routers[0].hears_at_s = world.now_s + 5
+    world.routers[0].stuck_until_s = world.now_s + 5
     await controller.stop("a_b")
     assert splitting(world) == set()
 
 
 async def test_stop_reports_a_router_that_stays_behind(world, controller, store):
-    """The experiment is ended all the same: the other routers must not wait for this one."""
+    """The experiment is ended nevertheless: the other routers must not wait for this one."""
     await controller.create(definition())
-    world.routers[0].deaf = True
+    world.routers[0].is_stuck = True
     with pytest.raises(UnconfirmedStateError, match=r"routers \(r0\)"):
         await controller.stop("a_b")
     assert (splitting(world), store.actions()) == ({"r0"}, ["created", "stopped"])
-    world.routers[0].deaf = False
+    world.routers[0].is_stuck = False
     assert (await controller.stop("a_b"))["status"] == "completed"
     assert splitting(world) == set()
 
@@ -107,7 +108,7 @@ async def test_reload_waits_for_a_late_router(world):
 
     async def adopt_late(state):
         if state.stages[NAME]["production"] == "1.2.0":
-            world.routers[1].hears_at_s = world.routers[1].hears_at_s or world.now_s + 5
+            world.routers[1].stuck_until_s = world.routers[1].stuck_until_s or world.now_s + 5
         await adopt(state)
 
     world.adopt = adopt_late
@@ -118,7 +119,7 @@ async def test_reload_waits_for_a_late_router(world):
 async def test_stopping_router_is_waited_for_briefly(world, controller):
     """No broadcast reaches it; it reads the state itself, or is gone soon."""
     world.stopping = {"r1"}
-    world.routers[1].deaf = True
+    world.routers[1].is_stuck = True
     began_s = world.now_s
     await controller.create(definition())
     assert STOPPING_ROUTERS_S <= world.now_s - began_s < 2 * STOPPING_ROUTERS_S + 1

@@ -135,7 +135,7 @@ async def test_traffic_follows_the_store_after_a_crash(world, controller, store)
 
 
 async def test_unstored_end_is_stored_later(world, controller, store):
-    """Its traffic has stopped all the same, and does not start again."""
+    """Its traffic has stopped nevertheless, and does not start again."""
     await controller.create(definition())
     store.end_error = StorageUnavailableError("the disk is full")
     with pytest.raises(StorageUnavailableError):

@@ -102,12 +102,12 @@ async def test_second_reload_is_rejected(world):
 async def test_traffic_waits_for_every_router(world):
     fleet = await started(world)
     world.hold(production="1.2.0", staging="1.1.0")
-    world.routers[1].deaf = True
+    world.routers[1].is_stuck = True
     reload = asyncio.create_task(fleet.reload(NAME, None))
     for _ in range(50):
         await asyncio.sleep(0)
     assert {router.state.stages[NAME]["production"] for router in world.routers} == {"1.0.0"}
-    world.routers[1].deaf = False
+    world.routers[1].is_stuck = False
     world.routers[1].state = fleet.state
     await reload
     assert world.serving() == "1.2.0"

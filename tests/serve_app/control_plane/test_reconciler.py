@@ -77,12 +77,12 @@ async def test_replicas_stay_while_a_router_uses_them(world):
     fleet = await started(world)
     world.hold(production="1.2.0", staging="1.1.0")
     await fleet.reload(NAME, None)
-    world.routers[1].deaf = True
+    world.routers[1].is_stuck = True
     for _ in range(20):
         await fleet.reconcile()
         await world.sleep(1)
     assert toy("1.0.0") in world.running
-    world.routers[1].deaf = False
+    world.routers[1].is_stuck = False
     await settle(fleet, world)
     assert toy("1.0.0") not in world.running
 

@@ -76,7 +76,7 @@ async def test_lost_version_is_forgotten(world):
 
 
 async def test_lost_version_affects_no_other(world):
-    """What was reloaded since stays, and only the lost version goes."""
+    """Later reloads stay in effect, and only the lost version is removed."""
     fleet = await started(world)
     await fleet.reload(NAME, "1.2.0")
     world.hold(production="1.2.0", staging="1.1.0")

@@ -26,15 +26,15 @@ class Died(BaseException):
 class Router:
     """A router that reaches running versions, and those that are placed in it.
 
-    A deaf one receives no state.
+    A stuck router follows no newer state.
     """
 
     name: str
     world: "World"
     state: object = None
-    deaf: bool = False
-    hears_at_s: float = 0.0
-    """Before this time no broadcast and no read of its own reaches it."""
+    is_stuck: bool = False
+    stuck_until_s: float = 0.0
+    """Until this time neither a broadcast nor a read updates the router."""
     used_s: dict = field(default_factory=dict)
     tripped: frozenset = frozenset()
 
@@ -99,7 +99,7 @@ class World:
         return Fleet(self, self, self, self, clock=lambda: self.now_s, sleep=self.sleep)
 
     async def sleep(self, seconds):
-        """Let time pass; a router that is not deaf reads the state once per second."""
+        """Let time pass; a router that is not stuck reads the state once per second."""
         self.now_s += seconds
         if seconds >= 1:
             self._tell(self.written, self.routers)
@@ -107,7 +107,7 @@ class World:
 
     def _tell(self, state, routers):
         for router in routers:
-            if not router.deaf and self.now_s >= router.hears_at_s:
+            if not router.is_stuck and self.now_s >= router.stuck_until_s:
                 router.state = state
 
     def listed(self):

@@ -20,7 +20,7 @@ from tests.serve_app.core import (
 
 
 def codes_or_returns(response):
-    """Return the code of each failed item, and the expected return of each other."""
+    """Return the code of each failed item, and the expected return of every other item."""
     return [
         item.error.code if isinstance(item, FailedItem) else item.prediction.expected_return
         for item in response.items

@@ -113,7 +113,7 @@ async def test_wait_for_the_state_is_bounded(written, applied):
 
 
 async def test_confirmed_router_serves_while_registry_is_away(follower, written):
-    """What keeps the state from being read keeps it from being written, too."""
+    """Whatever prevents reading the state also prevents writing it."""
     await follower.confirm()
     written.away = True
     await follower.catch_up()

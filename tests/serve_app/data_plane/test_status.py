@@ -26,7 +26,7 @@ def test_models_lists_every_served_version():
     ],
 )
 def test_health_follows_the_default_version(old_loaded, new_loaded, health):
-    """A router is unhealthy while requests that name no version have no response."""
+    """A router is unhealthy while requests that name no version cannot be served."""
     old, new = FakeBackend(1, loaded=old_loaded), FakeBackend(2, loaded=new_loaded)
     report = core(old, new).status.health()
     loaded = [("1.0.0", old_loaded), ("1.1.0", new_loaded)]

@@ -19,7 +19,7 @@ def test_laps_are_consecutive():
 
 
 def test_queue_time_excludes_the_run():
-    """The way to a model is the part of the lap that its run does not account for."""
+    """The round trip to a model is the part of the lap that its run does not account for."""
     watch = watch_at(0.0, 1.0)
     watch.lap_of_run(Run(waited_s=0.25, took_s=0.5))
     assert watch.spent == {
@@ -30,7 +30,7 @@ def test_queue_time_excludes_the_run():
 
 
 def test_queue_time_without_a_run():
-    """Without a run the whole lap is the way to the model."""
+    """Without a run, the whole lap counts as the round trip to the model."""
     watch = watch_at(0.0, 1.0)
     watch.lap_of_run(None)
     assert watch.spent == {TimingSection.QUEUE: 1.0}

@@ -64,7 +64,7 @@ class Constant(FakeBackend):
 
 
 async def recorded(under_test, count):
-    """Wait until so many predictions are recorded."""
+    """Wait until `count` predictions are recorded."""
     async with asyncio.timeout(5):
         while len(under_test.records) < count:  # noqa: ASYNC110  records notify nothing
             await asyncio.sleep(0.005)
@@ -123,7 +123,7 @@ async def test_unit_id_is_recorded():
     ],
 )
 async def test_control_responds_when_treatment_fails(backend, code):
-    """Where treatment fails, control responds, and the error is recorded as treatment's."""
+    """If treatment fails, control responds, and the error is recorded as treatment's."""
     under_test = core(new=backend, running=[running(ALWAYS)], treatment_timeout_s=0.02)
     response = await under_test.predict()
     assert is_fallback(response)
@@ -199,7 +199,7 @@ async def test_probes_delay_no_response():
 
 
 async def test_failing_control_is_an_error_and_recorded():
-    """Where control fails, the request fails, and the error is recorded as control's."""
+    """If control fails, the request fails, and the error is recorded as control's."""
     failing = FakeBackend(1, error=PredictionFailedError("toy", "1.0.0", "it died"))
     under_test = core(old=failing, running=[running(NEVER)])
     with pytest.raises(PredictionFailedError):

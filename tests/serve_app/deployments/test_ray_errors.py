@@ -1,4 +1,4 @@
-"""Every error of Ray is classified, and what a callee raised is found in it."""
+"""Every error of Ray is classified, and the error that a callee raised is extracted."""
 
 import inspect
 
@@ -62,7 +62,7 @@ def test_a_raised_error_is_unwrapped(wrap):
 
 
 def test_nested_errors_are_unwrapped_to_the_first():
-    """The callee's own call failed, and it let the wrapped error through."""
+    """The callee's own call failed, and the callee passed the wrapped error on."""
     assert cause_of(wrapped(wrapped(REFUSAL))) is REFUSAL
     assert cause_of(gRPCStatusError(REFUSAL)) is REFUSAL
 

@@ -1,4 +1,4 @@
-"""Simulated experiments that assign bots, each with an accuracy of its own; outcomes in batches."""
+"""Simulated experiments that assign bots, each with its own accuracy; outcomes in batches."""
 
 import numpy as np
 

@@ -27,7 +27,7 @@ def test_precedence():
     "name", [name for name in SERVER_ENVIRONMENT if name.startswith("RAY_SERVE_")]
 )
 def test_flag_exists(name):
-    """Ray Serve reads each flag of its own."""
+    """Ray Serve reads each of its flags."""
     assert f'"{name}"' in SOURCE
 
 

@@ -97,7 +97,7 @@ def test_failed_deployment():
 
 
 def test_partial_failure():
-    """A failure beside a running application is reported as a line."""
+    """A failure next to a running application is reported as a line."""
     broken = {"status": "UPDATING", "message": TRACEBACK}
     sound = {"status": "HEALTHY", "message": ""}
     assert partial_failure({"a": state("DEPLOYING", "", Model=broken, Router=sound)}) == (

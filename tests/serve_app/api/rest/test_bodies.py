@@ -71,7 +71,7 @@ def test_query_holds_the_other_fields():
     ],
 )
 def test_invalid_query_names_its_field(content_type, query, problem):
-    """An invalid field of a query is named; beside a JSON body every field is invalid."""
+    """An invalid field of a query is named; with a JSON body every field is invalid."""
     with pytest.raises(InvalidRequestError, match=problem):
         parse_body(content_type, query, WINDOW.tobytes())
 
@@ -115,6 +115,7 @@ def test_other_numbers_are_checked_as_in_json():
 
 
 def test_raw_bytes_sent_as_json_are_rejected():
-    """Raw numbers are not JSON: so a client recognises a server that accepts no raw bodies."""
+    """Raw numbers are not valid JSON, so a client can detect a server that accepts no raw
+    bodies."""
     with pytest.raises(MalformedJsonError):
         parse_body("application/json", "", WINDOW.tobytes())

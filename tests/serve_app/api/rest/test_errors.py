@@ -6,7 +6,10 @@ from testkit.error_trees import leaves
 
 
 def test_every_request_error_has_a_status():
-    """Each error that a request can meet has a status; startup and the client have none."""
+    """Each error that a request can cause has a status.
+
+    Errors of startup and of the client have none.
+    """
     at_startup = {errors.SettingsError, errors.ServingStateError, errors.ServedElsewhereError}
     without_status = {*at_startup, *leaves(errors.ClientError)}
     expected = {*leaves(errors.ServingError)} - without_status
@@ -26,6 +29,6 @@ def test_error_value_holds_the_data():
 
 
 def test_only_unavailability_has_retry_after():
-    """Only errors that may pass have the header Retry-After."""
+    """Only temporary errors have the header Retry-After."""
     assert headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
     assert headers_of(errors.MalformedJsonError("x")) == {}

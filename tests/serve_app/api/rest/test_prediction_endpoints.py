@@ -21,7 +21,7 @@ def test_prediction_follows_its_schema(http):
 
 
 def test_batch_follows_its_schema(http):
-    """The response to a batch has an entry per request, a failed one in its position."""
+    """The response to a batch has an entry per request, and a failed one keeps its position."""
     requests = [body(), body([1]), "no object", body(NO_PREDICTION)]
     response = http.post("/api/ml/predict/batch", json={"requests": requests})
     assert response.status_code == 200
@@ -67,7 +67,7 @@ def test_timings_are_returned_on_request(http, observed):
 
 
 def test_timings_are_rejected_in_a_batch(http):
-    """A request of a batch cannot have timing sections of its own."""
+    """A request of a batch cannot have its own timing sections."""
     requests = {"requests": [body(timings=True)]}
     (failed,) = http.post("/api/ml/predict/batch", json=requests).json()["predictions"]
     assert "timings: expected only in a request of its own" in failed["error"]["message"]

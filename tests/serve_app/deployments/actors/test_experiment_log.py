@@ -42,7 +42,10 @@ async def test_an_unavailable_database_is_opened_later(tmp_path, monkeypatch):
 
 
 async def test_applications_share_a_database(tmp_path):
-    """Each one sees only its own experiments; a model is in one experiment of the database."""
+    """Each application sees only its own experiments.
+
+    A model is in one experiment of the database.
+    """
     actor = await opened(f"sqlite:///{tmp_path}/x.db")
     try:
         await actor.create(definition(), START, "one")

@@ -12,7 +12,7 @@ from testkit.models import metadata
 PREDICTION = Prediction(1, 0.5, 0.01)
 WINDOW = np.zeros((3, 2), dtype=np.float32)
 AUTOSCALED = {"autoscaling": {"max_replicas": 2}}
-"""Settings under which Serve counts calls, so that each request is a call of its own."""
+"""Settings under which Serve counts calls, so that each request is a separate call."""
 
 
 class Method:

@@ -85,7 +85,7 @@ async def test_a_link_is_replaced(cache, folder, tmp_path, warnings):
 
 @pytest.mark.parametrize("kind", ["link", "open to all", "file"])
 async def test_a_foreign_folder_is_not_used(cache, folder, tmp_path, warnings, kind):
-    """A replica starts without a folder of its own user: the cache only saves time."""
+    """A replica starts without a folder that belongs to its user: the cache only saves time."""
     if kind == "link":
         (tmp_path / "real").mkdir(mode=0o700)
         folder.symlink_to(tmp_path / "real")

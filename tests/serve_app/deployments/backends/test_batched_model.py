@@ -1,4 +1,4 @@
-"""A model behind dynamic batching, without a process of its own."""
+"""A model behind dynamic batching, in the process of the test."""
 
 import asyncio
 

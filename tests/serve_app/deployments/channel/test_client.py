@@ -77,7 +77,7 @@ async def test_a_lost_connection_fails_its_calls():
 
 
 async def test_an_unresponsive_replica_is_abandoned(caplog):
-    """The kernel accepts connections for a stopped process, and takes what is sent to it."""
+    """The kernel accepts connections for a stopped process, and buffers the data sent to it."""
     stopped = asyncio.Event()
     accept = encode(FrameType.ACCEPT)
 

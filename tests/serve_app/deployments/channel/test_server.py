@@ -161,7 +161,7 @@ async def test_an_invalid_frame_closes_an_accepted_connection(sent, caplog):
 
 
 async def test_pending_connections_are_limited():
-    """Those that send no hello are few, are closed when idle, and keep no router out."""
+    """Connections that send no hello are limited, are closed when idle, and block no router."""
     model = Model()
     async with (
         listening(model.predict_many, max_pending=4, idle_timeout_s=0.5) as (server, address),
@@ -191,7 +191,7 @@ async def test_a_pending_connection_is_closed_despite_traffic():
 
 
 async def test_an_idle_connection_is_closed():
-    """A router sends heartbeats; one that sends nothing after its hello is gone."""
+    """A router sends heartbeats; one that sends nothing after its hello counts as gone."""
     async with listening(Model().predict_many, idle_timeout_s=0.05) as (_, address):
         hello = encode_hello(Hello(version=str(VERSION), token=address.token))
         assert await exchange(address, hello) == encode(FrameType.ACCEPT)
