@@ -27,7 +27,7 @@ from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_ve
 
 METADATA = "metadata.json"
 SERVING, EXPERIMENTS = ".serving-", ".experiments-"
-"""Prefixes of the files that an application keeps beside the models."""
+"""Prefixes of the files that an application keeps next to the models."""
 INCOMING, DELETED, ADDED = ".incoming-", ".deleted-", ".added-"
 """Prefixes of versions being registered or deleted, and of artifacts being added."""
 STAGE_LINKS = {stage: name for name, stage in STAGE_NAMES.items()}
@@ -85,7 +85,7 @@ class Layout:
         return self.model(name) / f"{DELETED}{self.version(name, version).name}-{uuid.uuid4().hex}"
 
     def added(self, name: str, version: str) -> Path:
-        """Return a new file name beside a version's artifacts, for one being added."""
+        """Return a new file name next to a version's artifacts, for an artifact being added."""
         return self.version(name, version) / f"{ADDED}{uuid.uuid4().hex}"
 
     def history(self, name: str) -> Path:

@@ -26,7 +26,7 @@ def check_output_names(output_names: Mapping[str, str]) -> None:
     """Check that `output_names` (output name by meaning) is sufficient for a prediction.
 
     It must contain exactly one of DIRECTION_OUTPUTS, may contain `confidence` and
-    `expected_return`, and must give each meaning an output of its own.
+    `expected_return`, and must give each meaning a separate output.
 
     >>> check_output_names({"direction_logits": "logits", "confidence": "certainty"})
     >>> check_output_names({"confidence": "certainty"})

@@ -200,7 +200,7 @@ class UnknownPredictionError(RequestError):
 
 
 class OutcomeConflictError(RequestError):
-    """Another outcome of the prediction is recorded already, and remains."""
+    """A different outcome of the prediction is already recorded, and is kept."""
 
     code = "outcome_conflict"
 
@@ -348,7 +348,7 @@ class PredictionFailedError(ServingError):
 
     @classmethod
     def unexpected(cls, model: str, version: str, error: BaseException) -> Self:
-        """Return the error for one that is not a serving error, shortened; the log has it all."""
+        """Return the serving error for an unexpected error, with a shortened message."""
         return cls(model, version, repr(error)[:MAX_SHOWN])
 
 

@@ -156,7 +156,8 @@ class VersionSettings(_Settings):
     @model_validator(mode="after")
     def _check_placement(self) -> "VersionSettings":
         if self.placement == "router":
-            # These apply to replicas only: number and resources of the routers are under `router`.
+            # These apply to replicas only; the number and resources of routers are set under
+            # `router`.
             given = {
                 "num_replicas": self.num_replicas is not None,
                 "autoscaling": self.autoscaling is not None,

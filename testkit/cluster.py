@@ -35,7 +35,7 @@ OUR_PORTS = range(20_000, 30_000)
 class Cluster:
     """A cluster started by `ray start --head` with the documented environment.
 
-    Every process carries a marker in its environment, by which `stop` finds it.
+    Every process carries a marker in its environment, which `stop` uses to find it.
     """
 
     def __init__(self, folder: Path, metrics_period_s: float = RAY_METRICS_PERIOD_S) -> None:
@@ -60,7 +60,7 @@ class Cluster:
         }
 
     def start(self) -> None:
-        """Start the head node as the README says; relative paths then count from `folder`."""
+        """Start the head node with the README's commands, in `folder` as the working directory."""
         client, agent_grpc, agent_http, metrics = self._other_ports
         ports = (
             f" --node-ip-address=127.0.0.1 --port={self.gcs_port}"
@@ -152,10 +152,11 @@ class Cluster:
 
     @contextmanager
     def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
-        """Run a second node, which finds an empty folder where the first has `models`.
+        """Run a second node, which has an empty folder in place of the first node's `models`.
 
-        It has the resource `far` and by default no CPUs, so that only what asks for it runs there.
-        Yields its TMPDIR. In a mount namespace of its own, which ends with its last process.
+        It has the resource `far` and by default no CPUs, so that only tasks that request the
+        resource run there. It runs in a separate mount namespace, which ends with its last process.
+        Yields its TMPDIR.
         """
         temporary = self.folder / "far"
         temporary.mkdir()
@@ -181,11 +182,11 @@ class Cluster:
             psutil.wait_procs(far, timeout=10)
 
     def shutdown(self) -> None:
-        """Stop everything that Serve runs; the cluster itself stays."""
+        """Stop everything that Serve runs; the cluster itself keeps running."""
         self._run(f"{BIN}/serve shutdown -y --address {self._dashboard}")
 
     def stop(self) -> None:
-        """Shut Serve down, then end what is left; what was alone with its parent's end as well."""
+        """Shut Serve down, then end every remaining process, orphans included."""
         everything = set(self.processes())
         try:
             self.shutdown()
@@ -227,10 +228,10 @@ class Cluster:
 
 
 def with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return these and all that they started.
+    """Return these processes and all their descendants.
 
-    Ray's agents overwrite the environment by which a cluster's processes are found, and outlive
-    the others by some seconds, in which they keep their ports and write to their log files.
+    Ray's agents overwrite the environment that identifies a cluster's processes, and outlive the
+    others by some seconds, during which they keep their ports and write to their log files.
     """
     found = {process.pid: process for process in processes}
     while new := [
@@ -243,10 +244,10 @@ def with_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def title_of(process: psutil.Process) -> str:
-    """Return the name that a process gives itself; empty when it has just ended.
+    """Return the title that a process has set; empty if it has just ended.
 
-    Ray rewrites it with every call, and who reads meanwhile may see nothing, or, of a replica whose
-    health is checked, the name of that call: `ray::0:ModelServer.check_health`.
+    Ray rewrites the title on every call. A concurrent read may return nothing or, during a health
+    check of a replica, the name of that call: `ray::0:ModelServer.check_health`.
     """
     for _attempt in range(1000):
         try:
@@ -262,13 +263,13 @@ def title_of(process: psutil.Process) -> str:
 
 
 def operator_commands() -> list[str]:
-    """Return the README's commands for a cluster of one's own, with this environment's programs."""
+    """Return the README's commands for starting a cluster, with this environment's programs."""
     commands = page("README.md").block("bash", "On a cluster of your own").splitlines()
     return [command.replace(".venv/bin/", f"{BIN}/") for command in commands]
 
 
 def haproxy_ports() -> dict[str, str]:
-    """Return the variables that move HAProxy's further ports to free ones."""
+    """Return the variables that move HAProxy's other ports to free ones."""
     numbers = free_ports(len(HAPROXY_PORTS))
     return {
         variable: str(number)
@@ -279,8 +280,8 @@ def haproxy_ports() -> dict[str, str]:
 def free_ports(count: int) -> list[int]:
     """Return ports that were free on 127.0.0.1 a moment ago, each at most once per process.
 
-    They lie outside the system's ephemeral range, from which Ray's own processes, of which dozens
-    start meanwhile, would take one now and then.
+    They lie outside the system's ephemeral range, since the dozens of processes that Ray starts
+    meanwhile occasionally take a port from it.
     """
     with ExitStack() as stack:  # all are held until the last is found
         ports: list[int] = []

@@ -3,7 +3,7 @@
 import os
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS")
-"""Variables by which make passes its flags to a make that it starts.
+"""The variables in which make passes its flags to a nested make.
 
 `make test` sets them for every test; a user's shell has none of them.
 """

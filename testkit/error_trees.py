@@ -1,10 +1,9 @@
 """The error tree that a module's docstring draws, and the one that its classes form.
 
-The tree is drawn with the box characters of `tree`, one class per line, its purpose behind the
-name:
+The tree is drawn with the box characters of `tree`: one class per line, followed by its purpose:
 
     ServingError
-    ├── RequestError              the request is at fault
+    ├── RequestError              the request is invalid
     │   └── MalformedJsonError    the body is not JSON
     └── UnavailableError          a later attempt may succeed
 

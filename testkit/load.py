@@ -45,9 +45,9 @@ class Load:
 async def load(
     url: str, features: list[float], concurrency: int = 8, pause_s: float = 0.0, **fields: Any
 ) -> AsyncIterator[Load]:
-    """Keep `concurrency` callers sending requests, each with a pause of `pause_s` between two.
+    """Keep `concurrency` callers sending requests, each with a pause of `pause_s` between requests.
 
-    Further `fields` of the request are as the endpoint names them.
+    Additional `fields` of the request have the endpoint's names.
     """
     body = json.dumps({"symbol": "EURUSD", "features": features, **fields}).encode()
     headers = {"Content-Type": "application/json"}

@@ -48,7 +48,7 @@ def calls_by_handle(cluster: Cluster, model: str) -> float:
 
 
 def predictions(cluster: Cluster) -> dict[str, float]:
-    """Return the exported number of requests for one window answered, as each metric has it."""
+    """Return the exported number of served requests for one window, by metric."""
     counted = {"requests": 0.0, "timings": 0.0, "largest bucket": 0.0}
     for name, labels, value, *_ in samples(cluster):
         if (name, labels.get("status")) == (REQUESTS.exported_name, "200"):

@@ -17,7 +17,7 @@ IDENTITY = dict(enumerate(("HOLD", "BUY", "SELL")))
 
 
 def metadata(**fields: Any) -> ModelMetadata:
-    """Return metadata of a version that takes 3 timesteps x 2 features, `fields` replaced."""
+    """Return metadata of a version with 3 timesteps x 2 features, with `fields` replaced."""
     now = datetime(2026, 1, 2, tzinfo=UTC)
     defaults: dict[str, Any] = {
         "name": "toy",
@@ -66,10 +66,10 @@ def linear_onnx(weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> bytes:
 
 
 def batch_telling_onnx() -> bytes:
-    """Return an ONNX model of windows of SHAPE that tells how many of them were in one run.
+    """Return an ONNX model of windows of SHAPE that outputs the batch size of its run.
 
     expected_return is the size of the batch. direction_logits are the first three numbers of a
-    window, all NaN where the first is above 1000, and confidence is always 0.5.
+    window, all NaN if the first is above 1000, and confidence is always 0.5.
     """
     nodes = [
         helper.make_node("Reshape", ["features", "flat_shape"], ["flat"]),

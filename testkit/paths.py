@@ -1,4 +1,4 @@
-"""Where the project and the programs of its environment lie."""
+"""The locations of the project and of the programs of its environment."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads the pages of the documentation and runs their snippets as they stand.
+"""Reads the pages of the documentation and runs their snippets unchanged.
 
 A page is addressed by its path below the project's root. Sections, code blocks, tables and links
 are returned as plain values, so that a test can compare them with the code.
@@ -52,7 +52,7 @@ class Page:
         return "".join(lines[start + 1 : next(ends, len(lines))])
 
     def prose(self, heading: str = "") -> str:
-        """Return a section's text on one line, for searches that line breaks must not defeat."""
+        """Return a section's text on one line, so that a search matches across line breaks."""
         return " ".join(self.section(heading).split())
 
     def blocks(self, language: str, heading: str = "") -> list[str]:
@@ -126,7 +126,7 @@ def run_python(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> str:
-    """Run a Python snippet in a process of its own, warnings as errors, and return what it prints.
+    """Run a Python snippet in a separate process, with warnings as errors, and return its output.
 
     Args:
         folder: the working directory.
@@ -142,7 +142,7 @@ def run_shell(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> str:
-    """Run a shell snippet until the first command that fails, and return what it prints.
+    """Run a shell snippet until the first command that fails, and return its output.
 
     `modelctl`, `ray`, `serve` and `python` are those of this environment, with or without the
     `.venv/bin/` that a page may write in front of them.
@@ -161,12 +161,11 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> str:
-    """Run a command as from a user's shell and return its output.
+    """Run a command as if from a user's shell, and return its output.
 
     The programs of this environment come first on the path.
 
-    Raises:
-        AssertionError: it ended with another code than 0.
+    Raises: AssertionError: the exit code was not 0.
     """
     shell = shell_environment()
     done = subprocess.run(

@@ -1,22 +1,22 @@
-"""The smallest application that the launcher can wait for, and one that cannot be built."""
+"""The smallest application that can become healthy, and one that cannot be built."""
 
 from ray import serve
 from ray.serve import Application
 
 
 class Healthy:
-    """Answers every request with 200."""
+    """Responds to every request with 200."""
 
     async def __call__(self, _request: object) -> str:
-        """Answer a request."""
+        """Respond to a request."""
         return "healthy"
 
 
 def build(_args: dict[str, object]) -> Application:
-    """Return an application that comes up at once."""
+    """Return an application that starts at once."""
     return serve.deployment(name="Healthy")(Healthy).bind()
 
 
 def build_nothing(_args: dict[str, object]) -> Application:
-    """Fail as a builder does whose models are not there."""
+    """Fail like a builder that cannot find its models."""
     raise LookupError("no model here")

@@ -1,6 +1,6 @@
 """Durable, atomic file operations: a reader sees the old state or the new one, never a mixture.
 
-Every change is written to a temporary name beside its target, flushed to the disk and renamed into
+Every change is written to a temporary name next to its target, flushed to the disk and renamed into
 place.
 """
 

@@ -24,7 +24,8 @@ class StageLinks:
         """Return the version that the stage's link leads to, None if there is no link.
 
         Raises:
-            InvalidMetadataError: the link's place holds something else, or a link out of the model.
+            InvalidMetadataError: something else is in the link's place, or the link leads out of
+                the model.
         """
         link = self._layout.stage_link(name, stage)
         try:

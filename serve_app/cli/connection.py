@@ -1,4 +1,4 @@
-"""What a command works on: a registry or a running server, and how an error ends the command."""
+"""Connects a command to a registry or a running server, and ends it if a call fails."""
 
 import asyncio
 import logging

@@ -1,6 +1,6 @@
 """The arguments and options that several commands share, each declared once.
 
-An argument or option of its own is a type, such as `Name`. Options that belong together are the
+A single argument or option is a type, such as `Name`. Options that belong together are the
 fields of a dataclass, such as `Attribution`; `with_options` expands it in a command's signature.
 """
 
@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who changes the registry and why, as recorded in its history."""
+    """The author and the reason of a change, as recorded in the registry's history."""
 
     by: Annotated[
         str | None, typer.Option("--by", help="Author of the change; default: your user and host.")
@@ -33,7 +33,7 @@ class Attribution:
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Expand each parameter of a command that is a dataclass of options into these options.
 
-    The command line parser sees the fields of the dataclass in the place of the parameter; the
+    The command line parser sees the fields of the dataclass in place of the parameter; the
     command receives the dataclass.
     """
     hints = get_type_hints(command, include_extras=True)

@@ -1,4 +1,4 @@
-"""The commands on the versions of a running server: what is served, and loading a version."""
+"""The commands that list and load the versions of a running server."""
 
 from typing import Annotated, Any
 

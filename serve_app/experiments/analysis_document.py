@@ -1,4 +1,4 @@
-"""The analysis as one document of JSON values; a value that is not known is null.
+"""The analysis as one document of JSON values; an unknown value is null.
 
 docs/guides/experiments.md describes its fields.
 """

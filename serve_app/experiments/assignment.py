@@ -34,7 +34,7 @@ def unit_of(
 ) -> str:
     """Return the unit of a request: everything with the same unit gets the same variant.
 
-    A request without `unit_id` in an experiment by unit_id is a unit of its own.
+    In an experiment by `unit_id`, each request without one is a separate unit.
     """
     match definition.assignment:
         case Assignment.REQUEST:

@@ -1,8 +1,8 @@
 """The circuit breaker: excludes a variant as soon as it fails, and probes it until it recovers.
 
 A pure state machine: each function returns the next state. It protects the bots within seconds and
-without evidence; whether treatment is worse is a question for `guardrails`. Probes run beside the
-responses, so that no bot waits for one, and they are evidence like any other request: of a
+without evidence; whether treatment is worse is for `guardrails` to decide. Probes run concurrently
+with the responses, so that no bot waits for one, and they are evidence like any other request: of a
 treatment that continues to fail, and of one that failed together with control and has recovered.
 
     CLOSED ── failures in a row, or a share of failures ──► OPEN ── retry_after_s ──► HALF_OPEN
@@ -38,7 +38,7 @@ class BreakerSettings(BaseModel):
 
 
 class Admission(Enum):
-    """Whether a variant receives a request that is assigned to it."""
+    """How a request that is assigned to a variant is admitted."""
 
     ADMIT = "admit"
     """The variant receives the request and responds."""
@@ -58,7 +58,7 @@ class BreakerMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """The state of a breaker; times are seconds of any one clock that never decreases."""
+    """The state of a breaker; times are seconds of one monotonic clock."""
 
     mode: BreakerMode = BreakerMode.CLOSED
     failures_in_a_row: int = 0
@@ -75,7 +75,7 @@ WINDOW_SLICES = 10
 
 
 def admit(breaker: Breaker, now_s: float, settings: BreakerSettings) -> tuple[Admission, Breaker]:
-    """Return whether the variant receives a request now, and the next state.
+    """Return how a request to the variant is admitted now, and the next state.
 
     One probe is in flight at a time; a probe without a result is abandoned after `retry_after_s`.
     """

@@ -72,7 +72,7 @@ class Assignment(StrEnum):
     REQUEST = "request"
     """Each request is a unit: the most evidence per request."""
     UNIT_ID = "unit_id"
-    """Each bot is a unit; a request without `unit_id` is a unit of its own."""
+    """Each bot is a unit; a request without `unit_id` is a separate unit."""
     SYMBOL = "symbol"
     """Each symbol is a unit; the variants then trade different markets."""
     SWITCHBACK = "switchback"

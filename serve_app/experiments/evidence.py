@@ -53,7 +53,8 @@ class ExperimentEvidence:
         """Return the evidence that `to_document` returned, after its conversion to JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: the document is of another kind, or of newer software.
+            KeyError, TypeError, ValueError: the document is of another kind, or newer software
+                wrote it.
         """
         stored = document["experiment"]
         return cls(

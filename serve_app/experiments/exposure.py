@@ -1,4 +1,4 @@
-"""Growing exposure: when treatment's share proceeds to the next step."""
+"""Growing exposure: decides when treatment's share moves to the next step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

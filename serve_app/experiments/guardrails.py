@@ -119,7 +119,7 @@ def error_guardrail(definition: ExperimentDefinition, table: Table, alpha: float
     `max_error_rate_increase` above control's. Errors are rare and occur in bursts, so each question
     has two tests of which the weaker one counts: an exact test as if errors were independent, and a
     test by block of time, in which a burst is one event. Requests that an open circuit breaker
-    rejected are not events of their own.
+    rejected are not separate events.
     """
     effect = error_effect(definition, table)
     harm = error_harm(definition, table, alpha)

@@ -48,7 +48,8 @@ def analyse_interim(
         at_planned_end=at_planned_end,
         recent=recent,
     )
-    # A block that began before the step also holds predictions of the step before: it is left out.
+    # A block that began before the step also holds predictions of the previous step, so it is left
+    # out.
     treatment_predictions = sum(
         block.treatment.predictions
         for block in blocks

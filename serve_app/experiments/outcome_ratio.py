@@ -28,7 +28,10 @@ class OutcomeRatio:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is no alarm; a false alarm at any time has probability ALARM at most."""
+        """Whether there is no alarm.
+
+        The probability of a false alarm at any time is at most ALARM.
+        """
         return self.always_valid_p_value >= ALARM
 
 

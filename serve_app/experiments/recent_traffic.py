@@ -2,9 +2,9 @@
 
 Over the whole duration of an experiment, a failure that begins after a day is diluted by the day
 without failures, and blocks are minutes long by then. The last minute is therefore also kept second
-by second, in memory. A window begins every STEP_S and lasts WINDOW_S. Each window has a test of its
-own that is always valid within it, and the number of windows is known in advance: they share the
-part RECENT_SHARE of the level equally (Bonferroni).
+by second, in memory. A window begins every STEP_S and lasts WINDOW_S. Each window has its own test
+that is always valid within it, and the number of windows is known in advance: they share the part
+RECENT_SHARE of the level equally (Bonferroni).
 """
 
 import math
@@ -49,7 +49,7 @@ class RecentTraffic:
 
     @property
     def incomplete_pairs(self) -> int:
-        """The number of mirrored requests with one record only."""
+        """The number of mirrored requests with only one record."""
         return len(self._unpaired)
 
     def add(self, record: PredictionRecord) -> None:

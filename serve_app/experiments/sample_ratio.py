@@ -6,7 +6,7 @@ the same market, and no other number is meaningful (Fabijan et al., KDD 2019).
 The alarm is always valid: with an analysis every second for a month, the probability of a false
 alarm is at most ALARM (a mixture over the alternative shares, as in Lindon and Malek,
 "Anytime-valid inference for multinomial count data", NeurIPS 2022). Pearson's test is reported
-beside it, and is valid for one analysis.
+as well, and is valid for one analysis.
 """
 
 from dataclasses import dataclass, replace

@@ -19,7 +19,7 @@ class Significance:
     """The interval, valid jointly with those of all other interim looks; None with too few data."""
     p_value: float
     """The two-sided p-value, corrected for interim looks and for the planned end, if that has a
-    test of its own. It is at most alpha exactly when the interval excludes 0."""
+    separate test. It is at most alpha exactly when the interval excludes 0."""
     alpha: float
     significant: bool
     at_planned_end: bool

@@ -111,7 +111,7 @@ class VariantSummary(_Summary):
     errors: int = 0
     withheld: int = 0
     """Number of predictions that the open circuit breaker rejected: the variant never received
-    them, so they are no events of their own."""
+    them, so they are not separate events."""
     assigned: int = 0
     """Number of predictions with a known probability of treatment at their assignment."""
     share_sum: float = 0.0

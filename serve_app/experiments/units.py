@@ -79,7 +79,7 @@ class UnitTotals:
     products: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
     """Sum over units of the outer product of a unit's vector with itself."""
     independent: Floats = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
-    """The same sum if every prediction had been a unit of its own."""
+    """The same sum if every prediction had been a separate unit."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UnitTotals) and self.to_dict() == other.to_dict()

@@ -110,7 +110,7 @@ def _taken(port: Port) -> PortTakenError:
 
 
 def _listener(port: int) -> psutil.Process | None:
-    """Return the process that listens on `port`, None if this user may not see it."""
+    """Return the process that listens on `port`; None if this user may not see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             local = connection.laddr

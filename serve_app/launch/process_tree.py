@@ -15,7 +15,7 @@ import psutil
 MARKER = "TRADESERVE_LAUNCH"
 POLL_S = 0.1
 ORPHAN_GRACE_S = 1.0
-"""The time that Ray's processes have to end by themselves once their head has ended."""
+"""The time allowed for Ray's processes to end by themselves once their head has ended."""
 TERMINATE_GRACE_S = 1.0
 KILL_TIMEOUT_S = 5.0
 

@@ -1,4 +1,4 @@
-"""Observes a starting server over HTTP: whether it is healthy, and why it fails."""
+"""Observes a starting server over HTTP: its health, and the reason of a failure."""
 
 import json
 import urllib.request
@@ -42,7 +42,7 @@ def failure(states: Mapping[str, Any], is_unhealthy: bool = False) -> tuple[str,
     Args:
         states: the result of `application_states`.
         is_unhealthy: whether the server rejects requests. Only then does the failure of a version
-            count, which is an application `NAME:model:version` beside NAME.
+            count, which is an application `NAME:model:version` separate from NAME.
     """
     for name, state in states.items():
         is_version = any(name.startswith(f"{other}:") for other in states)
@@ -63,7 +63,7 @@ def failure(states: Mapping[str, Any], is_unhealthy: bool = False) -> tuple[str,
 
 
 def partial_failure(states: Mapping[str, Any]) -> str | None:
-    """Return the first failure beside which the rest may serve, as one line; None without one."""
+    """Return the first failure that does not affect the rest, as one line; None without one."""
     for state in states.values():
         for name, deployment in state["deployments"].items():
             lines = [line.strip() for line in deployment["message"].splitlines() if line.strip()]

@@ -34,7 +34,7 @@ from serve_app.launch.readiness import (
 from serve_app.timeouts import SERVER_START_S
 
 STOP_GRACE_S = 6.0
-"""The time that Serve has to drain its routers before every process is killed."""
+"""The time allowed for Serve to drain its routers before every process is killed."""
 POLL_S = 0.2
 WATCH_EVERY_POLLS = 25
 HEALTH_PATH = "/api/ml/health"
@@ -43,7 +43,7 @@ SAMPLE_REQUEST = Path("examples/eurusd/sample_request.json")
 
 LOGS = "/tmp/ray/session_latest/logs/serve"  # noqa: S108 - Ray's choice, and only shown
 FORWARDING_TIMEOUT_S = 1.0
-"""The time that the last output of the server has to reach the terminal."""
+"""The time allowed for the last output of the server to reach the terminal."""
 
 _DASHBOARD = re.compile(r"dashboard at\s.*?(http://[\w.:\[\]]+:\d+)")
 
@@ -130,7 +130,7 @@ class Server:
             time.sleep(POLL_S)
 
     def wait_until_stop_requested(self) -> None:
-        """Wait until a stop is requested, and print failures beside which the rest serves.
+        """Wait until a stop is requested, and print failures that do not affect the rest.
 
         Raises:
             StartupError: the server ended.

@@ -1,1 +1,1 @@
-"""What the running system measures of itself: pure definitions, without Ray."""
+"""Definitions of what the running system measures. Pure: no Ray."""

@@ -1,4 +1,4 @@
-"""The table of metrics that routers and replicas export beside Serve's own. Pure.
+"""The table of metrics that routers and replicas export in addition to Serve's own. Pure.
 
 `serve_app.deployments.telemetry` exports them through Ray, and a test compares the documentation
 with this table.

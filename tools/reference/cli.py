@@ -22,7 +22,7 @@ def page() -> str:
 def commands(
     words: tuple[str, ...], command: object
 ) -> Iterator[tuple[tuple[str, ...], TyperCommand]]:
-    """Yield every command below a group with the words that call it."""
+    """Yield every command below a group, with the words that invoke it."""
     if isinstance(command, TyperCommand):
         yield words, command
         return
@@ -67,7 +67,7 @@ def option_row(option: TyperOption) -> list[str]:
 
 
 def default_of(parameter: TyperArgument | TyperOption) -> str:
-    """Return the default of a parameter as it is typed."""
+    """Return the default of a parameter as a user would type it."""
     if parameter.required:
         return "required"
     default = parameter.default

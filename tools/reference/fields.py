@@ -1,4 +1,4 @@
-"""The lines that describe the fields of a class, which Python itself does not keep."""
+"""The docstrings under the fields of a class, which Python does not retain."""
 
 import ast
 import inspect

@@ -113,7 +113,7 @@ def unwrapped(member: object) -> object:
 
 
 def signature(name: str, value: object) -> str:
-    """Return a signature as a code block, a parameter per line where it is long."""
+    """Return a signature as a code block, with one parameter per line if it is long."""
     assert callable(value)
     shown = inspect.signature(value)
     parameters = [

@@ -47,7 +47,7 @@ def nested_model(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def rows(model: type[BaseModel]) -> list[list[str]]:
-    """Return a row per field; nested settings have a section of their own."""
+    """Return a row per field; nested settings have their own section."""
     described = field_docs(model)
     properties = model.model_json_schema(mode="validation")["properties"]
     return [
@@ -62,7 +62,7 @@ def rows(model: type[BaseModel]) -> list[list[str]]:
 
 
 def summary_of(field: FieldInfo) -> str:
-    """Return what the nested settings of a field say of themselves."""
+    """Return the description of a field's nested settings."""
     nested = nested_model(field)
     return (nested.__doc__ or "") if nested else ""
 

@@ -24,7 +24,7 @@ NAMESPACE = "serve"
 HEAD_NODE = "node:__internal_head__"
 
 ONCE = CHANGES - {"register_model", "add_artifacts"}
-"""The changes that `call_once` makes; those with files have methods of their own."""
+"""The changes that `call_once` makes; those with files have separate methods."""
 
 
 class SentFile(NamedTuple):
@@ -69,7 +69,7 @@ class RegistryActor:
         return await self._registry.read_artifact(model, version, artifact)
 
     async def serving_state(self, application: str, known_revision: int = 0) -> ServingState | None:
-        """Return the serving state; None if it is still the known revision or does not exist.
+        """Return the serving state; None if its revision is the known one or it does not exist.
 
         Raises:
             ServedElsewhereError: an application of that name in another cluster serves the folder.

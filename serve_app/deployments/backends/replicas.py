@@ -140,7 +140,7 @@ class ReplicaBackend:
         """Return the prediction for one window (timesteps, features)."""
         others_in_flight = self._in_flight
         if self._settings.autoscaling is not None:
-            # Serve scales by the calls in flight, so each request must be a call of its own.
+            # Serve scales by the calls in flight, so each request must be a separate call.
             with self._counted():
                 return await self._call(lambda _: self._predict.remote(window, others_in_flight))
         self._require_capacity()

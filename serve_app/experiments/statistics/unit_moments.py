@@ -32,7 +32,7 @@ class UnitMoments:
     products: Floats
     """Sum over units of the outer product of a unit's vector with itself, (..., SIZE, SIZE)."""
     independent: Floats
-    """The same sum if every prediction had been a unit of its own, shape (..., SIZE, SIZE)."""
+    """The same sum if every prediction had been a separate unit, shape (..., SIZE, SIZE)."""
 
     @property
     def labelled(self) -> tuple[Floats, Floats]:
