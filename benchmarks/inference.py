@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from optimization.export.exporter import export_onnx
-from optimization.measurement.parity import Model, torch_model
-from optimization.runtime import OnnxModel
+from optimization.networks import torch_model
+from optimization.runtime import Model, OnnxModel
 from registry.architectures import HybridCNNLSTM
 
 SHAPE = (60, 110)

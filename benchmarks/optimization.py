@@ -135,7 +135,7 @@ def _goal(found: Search, content: bytes, split: Split) -> dict[str, float]:
         "held_out_windows": len(windows),
         "same_direction_pct": 100 * parity.direction_agreement,
         "worst_element_in_spreads": parity.max_relative_difference,
-        "depends_on_batch_mates": float(found.chosen.batch_dependence.depends),
+        "depends_on_batch": float(found.chosen.batch_dependence.depends),
         "times_smaller": len(content) / len(found.chosen.content),
         **{
             f"times_as_fast_batch_{batch}": original[threads, batch].median_ms / timing.median_ms

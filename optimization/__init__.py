@@ -1,8 +1,8 @@
-"""From a trained network to a fast, proven file: export, quantisation, search and the evidence."""
+"""Export, quantise and verify a trained network, and search for its fastest file."""
 
 import os
 
-# Read when ONNX Runtime is imported, which else keeps a database below ~/.cache for its makers.
+# ONNX Runtime reads it on import; otherwise it keeps a telemetry database below ~/.cache.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from optimization.optimizer import ONNXOptimizer, get_onnx_optimizer

@@ -1,29 +1,29 @@
-"""Everything that the optimisation of a model fails at, as one tree.
+"""The errors of an optimisation, as one tree.
 
     OptimizationError
     ├── WeightsError                  a file of weights is missing, damaged or another network's
     ├── ExportError                   the network cannot be exported, or the file does not run
     │   ├── OpsetError                the exporter does not write that operator set
-    │   └── UnsupportedOperatorError  ONNX has no operator for what a module does
-    ├── InvalidModelError             an ONNX file is missing, damaged, or not of the kind needed
-    ├── InvalidInputError             windows, a shape or a number that cannot be worked with
+    │   └── UnsupportedOperatorError  ONNX has no operator for an operation of a module
+    ├── InvalidModelError             an ONNX file is missing, damaged, or of another kind
+    ├── InvalidInputError             windows, a shape or a number are invalid
     ├── QuantizationError             the model cannot be quantised
-    ├── GraphError                    the graph cannot be optimised
-    ├── ParityError                   a model does not give what its reference gives
-    └── OutputFileError               the result cannot be written where it should go
+    ├── GraphError                    the graph cannot be rewritten
+    ├── ParityError                   the outputs of a model differ from those of its reference
+    └── OutputFileError               the result cannot be written to its path
 
-Errors carry data and rebuild after pickling from `args`.
+Errors carry data, and are rebuilt from `args` after pickling.
 """
 
 from pathlib import Path
 
 
 class OptimizationError(Exception):
-    """Base of everything raised by optimization."""
+    """Base class of all errors of optimization."""
 
 
 class WeightsError(OptimizationError):
-    """The weights that a network should get cannot be had."""
+    """The weights of a network cannot be loaded."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
@@ -31,13 +31,13 @@ class WeightsError(OptimizationError):
 
     def __str__(self) -> str:
         return (
-            f"cannot take the weights from {self.path}: {self.problem}; nothing is exported with "
-            f"other weights than the ones asked for"
+            f"cannot load the weights from {self.path}: {self.problem}; pass a state dict or a "
+            f"checkpoint of this network"
         )
 
 
 class ExportError(OptimizationError):
-    """No usable ONNX file could be made of the network."""
+    """The network cannot be exported, or the exported file does not run."""
 
     def __init__(self, output_path: Path, problem: str) -> None:
         super().__init__(output_path, problem)
@@ -48,21 +48,20 @@ class ExportError(OptimizationError):
 
 
 class OpsetError(ExportError):
-    """The exporter does not write the operator set that was asked for."""
+    """The exporter does not support the requested operator set."""
 
     def __init__(self, output_path: Path, requested: object, offered: tuple[int, int]) -> None:
         first, last = offered
         super().__init__(
             output_path,
-            f"opset_version {requested!r} is not among those that the exporter writes, "
-            f"{first} to {last}",
+            f"opset_version {requested!r} is not supported; choose one from {first} to {last}",
         )
         self.args = (output_path, requested, offered)
         self.requested, self.offered = requested, offered
 
 
 class UnsupportedOperatorError(ExportError):
-    """A module of the network does what no ONNX operator of that set does."""
+    """The ONNX operator set has no operator for an operation of a module."""
 
     def __init__(
         self,
@@ -76,8 +75,8 @@ class UnsupportedOperatorError(ExportError):
         how = f" ({detail})" if detail else ""
         super().__init__(
             output_path,
-            f"ONNX operator set {opset_version} has nothing for {operator}{how}, used by {where}; "
-            f"write that module with other operations, or try another opset_version",
+            f"ONNX operator set {opset_version} has no operator for {operator}{how}, used by "
+            f"{where}; write that module with other operations or try another opset_version",
         )
         self.args = (output_path, operator, modules, opset_version, detail)
         self.operator, self.modules, self.opset_version = operator, modules, opset_version
@@ -85,7 +84,7 @@ class UnsupportedOperatorError(ExportError):
 
 
 class InvalidModelError(OptimizationError):
-    """An ONNX file that cannot be used."""
+    """An ONNX file is missing, damaged, or of another kind."""
 
     def __init__(self, path: Path | str, expected: str, problem: str) -> None:
         super().__init__(path, expected, problem)
@@ -96,7 +95,7 @@ class InvalidModelError(OptimizationError):
 
 
 class InvalidInputError(OptimizationError):
-    """An argument that cannot be worked with."""
+    """An argument is invalid."""
 
     def __init__(self, what: str, expected: str, received: str) -> None:
         super().__init__(what, expected, received)
@@ -107,7 +106,7 @@ class InvalidInputError(OptimizationError):
 
 
 class QuantizationError(OptimizationError):
-    """No quantised file could be made of the model."""
+    """The model cannot be quantised."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
@@ -118,18 +117,18 @@ class QuantizationError(OptimizationError):
 
 
 class GraphError(OptimizationError):
-    """ONNX Runtime could not write an optimised graph."""
+    """The graph of a model cannot be rewritten."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"cannot optimise the graph of {self.path}: {self.problem}; no file was written"
+        return f"cannot rewrite the graph of {self.path}: {self.problem}; no file was written"
 
 
 class ParityError(OptimizationError):
-    """Two models that should agree do not."""
+    """The outputs of a model differ from those of its reference."""
 
     def __init__(self, output: str, problem: str) -> None:
         super().__init__(output, problem)
@@ -140,11 +139,11 @@ class ParityError(OptimizationError):
 
 
 class OutputFileError(OptimizationError):
-    """A file cannot be written where it was asked for."""
+    """A file cannot be written to its path."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(path, problem)
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"cannot write {self.path}: {self.problem}; a former file there stays as it was"
+        return f"cannot write {self.path}: {self.problem}; an existing file there is unchanged"

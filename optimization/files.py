@@ -1,4 +1,4 @@
-"""Where results go: checked before the work, put in place in one step after it."""
+"""Files of results: checked before the work, written atomically after it."""
 
 import os
 from collections.abc import Callable
@@ -9,23 +9,25 @@ from registry.folder.atomic_io import write_file
 
 
 def check_target(path: Path, source: Path | None = None) -> None:
-    """Return if a file can be written to `path` that is not `source`, from which it is made.
+    """Return if a file can be written to `path`, which must differ from its source.
 
     Raises:
         OutputFileError: the folder is missing or read-only, or `path` is a folder or `source`.
     """
     if source is not None and path.resolve() == source.resolve():
-        raise OutputFileError(path, "it is the file to start from; name another")
+        raise OutputFileError(path, "it is the source file; choose another path")
     if path.is_dir():
-        raise OutputFileError(path, "it is a folder; name a file in it")
+        raise OutputFileError(path, "it is a folder; choose a file in it")
     if not path.parent.is_dir():
-        raise OutputFileError(path, f"there is no folder {path.parent}; make it first")
+        raise OutputFileError(path, f"there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputFileError(path, f"the folder {path.parent} cannot be written to")
+        raise OutputFileError(
+            path, f"the folder {path.parent} is read-only; change its permissions or choose another"
+        )
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results where there is none; OutputFileError if that fails."""
+    """Create a folder for results if it does not exist; OutputFileError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -33,10 +35,10 @@ def make_folder(folder: Path) -> None:
 
 
 def put(path: Path, content: bytes, stopped: Callable[[], bool] = lambda: False) -> None:
-    """Write `content` to `path` in one step, unless the caller does not wait for it any more.
+    """Write `content` to `path` atomically, unless the caller has been cancelled.
 
     Raises:
-        OutputFileError: the file system refuses.
+        OutputFileError: the file system reports an error.
     """
     if stopped():
         return

@@ -1,4 +1,4 @@
-"""ONNX graphs rewritten: by ONNX Runtime offline, to half-precision weights, to a row at a time."""
+"""Rewrites of ONNX graphs: offline optimisation, half-precision weights, rows one at a time."""
 
 import tempfile
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from optimization.runtime import GraphLevel, graph_level, load_graph, session_op
 
 MIN_ROWWISE_OPSET = 13
 _SMALLEST_HALF = 256
-"""Elements below which a tensor of weights stays in single precision: it saves nothing."""
+"""Number of elements below which a tensor of weights stays in single precision."""
 
 
 def optimize_graph(content: bytes, name: Path, level: GraphLevel | int) -> bytes:
-    """Return the model as ONNX Runtime rewrites it at `level` when it loads it.
+    """Return the model as ONNX Runtime rewrites it at `level` on loading.
 
-    A file of GraphLevel.ALL may hold memory layouts of this machine's kind.
+    A file of GraphLevel.ALL may hold memory layouts that are specific to this kind of machine.
 
     Raises:
         InvalidModelError: the model does not load.
-        GraphError: it cannot be written as ONNX again.
+        GraphError: the rewritten model cannot be written as ONNX.
     """
     options = session_options(num_threads=1)
     options.graph_optimization_level = graph_level(level)
@@ -34,17 +34,19 @@ def optimize_graph(content: bytes, name: Path, level: GraphLevel | int) -> bytes
         try:
             return written.read_bytes()
         except OSError as error:
-            raise GraphError(name, f"ONNX Runtime wrote nothing: {error}") from error
+            raise GraphError(
+                name, f"ONNX Runtime wrote no file: {error}; try another level"
+            ) from error
 
 
 def half_weights(content: bytes, name: Path) -> bytes:
-    """Return the model with its weights kept in half precision, half the size.
+    """Return the model with its weights stored in half precision, at half the size.
 
-    They are converted back when the model is loaded, so it runs as fast as before, and no answer
-    depends on what else is in the batch; the weights themselves are rounded to 11 bits.
+    The weights are converted back when the model is loaded, so it runs at the same speed and its
+    outputs are independent of the batch; the weights themselves are rounded to 11 bits.
 
     Raises:
-        GraphError: the model has no weights worth it, or some that half precision cannot hold.
+        GraphError: no tensor of weights is large enough, or half precision cannot hold one.
     """
     model = load_graph(content, name)
     casts = []
@@ -54,12 +56,16 @@ def half_weights(content: bytes, name: Path) -> bytes:
         with np.errstate(over="ignore"):
             halves = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(halves).all():
-            raise GraphError(name, f"half precision cannot hold the weights {tensor.name}")
+            raise GraphError(
+                name, f"half precision cannot hold the weights {tensor.name}; keep it in FP32"
+            )
         original = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(halves, f"{original}/half"))
         casts.append(helper.make_node("Cast", [tensor.name], [original], f"{original}/cast", to=1))
     if not casts:
-        raise GraphError(name, "it has no weights worth keeping in half precision")
+        raise GraphError(
+            name, "its weights are too small to gain from half precision; keep the FP32 file"
+        )
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -67,26 +73,27 @@ def half_weights(content: bytes, name: Path) -> bytes:
 
 
 def rowwise(content: bytes, name: Path) -> bytes:
-    """Return the model as one that takes the rows of a batch one after the other.
+    """Return a model that processes the rows of a batch one after the other.
 
-    No answer then depends on what else is in the batch, whatever the model does inside: dynamic
-    quantisation, above all, which else takes its scale from the whole batch. It costs nothing for
-    a lone row, and the gain of computing rows together for many.
+    Its outputs are then independent of the batch, whatever the model computes; in particular with
+    dynamic quantisation, which otherwise takes its scale from the whole batch. A single row costs
+    nothing extra; several rows lose the gain of being computed together.
 
     Raises:
-        GraphError: an operator set before 13, or an output without the batch first.
+        GraphError: the operator set is older than 13, or an output does not declare its shape.
     """
     model = load_graph(content, name)
-    opset = {each.domain: each.version for each in model.opset_import}.get("", 0)
+    opset = {used.domain: used.version for used in model.opset_import}.get("", 0)
     if opset < MIN_ROWWISE_OPSET:
-        raise GraphError(name, f"rows one at a time need operator set 13, it has {opset}")
+        raise GraphError(
+            name, f"rows one at a time need operator set 13, it has {opset}; export it again"
+        )
     graph = model.graph
-    (source,) = (
-        each for each in graph.input if each.name not in {w.name for w in graph.initializer}
-    )
+    weights = {weight.name for weight in graph.initializer}
+    (source,) = (value for value in graph.input if value.name not in weights)
     outputs = list(graph.output)
     if any(not output.type.tensor_type.HasField("shape") for output in outputs):
-        raise GraphError(name, "an output does not declare its shape")
+        raise GraphError(name, "an output does not declare its shape; export it with its shapes")
     row = _unused(graph, "row")
     body = helper.make_graph(
         [
@@ -102,7 +109,7 @@ def rowwise(content: bytes, name: Path) -> bytes:
         [_declared(output, f"{row}/{output.name}", first=None) for output in outputs],
         [*graph.initializer, numpy_helper.from_array(np.array([0]), f"{row}/axis")],
     )
-    # Inside and outside are one name space: the names of old are the outer ones' now.
+    # The body and the outer graph share a name space, and the outer graph keeps the old names.
     inner = {
         source.name: f"{row}/in/{source.name}",
         **{o.name: f"{row}/out/{o.name}" for o in outputs},
@@ -129,17 +136,17 @@ def rowwise(content: bytes, name: Path) -> bytes:
 
 
 def _unused(graph: onnx.GraphProto, name: str) -> str:
-    """Return `name`, longer where the graph has it or something below it already."""
-    values = {each for node in graph.node for each in (*node.input, *node.output)}
+    """Return `name`, extended until no value of the graph has that name or prefix."""
+    values = {value for node in graph.node for value in (*node.input, *node.output)}
     while any(value == name or value.startswith(f"{name}/") for value in values):
         name += "_"
     return name
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Rename values of a node and of the graphs inside it."""
-    node.input[:] = [names.get(each, each) for each in node.input]
-    node.output[:] = [names.get(each, each) for each in node.output]
+    """Rename the values of a node and of its subgraphs."""
+    node.input[:] = [names.get(name, name) for name in node.input]
+    node.output[:] = [names.get(name, name) for name in node.output]
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
@@ -149,10 +156,10 @@ def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
 
 
 def _declared(value: onnx.ValueInfoProto, name: str, first: str | None) -> onnx.ValueInfoProto:
-    """Return the declaration with another first size; without it where `first` is None."""
+    """Return the declaration with another first size, or without it if `first` is None."""
     dims = [
-        each.dim_value if each.HasField("dim_value") else each.dim_param or None
-        for each in value.type.tensor_type.shape.dim
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+        for dim in value.type.tensor_type.shape.dim
     ]
     sizes = dims[1:] if first is None else [first, *dims[1:]]
     return helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, sizes)

@@ -1,64 +1,43 @@
-"""ONNXOptimizer: export, quantise, optimise, measure and compare, each proven before it counts."""
+"""ONNXOptimizer: export, quantise, optimise, measure and compare; each file is verified first."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
-from optimization.export.exporter import check_network, export_onnx, prepared
-from optimization.export.weights import load_weights
-from optimization.files import check_target, put
-from optimization.graph import optimize_graph, rowwise
-from optimization.measurement.parity import Tolerance, require_parity, run_all, torch_model
-from optimization.measurement.timing import Timing, check_count
-from optimization.measurement.windows import noise
-from optimization.operations import (
-    PROOF_WINDOWS,
-    calls_of,
-    check_operators,
-    check_quantization_type,
-    declared_shape,
-    evaluate,
-    evaluation_windows,
-    paired,
-    refuse_mixing,
-    sample_shape,
-    timed_calls,
-    torch_threads,
-    windows_for,
-)
+from optimization import operations
+from optimization.arguments import check_count
+from optimization.measurement.parity import Tolerance
+from optimization.measurement.timing import Timing
+from optimization.operations import Caller, Iterations, Quantization
 from optimization.pipeline import run_steps
-from optimization.progress import Report, shown
-from optimization.quantization.quantize import (
-    DYNAMIC_OPERATORS,
-    STATIC_OPERATORS,
-    QuantizationType,
-    check_windows,
-    quantize_dynamically,
-    quantize_statically,
-)
-from optimization.quantization.selection import quantize_if_faster
-from optimization.results import comparison, figures
-from optimization.runtime import GraphLevel, OnnxModel, Windows, graph_level, read_onnx
+from optimization.progress import shown
+from optimization.quantization.quantize import QuantizationType
+from optimization.results import figures
+from optimization.runtime import GraphLevel, Windows
 
 T = TypeVar("T")
 
 
 class ONNXOptimizer:
-    """Makes ONNX files of networks, faster ones of ONNX files, and measures them.
+    """Export networks to ONNX, make the files faster, and measure them.
 
-    A method does what it says, returning the evidence or True, or raises an `OptimizationError`
-    with what was expected and what came; then no file was written and a former one stays. The
-    work happens in a worker thread; who cancels gets no file.
+    A method returns its evidence or True, or raises an `OptimizationError` that states what was
+    expected and what was received. After an error, or if the caller is cancelled, no file is
+    written and an existing file is unchanged. The work runs in a worker thread.
 
     Args:
-        num_threads: threads of whatever is measured.
-        tolerance: how far a quantised model may be from its original.
-        verbose: tell of every step on standard error; each method has it too.
+        num_threads: the number of threads of measured models.
+        tolerance: the largest accepted differences between a quantised model and its original.
+        verbose: write each step to standard error; every method can override it.
+
+    >>> optimizer = ONNXOptimizer(num_threads=2, tolerance=Tolerance(direction_agreement=0.99))
+    >>> optimizer.tolerance.direction_agreement
+    0.99
     """
 
     def __init__(
@@ -77,38 +56,31 @@ class ONNXOptimizer:
         opset_version: int = 18,
         verbose: bool | None = None,
     ) -> bool:
-        """Export a network with the weights in `model_path` to one ONNX file; see export_onnx.
+        """Export a network with the weights in `model_path` to one ONNX file.
 
         Args:
-            model: the network; it gets the weights.
-            model_path: a state dict or a checkpoint; None for the weights that the network has.
+            model: the network; the weights are loaded into it.
+            model_path: a state dict or a checkpoint; None keeps the network's weights.
             output_path: the file to write.
-            input_shape: with the batch, for example (1, 60, 110); the file takes any batch.
-            opset_version: ONNX operator set.
+            input_shape: the shape with the batch, for example (1, 60, 110); the file accepts any
+                batch size.
+            opset_version: the ONNX operator set, from 9 to 20.
             verbose: print the nodes of the exported graph.
 
         Raises:
-            WeightsError: there are no such weights, or they are another network's.
-            ExportError: see export_onnx.
-            ParityError: the file gives something else than the network.
+            WeightsError: the weights do not exist or belong to another network.
+            ExportError: the network cannot be exported, or the file does not run.
+            ParityError: the outputs of the file differ from those of the network.
         """
-
-        def work(_report: Report, stopped: Callable[[], bool]) -> bool:
-            shape = sample_shape(input_shape)
-            check_target(Path(output_path))
-            check_network(model)
-            if model_path is not None:
-                load_weights(model, Path(model_path))
-            export_onnx(
-                model,
-                Path(output_path),
-                shape,
-                opset_version,
-                verbose=self._is_verbose(verbose),
-                stopped=stopped,
-            )
-            return True
-
+        work = partial(
+            operations.export,
+            network=model,
+            model_path=None if model_path is None else Path(model_path),
+            output_path=Path(output_path),
+            input_shape=input_shape,
+            opset_version=opset_version,
+            verbose=self._is_verbose(verbose),
+        )
         return await self._run("export", verbose, work)
 
     async def quantize_model(
@@ -125,66 +97,46 @@ class ONNXOptimizer:
         tolerance: Tolerance | None = None,
         verbose: bool | None = None,
     ) -> bool:
-        """Write an INT8 model that gives what the FP32 one gives, within the tolerance.
+        """Write an INT8 model whose outputs equal those of the FP32 model within the tolerance.
 
-        Without `operators` it is smaller or faster; one that is smaller alone is logged as a
-        warning with what was measured.
+        Without `operators` the file is smaller or faster; one that is only smaller is logged as a
+        warning with the measured ratio.
 
         Args:
             onnx_path: the FP32 model.
             output_path: the file to write.
-            quantization_type: `dynamic`, `rowwise` or `static`, see QuantizationType.
-            calibration_data: windows to take the scales of activations from; for `static`.
-            symmetric: signed activations around zero, for `static`.
-            per_channel: a scale for each output channel of the weights instead of one for all.
-            operators: what to quantise; MatMul and Gemm are one. None: LSTM, MatMul and Gemm, and
-                convolutions where that is measured to be faster on this machine.
-            windows: held-out windows to judge by; without them the last third of
+            quantization_type: `dynamic`, `rowwise` or `static`.
+            calibration_data: windows from which `static` takes the scales of activations.
+            symmetric: use signed activations around zero, for `static`.
+            per_channel: use a scale per output channel of the weights instead of a single one.
+            operators: the operators to quantise; MatMul and Gemm count as one. None selects LSTM,
+                MatMul and Gemm, and convolutions if they are measured to be faster on this machine.
+            windows: held-out windows for the evaluation; by default the last third of
                 calibration_data, which then does not calibrate, else seeded noise: 2048 windows,
-                fewer of a slow model.
-            tolerance: how far from FP32 it may be; the optimiser's if None.
-            verbose: tell of every step.
+                fewer for a slow model.
+            tolerance: the accepted differences from FP32; by default those of the optimiser.
+            verbose: write each step to standard error.
 
         Raises:
             QuantizationError: nothing in the model can be quantised, or, without `operators`, the
-                file gets neither smaller nor faster by it.
-            ParityError: the quantised model is too far from the FP32 one.
-            InvalidModelError, InvalidInputError, OutputFileError: see their messages.
+                file would be neither smaller nor faster.
+            ParityError: the quantised model exceeds the tolerance.
+            InvalidModelError: the FP32 file is missing, damaged or of another kind.
+            InvalidInputError: an argument is invalid.
+            OutputFileError: the file cannot be written.
         """
-
-        def work(report: Report, stopped: Callable[[], bool]) -> bool:
-            source, target = Path(onnx_path), Path(output_path)
-            kind = check_quantization_type(quantization_type)
-            check_target(target, source)
-            content = read_onnx(source)
-            original = OnnxModel(content, self.num_threads, source)
-            calibration, held_out = windows_for(kind, original, calibration_data, windows)
-            if kind is QuantizationType.ROWWISE:
-                refuse_mixing(original, held_out)
-
-            def quantize(chosen: Collection[str]) -> bytes:
-                if kind is QuantizationType.STATIC:
-                    return quantize_statically(
-                        content, source, chosen, calibration, per_channel, symmetric
-                    )
-                quantized = quantize_dynamically(content, source, chosen, per_channel)
-                return rowwise(quantized, source) if kind is QuantizationType.ROWWISE else quantized
-
-            report("quantising", 0.1)
-            offered = STATIC_OPERATORS if kind is QuantizationType.STATIC else DYNAMIC_OPERATORS
-            if operators is not None:
-                result = quantize(check_operators(operators, offered))
-            else:
-                sample = held_out[: original.input_shape[0] or 1]
-                result = quantize_if_faster(
-                    content, source, offered, quantize, sample, self.num_threads
-                )
-            report("comparing with FP32", 0.7)
-            quantized = OnnxModel(result, self.num_threads, target)
-            evaluate(original, quantized, held_out, tolerance or self.tolerance)
-            put(target, result, stopped)
-            return True
-
+        options = Quantization(
+            quantization_type=quantization_type,
+            calibration_data=calibration_data,
+            symmetric=symmetric,
+            per_channel=per_channel,
+            operators=operators,
+            windows=windows,
+            tolerance=tolerance or self.tolerance,
+        )
+        work = partial(
+            operations.quantize, source=Path(onnx_path), target=Path(output_path), options=options
+        )
         return await self._run("quantise", verbose, work)
 
     async def optimize_graph(
@@ -194,28 +146,18 @@ class ONNXOptimizer:
         level: GraphLevel | int = GraphLevel.EXTENDED,
         verbose: bool | None = None,
     ) -> bool:
-        """Write the model as ONNX Runtime rewrites it at a level, proven to give the same.
+        """Write the model with ONNX Runtime's graph optimisations of a level, verified.
 
         Raises:
-            GraphError: ONNX Runtime cannot write it.
-            ParityError: the rewritten model gives something else.
-            InvalidModelError, InvalidInputError, OutputFileError: see their messages.
+            GraphError: ONNX Runtime cannot write the graph.
+            ParityError: the outputs of the rewritten model differ.
+            InvalidModelError: the file is missing, damaged or of another kind.
+            InvalidInputError: an argument is invalid.
+            OutputFileError: the file cannot be written.
         """
-
-        def work(report: Report, stopped: Callable[[], bool]) -> bool:
-            source, target = Path(onnx_path), Path(output_path)
-            graph_level(level)
-            check_target(target, source)
-            content = read_onnx(source)
-            report("rewriting", 0.2)
-            result = optimize_graph(content, source, level)
-            report("comparing", 0.7)
-            original = OnnxModel(content, name=source)
-            windows = evaluation_windows(original, None)[:PROOF_WINDOWS]
-            require_parity(original, OnnxModel(result, name=target), windows)
-            put(target, result, stopped)
-            return True
-
+        work = partial(
+            operations.rewrite_graph, source=Path(onnx_path), target=Path(output_path), level=level
+        )
         return await self._run("optimise the graph", verbose, work)
 
     async def benchmark(
@@ -226,41 +168,28 @@ class ONNXOptimizer:
         warmup_iterations: int = 100,
         verbose: bool | None = None,
     ) -> dict[str, float]:
-        """Return how fast a model runs on seeded noise; no sample is left out.
+        """Return the latency and throughput of a model on seeded noise; outliers count.
 
         Args:
             onnx_path: the model.
-            input_shape: with the batch, for example (1, 60, 110).
-            num_iterations: calls that count.
-            warmup_iterations: calls before them that do not.
-            verbose: tell of every step.
+            input_shape: the shape with the batch, for example (1, 60, 110).
+            num_iterations: the number of measured calls.
+            warmup_iterations: the number of unmeasured calls before them.
+            verbose: write each step to standard error.
 
         Returns:
-            latency_ms (the mean), latency_std_ms, p50_ms, p95_ms, p99_ms, min_ms, max_ms of a call
-            and throughput in samples a second, where a batch counts all of its samples;
+            latency_ms (the mean), latency_std_ms, p50_ms, p95_ms, p99_ms, min_ms and max_ms per
+            call; throughput in samples per second, where a call counts all samples of its batch;
             p50_low_ms and p50_high_ms, the 95 % confidence interval of the median.
 
         Raises:
-            InvalidModelError, InvalidInputError: see their messages.
+            InvalidModelError: the file is missing, damaged or of another kind.
+            InvalidInputError: an argument is invalid.
         """
-
-        def work(report: Report, stopped: Callable[[], bool]) -> dict[str, float]:
-            shape = sample_shape(input_shape)
-            check_count("num_iterations", num_iterations, least=1)
-            check_count("warmup_iterations", warmup_iterations, least=0)
-            model = OnnxModel(Path(onnx_path), self.num_threads)
-            windows = noise(shape, int(input_shape[0]))
-            (timing,) = timed_calls(
-                calls_of({"model": model}, windows),
-                windows,
-                num_iterations,
-                warmup_iterations,
-                report,
-                stopped,
-            ).values()
-            return figures(timing)
-
-        return await self._run("benchmark", verbose, work)
+        timings = await self._time_files(
+            {"model": Path(onnx_path)}, input_shape, num_iterations, warmup_iterations, verbose
+        )
+        return figures(timings["model"])
 
     async def compare_pytorch_onnx(
         self,
@@ -274,58 +203,37 @@ class ONNXOptimizer:
         windows: Windows | None = None,
         verbose: bool | None = None,
     ) -> dict[str, Any]:
-        """Return how far a file is from its network and how much faster.
+        """Return the differences between a file and its network, and the speedup.
 
         Args:
-            pytorch_model: the network, as it is; it is left as it is.
+            pytorch_model: the network, which is not changed.
             onnx_path: the file.
-            input_shape: with the batch; one sample of the file's own shape if None.
-            num_iterations: calls of each that count; the two take turns.
-            warmup_iterations: calls before them that do not.
-            tolerance: largest difference of a single element for `outputs_match`, for outputs up
-                to one; above it relative to the output's largest element.
-            windows: to compare on; seeded noise without them.
-            verbose: tell of every step.
+            input_shape: the shape with the batch; by default one sample of the file's shape.
+            num_iterations: the number of measured calls per model; the two are interleaved.
+            warmup_iterations: the number of unmeasured calls before them.
+            tolerance: the largest difference of an element for `outputs_match`, for outputs up to
+                one; above it relative to the output's largest element.
+            windows: the windows for the comparison; by default seeded noise.
+            verbose: write each step to standard error.
 
         Returns:
-            numerical_difference {mean, max, std} over the single elements of every output,
+            numerical_difference {mean, max, std} over the elements of all outputs,
             pytorch_latency_ms and onnx_latency_ms {mean, p95}, speedup (the ratio of the means),
             outputs_match, and direction_agreement.
 
         Raises:
             ParityError: the file has other outputs than the network.
-            InvalidModelError, InvalidInputError, ExportError: see their messages.
+            InvalidModelError: the file is missing, damaged or of another kind.
+            InvalidInputError: an argument is invalid.
+            ExportError: the network is not on the CPU and cannot be copied there.
         """
 
-        def work(report: Report, stopped: Callable[[], bool]) -> dict[str, Any]:
-            check_count("num_iterations", num_iterations, least=1)
-            check_count("warmup_iterations", warmup_iterations, least=0)
-            check_network(pytorch_model)
-            exported = OnnxModel(Path(onnx_path), self.num_threads)
-            shape = (1, *declared_shape(exported)) if input_shape is None else input_shape
-            sample, batch = sample_shape(shape), int(shape[0])
-            compared = (
-                noise(sample, max(batch, PROOF_WINDOWS))
-                if windows is None
-                else check_windows("windows", windows)
+        def work(caller: Caller) -> dict[str, Any]:
+            iterations = Iterations(measured=num_iterations, warm_up=warmup_iterations)
+            compared = operations.compare(
+                caller, pytorch_model, Path(onnx_path), input_shape, windows, iterations
             )
-            with (
-                prepared(pytorch_model, Path(onnx_path)) as network,
-                torch_threads(self.num_threads),
-            ):
-                reference = torch_model(network)
-                expected = run_all(reference, compared, batch)
-                received = paired(expected, run_all(exported, compared, batch))
-                timed = compared[[index % len(compared) for index in range(batch)]]
-                timings = timed_calls(
-                    calls_of({"pytorch": reference, "onnx": exported}, timed),
-                    timed,
-                    num_iterations,
-                    warmup_iterations,
-                    report,
-                    stopped,
-                )
-            return comparison(expected, received, timings, tolerance)
+            return compared.as_json(tolerance)
 
         return await self._run("compare", verbose, work)
 
@@ -344,23 +252,23 @@ class ONNXOptimizer:
         windows: Windows | None = None,
         verbose: bool | None = None,
     ) -> dict[str, Any]:
-        """Export to model.onnx, quantise to model_quantized.onnx, and time both, in turn.
+        """Export to model.onnx, quantise to model_quantized.onnx, and time both, interleaved.
 
         Args:
             model, model_path, input_shape, opset_version: see export_to_onnx.
-            output_dir: the folder for both files; made if it is missing.
+            output_dir: the folder for both files; it is created if it does not exist.
             quantize: whether to quantise.
-            benchmark_iterations: calls of each that count.
+            benchmark_iterations: the number of measured calls per file.
             quantization_type, calibration_data, windows: see quantize_model.
-            verbose: tell of every step.
+            verbose: write each step to standard error.
 
         Returns:
             export_success, quantize_success, benchmarks {onnx_fp32, onnx_int8} with the keys of
             `benchmark`, comparison {speedup, latency_reduction_pct, size_reduction_pct},
             recommended (the key of the faster file in benchmarks, None without an export), and
-            warnings and errors by step. A file that is smaller but not faster counts as quantised,
-            and is not recommended. Every key is there also when a step fails: its figures are NaN
-            then, beside its `error`.
+            warnings and errors by step. A file that is smaller but not faster counts as quantised
+            and is not recommended. All keys are present when a step fails: its figures are then
+            NaN, beside its `error`.
         """
 
         async def export(target: Path) -> bool:
@@ -380,7 +288,10 @@ class ONNXOptimizer:
             )
 
         async def time_files(files: Mapping[str, Path]) -> dict[str, Timing]:
-            return await self._time_files(files, input_shape, benchmark_iterations, verbose)
+            warm_up = min(100, benchmark_iterations)
+            return await self._time_files(
+                files, input_shape, benchmark_iterations, warm_up, verbose
+            )
 
         return await run_steps(
             Path(output_dir), export, quantize_file if quantize else None, time_files
@@ -390,32 +301,26 @@ class ONNXOptimizer:
         self,
         files: Mapping[str, Path],
         input_shape: tuple[int, ...],
-        iterations: int,
+        measured: int,
+        warm_up: int,
         verbose: bool | None,
     ) -> dict[str, Timing]:
-        def work(report: Report, stopped: Callable[[], bool]) -> dict[str, Timing]:
-            windows = noise(sample_shape(input_shape), int(input_shape[0]))
-            models = {name: OnnxModel(path, self.num_threads) for name, path in files.items()}
-            warm_up = min(100, iterations)
-            return timed_calls(
-                calls_of(models, windows), windows, iterations, warm_up, report, stopped
-            )
+        def work(caller: Caller) -> dict[str, Timing]:
+            iterations = Iterations(measured=measured, warm_up=warm_up)
+            return operations.time_files(caller, files, input_shape, iterations)
 
         return await self._run("benchmark", verbose, work)
 
-    async def _run(
-        self,
-        what: str,
-        verbose: bool | None,
-        work: Callable[[Report, Callable[[], bool]], T],
-    ) -> T:
-        """Run `work` in a thread; it learns when nobody waits for it any more."""
+    async def _run(self, what: str, verbose: bool | None, work: Callable[[Caller], T]) -> T:
+        """Run `work` in a worker thread, and signal it if the caller is cancelled."""
         stop = threading.Event()
 
         def reported() -> T:
             with shown(what, lines=self._is_verbose(verbose)) as report:
-                report("begun", 0.0)
-                result = work(report, stop.is_set)
+                report("started", 0.0)
+                result = work(
+                    Caller(report=report, stopped=stop.is_set, num_threads=self.num_threads)
+                )
                 report("done", 1.0)
                 return result
 
@@ -431,5 +336,9 @@ class ONNXOptimizer:
 
 @cache
 def get_onnx_optimizer() -> ONNXOptimizer:
-    """Return the process's optimiser with default settings, always the same one."""
+    """Return the process's optimiser with default settings, always the same one.
+
+    >>> get_onnx_optimizer() is get_onnx_optimizer()
+    True
+    """
     return ONNXOptimizer()

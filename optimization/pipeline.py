@@ -1,4 +1,4 @@
-"""Export, quantise, time: a step that fails leaves what was done before it, and says why."""
+"""The pipeline of export, quantisation and timing; a failed step keeps the results before it."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from optimization.errors import OptimizationError
 from optimization.files import make_folder
 from optimization.measurement.timing import Timing
-from optimization.results import figures_or, gains, sizes, slower
+from optimization.results import figures_or, gains, not_faster, sizes
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +21,13 @@ async def run_steps(
     quantize: Callable[[Path, Path], Awaitable[bool]] | None,
     time_files: Callable[[Mapping[str, Path]], Awaitable[dict[str, Timing]]],
 ) -> dict[str, Any]:
-    """Run the steps in `folder`; return what ONNXOptimizer.export_and_optimize does.
+    """Run the steps in `folder` and return the result of ONNXOptimizer.export_and_optimize.
 
     Args:
-        folder: for the files; made if it is missing.
+        folder: the folder for the files; it is created if it does not exist.
         export: writes the FP32 file to a path.
-        quantize: writes the INT8 file of the first path to the second; None to leave it out.
-        time_files: times files, by name, in turn.
+        quantize: quantises the file at the first path to the second; None omits the step.
+        time_files: times files by name, interleaved.
     """
     onnx_path, quantized_path = folder / ONNX_FILE, folder / QUANTIZED_FILE
     errors: dict[str, str] = {}
@@ -38,14 +38,14 @@ async def run_steps(
         exported, errors["export"] = False, str(error)
     quantized = False
     if quantize is not None and not exported:
-        errors["quantize"] = "there is no export to quantise"
+        errors["quantize"] = "the export failed, so there is no file to quantise"
     elif quantize is not None:
         try:
             quantized = await quantize(onnx_path, quantized_path)
         except OptimizationError as error:
             errors["quantize"] = str(error)
     if exported and not quantized and quantized_path.exists():
-        stale = f"{quantized_path} is of an earlier export, not of the one beside it"
+        stale = f"{quantized_path} belongs to an earlier export; delete it"
         errors["quantize"] = "; ".join([*filter(None, [errors.get("quantize")]), stale])
     files = {
         **({"onnx_fp32": onnx_path} if exported else {}),
@@ -57,7 +57,7 @@ async def run_steps(
             timings = await time_files(files)
         except OptimizationError as error:
             errors["benchmark"] = str(error)
-    warning = slower(timings)
+    warning = not_faster(timings)
     if warning is not None:
         logger.warning("%s: %s", quantized_path, warning)
     return {
@@ -69,7 +69,7 @@ async def run_steps(
             ),
             "onnx_int8": figures_or(
                 timings.get("onnx_int8"),
-                errors.get("quantize", errors.get("benchmark", "it was not asked for")),
+                errors.get("quantize", errors.get("benchmark", "quantisation was not requested")),
             ),
         },
         "comparison": gains(timings, sizes(files), errors),

@@ -1,4 +1,4 @@
-"""Progress of long steps, on the terminal and nowhere else."""
+"""Progress of long steps, on the terminal only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,33 +7,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 Report = Callable[[str, float], None]
-"""Given what is being done and how much of all is done, from 0 to 1."""
+"""A function that receives the current action and the share done, from 0 to 1."""
 
 
-def silent(_doing: str, _share: float) -> None:
-    """Tell nobody."""
+def silent(_action: str, _share: float) -> None:
+    """Report nothing."""
 
 
 @contextmanager
 def shown(what: str, lines: bool = False) -> Iterator[Report]:
-    """Give what moves a bar on standard error, where that is a terminal.
+    """Yield a function that moves a bar on standard error, if that is a terminal.
 
     Args:
-        what: the long step, in words.
-        lines: write a line a step instead of a bar, wherever standard error goes.
+        what: the name of the long step.
+        lines: write a line per step to standard error instead, terminal or not.
     """
     console = Console(stderr=True)
     if lines:
-        yield lambda doing, share: console.print(f"{what}: {share:4.0%} {doing}", highlight=False)
+        yield lambda action, share: console.print(f"{what}: {share:4.0%} {action}", highlight=False)
         return
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[doing]}"),
+        TextColumn("{task.fields[action]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(what, total=1.0, doing="")
-        yield lambda doing, share: progress.update(task, completed=share, doing=doing)
+        task = progress.add_task(what, total=1.0, action="")
+        yield lambda action, share: progress.update(task, completed=share, action=action)

@@ -1,4 +1,4 @@
-"""Optimisation of a registered version: from its artifacts to new ones, with their evidence."""
+"""Optimisation of a registered version: its artifacts in, optimised artifacts and evidence out."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ from registry.outputs import DIRECTION_OUTPUTS
 
 
 class Registry(Protocol):
-    """What is needed of a registry, local or a cluster's."""
+    """The methods used of a registry, local or in a cluster."""
 
     async def get_model(self, name: str, version: str) -> ModelInfo:
         """Return a version."""
@@ -48,7 +48,7 @@ class Registry(Protocol):
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
-        """Let files join a version."""
+        """Add files to a version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Source:
 
     metadata: ModelMetadata
     artifact: str
-    """What the search starts from: `model.onnx`, or the name that an export gets."""
+    """Names the FP32 artifact: `model.onnx`, or the name of a new export."""
     content: bytes
     """Of the FP32 ONNX model."""
     is_new: bool
@@ -67,16 +67,16 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """Return the artifact's place, for messages."""
+        """Return the artifact's location for messages."""
         return Path(self.metadata.name, f"v{self.metadata.version}", self.artifact)
 
 
 async def read_source(registry: Registry, name: str, version: str) -> Source:
-    """Return what a version is optimised from; a checkpoint without ONNX is exported first.
+    """Return the source of a version's optimisation; a checkpoint without ONNX is exported first.
 
     Raises:
-        RegistryError: there is no such version, or its files are damaged.
-        OptimizationError: its network cannot be exported, or its windows are none.
+        RegistryError: the version does not exist, or its files are damaged.
+        OptimizationError: its network cannot be exported, or its windows are invalid.
     """
     metadata = (await registry.get_model(name, version)).metadata
     windows = None
@@ -92,8 +92,7 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
         onnx = _export(checkpoint, metadata)
         artifact = f"model_fp32_{hashlib.sha256(onnx).hexdigest()[:8]}.onnx"
     else:
-        known = ", ".join(metadata.artifacts)
-        problem = f"its artifacts are {known}"
+        problem = f"its artifacts are {', '.join(metadata.artifacts)}"
         raise InvalidModelError(f"{name}:{version}", "a model.onnx or a model.pt", problem)
     return Source(
         metadata=metadata,
@@ -107,7 +106,7 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
 def evaluation_of(
     source: Source, given: Windows | None = None, given_source: str = "given"
 ) -> Evaluation:
-    """Return the windows to judge by: the given ones, else the version's own, else noise."""
+    """Return the windows for the evaluation: those given, else the version's own, else noise."""
     direction = next(
         (
             source.metadata.output_names[direction_output]
@@ -125,9 +124,10 @@ def evaluation_of(
 
 
 def other_machine(source: Source) -> list[str]:
-    """Return what makes the version's former evidence incomparable here; none where there is none.
+    """Describe the differences that make the version's earlier evidence incomparable.
 
-    Timings of another processor, or under other versions of the libraries, say nothing of these.
+    Timings of another processor, or with other versions of the libraries, are not comparable. The
+    list is empty if the machine is the same or there is no earlier evidence.
     """
     former = (source.metadata.optimization or {}).get("machine")
     return differences(former, this_machine().as_json()) if isinstance(former, dict) else []
@@ -136,7 +136,7 @@ def other_machine(source: Source) -> list[str]:
 def search_source(
     source: Source, evaluation: Evaluation, settings: SearchSettings, report: Report = silent
 ) -> Search:
-    """Search from a version's FP32 model; see `optimization.search.search`."""
+    """Search for the best file of a version's FP32 model; see `optimization.search.search`."""
     return search(source.content, source.path, evaluation, settings, report)
 
 
@@ -148,13 +148,13 @@ async def publish(
     reason: str = "",
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ModelInfo:
-    """Add what was found to the version and let the recommended artifact serve.
+    """Add the results of a search to the version, and serve it from the recommended artifact.
 
-    In one step join it: the files of the Pareto front, the raw samples, and the evidence in the
-    metadata. Nothing published changes.
+    The files of the Pareto front, the raw samples, and the evidence in the metadata are added in
+    one step. Published files do not change.
 
     Raises:
-        RegistryError: the registry refuses, and nothing was added.
+        RegistryError: the registry rejects the change, and nothing is added.
     """
     time = now()
     files = published(found, source.artifact)

@@ -1,15 +1,16 @@
-"""What the methods of ONNXOptimizer return, by their keys. Pure."""
+"""The results of ONNXOptimizer's methods, by their keys. Pure."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimization.measurement.parity import Outputs, compare_outputs
+from optimization.measurement.parity import compare_outputs
 from optimization.measurement.timing import LEAST_GAIN, Timing
-from optimization.operations import elements
+from optimization.runtime import Outputs
 
 _FIGURES = (
     *("latency_ms", "latency_std_ms", "p50_ms", "p50_low_ms", "p50_high_ms"),
@@ -18,7 +19,7 @@ _FIGURES = (
 
 
 def figures(timing: Timing) -> dict[str, float]:
-    """Return what `benchmark` returns."""
+    """Return the result of `benchmark`."""
     low, high = timing.median_interval_ms()
     return {
         "latency_ms": timing.mean_ms,
@@ -35,7 +36,7 @@ def figures(timing: Timing) -> dict[str, float]:
 
 
 def figures_or(timing: Timing | None, problem: str) -> dict[str, Any]:
-    """Return figures, NaN beside the problem where there are none."""
+    """Return the figures of a timing; without one, NaN beside the problem."""
     if timing is not None:
         return figures(timing)
     return {**dict.fromkeys(_FIGURES, math.nan), "error": problem}
@@ -44,7 +45,7 @@ def figures_or(timing: Timing | None, problem: str) -> dict[str, Any]:
 def gains(
     timings: Mapping[str, Timing], sizes_bytes: Mapping[str, int], errors: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return how much better the INT8 file is than the FP32 one, NaN where one is missing."""
+    """Return the gains of the INT8 file over the FP32 file; NaN if either is missing."""
     if not {"onnx_fp32", "onnx_int8"} <= timings.keys():
         keys = ("speedup", "latency_reduction_pct", "size_reduction_pct")
         return {**dict.fromkeys(keys, math.nan), "error": "; ".join(errors.values())}
@@ -56,44 +57,59 @@ def gains(
     }
 
 
-def slower(timings: Mapping[str, Timing]) -> str | None:
-    """Return a warning where the INT8 file is not the faster one; None where it is."""
+def not_faster(timings: Mapping[str, Timing]) -> str | None:
+    """Return a warning if the INT8 file is not faster than the FP32 file, else None."""
     if not {"onnx_fp32", "onnx_int8"} <= timings.keys():
         return None
     gain = timings["onnx_fp32"].median_ms / timings["onnx_int8"].median_ms
     if gain > LEAST_GAIN:
         return None
     return (
-        f"the INT8 file is {gain:.2f} times as fast as the FP32 one on this machine: take it for "
-        f"its size alone"
+        f"the INT8 file is {gain:.2f} times as fast as the FP32 file on this machine; use it only "
+        f"for its size"
     )
 
 
-def comparison(
-    expected: Outputs, received: Outputs, timings: Mapping[str, Timing], tolerance: float
-) -> dict[str, Any]:
-    """Return what `compare_pytorch_onnx` returns."""
-    parity = compare_outputs(expected, received)
-    difference = np.abs(elements(expected) - elements(received))
-    pytorch, onnx = timings["pytorch"], timings["onnx"]
-    return {
-        "numerical_difference": {
-            "mean": float(difference.mean()),
-            "max": float(difference.max()),
-            "std": float(difference.std()),
-        },
-        "pytorch_latency_ms": {"mean": pytorch.mean_ms, "p95": pytorch.percentile_ms(95)},
-        "onnx_latency_ms": {"mean": onnx.mean_ms, "p95": onnx.percentile_ms(95)},
-        "speedup": pytorch.mean_ms / onnx.mean_ms,
-        # Written so that NaN does not match.
-        "outputs_match": all(
-            each <= tolerance * max(1.0, parity.largest[output])
-            for output, each in parity.max_abs_difference.items()
-        ),
-        "direction_agreement": parity.direction_agreement,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The outputs of a network and of its file for the same windows, and their latencies."""
+
+    expected: Outputs
+    received: Outputs
+    pytorch: Timing
+    onnx: Timing
+
+    def as_json(self, tolerance: float) -> dict[str, Any]:
+        """Return the result of `compare_pytorch_onnx`."""
+        parity = compare_outputs(self.expected, self.received)
+        difference = np.abs(_elements(self.expected) - _elements(self.received))
+        return {
+            "numerical_difference": {
+                "mean": float(difference.mean()),
+                "max": float(difference.max()),
+                "std": float(difference.std()),
+            },
+            "pytorch_latency_ms": _mean_and_p95(self.pytorch),
+            "onnx_latency_ms": _mean_and_p95(self.onnx),
+            "speedup": self.pytorch.mean_ms / self.onnx.mean_ms,
+            # Written so that NaN does not match.
+            "outputs_match": all(
+                largest <= tolerance * max(1.0, parity.largest[output])
+                for output, largest in parity.max_abs_difference.items()
+            ),
+            "direction_agreement": parity.direction_agreement,
+        }
+
+
+def _mean_and_p95(timing: Timing) -> dict[str, float]:
+    return {"mean": timing.mean_ms, "p95": timing.percentile_ms(95)}
+
+
+def _elements(outputs: Outputs) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the elements of all outputs in one row."""
+    return np.concatenate([output.astype(np.float64).ravel() for output in outputs.values()])
 
 
 def sizes(files: Mapping[str, Path]) -> dict[str, int]:
-    """Return the sizes of files in bytes."""
+    """Return the size of each file in bytes."""
     return {name: path.stat().st_size for name, path in files.items()}

@@ -1,7 +1,7 @@
-"""ONNX files as functions, run as the server runs them."""
+"""ONNX files as functions, run with the server's session options."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
 
@@ -15,19 +15,25 @@ from optimization.errors import InvalidInputError, InvalidModelError
 EXPECTED = "an ONNX model with one float32 input, batch first, and all weights in the one file"
 
 Windows = NDArray[np.float32]
-"""(batch, ...): what the model takes, for example (batch, timesteps, features)."""
+"""The input of a model, (batch, ...), for example (batch, timesteps, features)."""
+
+Outputs = Mapping[str, NDArray[np.float32]]
+"""Outputs by name, each with the batch first."""
+
+Model = Callable[[Windows], Outputs]
+"""A model as a function of windows."""
 
 
 class GraphLevel(IntEnum):
-    """How far ONNX Runtime rewrites a graph."""
+    """The extent to which ONNX Runtime rewrites a graph."""
 
     NONE = 0
     BASIC = 1
-    """Constant folding and redundant nodes; ONNX operators alone."""
+    """Folds constants and removes redundant nodes; uses ONNX operators only."""
     EXTENDED = 2
-    """Fused operators of ONNX Runtime's CPU provider too."""
+    """Adds fused operators of ONNX Runtime's CPU provider."""
     ALL = 99
-    """Memory layouts of the machine at hand too; a file of it is for this kind of machine only."""
+    """Adds memory layouts of this machine; the file is then specific to its kind."""
 
 
 _LEVELS = {
@@ -39,50 +45,50 @@ _LEVELS = {
 
 
 class OnnxModel:
-    """A model on ONNX Runtime's CPU provider, called with windows, giving outputs by name.
+    """A model on ONNX Runtime's CPU provider; calling it with windows returns outputs by name.
 
     Args:
         source: the file or its content.
-        num_threads: threads inside one operator.
-        name: the file, for messages, where only its content is given.
+        num_threads: the number of threads within one operator.
+        name: the file in messages, if `source` is its content.
 
     Raises:
-        InvalidModelError: no ONNX model, damaged, or one that takes something else.
-        InvalidInputError: no such number of threads.
+        InvalidModelError: the model is missing, damaged, or takes another input.
+        InvalidInputError: the number of threads is invalid.
     """
 
     def __init__(
-        self, source: Path | bytes, num_threads: int = 1, name: Path | str = "the given bytes"
+        self, source: Path | bytes, num_threads: int = 1, name: Path | str = "the given content"
     ) -> None:
         self.path = source if isinstance(source, Path) else name
         content = source if isinstance(source, bytes) else read_onnx(source)
         self._session = start_session(content, self.path, session_options(num_threads))
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not inputs[0].shape:
-            taken = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+            taken = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
             raise InvalidModelError(self.path, EXPECTED, f"it takes {taken or 'nothing'}")
         self.input_name: str = inputs[0].name
         self.input_shape: tuple[int | None, ...] = tuple(
-            each if isinstance(each, int) else None for each in inputs[0].shape
+            size if isinstance(size, int) else None for size in inputs[0].shape
         )
         self.output_names: list[str] = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, windows: Windows) -> Mapping[str, NDArray[np.float32]]:
-        """Run the model; InvalidInputError if it does not run on windows of that shape."""
+        """Run the model; InvalidInputError if it fails on windows of that shape."""
         try:
             values = self._session.run(self.output_names, {self.input_name: windows})
-        # ONNX Runtime raises classes of its own for each kind of refusal.
+        # ONNX Runtime raises a class of its own for each kind of failure.
         except Exception as error:
             raise InvalidInputError(
                 f"input of {self.path}",
-                f"float32 of shape {self.input_shape} that the model runs on",
+                f"float32 of shape {self.input_shape} on which the model runs",
                 f"{windows.dtype} of shape {windows.shape}: {_first_line(error)}",
             ) from error
         return dict(zip(self.output_names, values, strict=True))
 
 
 def session_options(num_threads: int) -> onnxruntime.SessionOptions:
-    """Return the options that the server uses, with that many threads."""
+    """Return the server's options with the given number of threads."""
     if not isinstance(num_threads, int) or isinstance(num_threads, bool) or num_threads < 1:
         raise InvalidInputError("num_threads", "a whole number of at least 1", repr(num_threads))
     options = onnxruntime.SessionOptions()
@@ -90,7 +96,7 @@ def session_options(num_threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Nothing vouches for weights in a file beside the model; no file lies below the null device.
+    # The checksum does not cover weights in a separate file; no file lies below the null device.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", os.devnull
     )
@@ -108,19 +114,19 @@ def start_session(
 
 
 def graph_level(level: GraphLevel | int) -> onnxruntime.GraphOptimizationLevel:
-    """Return ONNX Runtime's name for a level."""
+    """Return ONNX Runtime's constant for a level; InvalidInputError for an unknown level."""
     try:
         return _LEVELS[GraphLevel(level)]
     except ValueError:
-        expected = ", ".join(f"{each.name} ({each.value})" for each in GraphLevel)
+        expected = ", ".join(f"{known.name} ({known.value})" for known in GraphLevel)
         raise InvalidInputError("level", f"one of {expected}", repr(level)) from None
 
 
 def read_onnx(path: Path) -> bytes:
-    """Return the content of an ONNX file that onnx finds well-formed.
+    """Return the content of a well-formed ONNX file.
 
     Raises:
-        InvalidModelError: the file is missing, damaged, or its weights lie in another file.
+        InvalidModelError: the file is missing or damaged, or its weights are in another file.
     """
     try:
         content = path.read_bytes()
@@ -137,12 +143,13 @@ def load_graph(content: bytes, name: Path | str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
-    # protobuf and onnx raise classes of their own.
+    # protobuf and onnx raise their own classes.
     except Exception as error:
-        problem = f"the file is damaged or no ONNX model: {_first_line(error)}"
+        problem = f"the file is damaged or not an ONNX model: {_first_line(error)}"
         raise InvalidModelError(name, EXPECTED, problem) from error
-    if any(each.data_location == onnx.TensorProto.EXTERNAL for each in model.graph.initializer):
-        raise InvalidModelError(name, EXPECTED, "its weights lie in a file beside it")
+    externals = onnx.TensorProto.EXTERNAL
+    if any(weight.data_location == externals for weight in model.graph.initializer):
+        raise InvalidModelError(name, EXPECTED, "its weights are in a separate file")
     return model
 
 

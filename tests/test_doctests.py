@@ -6,6 +6,9 @@ import importlib
 import pytest
 
 MODULES = [
+    "optimization.arguments",
+    "optimization.optimizer",
+    "optimization.outputs",
     "registry.comparison",
     "registry.layout",
     "registry.outputs",

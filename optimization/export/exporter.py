@@ -1,10 +1,8 @@
-"""From a PyTorch network to one ONNX file that is proven to give the same."""
+"""Export of a PyTorch network to one ONNX file, verified against the network."""
 
-import copy
 import logging
 import re
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,36 +12,33 @@ import numpy as np
 import onnx
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.onnx.errors import UnsupportedOperatorError as TorchUnsupportedOperatorError
 
+from optimization.arguments import check_shape
 from optimization.errors import (
     ExportError,
-    InvalidInputError,
     OpsetError,
     OptimizationError,
     ParityError,
     UnsupportedOperatorError,
 )
 from optimization.export.formulas import Formulas
-from optimization.export.outputs import NamedOutputs
 from optimization.export.verification import value_reads, verify_export
 from optimization.files import check_target, put
-from optimization.measurement.parity import Parity, run_network
+from optimization.measurement.parity import Parity
+from optimization.networks import check_network, prepared, run_network
+from optimization.outputs import NamedOutputs
 
 logger = logging.getLogger(__name__)
 
 INPUT_NAME = "windows"
 OPSETS = (9, 20)
-"""First and last operator set that the exporter writes."""
+"""First and last operator set that the exporter supports."""
 
-# The TorchScript exporter is chosen on purpose: it writes the operator set that it is asked for
-# (the other one stays at 18 when asked for less), one file and no source paths, in a twentieth
-# of the time. What it and the tracing warn of is either known or disproved for this file by
-# running it at every batch size of PROOF_BATCHES.
-
-_PREPARED = threading.Lock()
-"""The exporter keeps global state, and so do PyTorch's threads and fast path: one at a time."""
+# The TorchScript exporter is deliberate: it writes the requested operator set (the other exporter
+# stays at 18 if a lower one is requested), a single file and no source paths, in a twentieth of the
+# time. The dangers of which it and the tracing warn are either known or ruled out for this file by
+# running it at every batch size of VERIFIED_BATCHES.
 
 _CHECKED_BATCHES = (3, 5, 1)
 
@@ -51,10 +46,10 @@ _REFUSED = re.compile(
     r"(?:ONNX export of operator|conversion of) (?P<operator>\w+),? "
     r"(?:not implemented )?(?P<detail>.+?)(?:\. Please feel free| *$)"
 )
-"""How the exporter says that it writes an operator, but not with these arguments."""
+"""The exporter's message for an operator that it supports, but not with these arguments."""
 
 _TRACED_BATCHES = (1, 2)
-"""A network that squeezes holds on to a batch of 1, another one to the 2; one of them will do."""
+"""Batch sizes of the tracing: a network may fix either of them, so the other one is tried too."""
 
 
 def export_onnx(
@@ -68,33 +63,33 @@ def export_onnx(
 ) -> Parity:
     """Export `network` to `output_path` with a dynamic batch; verify the file before publishing it.
 
-    The file is checked by onnx and compared with the network, on seeded random windows at every
-    batch size of PROOF_BATCHES and at PROOF_SCALES, in ONNX Runtime. Where the network's code
-    decides by the values of its input, the file holds on to one decision: that is logged. On
-    failure nothing is written and a former file at `output_path` stays. The network itself is
-    left as it is, training mode included.
+    onnx checks the file, and ONNX Runtime runs it beside the network, on seeded random windows at
+    every batch size of VERIFIED_BATCHES and at VERIFIED_SCALES. If the network's code branches on
+    values of its input, the file keeps one branch, and a warning is logged. On failure nothing is
+    written and an existing file at `output_path` is unchanged. The network is not changed either,
+    including its training mode.
 
     Args:
-        network: takes (batch, *input_shape) float32; what it may give, and by which names the
-            file gives it, says `optimization.export.outputs`.
+        network: takes (batch, *input_shape) float32; `optimization.outputs` describes the
+            structures that it may return and the names of the file's outputs.
         output_path: the file to write; its folder must exist.
-        input_shape: for example (timesteps, features), without the batch.
-        opset_version: ONNX operator set, one of OPSETS.
-        tolerance: largest difference allowed of any single element of an output, for values up to
-            one; above it relative to the output's largest.
-        verbose: print the nodes of the exported graph, also of one that is refused.
-        stopped: tells at the end whether the file is not wanted any more.
+        input_shape: the shape without the batch, for example (timesteps, features).
+        opset_version: the ONNX operator set, one of OPSETS.
+        tolerance: the largest difference of any element of an output, for values up to one; above
+            it relative to the output's largest element.
+        verbose: print the nodes of the exported graph, also of one that is rejected.
+        stopped: returns True once the caller has been cancelled; then no file is written.
 
     Returns:
-        The evidence: how far the file is from the network at the largest proven batch.
+        The evidence: the parity of file and network at the largest batch size.
 
     Raises:
-        UnsupportedOperatorError: ONNX has nothing for one of the network's operations.
-        OpsetError: the exporter does not write that operator set.
-        ExportError: the exporter, the checker or ONNX Runtime refuses.
-        ParityError: the file runs but gives something else than the network.
+        UnsupportedOperatorError: ONNX has no operator for one of the network's operations.
+        OpsetError: the exporter does not support that operator set.
+        ExportError: the exporter, the checker or ONNX Runtime fails.
+        ParityError: the file runs, but its outputs differ from those of the network.
         OutputFileError: the file cannot be written there.
-        InvalidInputError: `input_shape` or `network` is none.
+        InvalidInputError: `input_shape` or `network` is invalid.
     """
     check_target(output_path)
     check_network(network)
@@ -110,37 +105,14 @@ def export_onnx(
         reads = value_reads(reference, torch.randn(3, *shape))
     if reads:
         logger.warning(
-            "%s: the network reads values of its input at %s; the file keeps what was read while "
-            "it was traced, and agrees on noise of every size that was tried; use torch.where for "
-            "a branch",
+            "%s: the network reads values of its input at %s; the file keeps the values read "
+            "during tracing, and agrees with the network on noise of all verified scales; use "
+            "torch.where for a branch",
             output_path,
             ", ".join(reads),
         )
     put(output_path, content, stopped)
     return parity
-
-
-def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of one sample as plain integers; InvalidInputError if it is none."""
-    sizes = tuple(shape)
-    if not sizes or any(
-        not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1
-        for size in sizes
-    ):
-        expected = "the sizes of one sample, such as (60, 110), each a whole number of at least 1"
-        raise InvalidInputError("input_shape", expected, repr(shape))
-    return tuple(int(size) for size in sizes)
-
-
-def check_network(network: object) -> None:
-    """Return if it is a network with weights; InvalidInputError if not."""
-    if not isinstance(network, nn.Module):
-        received = f"{network!r:.80}"
-        raise InvalidInputError("model", "an instance of torch.nn.Module", received)
-    lazy = [name for name, each in network.named_parameters() if is_lazy(each)]
-    if lazy:
-        expected = "a network with weights; run it once on a batch, so that lazy layers get theirs"
-        raise InvalidInputError("model", expected, f"{', '.join(lazy)} without a shape")
 
 
 def _export_verified(
@@ -196,7 +168,7 @@ def _to_onnx(
         operator = _operator(error)
         modules = _users_of(operator, network, example)
         raise UnsupportedOperatorError(output_path, operator, modules, opset_version) from error
-    # Whatever the network's own code raises while it is traced comes through here.
+    # The network's own code may raise any exception during tracing.
     except Exception as error:
         if found := _REFUSED.search(str(error)):
             operator = f"aten::{found['operator'].lower()}"
@@ -208,7 +180,7 @@ def _to_onnx(
         problem = str(error).partition("[Caused by")[0].strip()
         raise ExportError(output_path, f"{type(error).__name__}: {problem}") from error
     written = {
-        each.domain: each.version for each in onnx.load_model_from_string(content).opset_import
+        used.domain: used.version for used in onnx.load_model_from_string(content).opset_import
     }
     if written.get("") != opset_version:
         raise OpsetError(output_path, opset_version, OPSETS)
@@ -216,44 +188,19 @@ def _to_onnx(
 
 
 def _print_nodes(content: bytes) -> None:
-    """Print a graph without its weights, which may be megabytes."""
+    """Print a graph without its weights, which may take megabytes."""
     for node in onnx.load_model_from_string(content).graph.node:
-        taken = ", ".join(node.input)
-        print(f"{', '.join(node.output)} = {node.op_type}({taken})")  # noqa: T201
-
-
-@contextmanager
-def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
-    """Give the network in eval mode on the CPU, one at a time; the caller's is as it was then."""
-    with _PREPARED:
-        yield from _in_eval_mode(network, output_path)
-
-
-def _in_eval_mode(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
-    modes = {module: module.training for module in network.modules()}
-    try:
-        # A copy, since exporting needs eval mode and the caller may be in the middle of training.
-        try:
-            reference = copy.deepcopy(network)
-        # Networks that keep computed tensors, such as those of weight_norm, cannot be copied.
-        except Exception as error:
-            if any(parameter.device.type != "cpu" for parameter in network.parameters()):
-                problem = f"it is not on the CPU and cannot be copied there: {error}"
-                raise ExportError(output_path, problem) from error
-            reference = network
-        yield reference.cpu().eval()
-    finally:
-        for module, training in modes.items():
-            module.training = training
+        inputs = ", ".join(node.input)
+        print(f"{', '.join(node.output)} = {node.op_type}({inputs})")  # noqa: T201
 
 
 def _check_outputs(
     network: nn.Module, output_path: Path, shape: tuple[int, ...]
 ) -> tuple[str, ...]:
-    """Return the names of the outputs; each must have the batch first, whatever its size."""
+    """Return the names of the outputs, whose first dimension must be the batch at every size."""
     for batch in _CHECKED_BATCHES:
         try:
-            # Noise: a network may rightly fail on a flat window.
+            # Noise, since a network may legitimately fail on a flat window.
             windows = np.random.default_rng(0).standard_normal((batch, *shape), dtype=np.float32)
             outputs = run_network(network, windows)
         except Exception as error:
@@ -261,8 +208,8 @@ def _check_outputs(
         for name, values in outputs.items():
             if values.shape[:1] != (batch,):
                 problem = (
-                    f"expected every output with the batch first, but for a batch of {batch} "
-                    f"{name} has the shape {values.shape}"
+                    f"expected the batch as the first dimension of every output, but for a batch "
+                    f"of {batch} {name} has the shape {values.shape}"
                 )
                 raise ExportError(output_path, problem)
     return tuple(outputs)
@@ -270,7 +217,8 @@ def _check_outputs(
 
 @contextmanager
 def _without_fast_path() -> Iterator[None]:
-    """Trace PyTorch's transformer layers, whose fused kernels have no counterpart in ONNX."""
+    """Disable the fused kernels of PyTorch's transformer layers, which ONNX has no operators
+    for."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -281,7 +229,7 @@ def _without_fast_path() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    # The exporter prints a graph that fails whatever it is told; the error says what failed.
+    # The exporter prints a failing graph regardless of its options; the error states the cause.
     printed = torch._C._jit_onnx_log
     torch._C._jit_onnx_log = lambda *_: None
     try:
@@ -298,7 +246,7 @@ def _operator(error: Exception) -> str:
 
 
 def _users_of(operator: str, network: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
-    """Return the modules that use an operator, as `name (class)`, from a trace of the network."""
+    """Trace the network and return the modules that use an operator, as `name (class)`."""
     with _quiet(), _without_fast_path(), Formulas():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, example, check_trace=False, strict=False

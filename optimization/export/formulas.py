@@ -1,6 +1,6 @@
-"""What ONNX can say and PyTorch's exporter does not, said by functions that it does export.
+"""Formulas for functions that ONNX can express but PyTorch's exporter does not support.
 
-A file in which a formula stands is proven against the network itself like any other.
+A file with a formula is verified against the network itself like any other.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Formulas(TorchFunctionMode):
-    """While it is entered, formulas stand in for the functions that they are equal to."""
+    """Replace functions with equal formulas while the context is active."""
 
     def __torch_function__(
         self,
@@ -22,8 +22,8 @@ class Formulas(TorchFunctionMode):
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the function gives
-        """Call the formula of a function, or itself where there is none."""
+    ) -> Any:  # noqa: ANN401 - the function's own result
+        """Call the formula of a function, or the function itself if it has none."""
         return _FORMULAS.get(func, func)(*args, **(kwargs or {}))
 
 
@@ -51,7 +51,7 @@ def _diff(
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
-    parts = [each for each in (prepend, values, append) if each is not None]
+    parts = [part for part in (prepend, values, append) if part is not None]
     result = torch.cat(parts, dim) if len(parts) > 1 else values
     for _ in range(n):
         length = int(result.shape[dim])
@@ -60,7 +60,7 @@ def _diff(
 
 
 def _convolution(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the convolution that pads by itself: ONNX Runtime does not pad a dilated one."""
+    """Return a convolution with explicit padding: ONNX Runtime does not pad a dilated one."""
 
     def convolve(
         values: Tensor,
@@ -75,7 +75,7 @@ def _convolution(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
             sizes = weight.shape[2:]
             steps = dilation if isinstance(dilation, Sequence) else [dilation] * len(sizes)
             pads: list[int] = []
-            # The last dimension first, as pad takes them.
+            # Last dimension first, the order of pad.
             for size, step in reversed([*zip(sizes, steps, strict=True)]):
                 total = int(step) * (int(size) - 1)
                 pads += [total // 2, total - total // 2]

@@ -1,4 +1,4 @@
-"""The machine that figures were measured on; those of another one are another matter."""
+"""The machine on which figures were measured; those of two machines are not comparable."""
 
 import os
 import platform
@@ -10,23 +10,23 @@ from pathlib import Path
 
 _PACKAGES = ("onnxruntime", "onnx", "torch", "numpy")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimd")
-"""Of the CPU's instruction sets, those on which INT8 and BF16 arithmetic hangs."""
+"""The CPU's instruction sets that determine the speed of INT8 and BF16 arithmetic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What timings depend on."""
+    """The properties of a machine on which timings depend."""
 
     processor: str
     cores: int
-    """That this process may use."""
+    """The number of cores that this process may use."""
     instructions: tuple[str, ...]
     system: str
     python: str
     packages: Mapping[str, str]
 
     def as_json(self) -> dict[str, object]:
-        """Return it for a file."""
+        """Return the properties as JSON."""
         return {**asdict(self), "instructions": list(self.instructions)}
 
 
@@ -53,7 +53,7 @@ def usable_cores() -> int:
 
 
 def differences(first: Mapping[str, object], second: Mapping[str, object]) -> list[str]:
-    """Return in words what makes timings of two machines (as_json) incomparable; none if nothing.
+    """Describe the differences of two machines (as_json) that make their timings incomparable.
 
     Python's version is left out, since no timing here is of Python code.
     """
@@ -69,7 +69,7 @@ def _cpu_info() -> dict[str, str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return {}
-    pairs = (line.partition(":") for line in reversed(lines))  # the first core has the last word
+    pairs = (line.partition(":") for line in reversed(lines))  # the first core takes precedence
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 

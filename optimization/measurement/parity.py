@@ -1,65 +1,58 @@
-"""How far two models that should give the same are apart, measured on the same windows."""
+"""Differences between the outputs of two models on the same windows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from optimization.errors import InvalidInputError, ParityError
-from optimization.export.outputs import name_outputs
-from optimization.runtime import Windows
-
-Outputs = Mapping[str, NDArray[np.float32]]
-Model = Callable[[Windows], Outputs]
-"""Outputs by name, each with the batch first."""
+from optimization.runtime import Model, Outputs, Windows
 
 _LEAST_SPREAD = 1e-3
-"""Of an output that hardly varies, as a share of its largest element."""
+"""Least spread of an output that hardly varies, as a share of its largest element."""
 
 _CLASSES = 3
-"""Down, flat and up; an output of another width is no direction unless it is named as one."""
+"""Down, flat and up; an output of another width is a direction only if it is named as one."""
 
 DIRECTION_OUTPUTS = ("direction_logits", "direction_probabilities")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """How far a candidate is from its reference."""
+    """The differences between a candidate and its reference."""
 
     windows: int
-    """On how many windows this was measured."""
+    """Number of windows on which the differences were measured."""
     max_abs_difference: Mapping[str, float]
-    """Largest difference of a single element, by output; NaN where one gave NaN."""
+    """Largest difference of a single element, by output; NaN if a model returned NaN."""
     mean_abs_difference: Mapping[str, float]
-    """Mean difference of the single elements, by output."""
+    """Mean difference of the elements, by output."""
     spread: Mapping[str, float]
-    """How much the reference's output varies between windows, by output: the root of the mean
-    variance of its elements. A difference is small or large beside this."""
+    """Variation of the reference's output between windows, by output: the root of the mean variance
+    of its elements. It is the scale for differences."""
     largest: Mapping[str, float]
     """Largest element of the reference's output, by output."""
     direction_agreement: float | None
-    """Share of the windows on which both choose the same class; None without a choice."""
+    """Share of the windows on which both choose the same class; None without a direction."""
     max_relative_difference: float
-    """Largest difference of a single element, in spreads of its output; of an output that hardly
-    varies in thousandths of its largest element."""
+    """Largest difference of a single element, in spreads of its output; for an output that hardly
+    varies, in thousandths of its largest element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far an optimised model may be from its FP32 original."""
+    """The largest accepted differences between an optimised model and its FP32 original."""
 
     direction_agreement: float = 0.995
-    """Share of the windows on which the direction must stay what it was."""
+    """Minimum share of the windows whose direction must not change."""
     relative: float = 0.25
-    """Largest difference of a single element, in spreads of its output over the windows. One
-    window in hundreds may move by a quarter of what windows differ by; the typical one moves by a
-    hundredth."""
+    """Largest difference of a single element, in spreads of its output over the windows. One window
+    in hundreds may differ by a quarter of the spread; a typical one differs by a hundredth."""
     floor: float = 1e-3
-    """Added to that as a share of the output's largest element, for outputs that hardly vary."""
+    """Additional difference as a share of the output's largest element, for outputs that hardly
+    vary."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.direction_agreement <= 1:
@@ -71,7 +64,7 @@ class Tolerance:
                 raise InvalidInputError(name, "a number of at least 0", repr(value))
 
     def check(self, parity: Parity) -> None:
-        """Raise ParityError, naming the output and both figures, unless `parity` is within."""
+        """Raise ParityError with the output and both figures if `parity` exceeds the tolerance."""
         for output, difference in parity.max_abs_difference.items():
             spread, largest = parity.spread[output], parity.largest[output]
             allowed = self.relative * spread + self.floor * largest
@@ -79,8 +72,8 @@ class Tolerance:
             if not difference <= allowed:
                 raise ParityError(
                     output,
-                    f"a single element is up to {difference:.3g} away on {parity.windows} "
-                    f"windows, expected at most {allowed:.3g}, which is {self.relative:g} "
+                    f"a single element differs by up to {difference:.3g} on {parity.windows} "
+                    f"windows, expected at most {allowed:.3g}, that is {self.relative:g} "
                     f"of the output's spread of {spread:.3g} and {self.floor:g} of its largest "
                     f"element of {largest:.3g}",
                 )
@@ -99,25 +92,25 @@ def measure_parity(
     """Run both models on `windows` and compare every element of every output.
 
     Args:
-        reference: what is right.
-        candidate: what is judged.
+        reference: the model whose outputs are correct.
+        candidate: the model to evaluate.
         windows: (windows, ...) float32.
-        batch: how many windows the models get at once; all of them if None.
+        batch: windows per run; all of them if None.
 
     Raises:
-        InvalidInputError: there are no windows to compare on.
+        InvalidInputError: there are no windows.
         ParityError: the candidate's outputs have other names or shapes than the reference's.
     """
     if len(windows) == 0:
-        raise InvalidInputError("windows", "at least one window to compare on", "none")
+        raise InvalidInputError("windows", "at least one window for the comparison", "none")
     size = batch or len(windows)
     return compare_outputs(run_all(reference, windows, size), run_all(candidate, windows, size))
 
 
 def compare_outputs(expected: Outputs, actual: Outputs, direction: str | None = None) -> Parity:
-    """Compare what two models gave for the same windows; see measure_parity.
+    """Compare the outputs of two models for the same windows; see measure_parity.
 
-    `direction` is the output by which a class is chosen; see direction_scores without it.
+    `direction` names the output that chooses the class; by default see direction_scores.
     """
     if expected.keys() != actual.keys():
         raise ParityError("names", f"expected {', '.join(expected)}, received {', '.join(actual)}")
@@ -157,15 +150,15 @@ def require_parity(
 ) -> Parity:
     """Measure parity and return it as the evidence that the models agree.
 
-    The tolerance holds for every single element: absolute for outputs up to one, and relative to
-    the largest element of an output above. The chosen class may only differ where two scores lie
-    closer together than it.
+    The tolerance applies to every element: absolute for outputs up to one, above it relative to
+    the output's largest element. The chosen class can only differ where two scores lie closer
+    together than the tolerance.
 
     Raises:
-        ParityError: an output is further away than `tolerance`, or not a number.
+        ParityError: an output differs by more than `tolerance`, or is not a number.
     """
     if len(windows) == 0:
-        raise InvalidInputError("windows", "at least one window to compare on", "none")
+        raise InvalidInputError("windows", "at least one window for the comparison", "none")
     expected = reference(windows)
     parity = compare_outputs(expected, candidate(windows))
     for output, difference in parity.max_abs_difference.items():
@@ -174,73 +167,61 @@ def require_parity(
         if not difference <= tolerance * scale:
             raise ParityError(
                 output,
-                f"they are up to {difference:.3g} apart on {parity.windows} windows, "
+                f"they differ by up to {difference:.3g} on {parity.windows} windows, "
                 f"expected at most {tolerance * scale:.3g}",
             )
     return parity
 
 
 def run_all(model: Model, windows: Windows, batch: int) -> dict[str, NDArray[np.float32]]:
-    """Return a model's outputs for all windows, given `batch` of them at a time.
+    """Return a model's outputs for all windows, run in batches of `batch`.
 
     Raises:
-        ParityError: an output has not the batch first, so that the answers cannot be told apart.
+        ParityError: the batch is not an output's first dimension.
     """
     starts = range(0, len(windows), batch)
-    parts = [_answers(model, windows[start : start + batch]) for start in starts]
+    parts = [_run_batch(model, windows[start : start + batch]) for start in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _answers(model: Model, windows: Windows) -> Outputs:
+def _run_batch(model: Model, windows: Windows) -> Outputs:
     outputs = model(windows)
     for name, values in outputs.items():
         if values.shape[:1] != (len(windows),):
             problem = (
-                f"expected the batch first, but for a batch of {len(windows)} its shape is "
-                f"{values.shape}; keep that dimension, such as with squeeze(-1)"
+                f"expected the batch as the first dimension, but for a batch of {len(windows)} its "
+                f"shape is {values.shape}; keep that dimension, for example with squeeze(-1)"
             )
             raise ParityError(name, problem)
     return outputs
 
 
-def run_network(network: nn.Module, windows: Windows) -> dict[str, NDArray[np.float32]]:
-    """Return the outputs of a network, which must be in eval mode, by name."""
-    with torch.inference_mode():
-        # A copy, since torch refuses to share memory that is read-only.
-        outputs = name_outputs(network(torch.from_numpy(windows.copy())))
-        return {name: value.numpy() for name, value in outputs.items()}
+def match_names(expected: Outputs, received: Outputs) -> Outputs:
+    """Return a file's outputs by the network's names; in their order if the names differ.
 
-
-def torch_model(network: nn.Module) -> Model:
-    """Return `network`, which must be in eval mode and on the CPU, as a Model.
-
-    The model raises InvalidInputError where the network fails on its windows.
+    Raises:
+        ParityError: the numbers of outputs differ.
     """
-
-    def run(windows: Windows) -> Outputs:
-        try:
-            return run_network(network, windows)
-        # Whatever the network's own code raises.
-        except Exception as error:
-            raise InvalidInputError(
-                "input of the network",
-                "windows that it runs on",
-                f"float32 of shape {windows.shape}: {type(error).__name__}: {error}",
-            ) from error
-
-    return run
+    if expected.keys() == received.keys():
+        return received
+    if len(expected) != len(received):
+        problem = f"expected {', '.join(expected)}, received {', '.join(received)}"
+        raise ParityError("names", problem)
+    return dict(zip(expected, received.values(), strict=True))
 
 
 def direction_scores(outputs: Outputs, direction: str | None = None) -> NDArray[np.float32] | None:
-    """Return the scores by whose largest a class is chosen, None where there are none.
+    """Return the scores whose maximum chooses the class, or None if no output has them.
 
-    That is the output `direction`, else the one named as the direction is among ours, else one of
-    shape (batch, 3), the first named for logits or probabilities if there is one.
+    This is the output `direction`, else one with a name of DIRECTION_OUTPUTS, else one of shape
+    (batch, 3), preferably one named after logits or probabilities.
     """
     for name in (direction or "", *DIRECTION_OUTPUTS):
         if name in outputs and outputs[name].ndim == 2:
             return outputs[name]
-    wide = [name for name, each in outputs.items() if each.ndim == 2 and each.shape[1] == _CLASSES]
+    wide = [
+        name for name, values in outputs.items() if values.ndim == 2 and values.shape[1] == _CLASSES
+    ]
     named = [name for name in wide if "logit" in name.lower() or "prob" in name.lower()]
     return next((outputs[name] for name in (*named, *wide)), None)
 

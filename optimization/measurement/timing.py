@@ -1,39 +1,41 @@
-"""How long calls take, measured so that nothing flatters: every raw sample is kept."""
+"""Latencies of calls, measured without selection: every raw sample is kept."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from optimization.errors import InvalidInputError
+from optimization.arguments import check_count
+from optimization.progress import Report
+from optimization.runtime import Model, Windows
 
 Clock = Callable[[], int]
-"""Nanoseconds of a clock that never goes back."""
+"""A monotonic clock in nanoseconds."""
 
 Timer = Callable[[], int]
-"""Runs something once and tells how many nanoseconds it took."""
+"""A function that runs a call once and returns its duration in nanoseconds."""
 
 BLOCK = 30
-"""Calls on end of what takes turns; the first of them finds the caches cold, as one call in 30."""
+"""Consecutive calls of one timer; only the first of them, one call in 30, finds cold caches."""
 
 LONGEST_BLOCK_MS = 50.0
-"""Of one block, so that a busy moment of the machine still meets all."""
-
+"""Longest duration of a block, so that a busy moment of the machine affects all timers."""
 
 LEAST_GAIN = 1.03
-"""Between medians; below it a difference may be chance."""
+"""Smallest ratio of two medians that counts as a gain; a smaller one may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Latencies of one thing, in the order in which they were measured; none was left out."""
+    """The latencies of one call in the order of measurement; none is left out."""
 
     batch: int
     samples_ms: tuple[float, ...]
     warm_up_ms: tuple[float, ...] = ()
-    """What the calls before took, which is in no figure."""
+    """Latencies of the preceding calls, which no figure includes."""
 
     @property
     def mean_ms(self) -> float:
@@ -52,7 +54,7 @@ class Timing:
 
     @property
     def throughput(self) -> float:
-        """Return samples per second, a batch counting all of its samples."""
+        """Return samples per second; each call counts all samples of its batch."""
         return self.batch * 1000 / self.mean_ms
 
     def percentile_ms(self, percent: float) -> float:
@@ -62,9 +64,9 @@ class Timing:
     def median_interval_ms(self) -> tuple[float, float]:
         """Return the 95 % confidence interval of the median.
 
-        From order statistics, so for any distribution: the number of samples below the median is
-        binomial(n, 1/2), approximated by the normal (Conover, Practical Nonparametric Statistics,
-        3.2). With few samples it is all that was seen.
+        It is based on order statistics and holds for any distribution: the number of samples below
+        the median is binomial(n, 1/2), approximated by the normal (Conover, Practical Nonparametric
+        Statistics, 3.2). With few samples it spans all of them.
         """
         ordered = sorted(self.samples_ms)
         count = len(ordered)
@@ -74,7 +76,7 @@ class Timing:
         return ordered[low], ordered[high]
 
     def as_json(self) -> dict[str, object]:
-        """Return the figures for a file, without the raw samples."""
+        """Return the figures as JSON, without the raw samples."""
         return {
             "batch": self.batch,
             "samples": len(self.samples_ms),
@@ -99,15 +101,15 @@ def measure(
     clock: Clock = time.perf_counter_ns,
     block: int = BLOCK,
 ) -> dict[str, Timing]:
-    """Time calls of this process in turn, block by block; see measure_timers for the arguments."""
+    """Time interleaved blocks of calls of this process; see measure_timers for the arguments."""
 
     def timer(call: Callable[[], object]) -> Timer:
-        def took_ns() -> int:
-            began = clock()
+        def duration_ns() -> int:
+            start = clock()
             call()
-            return clock() - began
+            return clock() - start
 
-        return took_ns
+        return duration_ns
 
     timers = {name: timer(call) for name, call in calls.items()}
     return measure_timers(timers, batch, runs, warm_up_runs, goes_on, block)
@@ -121,22 +123,22 @@ def measure_timers(
     goes_on: Callable[[int], bool] = lambda _: True,
     block: int = BLOCK,
 ) -> dict[str, Timing]:
-    """Let timers take turns, block by block, so that a busy moment of the machine meets all.
+    """Interleave the timers in blocks, so that a busy moment of the machine affects all of them.
 
-    In a block one of them runs several times on end and finds its own data in the caches, as in a
-    server that runs one model; call by call it would find the others'. No call of a block is left
-    out, not its first one either. Every round begins with another timer, so that none always runs
-    in the wake of the same one. A block ends at LONGEST_BLOCK_MS, judged by the quickest run of the
-    slowest: long calls take turns one by one.
+    In a block one timer runs several times in succession and finds its own data in the caches, as
+    in a server that runs one model; call by call it would find the data of the others. Every call
+    of a block counts, including the first. Each round starts with another timer, so that none
+    always follows the same one. A block takes at most LONGEST_BLOCK_MS, estimated from the fastest
+    run of the slowest timer: long calls are interleaved one by one.
 
     Args:
-        timers: what to time, by name.
-        batch: samples that one call works on.
-        runs: calls of each that count.
-        warm_up_runs: calls of each before them that do not.
-        goes_on: given the number of calls of each so far, tells whether another round of blocks
-            may begin; at least one round counts.
-        block: calls of one timer on end, at most; 1 is call by call.
+        timers: the timers by name.
+        batch: samples per call.
+        runs: measured calls per timer.
+        warm_up_runs: unmeasured calls per timer before them.
+        goes_on: receives the number of measured calls per timer and returns whether to start
+            another round; at least one round is measured.
+        block: maximum number of consecutive calls of one timer; 1 interleaves single calls.
     """
     check_count("runs", runs, least=1)
     check_count("warm_up_runs", warm_up_runs, least=0)
@@ -158,15 +160,37 @@ def measure_timers(
     }
 
 
-def check_count(what: str, value: object, least: int) -> int:
-    """Return a whole number of at least `least`, else raise InvalidInputError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidInputError(what, f"a whole number of at least {least}", repr(value))
-    return value
+def calls_of(models: Mapping[str, Model], windows: Windows) -> dict[str, Callable[[], object]]:
+    """Return functions that run each model once on `windows`."""
+    return {name: partial(model, windows) for name, model in models.items()}
+
+
+def measure_models(
+    models: Mapping[str, Model],
+    windows: Windows,
+    runs: int,
+    warm_up_runs: int,
+    report: Report,
+    stopped: Callable[[], bool],
+) -> dict[str, Timing]:
+    """Time interleaved runs of models on `windows`, and report progress every 5 %.
+
+    The measurement ends early once `stopped` returns True.
+    """
+    reported = {0}
+
+    def goes_on(done: int) -> bool:
+        step = done * 20 // runs
+        if step not in reported:
+            reported.add(step)
+            report(f"{done} of {runs} calls per model", done / runs)
+        return not stopped()
+
+    return measure(calls_of(models, windows), len(windows), runs, warm_up_runs, goes_on)
 
 
 def _block_size(slowest_ms: float, most: int) -> int:
-    """Return how many calls on end the slowest makes in a block; one while nothing is known."""
+    """Return the number of calls per block; one while no duration is known."""
     return max(1, math.floor(min(most, LONGEST_BLOCK_MS / max(slowest_ms, 1e-6))))
 
 

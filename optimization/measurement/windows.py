@@ -1,36 +1,48 @@
-"""The windows that a model is judged on: real ones from a file, or noise for want of them."""
+"""The windows on which models are evaluated: real ones from a file, otherwise noise."""
 
 import io
+import logging
 import math
+import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from optimization.arguments import check_windows, declared_shape
 from optimization.errors import InvalidInputError
-from optimization.quantization.quantize import check_windows
-from optimization.runtime import Windows
+from optimization.measurement.parity import run_all
+from optimization.runtime import OnnxModel, Windows
+
+logger = logging.getLogger(__name__)
 
 ARTIFACT = "windows.npz"
-"""A version's own windows, by this name among its artifacts."""
+"""Name of the artifact that holds a version's own windows."""
 
 NOISE_WINDOWS = 2048
-"""One wrong direction in 200 is then told from chance."""
+"""Enough to distinguish one wrong direction in 200 from chance."""
+
+LEAST_WINDOWS = 200
+"""One wrong direction is then just within the usual tolerance."""
+
+_EVALUATION_S = 10.0
+"""Time for noise to run through a model once; an evaluation takes at most three times as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Windows to calibrate with and, never the same ones, to judge by."""
+    """Windows for calibration and, disjoint from them, windows for the evaluation."""
 
     source: str
-    """Where they come from, in words."""
+    """Describes where the windows come from."""
     is_real: bool
     calibration: Windows
     windows: Windows
     direction: str | None = None
-    """The output by which a class is chosen.
+    """Names the output that chooses the class.
 
     See `optimization.measurement.parity.direction_scores`.
     """
@@ -39,31 +51,31 @@ class Evaluation:
 def split_windows(
     windows: Windows, source: str, is_real: bool = True, direction: str | None = None
 ) -> Evaluation:
-    """Calibrate with the first third and judge by the rest: what follows in time, mostly.
+    """Use the first third for calibration and the rest, usually the later ones, for evaluation.
 
     Raises:
-        InvalidInputError: fewer than three, or no numbers that can be worked with.
+        InvalidInputError: there are fewer than three windows, or they are not finite numbers.
     """
     check_windows("windows", windows)
     if len(windows) < 3:
         raise InvalidInputError("windows", "at least three", str(len(windows)))
-    calibrating = len(windows) // 3
+    calibration_count = len(windows) // 3
     return Evaluation(
         source=source,
         is_real=is_real,
-        calibration=np.ascontiguousarray(windows[:calibrating]),
-        windows=np.ascontiguousarray(windows[calibrating:]),
+        calibration=np.ascontiguousarray(windows[:calibration_count]),
+        windows=np.ascontiguousarray(windows[calibration_count:]),
         direction=direction,
     )
 
 
 def fitted(windows: Windows, shape: tuple[int | None, ...]) -> Windows:
-    """Return windows in the shape of a sample that a model declares, where it is another view.
+    """Reshape windows to the sample shape that a model declares, if the number of values agrees.
 
-    A model of flat rows takes the values of a window one after the other, as the server gives
-    them. Windows that do not fit come back as they are.
+    A model of flat rows receives the values of a window in row order, as from the server. Windows
+    that do not fit are returned unchanged.
     """
-    sizes = [each for each in shape if each is not None]
+    sizes = [size for size in shape if size is not None]
     if len(sizes) < len(shape) or windows.shape[1:] == tuple(sizes):
         return windows
     fits = math.prod(sizes) == math.prod(windows.shape[1:])
@@ -71,8 +83,38 @@ def fitted(windows: Windows, shape: tuple[int | None, ...]) -> Windows:
 
 
 def noise(shape: tuple[int, ...], count: int = NOISE_WINDOWS) -> Windows:
-    """Return seeded standard normal windows of that shape, which is without the batch."""
+    """Return seeded standard normal windows; `shape` excludes the batch."""
     return np.random.default_rng(20_240_229).standard_normal((count, *shape), dtype=np.float32)
+
+
+def evaluation_windows(model: OnnxModel, windows: Windows | None) -> Windows:
+    """Return valid windows in the model's shape; without any, noise of its declared shape."""
+    if windows is None:
+        generated = noise(declared_shape(model), NOISE_WINDOWS)
+        count = affordable(model, generated, _EVALUATION_S, LEAST_WINDOWS)
+        logger.info("%s: evaluated on %d windows of noise", model.path, count)
+        return generated[:count]
+    return fitted(check_windows("windows", windows), model.input_shape[1:])
+
+
+def affordable(
+    model: OnnxModel,
+    windows: Windows,
+    budget_s: float,
+    least: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Return how many of the windows the model processes one by one in `budget_s`.
+
+    The result is at least `least` and at most the number of windows.
+    """
+    batch = model.input_shape[0] or 1
+    run_all(model, windows[:batch], batch)
+    start = clock()
+    sampled = max(1, min(8, len(windows)) // batch) * batch
+    run_all(model, windows[:sampled], batch)
+    duration_s = max((clock() - start) / sampled, 1e-9)
+    return min(len(windows), max(least, int(budget_s / duration_s)))
 
 
 def read_windows(
@@ -80,12 +122,15 @@ def read_windows(
 ) -> Windows:
     """Return the windows in a NumPy file, (windows, *shape): .npy, or .npz with one array.
 
-    `name` is what messages call it, by default the path.
+    Nothing in the file is executed. Numbers of another precision are converted to float32.
 
-    Nothing in the file is executed. Numbers of another precision become float32.
+    Args:
+        source: the file.
+        shape: the shape of one window.
+        name: the name of the file in messages, by default its path.
 
     Raises:
-        InvalidInputError: no such file, or something else in it.
+        InvalidInputError: the file does not exist or has other content.
     """
     where = name or str(source)
     expected = (

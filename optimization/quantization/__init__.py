@@ -1,1 +1,1 @@
-"""INT8 quantisation, and the selection of operators worth quantising."""
+"""INT8 quantisation, the selection of operators, and the evaluation of the result."""

@@ -1,4 +1,4 @@
-"""INT8 models from FP32 ones, with ONNX Runtime's quantiser."""
+"""INT8 models from FP32 models, with ONNX Runtime's quantiser."""
 
 import logging
 import math
@@ -19,24 +19,25 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from optimization.arguments import check_windows
 from optimization.errors import InvalidInputError, QuantizationError
 from optimization.graph import optimize_graph
 from optimization.runtime import GraphLevel, OnnxModel, Windows, load_graph
 
 DYNAMIC_OPERATORS = ("LSTM", "MatMul", "Gemm", "Conv")
-"""What can be quantised with scales taken from the batch at hand."""
+"""Operators that can be quantised with scales taken from the current batch."""
 
 STATIC_OPERATORS = ("MatMul", "Gemm", "Conv")
-"""What can be quantised with scales fixed by calibration; LSTM stays as it is."""
+"""Operators that can be quantised with scales fixed by calibration; LSTM cannot."""
 
 MIN_OPSET = 11
 MIN_PER_CHANNEL_OPSET = 13
-"""Of static quantisation: QuantizeLinear takes a scale a channel from there on."""
+"""Oldest operator set for static quantisation whose QuantizeLinear takes a scale per channel."""
 
 _PRODUCTS = ("MatMul", "Gemm")
 
 _LEAST_WEIGHTS = 4096
-"""Of a matrix product, below which quantising it is no gain."""
+"""Number of weights below which quantising a matrix product gains nothing."""
 
 _QUANTIZED = {
     *("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "ConvInteger"),
@@ -45,35 +46,43 @@ _QUANTIZED = {
 
 
 class QuantizationType(StrEnum):
-    """Where the scale of the activations comes from."""
+    """The source of the scales of activations."""
 
     DYNAMIC = "dynamic"
-    """From the batch at hand: an answer depends on its batch-mates."""
+    """The current batch: outputs depend on the other requests of the batch."""
     ROWWISE = "rowwise"
-    """From the row at hand: no answer depends on its batch-mates, rows run one by one."""
+    """The current row: outputs are independent of the batch, and rows run one by one."""
     STATIC = "static"
-    """From calibration: no answer depends on its batch-mates, LSTM stays in FP32."""
+    """Calibration: outputs are independent of the batch, and LSTM stays in FP32."""
+
+
+def check_quantization_type(value: object) -> QuantizationType:
+    """Return the type with that name; InvalidInputError for an unknown one."""
+    if isinstance(value, str) and value in set(QuantizationType):
+        return QuantizationType(value)
+    expected = f"one of {', '.join(QuantizationType)}"
+    raise InvalidInputError("quantization_type", expected, repr(value))
 
 
 def quantize_dynamically(
     content: bytes, name: Path, operators: Collection[str], per_channel: bool = True
 ) -> bytes:
-    """Return the model with INT8 weights for `operators`, and activations scaled as they come.
+    """Return the model with INT8 weights for `operators` and activations scaled at run time.
 
-    The scale is taken from the whole batch: an answer depends on its batch-mates, unless the
-    model takes rows one at a time (`optimization.graph.rowwise`).
+    The scale is taken from the whole batch: outputs depend on the other requests of the batch,
+    unless the model processes rows one at a time (`optimization.graph.rowwise`).
 
     Raises:
-        InvalidModelError: no ONNX model.
-        QuantizationError: it has none of these operators, an operator set that is too old, or
-            ONNX Runtime refuses.
+        InvalidModelError: the content is not an ONNX model.
+        QuantizationError: the model has none of these operators, its operator set is too old, or
+            ONNX Runtime fails.
     """
 
-    def quantize(source: Path, target: Path, left_out: list[str]) -> None:
+    def quantize(source: Path, target: Path, excluded: list[str]) -> None:
         quantize_dynamic(
             source,
             target,
-            nodes_to_exclude=left_out,
+            nodes_to_exclude=excluded,
             op_types_to_quantize=with_products(operators),
             per_channel=per_channel,
             weight_type=QuantType.QInt8,
@@ -90,14 +99,14 @@ def quantize_statically(
     per_channel: bool = True,
     symmetric: bool = False,
 ) -> bytes:
-    """Return the model with INT8 weights for `operators`, and activations scaled by calibration.
+    """Return the model with INT8 weights for `operators` and activations scaled by calibration.
 
-    The scales are fixed, so no answer depends on its batch-mates; windows unlike those of the
+    The scales are fixed, so outputs are independent of the batch; windows outside the range of the
     calibration are clipped.
 
     Raises:
-        InvalidModelError: no ONNX model.
-        InvalidInputError: windows that do not calibrate anything.
+        InvalidModelError: the content is not an ONNX model.
+        InvalidInputError: the windows are invalid.
         QuantizationError: see quantize_dynamically.
     """
     check_windows("calibration_data", calibration)
@@ -105,17 +114,17 @@ def quantize_statically(
     opset = _opset(load_graph(content, name))
     if per_channel and MIN_OPSET <= opset < MIN_PER_CHANNEL_OPSET:
         problem = (
-            f"a scale a channel needs operator set {MIN_PER_CHANNEL_OPSET} in static quantisation, "
-            f"it has {opset}; export anew with a newer one or pass per_channel=False"
+            f"a scale per channel needs operator set {MIN_PER_CHANNEL_OPSET} in static "
+            f"quantisation, it has {opset}; export with a newer one or pass per_channel=False"
         )
         raise QuantizationError(name, problem)
 
-    def quantize(source: Path, target: Path, left_out: list[str]) -> None:
+    def quantize(source: Path, target: Path, excluded: list[str]) -> None:
         quantize_static(
             source,
             target,
             _Rows(input_name, calibration),
-            nodes_to_exclude=left_out,
+            nodes_to_exclude=excluded,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=with_products(operators),
             per_channel=per_channel,
@@ -125,7 +134,8 @@ def quantize_statically(
             extra_options={
                 "ActivationSymmetric": symmetric,
                 "WeightSymmetric": True,
-                # Their outputs stay exact: most are the model's own, and scales clip the rare.
+                # Their outputs stay exact: most are the model's outputs, and scales clip rare
+                # values.
                 "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
             },
         )
@@ -134,7 +144,7 @@ def quantize_statically(
 
 
 def with_products(operators: Collection[str]) -> list[str]:
-    """Return the operators with both kinds of matrix product where one of them is among them.
+    """Return the operators, with both kinds of matrix product if either is among them.
 
     ONNX Runtime turns a MatMul with a bias into a Gemm, and a Gemm into a MatMul.
     """
@@ -142,26 +152,13 @@ def with_products(operators: Collection[str]) -> list[str]:
     return list(dict.fromkeys([*operators, *both]))
 
 
-def check_windows(what: str, windows: object) -> Windows:
-    """Return windows that can be worked with; InvalidInputError for any other."""
-    expected = "an array of float32 numbers, (windows, ...), at least one window"
-    if not isinstance(windows, np.ndarray):
-        raise InvalidInputError(what, expected, type(windows).__name__)
-    if windows.dtype != np.float32 or windows.ndim < 2 or len(windows) == 0:
-        raise InvalidInputError(what, expected, f"{windows.dtype} of shape {windows.shape}")
-    if not np.isfinite(windows).all():
-        count = int((~np.isfinite(windows)).sum())
-        raise InvalidInputError(what, "finite numbers", f"{count} that are NaN or infinite")
-    return windows
-
-
 def operators_in(content: bytes, name: Path) -> set[str]:
-    """Return the kinds of operators of a model's graph."""
-    return {each.op_type for each in load_graph(content, name).graph.node}
+    """Return the types of the operators in a model's graph."""
+    return {node.op_type for node in load_graph(content, name).graph.node}
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]
-    """Calibration windows, some at a time."""
+    """Calibration windows in parts."""
 
     def __init__(self, input_name: str, windows: Windows) -> None:
         parts = np.array_split(windows, -(-len(windows) // 32))
@@ -179,67 +176,67 @@ def _quantized(
     operators: Collection[str],
     quantize: Callable[[Path, Path, list[str]], None],
 ) -> bytes:
-    # Weights that the graph computes from others, as those of weight_norm, become constants.
+    # Weights that the graph computes from others, such as those of weight_norm, become constants.
     folded = optimize_graph(content, name, GraphLevel.BASIC)
     model = load_graph(folded, name)
     opset = _opset(model)
     if opset < MIN_OPSET:
-        problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export anew"
+        problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export it again"
         raise QuantizationError(name, problem)
-    present = {each.op_type for each in model.graph.node}
+    present = {node.op_type for node in model.graph.node}
     if not present & set(operators):
         problem = f"it has none of the operators {', '.join(operators)}; it has {sorted(present)}"
         raise QuantizationError(name, problem)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         source.write_bytes(folded)
-        # ONNX Runtime and onnx raise whatever they stumble over.
+        # ONNX Runtime and onnx raise exceptions of many classes.
         try:
             quantize(source, target, _small_products(model, operators))
             quantized = target.read_bytes()
         except Exception as error:
             raise QuantizationError(name, f"{type(error).__name__}: {error}") from error
-    kinds = {each.op_type for each in onnx.load_model_from_string(quantized).graph.node}
+    kinds = {node.op_type for node in onnx.load_model_from_string(quantized).graph.node}
     if not kinds & _QUANTIZED:
         problem = (
             f"ONNX Runtime quantised none of its {', '.join(sorted(present & set(operators)))}, "
-            f"whose weights are no constant matrices"
+            f"whose weights are not constant matrices; choose other operators"
         )
         raise QuantizationError(name, problem)
     return quantized
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return {each.domain: int(each.version) for each in model.opset_import}.get("", 0)
+    return {opset.domain: int(opset.version) for opset in model.opset_import}.get("", 0)
 
 
 def _small_products(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
-    """Return the names of matrix products to leave as they are, since they are too small to gain.
+    """Return the names of the matrix products that are too small to gain from quantisation.
 
-    To scale their input costs as much as they save, and the heads, which are among them, pass an
-    error on to the answer undamped. Where nothing else is left, only products with a vector are,
-    of which ONNX Runtime makes a file that does not load.
+    Scaling their input costs as much as they save, and the heads, which are among them, pass an
+    error on to the output undamped. If all products are small, only those with a vector are
+    returned, for which ONNX Runtime writes a file that does not load.
     """
-    vectors = {each.name for each in model.graph.initializer if len(each.dims) == 1}
-    sizes = {each.name: math.prod(each.dims) for each in model.graph.initializer}
-    wanted = [each for each in model.graph.node if each.op_type in operators]
+    vectors = {weight.name for weight in model.graph.initializer if len(weight.dims) == 1}
+    sizes = {weight.name: math.prod(weight.dims) for weight in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type in operators]
     small = [
-        each.name
-        for each in wanted
-        if each.op_type in _PRODUCTS
-        and sum(sizes.get(name, 0) for name in each.input[:2]) < _LEAST_WEIGHTS
+        node.name
+        for node in nodes
+        if node.op_type in _PRODUCTS
+        and sum(sizes.get(name, 0) for name in node.input[:2]) < _LEAST_WEIGHTS
     ]
-    if len(small) == len(wanted):
+    if len(small) == len(nodes):
         small = [
-            each.name for each in wanted if each.op_type == "MatMul" and vectors & {*each.input[:2]}
+            node.name for node in nodes if node.op_type == "MatMul" and vectors & {*node.input[:2]}
         ]
-    # ONNX Runtime turns a Gemm into a MatMul of that name first, and then looks for the name.
-    return [name for each in small for name in (each, f"{each}_MatMul")]
+    # ONNX Runtime first turns a Gemm into a MatMul of that name, and then searches for the name.
+    return [name for product in small for name in (product, f"{product}_MatMul")]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back the quantiser's advice, which it logs through the root logger."""
+    """Suppress the quantiser's advice, which it logs through the root logger."""
     root = logging.getLogger()
 
     def other(record: logging.LogRecord) -> bool:

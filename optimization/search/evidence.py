@@ -1,4 +1,4 @@
-"""What a search found, as JSON: the proof that is kept beside the files."""
+"""The evidence of a search as JSON, which the registry stores with the version."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ import numpy as np
 from optimization.measurement.batch_dependence import BatchDependence
 from optimization.measurement.machine import Machine
 from optimization.measurement.parity import Parity
+from optimization.search import evidence_keys as keys
 from optimization.search.search import EvaluatedVariant, Search
 from optimization.search.variants import ORIGINAL
 
@@ -18,7 +19,7 @@ SCHEMA_VERSION = 1
 
 
 def artifact_name(variant: EvaluatedVariant, source_artifact: str) -> str:
-    """Return the name under which a variant is published; other content has another name."""
+    """Return the name under which a variant is published; it contains a digest of the content."""
     if variant.variant.name == ORIGINAL:
         return source_artifact
     digest = hashlib.sha256(variant.content).hexdigest()
@@ -26,26 +27,27 @@ def artifact_name(variant: EvaluatedVariant, source_artifact: str) -> str:
 
 
 def published(found: Search, source_artifact: str) -> dict[str, bytes]:
-    """Return what is worth publishing, content by artifact name: the front and what serves."""
-    names = dict.fromkeys([found.recommended.name, *(each.name for each in found.front)])
+    """Return the content of the front and of the recommended file by artifact name."""
+    candidates = [found.recommended, *found.front]
+    names = dict.fromkeys(candidate.name for candidate in candidates)
     chosen = (found.evaluated[name] for name in names if name != ORIGINAL)
-    return {artifact_name(each, source_artifact): each.content for each in chosen}
+    return {artifact_name(variant, source_artifact): variant.content for variant in chosen}
 
 
 def summary(
     found: Search, source_artifact: str, machine: Machine, time: datetime, samples_artifact: str
 ) -> dict[str, Any]:
-    """Return the evidence for a version's metadata: all but the raw samples.
+    """Return the evidence for a version's metadata: everything but the raw samples.
 
     Args:
-        found: what was found.
-        source_artifact: the FP32 artifact that was searched from.
-        machine: where.
-        time: when.
-        samples_artifact: the artifact that holds the raw samples, and this too.
+        found: the result of the search.
+        source_artifact: the FP32 artifact from which the search started.
+        machine: the machine of the measurement.
+        time: the time of the search.
+        samples_artifact: the artifact that holds this evidence and the raw samples.
     """
     settings, evaluation = found.settings, found.evaluation
-    front = {each.name for each in found.front}
+    front = {candidate.name for candidate in found.front}
     files = published(found, source_artifact)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -65,7 +67,7 @@ def summary(
             "source": evaluation.source,
             "real": evaluation.is_real,
             "calibration": len(evaluation.calibration),
-            "judged": len(evaluation.windows),
+            keys.EVALUATED: len(evaluation.windows),
             "sha256": hashlib.sha256(evaluation.windows.tobytes()).hexdigest(),
         },
         "tolerance": {
@@ -75,8 +77,8 @@ def summary(
         },
         "allow_batch_dependence": settings.allow_batch_dependence,
         "variants": [
-            _variant(each, name in front, source_artifact, files)
-            for name, each in found.evaluated.items()
+            _variant(variant, name in front, source_artifact, files)
+            for name, variant in found.evaluated.items()
         ],
         "skipped": dict(found.skipped),
         "samples_artifact": samples_artifact,
@@ -84,17 +86,17 @@ def summary(
 
 
 def samples_document(found: Search, evidence: Mapping[str, Any]) -> bytes:
-    """Return the evidence with every raw sample, in milliseconds and in their order."""
+    """Return the evidence with all raw samples, in milliseconds and in order of measurement."""
     samples = [
         {
             "variant": name,
             "num_threads": threads,
             "batch": batch,
-            "samples_ms": [round(each, 6) for each in timing.samples_ms],
-            "warm_up_ms": [round(each, 6) for each in timing.warm_up_ms],
+            "samples_ms": [round(sample, 6) for sample in timing.samples_ms],
+            "warm_up_ms": [round(sample, 6) for sample in timing.warm_up_ms],
         }
-        for name, each in found.evaluated.items()
-        for (threads, batch), timing in each.timings.items()
+        for name, variant in found.evaluated.items()
+        for (threads, batch), timing in variant.timings.items()
     ]
     return json.dumps({**evidence, "samples": samples}, allow_nan=False).encode()
 
@@ -111,8 +113,8 @@ def _variant(
         "size_bytes": len(variant.content),
         "refused": variant.refused,
         "on_pareto_front": is_on_front,
-        "parity": {how: _parity(each) for how, each in variant.parity.items()},
-        "batch_mates": _batch_mates(variant.batch_dependence),
+        "parity": {how: _parity(parity) for how, parity in variant.parity.items()},
+        keys.BATCH_DEPENDENCE: _batch_dependence(variant.batch_dependence),
         "timings": [
             {"num_threads": threads, **_rounded(timing.as_json())}
             for (threads, _), timing in variant.timings.items()
@@ -131,19 +133,19 @@ def _parity(parity: Parity) -> dict[str, Any]:
     }
 
 
-def _batch_mates(mates: BatchDependence) -> dict[str, Any]:
+def _batch_dependence(dependence: BatchDependence) -> dict[str, Any]:
     return {
-        "answers_depend_on_batch_mates": mates.depends,
-        "max_abs_difference": _finite(mates.max_abs_difference),
-        "max_abs_difference_beside_a_loud_one": _finite(mates.max_abs_difference_loud),
-        "directions_changed_beside_a_loud_one": mates.directions_changed,
+        keys.DEPENDS_ON_BATCH: dependence.depends,
+        "max_abs_difference": _finite(dependence.max_abs_difference),
+        keys.DIFFERENCE_WITH_OUTLIER: _finite(dependence.max_abs_difference_with_outlier),
+        keys.DIRECTIONS_CHANGED: dependence.directions_changed,
     }
 
 
 def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep five digits: the clock and the machine give no more."""
+    """Round to five digits, the precision of the clock and the machine."""
     return {
-        key: [_number(each) for each in value]
+        key: [_number(item) for item in value]
         if isinstance(value, list)
         else _number(value)
         if isinstance(value, float)
@@ -157,5 +159,5 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def _number(value: float) -> float | str:
-    """Return a number as JSON can hold it; NaN and infinity as words."""
+    """Return a finite number as JSON, and NaN and infinity as words."""
     return float(f"{value:.5g}") if np.isfinite(value) else str(float(value))

@@ -1,4 +1,4 @@
-"""Which of several measured files is best, and for what. Pure."""
+"""The Pareto front of measured files, and the recommendation for a goal. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -6,64 +6,63 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TIE = 0.05
-"""Latencies, throughputs and sizes this close are one; then the more exact file wins. Medians of
-the same file differ by as much from run to run."""
-
+"""Relative difference up to which figures count as equal; then the more exact file wins. Medians
+of the same file differ by as much from run to run."""
 
 _ROUNDING = 1e-5
-"""Errors below it are the order of single-precision sums."""
+"""Errors below it come from the order of single-precision sums."""
 
 
 class Goal(StrEnum):
-    """What the user wants most."""
+    """The figure that the recommendation optimises."""
 
     LATENCY = "latency"
-    """The median at batch 1."""
+    """The lowest median at batch 1."""
     THROUGHPUT = "throughput"
-    """Samples a second at the best batch size."""
+    """The most samples per second at the best batch size."""
     SIZE = "size"
-    """The file's."""
+    """The smallest file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """What is known of one file that gives the right answers."""
+    """The figures of a file whose outputs are within the tolerance."""
 
     name: str
     latency_ms: float
-    """Median at batch 1."""
+    """The median at batch 1."""
     throughput: float
-    """Samples a second at the best batch size."""
+    """Samples per second at the best batch size."""
     size_bytes: int
     error: float
-    """Largest difference from FP32 of a single element, in spreads of its output."""
+    """The largest difference of an element from FP32, in spreads of its output."""
 
 
 def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return those that no other one beats: as good in all four respects and better in one.
+    """Return the candidates that no other one dominates in all four figures.
 
-    Figures count in steps of TIE, since differences below it are chance; of several with the same
-    figures the first stays.
+    Figures are rounded to steps of TIE, since smaller differences are chance; of several with the
+    same figures only the first is kept.
     """
     first: dict[tuple[int, ...], Candidate] = {}
     for candidate in candidates:
         first.setdefault(_steps(candidate), candidate)
     return [
-        each
-        for steps, each in first.items()
-        if not any(_beats(other, steps) for other in first if other != steps)
+        candidate
+        for steps, candidate in first.items()
+        if not any(_dominates(other, steps) for other in first if other != steps)
     ]
 
 
 def recommend(candidates: Sequence[Candidate], goal: Goal) -> Candidate:
-    """Return the best for a goal; within TIE of it the one with the smallest error.
+    """Return, among the candidates within TIE of the best for a goal, the one with the least error.
 
-    Where errors are the same too, the faster one of nearly equals stays open to chance, so the
-    first in order wins: put the plainest first.
+    If their errors are equal too, the first one wins, since chance decides which of them is faster:
+    order the candidates from simple to complex.
     """
     best = min(_cost(candidate, goal) for candidate in candidates)
     near = [candidate for candidate in candidates if _cost(candidate, goal) <= best * (1 + TIE)]
-    return min(near, key=lambda each: each.error)
+    return min(near, key=lambda candidate: candidate.error)
 
 
 def _cost(candidate: Candidate, goal: Goal) -> float:
@@ -81,5 +80,5 @@ def _steps(candidate: Candidate) -> tuple[int, ...]:
     return tuple(round(math.log(cost) / math.log1p(TIE)) for cost in costs)
 
 
-def _beats(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+def _dominates(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True))

@@ -1,4 +1,4 @@
-"""Latency against batch size, a line a variant."""
+"""The plot of latency against batch size, one line per variant."""
 
 import io
 from pathlib import Path
@@ -11,11 +11,11 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check_plot_target(path: Path) -> None:
-    """Return if a plot can be drawn to `path`; asked before a long search.
+    """Return if a plot can be written to `path`; called before a long search.
 
     Raises:
-        InvalidInputError: the name has none of the suffixes of FORMATS.
-        OutputFileError: it cannot be written there, or matplotlib is not installed.
+        InvalidInputError: the suffix is not one of FORMATS.
+        OutputFileError: the file cannot be written, or matplotlib is not installed.
     """
     if path.suffix not in FORMATS:
         raise InvalidInputError("plot", f"a file named {' or '.join(FORMATS)}", str(path))
@@ -23,14 +23,14 @@ def check_plot_target(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
-        problem = "matplotlib is not installed: pip install 'tradeserve[torch]'"
+        problem = "matplotlib is not installed; run pip install 'tradeserve[torch]'"
         raise OutputFileError(path, problem) from None
 
 
 def draw(found: Search, title: str, path: Path) -> None:
     """Draw medians with their 95 % intervals by batch size, at the server's number of threads.
 
-    The recommended variant is drawn thick; refused ones have no line.
+    The recommended variant has a thick line; refused ones have none.
 
     Raises:
         OutputFileError: the file cannot be written.
@@ -75,7 +75,7 @@ def draw(found: Search, title: str, path: Path) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
     axes.set_xticks(
-        sorted({batch for each in found.evaluated.values() for _, batch in each.timings})
+        sorted({batch for variant in found.evaluated.values() for _, batch in variant.timings})
     )
     axes.set_xlabel("batch size")
     axes.set_ylabel(f"latency in ms, median, {threads} thread{'s' * (threads > 1)}")

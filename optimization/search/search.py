@@ -1,4 +1,4 @@
-"""The search for the best file: make every variant, refuse what is wrong, time what is right."""
+"""The search for the best file: make each variant, evaluate it, time those within tolerance."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optimization.arguments import check_count
 from optimization.errors import InvalidInputError, OptimizationError, ParityError
 from optimization.measurement.batch_dependence import (
     BATCH,
@@ -14,54 +15,53 @@ from optimization.measurement.batch_dependence import (
     measure_batch_dependence,
 )
 from optimization.measurement.machine import usable_cores
-from optimization.measurement.parity import Outputs, Parity, Tolerance, compare_outputs, run_all
-from optimization.measurement.timing import Timing, check_count, measure
-from optimization.measurement.windows import Evaluation, fitted
-from optimization.operations import LEAST_WINDOWS, affordable, calls_of
+from optimization.measurement.parity import Parity, Tolerance, compare_outputs, run_all
+from optimization.measurement.timing import Timing, calls_of, measure
+from optimization.measurement.windows import LEAST_WINDOWS, Evaluation, affordable, fitted
 from optimization.progress import Report, silent
-from optimization.runtime import OnnxModel, load_graph
+from optimization.runtime import OnnxModel, Outputs, load_graph
 from optimization.search.pareto import Candidate, Goal, pareto_front, recommend
 from optimization.search.variants import ORIGINAL, Variant, list_variants
 
 _LEAST_RUNS, _WARM_UP_RUNS = 5, 3
 _LEAST_NOISE = 32
-"""Windows of noise; no quantised file is recommended by them, however many."""
+"""Least number of windows of noise; with noise no quantised file is recommended anyway."""
 
 _NO_SPREAD = 1e-5
-"""Of an output's largest element, below which it does not vary."""
+"""Share of an output's largest element below which the output does not vary."""
 
-_JUDGING_SHARE = 0.02
-"""Of the budget, for the judged windows to run through the model once."""
+_EVALUATION_SHARE = 0.02
+"""Share of the budget for one run of the model on the windows of the evaluation."""
 
 _TIMING_SHARE = 0.5
-"""Of the budget, kept for timing what has been made by then."""
+"""Share of the budget that is reserved for timing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """What to look for and how long."""
+    """The goal of a search, its budget and its measurements."""
 
     goal: Goal = Goal.LATENCY
     budget_s: float = 60.0
-    """After it no further file is made or timed; what was measured until then counts."""
+    """Ends the making and timing of files; the measurements until then count."""
     tolerance: Tolerance = field(default_factory=Tolerance)
     serving_threads: int = 1
-    """With how many threads the server runs the model (`num_threads` of its configuration)."""
+    """The number of threads with which the server runs the model (`num_threads`)."""
     threads: tuple[int, ...] | None = None
-    """Numbers of threads to time too; the machine's cores if None."""
+    """Additional numbers of threads to time; None means the machine's cores."""
     batches: tuple[int, ...] = (1, 8, 32)
-    """Batch sizes to time; 1 is always among them."""
+    """Batch sizes to time; 1 is always included."""
     runs: int = 300
-    """Calls that are timed at most, of each variant at each batch size and number of threads."""
+    """Maximum number of timed calls per variant, batch size and number of threads."""
     allow_batch_dependence: bool = False
-    """Whether a file may be recommended whose answers depend on their batch-mates."""
+    """Whether a file may be recommended whose outputs depend on the rest of the batch."""
 
     def __post_init__(self) -> None:
         if not 0 < self.budget_s < float("inf"):
             raise InvalidInputError("budget_s", "a number above 0", repr(self.budget_s))
         for name in ("threads", "batches"):
-            for each in getattr(self, name) or ():
-                check_count(name, each, least=1)
+            for value in getattr(self, name) or ():
+                check_count(name, value, least=1)
         check_count("serving_threads", self.serving_threads, least=1)
         check_count("runs", self.runs, least=1)
 
@@ -73,25 +73,25 @@ class EvaluatedVariant:
     variant: Variant
     content: bytes
     parity: Mapping[str, Parity]
-    """From FP32 alone; `alone` one window at a time, `batched` 32 at a time."""
+    """The differences from FP32: `alone` one window at a time, `batched` 32 at a time."""
     batch_dependence: BatchDependence
     refused: str | None
-    """Why its answers are not right enough; None where they are."""
+    """States why the outputs exceed the tolerance; None if they do not."""
     timings: Mapping[tuple[int, int], Timing] = field(default_factory=dict)
-    """By (number of threads, batch size)."""
+    """The timings by (number of threads, batch size)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What was found."""
+    """The result of a search."""
 
     settings: SearchSettings
     evaluation: Evaluation
     evaluated: Mapping[str, EvaluatedVariant]
     skipped: Mapping[str, str]
-    """Why a variant was not made, or a cell not timed, by its name."""
+    """The reason by name, for each variant that was not made and each cell that was not timed."""
     front: tuple[Candidate, ...]
-    """What no other file beats in latency, throughput, size and error at once."""
+    """The files that no other file dominates in latency, throughput, size and error."""
     recommended: Candidate
     why: str
     spent_s: float
@@ -113,20 +113,20 @@ def search(
     """Find the best file for a goal within a time budget; nothing is written.
 
     Args:
-        content: the FP32 ONNX model, by whose answers all others are evaluated.
+        content: the FP32 ONNX model, whose outputs are the reference.
         path: its name, for messages.
-        evaluation: the windows to judge by.
-        settings: the goal, the budget and what counts as right.
-        report: told what is being done.
-        clock: seconds that never go back.
+        evaluation: the windows for calibration and evaluation.
+        settings: the goal, the budget and the tolerance.
+        report: receives the progress.
+        clock: a monotonic clock in seconds.
 
     Raises:
         InvalidModelError: the model does not load.
-        InvalidInputError: it does not run on these windows.
-        ParityError: it gives something that is no number.
+        InvalidInputError: the model does not run on these windows.
+        ParityError: the outputs of the FP32 model are not numbers, or depend on the batch.
     """
     settings = settings or SearchSettings()
-    began = clock()
+    start = clock()
     load_graph(content, path)
     original = OnnxModel(content, name=path)
     evaluation = _affordable(original, _fitted(evaluation, original), settings.budget_s, clock)
@@ -135,15 +135,14 @@ def search(
     skipped: dict[str, str] = dict(_UNSUPPORTED)
     variants = list(list_variants(content, path, evaluation.calibration))
     for number, variant in enumerate(variants):
-        spent = clock() - began
+        spent = clock() - start
         if evaluated and spent > settings.budget_s * _TIMING_SHARE:
-            skipped[variant.name] = "no time was left to make it"
+            skipped[variant.name] = "the budget was spent before it was made"
             continue
         report(f"making {variant.name}", _TIMING_SHARE * number / len(variants))
         try:
             made = variant.make()
-            same = next((name for name, each in evaluated.items() if each.content == made), None)
-            if same is not None:
+            if (same := _same_file(made, evaluated)) is not None:
                 skipped[variant.name] = f"the same file as {same}"
                 continue
             evaluated[variant.name] = _evaluate(
@@ -154,12 +153,12 @@ def search(
                 raise
             skipped[variant.name] = str(error)
     if (refusal := evaluated[ORIGINAL].refused) is not None:
-        raise ParityError("the FP32 model beside itself", refusal)
+        raise ParityError("repeated runs of the FP32 model", refusal)
     timings = _time(
-        evaluated, evaluation, settings, skipped, report, clock, began + settings.budget_s
+        evaluated, evaluation, settings, skipped, report, clock, start + settings.budget_s
     )
     evaluated = {
-        name: replace(each, timings=timings.get(name, {})) for name, each in evaluated.items()
+        name: replace(variant, timings=timings.get(name, {})) for name, variant in evaluated.items()
     }
     front, recommended, why = _choose(evaluated, evaluation, settings)
     return Search(
@@ -170,7 +169,7 @@ def search(
         front=tuple(front),
         recommended=recommended,
         why=why,
-        spent_s=clock() - began,
+        spent_s=clock() - start,
     )
 
 
@@ -181,8 +180,13 @@ _UNSUPPORTED = {
 }
 
 
+def _same_file(content: bytes, evaluated: Mapping[str, EvaluatedVariant]) -> str | None:
+    """Return the name of an evaluated variant with the same content, else None."""
+    return next((name for name, other in evaluated.items() if other.content == content), None)
+
+
 def _fitted(evaluation: Evaluation, model: OnnxModel) -> Evaluation:
-    """Return windows as flat rows where the model takes them so."""
+    """Return the windows as flat rows if the model takes flat rows."""
     shape = model.input_shape[1:]
     return replace(
         evaluation,
@@ -194,10 +198,10 @@ def _fitted(evaluation: Evaluation, model: OnnxModel) -> Evaluation:
 def _affordable(
     model: OnnxModel, evaluation: Evaluation, budget_s: float, clock: Callable[[], float]
 ) -> Evaluation:
-    """Judge a slow model by fewer windows, evenly chosen, so that judging leaves time to time."""
+    """Choose fewer windows, evenly spaced, for a slow model, so that time remains for timing."""
     windows = evaluation.windows
     least = LEAST_WINDOWS if evaluation.is_real else _LEAST_NOISE
-    count = affordable(model, windows, budget_s * _JUDGING_SHARE, least, clock)
+    count = affordable(model, windows, budget_s * _EVALUATION_SHARE, least, clock)
     if count >= len(windows):
         return evaluation
     chosen = np.linspace(0, len(windows) - 1, count).astype(int)
@@ -223,8 +227,8 @@ def _evaluate(
     }
     refused = None
     try:
-        for each in parity.values():
-            tolerance.check(each)
+        for measured in parity.values():
+            tolerance.check(measured)
     except ParityError as error:
         refused = str(error)
     return EvaluatedVariant(
@@ -245,16 +249,18 @@ def _time(
     clock: Callable[[], float],
     deadline: float,
 ) -> dict[str, dict[tuple[int, int], Timing]]:
-    """Time what was not refused, all variants of a cell in turn; the cells that decide first."""
-    right = [name for name, each in evaluated.items() if each.refused is None]
-    timings: dict[str, dict[tuple[int, int], Timing]] = {name: {} for name in right}
+    """Time the variants within tolerance, interleaved per cell; the deciding cells come first."""
+    accepted = [name for name, variant in evaluated.items() if variant.refused is None]
+    timings: dict[str, dict[tuple[int, int], Timing]] = {name: {} for name in accepted}
     cells = _cells(settings)
     models: dict[int, dict[str, OnnxModel]] = {}
     for number, (threads, batch) in enumerate(cells):
         left = deadline - clock()
         is_needed = (threads, batch) == (settings.serving_threads, 1)
         if left <= 0 and not is_needed:
-            skipped[f"{threads} threads, batch {batch}"] = "no time was left to measure it"
+            skipped[f"{threads} threads, batch {batch}"] = (
+                "the budget was spent before it was timed"
+            )
             continue
         report(
             f"timing batch {batch}, {threads} thread{'s' * (threads > 1)}",
@@ -262,7 +268,7 @@ def _time(
         )
         if threads not in models:
             models[threads] = {
-                name: OnnxModel(evaluated[name].content, threads, name) for name in right
+                name: OnnxModel(evaluated[name].content, threads, name) for name in accepted
             }
         windows = evaluation.windows[[index % len(evaluation.windows) for index in range(batch)]]
         until = clock() + max(left, 0) / (len(cells) - number)
@@ -278,7 +284,7 @@ def _time(
 
 
 def _cells(settings: SearchSettings) -> list[tuple[int, int]]:
-    """Return (threads, batch) in the order in which they are timed."""
+    """Return (threads, batch) in the order of timing."""
     others = settings.threads if settings.threads is not None else (usable_cores(),)
     threads = dict.fromkeys([settings.serving_threads, *others])
     return [(thread, batch) for thread in threads for batch in sorted({1, *settings.batches})]
@@ -287,51 +293,54 @@ def _cells(settings: SearchSettings) -> list[tuple[int, int]]:
 def _choose(
     evaluated: Mapping[str, EvaluatedVariant], evaluation: Evaluation, settings: SearchSettings
 ) -> tuple[list[Candidate], Candidate, str]:
-    right = {name: each for name, each in evaluated.items() if each.refused is None}
-    candidates = [_candidate(each, settings.serving_threads) for each in right.values()]
+    accepted = {name: variant for name, variant in evaluated.items() if variant.refused is None}
+    candidates = [_candidate(variant, settings.serving_threads) for variant in accepted.values()]
     independent = [
         candidate
         for candidate in candidates
-        if settings.allow_batch_dependence or not right[candidate.name].batch_dependence.depends
+        if settings.allow_batch_dependence or not accepted[candidate.name].batch_dependence.depends
     ]
     weakness = _weakness(evaluated[ORIGINAL], evaluation)
     eligible = [
-        each
-        for each in independent
-        if weakness is None or not right[each.name].variant.is_quantized
+        candidate
+        for candidate in independent
+        if weakness is None or not accepted[candidate.name].variant.is_quantized
     ]
-    # FP32 is what all are judged by, so that one is right by definition.
+    # FP32 is the reference, so it is within the tolerance by definition.
     eligible = eligible or [candidate for candidate in candidates if candidate.name == ORIGINAL]
     recommended = recommend(eligible, settings.goal)
-    why = f"best for {settings.goal} among those that are right"
+    why = f"best for {settings.goal} among the files within the tolerance"
     if len(independent) < len(candidates):
-        why += " whatever their batch-mates"
+        why += " whose outputs do not depend on the batch"
     if weakness is not None:
         why += f"; {weakness} no quantised file is recommended"
     front = pareto_front(candidates)
-    # Within TIE of the best on all counts it may have lost its place on the front to another.
+    # A candidate within TIE of the recommended one in all figures may hold its place on the front.
     return [*front, *([] if recommended in front else [recommended])], recommended, why
 
 
 def _weakness(original: EvaluatedVariant, evaluation: Evaluation) -> str | None:
-    """Return why the windows say too little of a quantised file; None where they say enough."""
+    """Return why the windows cannot qualify a quantised file, or None if they can."""
     if not evaluation.is_real:
         return "without real windows"
-    different = len({each.tobytes() for each in evaluation.windows})
+    different = len({window.tobytes() for window in evaluation.windows})
     if different < LEAST_WINDOWS:
-        return f"with {different} different windows to judge by, fewer than {LEAST_WINDOWS},"
+        return f"with {different} different windows to evaluate on, fewer than {LEAST_WINDOWS},"
     parity = original.parity["alone"]
-    if all(each <= _NO_SPREAD * parity.largest[name] for name, each in parity.spread.items()):
+    limits = {name: _NO_SPREAD * largest for name, largest in parity.largest.items()}
+    if all(spread <= limits[name] for name, spread in parity.spread.items()):
         return "since the outputs do not vary between the windows"
     return None
 
 
 def _candidate(variant: EvaluatedVariant, threads: int) -> Candidate:
-    timings = {batch: each for (used, batch), each in variant.timings.items() if used == threads}
+    timings = {
+        batch: timing for (used, batch), timing in variant.timings.items() if used == threads
+    }
     return Candidate(
         name=variant.variant.name,
         latency_ms=timings[1].median_ms,
         throughput=max(timing.throughput for timing in timings.values()),
         size_bytes=len(variant.content),
-        error=max(each.max_relative_difference for each in variant.parity.values()),
+        error=max(parity.max_relative_difference for parity in variant.parity.values()),
     )

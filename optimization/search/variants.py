@@ -1,4 +1,4 @@
-"""The files that a model could become: how each is made of the FP32 one."""
+"""The variants of a model: the ways to make a file from its FP32 file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,21 +19,22 @@ ORIGINAL = "fp32"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to make a file."""
+    """A way to make a file."""
 
     name: str
     description: str
     make: Callable[[], bytes]
-    """Raises OptimizationError where the model does not lend itself to it."""
+    """Returns the content; raises OptimizationError if the model is unsuitable."""
     is_quantized: bool
-    """Whether its answers are near the original's for windows like those it was judged on only."""
+    """Whether the parity of its outputs is limited to windows like those of the evaluation."""
 
 
 def list_variants(content: bytes, path: Path, calibration: Windows) -> Iterator[Variant]:
-    """Yield the variants of an FP32 model, the plainest first.
+    """Yield the variants of an FP32 model, starting with the simplest.
 
-    Quantised are nested sets of operators: recurrent layers alone, then matrix products, then
-    convolutions, so that measuring shows what each adds. Every dynamic one comes by the row too.
+    The quantised operators form nested sets: recurrent layers, then matrix products too, then
+    convolutions too, so that the measurement shows the effect of each. Each dynamic variant also
+    exists row by row.
     """
     yield Variant(
         name=ORIGINAL,
@@ -49,7 +50,7 @@ def list_variants(content: bytes, path: Path, calibration: Windows) -> Iterator[
     )
     yield Variant(
         name="fp16-weights",
-        description="weights kept in half precision, computed in single",
+        description="weights stored in half precision, computed in single",
         make=lambda: half_weights(content, path),
         is_quantized=False,
     )
@@ -87,21 +88,19 @@ def _static(
 
 
 _GROUPS = {"lstm": ("LSTM",), "matmul": ("MatMul", "Gemm"), "conv": ("Conv",)}
-"""Operators that are quantised together, by what names them in a variant's name."""
+"""Operators that are quantised together, by their word in a variant's name."""
 
 
 def _nested(content: bytes, path: Path, offered: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield growing sets of the offered operators that the model has."""
+    """Yield nested sets of the offered operators that the model has."""
     present = operators_in(content, path)
     chosen: tuple[str, ...] = ()
     for group in _GROUPS.values():
-        added = tuple(each for each in group if each in present and each in offered)
+        added = tuple(operator for operator in group if operator in present & {*offered})
         if added:
             chosen += added
             yield chosen
 
 
 def _words(operators: tuple[str, ...]) -> str:
-    return "-".join(
-        word for word, group in _GROUPS.items() if any(each in operators for each in group)
-    )
+    return "-".join(word for word, group in _GROUPS.items() if not {*group}.isdisjoint(operators))

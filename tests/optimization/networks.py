@@ -1,4 +1,4 @@
-"""Networks that none of ours are like, as users have them."""
+"""Networks unlike ours, as users have them."""
 
 import dataclasses
 import warnings
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 class LastStep(nn.Module):
-    """A recurrent layer and a head; gives a single tensor."""
+    """A recurrent layer and a head; returns a single tensor."""
 
     def __init__(self, layer):
         super().__init__()
@@ -20,7 +20,7 @@ class LastStep(nn.Module):
 
 
 class CellByCell(nn.Module):
-    """An LSTM cell called once a timestep."""
+    """An LSTM cell, called once per timestep."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ class CellByCell(nn.Module):
 
 
 class WeightNormed(nn.Module):
-    """Cannot be copied, and gives a dict; what TCNs were made with."""
+    """Cannot be copied, and returns a dict; the usual layer of TCNs."""
 
     def __init__(self):
         super().__init__()
@@ -75,12 +75,12 @@ class Attention(nn.Module):
         return self.head(attended[:, -1])
 
 
-class DeepBook(nn.Module):
-    """Convolutions over a picture of the book, then an LSTM; gives probabilities."""
+class DeepOrderBook(nn.Module):
+    """Convolutions over an image of the order book, then an LSTM; returns probabilities."""
 
     def __init__(self):
         super().__init__()
-        self.picture = nn.Sequential(
+        self.image = nn.Sequential(
             nn.Conv2d(1, 8, (1, 2), stride=(1, 2)),
             nn.LeakyReLU(0.01),
             nn.BatchNorm2d(8),
@@ -91,12 +91,12 @@ class DeepBook(nn.Module):
         self.lstm, self.head = nn.LSTM(48, 48, batch_first=True), nn.Linear(48, 3)
 
     def forward(self, windows):
-        states = self.picture(windows[:, None]).squeeze(3).transpose(1, 2)
+        states = self.image(windows[:, None]).squeeze(3).transpose(1, 2)
         return torch.softmax(self.head(self.lstm(states)[0][:, -1]), dim=1)
 
 
 class Regression(nn.Module):
-    """A perceptron that gives one number a window, (batch,)."""
+    """A perceptron that returns one number per window, (batch,)."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ class InADataclass(nn.Module):
 
 
 class Spectrum(nn.Module):
-    """Uses what ONNX has no operator for."""
+    """Uses an operation without an ONNX operator."""
 
     def forward(self, windows):
         return torch.fft.rfft(windows, dim=1).abs().mean(1)
@@ -143,13 +143,13 @@ class WithSpectrum(nn.Module):
 
 SHAPE = (30, 20)
 FOREIGN = {
-    "GRU, both ways": lambda: LastStep(nn.GRU(20, 24, 2, batch_first=True, bidirectional=True)),
-    "LSTM, both ways": lambda: LastStep(nn.LSTM(20, 24, batch_first=True, bidirectional=True)),
+    "bidirectional GRU": lambda: LastStep(nn.GRU(20, 24, 2, batch_first=True, bidirectional=True)),
+    "bidirectional LSTM": lambda: LastStep(nn.LSTM(20, 24, batch_first=True, bidirectional=True)),
     "LSTM cell": CellByCell,
     "weight norm, dict": WeightNormed,
     "transformer encoder, tuple": Encoder,
     "attention": Attention,
-    "picture of the book": DeepBook,
+    "image of the order book": DeepOrderBook,
     "regression": Regression,
     "dataclass, nested": InADataclass,
 }

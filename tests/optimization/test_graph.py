@@ -1,4 +1,4 @@
-"""Graphs rewritten: the same answers in another form."""
+"""Rewritten graphs have the same outputs."""
 
 import numpy as np
 import onnx
@@ -16,26 +16,30 @@ def assert_same(first, second, windows, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("level", GraphLevel)
-def test_every_level_gives_the_same(exported, windows, level):
+def test_optimized_graph_outputs(exported, windows, level):
+    """The outputs are the same at each level."""
     assert_same(exported, optimize_graph(exported.read_bytes(), exported, level), windows)
 
 
-def test_the_extended_level_fuses(exported):
+def test_extended_level_fuses(exported):
+    """The extended level leaves fewer nodes."""
     content = exported.read_bytes()
     count = [
-        len(onnx.load_model_from_string(each).graph.node)
-        for each in (content, optimize_graph(content, exported, GraphLevel.EXTENDED))
+        len(onnx.load_model_from_string(model).graph.node)
+        for model in (content, optimize_graph(content, exported, GraphLevel.EXTENDED))
     ]
     assert count[1] < count[0]
 
 
 @pytest.mark.parametrize("level", [3, -1, "all"])
-def test_an_unknown_level_lists_the_known(exported, level):
+def test_unknown_level(exported, level):
+    """The error for an unknown level lists the known ones."""
     with pytest.raises(InvalidInputError, match=r"NONE \(0\), BASIC \(1\), EXTENDED \(2\), ALL"):
         optimize_graph(exported.read_bytes(), exported, level)
 
 
-def test_half_precision_halves_the_file_and_hardly_moves_an_answer(exported, windows):
+def test_half_weights(exported, windows):
+    """Half precision nearly halves the file, and the outputs stay within 0.001."""
     content = exported.read_bytes()
     halved = half_weights(content, exported)
     assert len(halved) < 0.6 * len(content)
@@ -56,17 +60,20 @@ def linear(weight):
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def test_weights_too_large_for_half_precision_are_refused(tmp_path):
+def test_half_weights_overflow(tmp_path):
+    """Weights that overflow in half precision are an error."""
     with pytest.raises(GraphError, match="half precision cannot hold the weights w"):
         half_weights(linear(1e6), tmp_path / "m.onnx")
 
 
-def test_rows_one_at_a_time_need_a_newer_operator_set(tmp_path):
+def test_rowwise_old_opset(tmp_path):
+    """Rows one at a time need operator set 13."""
     with pytest.raises(GraphError, match="need operator set 13, it has 12"):
         rowwise(linear(1), tmp_path / "m.onnx")
 
 
-def test_rows_one_at_a_time_give_the_same_under_the_same_names(exported, windows):
+def test_rowwise_outputs(exported, windows):
+    """A row-wise model has the same names, shape and outputs."""
     by_row = rowwise(exported.read_bytes(), exported)
     onnx.checker.check_model(by_row, full_check=True)
     first, second = OnnxModel(exported), OnnxModel(by_row)
@@ -75,7 +82,8 @@ def test_rows_one_at_a_time_give_the_same_under_the_same_names(exported, windows
     assert_same(exported, by_row, windows)
 
 
-def test_an_output_may_be_called_row(tmp_path):
+def test_rowwise_with_output_named_row(tmp_path):
+    """An output may have the name of the generated graph."""
     model = onnx.load_model_from_string(linear(1))
     model.graph.node[0].output[0] = model.graph.output[0].name = "row"
     model.opset_import[0].version = 13
@@ -85,14 +93,16 @@ def test_an_output_may_be_called_row(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 20, 1000, -1])
-def test_a_damaged_file_is_refused_with_its_name(exported, tmp_path, kept):
+def test_damaged_file(exported, tmp_path, kept):
+    """The error for a truncated file names it."""
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(exported.read_bytes()[:kept])
     with pytest.raises(InvalidModelError, match=r"damaged\.onnx: expected an ONNX model.* damaged"):
         OnnxModel(damaged)
 
 
-def test_a_file_that_is_not_there_and_one_that_takes_something_else(tmp_path):
+def test_missing_file_and_other_input(tmp_path):
+    """A missing file and a model with a float64 input are errors."""
     with pytest.raises(InvalidModelError, match="there is no such file"):
         OnnxModel(tmp_path / "absent.onnx")
     model = onnx.load_model_from_string(linear(1))
@@ -105,6 +115,7 @@ def test_a_file_that_is_not_there_and_one_that_takes_something_else(tmp_path):
         OnnxModel(model.SerializeToString())
 
 
-def test_windows_of_another_shape_are_refused_with_both(exported):
+def test_windows_of_another_shape(exported):
+    """The error states the expected and the received shape."""
     with pytest.raises(InvalidInputError, match=r"\(None, 12, 6\).*float32 of shape \(1, 12, 5\)"):
         OnnxModel(exported)(np.zeros((1, 12, 5), dtype=np.float32))

@@ -1,4 +1,4 @@
-"""The steps of export_and_optimize: what is not faster is not recommended."""
+"""The steps of export_and_optimize and their recommendation."""
 
 import pytest
 
@@ -19,21 +19,21 @@ def steps(tmp_path, int8_ms, fails=False):
         return True
 
     async def time_files(files):
-        taken_ms = {"onnx_fp32": 1.0, "onnx_int8": int8_ms}
-        return {name: Timing(batch=1, samples_ms=(taken_ms[name],) * 3) for name in files}
+        durations_ms = {"onnx_fp32": 1.0, "onnx_int8": int8_ms}
+        return {name: Timing(batch=1, samples_ms=(durations_ms[name],) * 3) for name in files}
 
     return run_steps(tmp_path, export, quantize, time_files)
 
 
-async def test_the_faster_file_is_recommended(tmp_path):
+async def test_faster_file(tmp_path):
+    """The INT8 file is recommended if it is faster."""
     results = await steps(tmp_path, int8_ms=0.5)
     assert (results["recommended"], results["warnings"]) == ("onnx_int8", {})
 
 
 @pytest.mark.parametrize("int8_ms", [0.99, 1.6])
-async def test_a_smaller_file_that_is_not_faster_is_made_told_and_not_recommended(
-    tmp_path, int8_ms, caplog
-):
+async def test_smaller_but_not_faster(tmp_path, int8_ms, caplog):
+    """A file that is not faster is written with a warning, and not recommended."""
     results = await steps(tmp_path, int8_ms)
     assert results["quantize_success"]
     assert results["recommended"] == "onnx_fp32"
@@ -42,6 +42,7 @@ async def test_a_smaller_file_that_is_not_faster_is_made_told_and_not_recommende
     assert results["warnings"]["quantize"] in caplog.text
 
 
-async def test_without_a_quantised_file_the_export_is_recommended(tmp_path):
+async def test_failed_quantization(tmp_path):
+    """The export is recommended if the quantisation fails."""
     results = await steps(tmp_path, int8_ms=1, fails=True)
     assert (results["recommended"], results["warnings"]) == ("onnx_fp32", {})

@@ -1,4 +1,4 @@
-"""A registered version of every architecture: from its checkpoint to what serves."""
+"""A registered version of every architecture: from its checkpoint to the served artifact."""
 
 import json
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from optimization.measurement.parity import Tolerance, compare_outputs, run_network
+from optimization.measurement.parity import Tolerance, compare_outputs
 from optimization.measurement.windows import noise
+from optimization.networks import run_network
 from optimization.registered_versions import (
     evaluation_of,
     other_machine,
@@ -59,8 +60,8 @@ def register(registry, tmp_path):
 
 
 @pytest.mark.parametrize("model_type", NETWORKS)
-async def test_what_serves_after_it_gives_what_the_checkpoint_gives(registry, register, model_type):
-    """Real windows by the artifact windows.npz, the answers on others."""
+async def test_published_artifact(registry, register, model_type):
+    """The published artifact has the outputs of the checkpoint on windows not used before."""
     network = await register(model_type, windows=noise(SHAPE, 320))
     source = await read_source(registry, "m", "1.0.0")
     evaluation = evaluation_of(source)
@@ -77,7 +78,8 @@ async def test_what_serves_after_it_gives_what_the_checkpoint_gives(registry, re
     assert await registry.verify() == []
 
 
-async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registry, register):
+async def test_published_evidence(registry, register):
+    """The metadata holds the evidence, and an artifact holds it with the raw samples."""
     await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
     source = await read_source(registry, "m", "1.0.0")
     info = await publish(registry, source, search_source(source, evaluation_of(source), SETTINGS))
@@ -85,14 +87,15 @@ async def test_the_evidence_is_in_the_metadata_and_the_samples_beside_it(registr
     samples = json.loads(await registry.read_artifact("m", "1.0.0", evidence["samples_artifact"]))
     assert {**samples, "samples": None} == {**evidence, "samples": None}
     assert all(sample["samples_ms"] for sample in samples["samples"])
-    listed = {each["artifact"] for each in evidence["variants"]} - {None}
+    listed = {variant["artifact"] for variant in evidence["variants"]} - {None}
     assert listed <= set(info.metadata.artifacts)
     assert {evidence["source_artifact"], "model.pt"} <= set(info.metadata.artifacts)
     again = await read_source(registry, "m", "1.0.0")
     assert other_machine(again) == []
 
 
-async def test_it_can_be_done_again_and_nothing_published_changes(registry, register):
+async def test_repeated_publication(registry, register):
+    """A second optimisation adds to the published artifacts and changes none."""
     await register("HybridCNNLSTM", windows=noise(SHAPE, 320))
     first, second = [], []
     for seen in (first, second):
@@ -103,9 +106,8 @@ async def test_it_can_be_done_again_and_nothing_published_changes(registry, regi
     assert await registry.verify() == []
 
 
-async def test_without_windows_it_is_judged_on_noise_and_stays_in_floating_point(
-    registry, register
-):
+async def test_evaluation_on_noise(registry, register):
+    """Without windows, noise is used and no quantised file is recommended."""
     await register("HybridCNNLSTM")
     source = await read_source(registry, "m", "1.0.0")
     evaluation = evaluation_of(source)

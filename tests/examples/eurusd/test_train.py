@@ -8,7 +8,8 @@ import typer
 
 from examples.eurusd.train import MODEL_NAME, Plan, main, train_and_register
 from examples.eurusd.training import TrainingSettings, evaluate
-from optimization.measurement.parity import require_parity, torch_model
+from optimization.measurement.parity import require_parity
+from optimization.networks import torch_model
 from optimization.runtime import OnnxModel
 from registry import ModelRegistry, ModelStage
 from registry.architectures import load_checkpoint

@@ -1,4 +1,4 @@
-"""Export to ONNX: one proven file or nothing."""
+"""Export to ONNX: one verified file or none."""
 
 import onnx
 import pytest
@@ -7,8 +7,9 @@ from torch import nn
 
 from optimization.errors import ExportError, InvalidInputError, OutputFileError, ParityError
 from optimization.export.exporter import INPUT_NAME, export_onnx
-from optimization.export.verification import PROOF_BATCHES, value_reads
-from optimization.measurement.parity import require_parity, torch_model
+from optimization.export.verification import VERIFIED_BATCHES
+from optimization.measurement.parity import require_parity
+from optimization.networks import torch_model
 from optimization.runtime import OnnxModel
 from registry.architectures import OUTPUT_NAMES, HybridCNNLSTM, NetworkOutput
 
@@ -35,21 +36,21 @@ def output_of(context):
 
 
 class Undecided(nn.Module):
-    """Gives something else each time."""
+    """Returns other outputs on each run."""
 
     def forward(self, windows):
         return output_of(windows + torch.rand(1))
 
 
 class Unexportable(nn.Module):
-    """Does what no ONNX operator does."""
+    """Uses an operation without an ONNX operator."""
 
     def forward(self, windows):
         return output_of(torch.cholesky_inverse(windows @ windows.transpose(1, 2))[:, :, :6])
 
 
 class OnlyForOne(nn.Module):
-    """Holds the batch of its tracing for ever."""
+    """Fixes the batch size at that of its tracing."""
 
     def __init__(self):
         super().__init__()
@@ -59,22 +60,25 @@ class OnlyForOne(nn.Module):
         return output_of(windows.reshape(1, *SHAPE) + self.first)
 
 
-def test_the_file_gives_what_the_network_gives_at_every_batch(network, target):
+def test_parity_at_every_batch_size(network, target):
+    """The file has the outputs of the network at every verified batch size."""
     export_onnx(network, target, SHAPE)
     reference, exported = torch_model(network.eval()), OnnxModel(target)
-    for batch in PROOF_BATCHES:
+    for batch in VERIFIED_BATCHES:
         windows = torch.randn(batch, *SHAPE).numpy()
         assert require_parity(reference, exported, windows).windows == batch
 
 
-def test_the_evidence_is_returned(network, target):
+def test_returned_parity(network, target):
+    """The export returns the parity at the largest batch size."""
     parity = export_onnx(network, target, SHAPE)
-    assert parity.windows == max(PROOF_BATCHES)
+    assert parity.windows == max(VERIFIED_BATCHES)
     assert parity.direction_agreement == 1
     assert max(parity.max_abs_difference.values()) < 1e-5
 
 
-def test_one_file_appears_with_names_and_a_dynamic_batch(network, target):
+def test_names_and_dynamic_batch(network, target):
+    """The export writes a single file with our names and a dynamic batch."""
     export_onnx(network, target, SHAPE)
     assert list(target.parent.iterdir()) == [target]
     graph = onnx.load(target).graph
@@ -84,21 +88,24 @@ def test_one_file_appears_with_names_and_a_dynamic_batch(network, target):
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_the_file_says_nothing_of_where_it_was_made(network, target):
+def test_no_source_paths(network, target):
+    """The file contains no source paths."""
     export_onnx(network, target, SHAPE)
     assert b".py" not in target.read_bytes()
 
 
 @pytest.mark.parametrize("opset_version", [14, 18])
-def test_the_operator_set_is_the_one_asked_for(network, target, opset_version):
+def test_operator_set(network, target, opset_version):
+    """The file has the requested operator set."""
     export_onnx(network, target, SHAPE, opset_version=opset_version)
-    assert [(each.domain, each.version) for each in onnx.load(target).opset_import] == [
+    assert [(used.domain, used.version) for used in onnx.load(target).opset_import] == [
         ("", opset_version)
     ]
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_left_as_it_was(network, target, training):
+def test_network_is_unchanged(network, target, training):
+    """The network keeps its training modes and its weights."""
     network.train(training)
     network.lstm.train(not training)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -110,9 +117,10 @@ def test_the_network_is_left_as_it_was(network, target, training):
 @pytest.mark.parametrize(
     ("broken", "error"),
     [(Undecided(), ParityError), (Unexportable(), ExportError), (OnlyForOne(), ExportError)],
-    ids=["gives something else", "cannot be exported", "takes only one window"],
+    ids=["other outputs", "no operator", "one window only"],
 )
-def test_a_failed_export_leaves_nothing_and_the_former_file(target, broken, error):
+def test_failed_export(target, broken, error):
+    """A failed export leaves no file, and an existing one unchanged."""
     target.write_bytes(b"former")
     with pytest.raises(error):
         export_onnx(broken, target, SHAPE)
@@ -120,12 +128,14 @@ def test_a_failed_export_leaves_nothing_and_the_former_file(target, broken, erro
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_network_that_refuses_the_shape_is_an_export_error(network, target):
+def test_network_rejects_shape(network, target):
+    """The error of a network that rejects the shape is quoted."""
     with pytest.raises(ExportError, match="InputShapeError: wrong input shape"):
         export_onnx(network, target, (12, 5))
 
 
-def test_a_missing_folder_is_an_error(network, tmp_path):
+def test_missing_folder(network, tmp_path):
+    """The folder of the file must exist."""
     with pytest.raises(OutputFileError, match="there is no folder"):
         export_onnx(network, tmp_path / "absent" / "model.onnx", SHAPE)
 
@@ -138,19 +148,21 @@ class OverTheBatch(nn.Module):
 
 
 class Chosen(nn.Module):
-    """Gives whole numbers beside its scores."""
+    """Returns whole numbers beside its scores."""
 
     def forward(self, windows):
         scores = windows.mean(1)
         return {"scores": scores, "chosen": scores.argmax(1)}
 
 
-def test_an_output_without_the_batch_first_is_refused_by_name(target):
+def test_output_without_batch(target):
+    """The error for an output without the batch names it."""
     with pytest.raises(ExportError, match=r"for a batch of 3 output has the shape \(12, 6\)"):
         export_onnx(OverTheBatch(), target, SHAPE)
 
 
-def test_whole_numbers_are_outputs_too(target):
+def test_integer_outputs(target):
+    """Outputs may be whole numbers."""
     export_onnx(Chosen(), target, SHAPE)
     windows = torch.randn(5, *SHAPE)
     assert OnnxModel(target)(windows.numpy())["chosen"].tolist() == (
@@ -159,58 +171,21 @@ def test_whole_numbers_are_outputs_too(target):
 
 
 class OneIsSpecial(nn.Module):
-    """Takes another way for a lone window, where it gives the same."""
+    """Has a special case for a single window, with the same outputs."""
 
     def forward(self, windows):
         means = windows.mean(1)
         return means[:1] if windows.shape[0] == 1 else means
 
 
-def test_a_network_that_treats_a_lone_window_otherwise_is_traced_with_two(target):
+def test_branch_on_batch_size(target):
+    """A network with a special case for a batch of one is traced with two windows."""
     export_onnx(OneIsSpecial(), target, SHAPE)
     assert OnnxModel(target)(torch.zeros(4, *SHAPE).numpy())["output"].shape == (4, 6)
 
 
-class Clipped(nn.Module):
-    """Decides by the size of its input."""
-
-    def forward(self, windows):
-        if windows.abs().max() > 100:
-            windows = windows / 100
-        return windows.mean(1)
-
-
-class Guarded(nn.Module):
-    """Looks at its input, and gives the same whatever it sees; looks at its weights too."""
-
-    def __init__(self):
-        super().__init__()
-        self.is_on = nn.Parameter(torch.ones(1))
-
-    def forward(self, windows):
-        if self.is_on > 0 and windows.shape[0] < 100 and windows.isnan().any():
-            raise ValueError("NaN")
-        return windows.mean(1)
-
-
-def test_a_branch_on_the_size_of_a_feature_is_refused(target):
-    with pytest.raises(ParityError, match=r"noise of 1000 times .* use torch\.where"):
-        export_onnx(Clipped(), target, SHAPE)
-    assert not target.exists()
-
-
-def test_reading_values_of_the_input_is_told_and_sizes_and_weights_are_not(target, caplog):
-    export_onnx(Guarded(), target, SHAPE)
-    (record,) = caplog.records
-    assert "reads values of its input at test_export.py:" in record.getMessage()
-    assert len(value_reads(Guarded(), torch.randn(2, *SHAPE))) == 1
-    caplog.clear()
-    export_onnx(OneIsSpecial(), target, SHAPE)
-    assert not caplog.records
-
-
 class ThreeByChance(nn.Module):
-    """Gives the covariance of features; three of them look like three windows."""
+    """Returns the covariance of three features, which looks like three windows."""
 
     def forward(self, windows):
         return windows[:, 0, :3].T @ windows[:, 0, :3]
@@ -222,7 +197,8 @@ class Squeezed(nn.Module):
 
 
 @pytest.mark.parametrize(("network", "batch"), [(ThreeByChance(), 5), (Squeezed(), 1)])
-def test_the_batch_is_first_whatever_its_size(network, batch, target):
+def test_batch_is_first_dimension(network, batch, target):
+    """The first dimension is checked at several batch sizes."""
     with pytest.raises(ExportError, match=f"for a batch of {batch} output has the shape"):
         export_onnx(network, target, SHAPE)
 
@@ -233,8 +209,9 @@ class Twice(nn.Module):
         return {"a_b": means, "a": {"b": means + 1}}
 
 
-def test_two_outputs_of_one_name_are_refused(target):
-    with pytest.raises(ExportError, match="two outputs of the network get the name a_b"):
+def test_duplicate_output_names(target):
+    """Two outputs with the same name are an error."""
+    with pytest.raises(ExportError, match="two outputs of the network have the name a_b"):
         export_onnx(Twice(), target, SHAPE)
 
 
@@ -242,6 +219,7 @@ def test_two_outputs_of_one_name_are_refused(target):
     ("network", "problem"),
     [(None, "received None"), (nn.Sequential(nn.LazyLinear(3)), r"0\.weight, 0\.bias without")],
 )
-def test_what_is_no_network_with_weights_is_refused(network, problem, target):
+def test_not_a_network(network, problem, target):
+    """The argument must be a network whose weights exist."""
     with pytest.raises(InvalidInputError, match=f"model: expected .*{problem}"):
         export_onnx(network, target, SHAPE)

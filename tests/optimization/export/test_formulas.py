@@ -1,4 +1,4 @@
-"""Formulas: what the exporter leaves out is exported all the same, and right."""
+"""Formulas: functions that the exporter does not support are exported correctly."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,15 @@ from torch.nn import functional
 from optimization.errors import UnsupportedOperatorError
 from optimization.export.exporter import export_onnx
 from optimization.export.formulas import Formulas
-from optimization.measurement.parity import compare_outputs, run_network
+from optimization.measurement.parity import compare_outputs
+from optimization.networks import run_network
 from optimization.runtime import OnnxModel
 
 SHAPE = (30, 20)
 
 
 class Called(nn.Module):
-    """Gives what a function makes of the windows, and has what the function uses."""
+    """Returns a function's result for the windows, and holds the module that it uses."""
 
     def __init__(self, function, used=None):
         super().__init__()
@@ -43,7 +44,7 @@ NETWORKS = {
     "dilated convolution": lambda: Called(
         channels_first, nn.Conv1d(20, 8, 4, padding="same", dilation=2)
     ),
-    "dilated convolution of a picture": lambda: Called(
+    "dilated convolution of an image": lambda: Called(
         lambda windows, layer: layer(windows[:, None]),
         nn.Conv2d(1, 4, (3, 2), padding="same", dilation=(1, 2)),
     ),
@@ -53,7 +54,8 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_file_gives_what_the_network_gives(name, tmp_path):
+def test_exported_formulas(name, tmp_path):
+    """A file with a formula has the outputs of the network."""
     torch.manual_seed(2)
     network, path = NETWORKS[name]().eval(), tmp_path / "model.onnx"
     export_onnx(network, path, SHAPE)
@@ -62,7 +64,8 @@ def test_the_file_gives_what_the_network_gives(name, tmp_path):
     assert parity.max_relative_difference < 1e-4
 
 
-def test_what_has_no_formula_is_as_it_was():
+def test_other_functions():
+    """Functions without a formula are unchanged."""
     windows = torch.randn(2, 3)
     with Formulas():
         assert torch.equal(torch.relu(windows), windows.clamp(min=0))
@@ -88,11 +91,10 @@ def test_what_has_no_formula_is_as_it_was():
     ],
 )
 @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
-def test_what_is_exported_in_part_is_named_with_its_module_and_nothing_is_printed(
-    network, operator, used, tmp_path, capfd
-):
+def test_partly_supported_operator(network, operator, used, tmp_path, capfd):
+    """The error for an unsupported variant of an operator names the module; nothing is printed."""
     with pytest.raises(
-        UnsupportedOperatorError, match=f"nothing for {operator}, used by {used}; write that"
+        UnsupportedOperatorError, match=f"no operator for {operator}, used by {used}; write that"
     ):
         export_onnx(network, tmp_path / "model.onnx", SHAPE)
     assert capfd.readouterr() == ("", "")

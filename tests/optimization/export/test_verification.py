@@ -1,92 +1,64 @@
-"""Networks that nobody here wrote: the files give what they give, on windows not seen before."""
+"""Verification finds branches on values, and reports reads of values."""
 
-import asyncio
-
-import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from optimization import ONNXOptimizer
-from optimization.errors import OptimizationError, UnsupportedOperatorError
+from optimization.errors import ParityError
 from optimization.export.exporter import export_onnx
-from optimization.measurement.parity import Tolerance, compare_outputs, run_all, run_network
-from optimization.measurement.windows import split_windows
-from optimization.runtime import OnnxModel
-from optimization.search.search import SearchSettings, search
-from tests.optimization.networks import FOREIGN, SHAPE, WithSpectrum
+from optimization.export.verification import value_reads
 
-NAMES = {
-    "weight norm, dict": ["direction_logits", "states"],
-    "transformer encoder, tuple": ["direction_logits", "confidence", "expected_return"],
-    "dataclass, nested": ["scores", "hidden_0", "hidden_1"],
-}
+SHAPE = (12, 6)
 
 
-def windows(count, seed):
-    return np.random.default_rng(seed).standard_normal((count, *SHAPE), dtype=np.float32)
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "model.onnx"
 
 
-@pytest.fixture(params=FOREIGN)
-def named(request):
-    torch.manual_seed(1)
-    return request.param, FOREIGN[request.param]().eval()
+class Plain(nn.Module):
+    """Reads the size of the batch only."""
+
+    def forward(self, windows):
+        means = windows.mean(1)
+        return means[:1] if windows.shape[0] == 1 else means
 
 
-def test_the_export_gives_what_the_network_gives(named, tmp_path):
-    name, network = named
-    path = tmp_path / "model.onnx"
-    export_onnx(network, path, SHAPE)
-    exported = OnnxModel(path)
-    assert exported.output_names == NAMES.get(name, ["output"])
-    hidden = windows(9, seed=7) * 3
-    parity = compare_outputs(run_network(network, hidden), exported(hidden))
-    assert parity.max_relative_difference < 1e-3
+class Clipped(nn.Module):
+    """Branches on the magnitude of its input."""
+
+    def forward(self, windows):
+        if windows.abs().max() > 100:
+            windows = windows / 100
+        return windows.mean(1)
 
 
-def test_what_the_search_recommends_is_right_on_windows_it_has_not_seen(named, tmp_path):
-    """Random weights leave the classes close together, so here the elements are held to account."""
-    _, network = named
-    path = tmp_path / "model.onnx"
-    export_onnx(network, path, SHAPE)
-    content = path.read_bytes()
-    settings = SearchSettings(
-        budget_s=30, runs=5, batches=(1,), threads=(), tolerance=Tolerance(direction_agreement=0.9)
-    )
-    found = search(content, path, split_windows(windows(320, seed=3), "test"), settings)
-    hidden = windows(40, seed=11)
-    parity = compare_outputs(
-        run_network(network, hidden), run_all(OnnxModel(found.chosen.content), hidden, 1)
-    )
-    assert found.chosen.refused is None
-    assert not found.chosen.batch_dependence.depends
-    assert parity.max_relative_difference < 2 * settings.tolerance.relative
+class Guarded(nn.Module):
+    """Reads values of its input and its weights, without effect on its outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_on = nn.Parameter(torch.ones(1))
+
+    def forward(self, windows):
+        if self.is_on > 0 and windows.shape[0] < 100 and windows.isnan().any():
+            raise ValueError("NaN")
+        return windows.mean(1)
 
 
-@pytest.mark.parametrize("how", ["dynamic", "rowwise", "static"])
-def test_a_quantised_file_is_near_its_original_or_there_is_none(named, tmp_path, how):
-    _, network = named
-    source, target = tmp_path / "model.onnx", tmp_path / "int8.onnx"
-    export_onnx(network, source, SHAPE)
-    quantize = ONNXOptimizer().quantize_model(
-        source, target, how, calibration_data=windows(64, seed=5)
-    )
-    try:
-        asyncio.run(quantize)
-    except OptimizationError:
-        assert not target.exists()
-        return
-    hidden = windows(40, seed=11)
-    parity = compare_outputs(
-        run_all(OnnxModel(source), hidden, 1), run_all(OnnxModel(target), hidden, 1)
-    )
-    assert parity.max_relative_difference < 0.6
+def test_branch_on_magnitude(target):
+    """A branch on the magnitude of a feature is an error, and no file is written."""
+    with pytest.raises(ParityError, match=r"noise of 1000 times .* use torch\.where"):
+        export_onnx(Clipped(), target, SHAPE)
+    assert not target.exists()
 
 
-def test_an_unsupported_operator_is_named_with_the_module_that_uses_it(tmp_path):
-    with pytest.raises(
-        UnsupportedOperatorError,
-        match=r"set 17 has nothing for aten::fft_rfft, used by features\.1 \(Spectrum\)",
-    ) as caught:
-        export_onnx(WithSpectrum(), tmp_path / "model.onnx", SHAPE, opset_version=17)
-    assert caught.value.modules == ("features.1 (Spectrum)",)
-    assert not list(tmp_path.iterdir())
+def test_value_reads(target, caplog):
+    """Reads of input values are logged; reads of sizes and weights are not."""
+    export_onnx(Guarded(), target, SHAPE)
+    (record,) = caplog.records
+    assert "reads values of its input at test_verification.py:" in record.getMessage()
+    assert len(value_reads(Guarded(), torch.randn(2, *SHAPE))) == 1
+    caplog.clear()
+    export_onnx(Plain(), target, SHAPE)
+    assert not caplog.records

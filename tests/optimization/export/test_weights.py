@@ -1,4 +1,4 @@
-"""Weights from a file: these or none."""
+"""Weights from a file: all or none."""
 
 import pytest
 import torch
@@ -16,7 +16,8 @@ def network():
 
 
 @pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict"])
-def test_a_state_dict_is_found_where_people_put_it(tmp_path, network, key):
+def test_state_dict_keys(tmp_path, network, key):
+    """A state dict is read from the usual places in a file."""
     path = tmp_path / "weights.pt"
     trained = nn.Linear(3, 2)
     state = trained.state_dict()
@@ -25,7 +26,8 @@ def test_a_state_dict_is_found_where_people_put_it(tmp_path, network, key):
     assert torch.equal(network.weight, trained.weight)
 
 
-def test_a_checkpoint_of_ours_is_one(tmp_path):
+def test_checkpoint(tmp_path):
+    """A checkpoint of the registry's architectures is read."""
     trained, path = HybridCNNLSTM(6, 8), tmp_path / "model.pt"
     save_checkpoint(trained, path)
     network = HybridCNNLSTM(6, 8)
@@ -34,7 +36,7 @@ def test_a_checkpoint_of_ours_is_one(tmp_path):
 
 
 class Runs:
-    """Would run code when it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self):
         return print, ("ran",)
@@ -51,7 +53,8 @@ class Runs:
     ],
     ids=["too few", "too many", "another shape", "a tensor", "code"],
 )
-def test_other_weights_are_refused_and_the_network_stays(tmp_path, network, content, problem):
+def test_weights_of_another_network(tmp_path, network, content, problem):
+    """Weights that do not fit are an error, and the network is unchanged."""
     path = tmp_path / "weights.pt"
     torch.save(content, path)
     before = network.weight.clone()
@@ -60,7 +63,8 @@ def test_other_weights_are_refused_and_the_network_stays(tmp_path, network, cont
     assert torch.equal(network.weight, before)
 
 
-def test_a_missing_or_damaged_file_is_an_error(tmp_path, network):
+def test_unreadable_file(tmp_path, network):
+    """A missing file, a truncated one and a folder are errors."""
     with pytest.raises(WeightsError, match="there is no such file"):
         load_weights(network, tmp_path / "absent.pt")
     path = tmp_path / "weights.pt"

@@ -1,4 +1,4 @@
-"""Windows to judge by."""
+"""The windows of an evaluation."""
 
 import io
 
@@ -6,24 +6,33 @@ import numpy as np
 import pytest
 
 from optimization.errors import InvalidInputError
-from optimization.measurement.windows import fitted, noise, read_windows, split_windows
+from optimization.measurement.windows import (
+    affordable,
+    fitted,
+    noise,
+    read_windows,
+    split_windows,
+)
 
 SHAPE = (3, 2)
 
 
-def test_what_calibrates_does_not_judge():
+def test_split_windows():
+    """The windows for calibration and for evaluation are disjoint."""
     windows = noise(SHAPE, 10)
     split = split_windows(windows, "test")
     assert len(split.calibration) == 3
-    np.testing.assert_array_equal(np.concatenate([split.calibration, split.evaluated]), windows)
+    np.testing.assert_array_equal(np.concatenate([split.calibration, split.windows]), windows)
 
 
-def test_noise_is_always_the_same():
+def test_noise():
+    """Noise is the same on each call."""
     np.testing.assert_array_equal(noise(SHAPE), noise(SHAPE))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-def test_a_file_of_windows_is_read(tmp_path, suffix):
+def test_read_windows(tmp_path, suffix):
+    """Both file formats are read as float32, from a path and from a stream."""
     path = tmp_path / f"windows{suffix}"
     windows = noise(SHAPE, 5).astype(np.float64)
     np.save(path, windows) if suffix == ".npy" else np.savez_compressed(path, windows=windows)
@@ -38,7 +47,8 @@ def write(path, value, **options):
     return path
 
 
-def test_other_files_are_refused_with_what_was_expected(tmp_path):
+def test_read_invalid_file(tmp_path):
+    """The error for an invalid file states the expected and the received content."""
     path = tmp_path / "windows.npy"
     with pytest.raises(InvalidInputError, match="no such file"):
         read_windows(path, SHAPE)
@@ -61,18 +71,48 @@ def test_other_files_are_refused_with_what_was_expected(tmp_path):
         read_windows(tmp_path / "two.npz", SHAPE)
 
 
-def test_a_pickle_among_the_windows_is_not_unpickled(tmp_path):
+def test_read_pickle(tmp_path):
+    """A pickle in the file is not executed."""
     with pytest.raises(InvalidInputError, match="allow_pickle=False"):
         read_windows(write(tmp_path / "w.npy", np.array([{}], dtype=object)), SHAPE)
 
 
-def test_two_windows_are_too_few():
+def test_split_two_windows():
+    """Two windows are too few to split."""
     with pytest.raises(InvalidInputError, match="at least three, received 2"):
         split_windows(noise(SHAPE, 2), "test")
 
 
-def test_windows_take_the_shape_of_flat_rows_and_no_other():
+def test_fitted():
+    """Windows are reshaped to flat rows and otherwise unchanged."""
     windows = noise(SHAPE, 5)
     np.testing.assert_array_equal(fitted(windows, (6,)), windows.reshape(5, 6))
     for shape in (SHAPE, (None, 2), (7,)):
         assert fitted(windows, shape) is windows
+
+
+class Slow:
+    """A model that takes a fixed time per window by its own clock."""
+
+    input_shape = (None, 3)
+
+    def __init__(self, duration_s):
+        self.duration_s, self.now_s = duration_s, 0.0
+
+    def __call__(self, windows):
+        self.now_s += self.duration_s * len(windows)
+        return {"output": np.zeros((len(windows), 1), np.float32)}
+
+
+@pytest.mark.parametrize(("duration_s", "count"), [(0.001, 2048), (0.01, 1000), (0.2, 200)])
+def test_affordable_windows(duration_s, count):
+    """A slow model is evaluated on fewer windows, but on at least the minimum."""
+    model = Slow(duration_s)
+    found = affordable(model, noise((3,)), 10.0, 200, clock=lambda: model.now_s)
+    assert found == pytest.approx(count, abs=1)
+
+
+def test_affordable_at_most_all():
+    """No more windows are chosen than exist."""
+    model = Slow(0.2)
+    assert affordable(model, noise((3,), 5), 10.0, 200, clock=lambda: model.now_s) == 5

@@ -1,4 +1,4 @@
-"""What is recommended."""
+"""The front, and the recommendation for each goal."""
 
 import pytest
 
@@ -25,12 +25,14 @@ ALL = [FP32, FAST, MANY, SMALL]
 @pytest.mark.parametrize(
     ("goal", "best"), [(Goal.LATENCY, FAST), (Goal.THROUGHPUT, MANY), (Goal.SIZE, SMALL)]
 )
-def test_the_goal_decides(goal, best):
+def test_recommend(goal, best):
+    """The goal decides which file is recommended."""
     assert recommend(ALL, goal) is best
 
 
 @pytest.mark.parametrize("goal", Goal)
-def test_what_is_better_by_less_than_chance_does_not_beat_what_is_more_exact(goal):
+def test_recommend_within_tie(goal):
+    """Within TIE the more exact file is recommended."""
     hardly = candidate(
         "hardly",
         latency_ms=1 / (1 + TIE / 2),
@@ -42,10 +44,12 @@ def test_what_is_better_by_less_than_chance_does_not_beat_what_is_more_exact(goa
     assert recommend([hardly, FP32], goal) is FP32
 
 
-def test_the_front_holds_what_nothing_beats_in_everything():
-    beaten = candidate("beaten", latency_ms=0.6, throughput=1400, size_bytes=350, error=0.06)
-    assert pareto_front([*ALL, beaten]) == ALL
+def test_pareto_front():
+    """The front holds the files that no other one dominates."""
+    dominated = candidate("dominated", latency_ms=0.6, throughput=1400, size_bytes=350, error=0.06)
+    assert pareto_front([*ALL, dominated]) == ALL
 
 
-def test_of_equals_the_first_is_on_the_front():
+def test_pareto_front_of_equals():
+    """Of equal files the first is on the front."""
     assert pareto_front([FP32, candidate("the same")]) == [FP32]

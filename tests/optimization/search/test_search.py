@@ -1,10 +1,6 @@
-"""The search: what is right first, then what is fast."""
-
-import json
-from datetime import UTC, datetime
+"""The search: files within the tolerance first, then the fastest of them."""
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 from torch import nn
@@ -12,59 +8,37 @@ from torch import nn
 from optimization.errors import InvalidInputError, InvalidModelError, ParityError
 from optimization.export.exporter import export_onnx
 from optimization.graph import optimize_graph
-from optimization.measurement.machine import this_machine
 from optimization.measurement.parity import Tolerance
-from optimization.measurement.windows import noise, split_windows
+from optimization.measurement.windows import noise
 from optimization.runtime import GraphLevel
-from optimization.search.evidence import artifact_name, published, samples_document, summary
 from optimization.search.pareto import Goal
-from optimization.search.search import SearchSettings, search
-
-LOOSE = Tolerance(direction_agreement=0.9, relative=0.5)
-
-
-def settings(**fields):
-    return SearchSettings(
-        **{
-            "budget_s": 60,
-            "runs": 40,
-            "threads": (),
-            "batches": (1, 4),
-            "tolerance": LOOSE,
-            **fields,
-        }
-    )
-
-
-def evaluation(windows, **fields):
-    return split_windows(windows, "test", **fields)
+from optimization.search.search import search
+from tests.optimization.search.searches import evaluation, settings
 
 
 @pytest.fixture
 def windows():
-    """Two thirds of them judge."""
+    """Return 320 windows, two thirds of which are for the evaluation."""
     return noise((12, 6), 320)
 
 
-@pytest.fixture(scope="module")
-def found(exported):
-    windows = noise((12, 6), 320)
-    return search(exported.read_bytes(), exported, evaluation(windows), settings())
-
-
-def test_every_kind_of_variant_is_judged_and_timed(found):
+def test_evaluated_variants(found):
+    """Variants of every kind are evaluated, and timed if they are within the tolerance."""
     names = set(found.evaluated)
     assert {"fp32", "fp32-graph", "fp16-weights", "int8-dynamic-lstm"} <= names
     assert {"int8-rowwise-lstm", "int8-static-matmul"} <= names
-    for each in found.evaluated.values():
-        assert (each.refused is None) == bool(each.timings)
-        assert each.parity.keys() == {"alone", "batched"}
+    for variant in found.evaluated.values():
+        assert (variant.refused is None) == bool(variant.timings)
+        assert variant.parity.keys() == {"alone", "batched"}
     assert set(found.evaluated["fp32"].timings) == {(1, 1), (1, 4)}
     assert "half-precision" in found.skipped["fp16"]
 
 
-def test_what_depends_on_its_batch_mates_is_not_recommended_unless_allowed(exported, windows):
-    """The smallest file is a dynamic one, by the few bytes that rows one by one take."""
+def test_batch_dependence(exported, windows):
+    """A dependent file is recommended only if allowed.
+
+    The smallest file is a dynamic one, by the few bytes that the row-wise loop takes.
+    """
     for allowed in (False, True):
         chosen = search(
             exported.read_bytes(),
@@ -76,7 +50,8 @@ def test_what_depends_on_its_batch_mates_is_not_recommended_unless_allowed(expor
         assert allowed or not chosen.batch_dependence.depends
 
 
-def test_on_noise_no_quantised_file_is_recommended(exported):
+def test_noise(exported):
+    """No quantised file is recommended on noise."""
     noisy = evaluation(noise((12, 6), 90), is_real=False)
     found = search(exported.read_bytes(), exported, noisy, settings(goal=Goal.SIZE))
     assert found.recommended.name == "fp16-weights"
@@ -84,18 +59,19 @@ def test_on_noise_no_quantised_file_is_recommended(exported):
 
 
 @pytest.mark.parametrize(
-    ("few", "said"),
+    ("few", "reason"),
     [
-        (noise((12, 6), 6), "with 4 different windows to judge by, fewer than 200,"),
+        (noise((12, 6), 6), "with 4 different windows to evaluate on, fewer than 200,"),
         (np.tile(noise((12, 6), 6), (60, 1, 1)), "with 6 different windows"),
         (noise((12, 6), 320) * np.float32(1e-12), "the outputs do not vary"),
     ],
-    ids=["few", "the same", "all zero as it were"],
+    ids=["few", "equal", "nearly zero"],
 )
-def test_windows_that_say_little_recommend_nothing_quantised(exported, few, said):
+def test_weak_windows(exported, few, reason):
+    """No quantised file is recommended on few, equal or constant windows."""
     found = search(exported.read_bytes(), exported, evaluation(few), settings(goal=Goal.SIZE))
     assert not found.chosen.variant.is_quantized
-    assert said in found.why
+    assert reason in found.why
     assert found.recommended in found.front
 
 
@@ -105,24 +81,25 @@ def flat(path):
     return path.read_bytes()
 
 
-def test_a_model_of_flat_rows_is_searched_with_its_windows(tmp_path, windows):
+def test_flat_rows(tmp_path, windows):
+    """A model of flat rows is evaluated on flat rows."""
     path = tmp_path / "m.onnx"
     found = search(flat(path), path, evaluation(windows), settings(runs=5, batches=(1,)))
     assert found.evaluation.windows.shape[1:] == (72,)
     assert any(name.startswith("int8") for name in found.evaluated)
 
 
-def test_a_file_that_was_made_before_is_neither_judged_nor_published_twice(tmp_path, windows):
-    """Rewritten already, it is not rewritten again."""
+def test_equal_files(tmp_path, windows):
+    """A variant with the same content as an earlier one is skipped."""
     path = tmp_path / "m.onnx"
     rewritten = optimize_graph(flat(path), path, GraphLevel.EXTENDED)
     found = search(rewritten, path, evaluation(windows), settings(runs=5, batches=(1,)))
     assert found.skipped["fp32-graph"] == "the same file as fp32"
-    assert len({each.content for each in found.evaluated.values()}) == len(found.evaluated)
+    assert len({variant.content for variant in found.evaluated.values()}) == len(found.evaluated)
 
 
 class Centred(nn.Module):
-    """Looks at its batch-mates itself."""
+    """Mixes the requests of the batch."""
 
     def __init__(self):
         super().__init__()
@@ -132,14 +109,16 @@ class Centred(nn.Module):
         return self.layers(windows - windows.mean(0, keepdim=True))
 
 
-def test_a_network_that_mixes_its_batch_is_not_searched(tmp_path, windows):
+def test_network_that_mixes_its_batch(tmp_path, windows):
+    """An FP32 model whose outputs depend on the batch is an error."""
     path = tmp_path / "m.onnx"
     export_onnx(Centred(), path, (12, 6))
-    with pytest.raises(ParityError, match="FP32 model beside itself"):
+    with pytest.raises(ParityError, match="repeated runs of the FP32 model"):
         search(path.read_bytes(), path, evaluation(windows), settings(runs=5, batches=(1,)))
 
 
-def test_what_is_not_right_is_refused_with_the_reason_and_not_timed(exported, windows):
+def test_refused_variant(exported, windows):
+    """A variant beyond the tolerance has a reason and no timings."""
     strict = settings(tolerance=Tolerance(relative=1e-6, floor=1e-6))
     found = search(exported.read_bytes(), exported, evaluation(windows), strict)
     assert found.evaluated["int8-dynamic-lstm"].refused.startswith("the models disagree in")
@@ -147,7 +126,8 @@ def test_what_is_not_right_is_refused_with_the_reason_and_not_timed(exported, wi
     assert found.recommended.name in ("fp32", "fp32-graph")
 
 
-def test_a_spent_budget_ends_with_what_there_is(exported, windows):
+def test_spent_budget(exported, windows):
+    """A spent budget ends the search with the variants made so far."""
     ticks = iter(range(100_000))
     found = search(
         exported.read_bytes(),
@@ -158,11 +138,12 @@ def test_a_spent_budget_ends_with_what_there_is(exported, windows):
     )
     assert list(found.evaluated) == ["fp32"]
     assert found.recommended.name == "fp32"
-    assert "no time was left" in found.skipped["int8-dynamic-lstm"]
-    assert "no time was left" in found.skipped["2 threads, batch 1"]
+    assert "the budget was spent" in found.skipped["int8-dynamic-lstm"]
+    assert "the budget was spent" in found.skipped["2 threads, batch 1"]
 
 
-def test_more_threads_are_timed_and_do_not_decide(exported, windows):
+def test_additional_threads(exported, windows):
+    """Additional numbers of threads are timed and do not affect the recommendation."""
     found = search(exported.read_bytes(), exported, evaluation(windows), settings(threads=(2,)))
     assert {threads for threads, _ in found.evaluated["fp32"].timings} == {1, 2}
     assert found.recommended.latency_ms == found.chosen.timings[1, 1].median_ms
@@ -179,12 +160,14 @@ def constant_nan():
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def test_an_original_that_gives_no_numbers_is_refused(exported, windows):
-    with pytest.raises(ParityError, match="FP32 model beside itself"):
+def test_nan_outputs(exported, windows):
+    """An FP32 model that returns NaN is an error."""
+    with pytest.raises(ParityError, match="repeated runs of the FP32 model"):
         search(constant_nan(), exported, evaluation(windows), settings())
 
 
-def test_a_damaged_original_is_refused(exported, windows):
+def test_damaged_file(exported, windows):
+    """A damaged FP32 model is an error."""
     with pytest.raises(InvalidModelError, match="damaged"):
         search(exported.read_bytes()[:-50], exported, evaluation(windows), settings())
 
@@ -199,7 +182,8 @@ def test_a_damaged_original_is_refused(exported, windows):
         {"serving_threads": 0},
     ],
 )
-def test_senseless_settings_are_refused(fields):
+def test_invalid_settings(fields):
+    """Invalid settings are errors."""
     with pytest.raises(InvalidInputError):
         settings(**fields)
 
@@ -207,36 +191,7 @@ def test_senseless_settings_are_refused(fields):
 @pytest.mark.parametrize(
     "fields", [{"direction_agreement": 1.5}, {"relative": -1}, {"floor": float("inf")}]
 )
-def test_senseless_tolerances_are_refused(fields):
+def test_invalid_tolerance(fields):
+    """Invalid tolerances are errors."""
     with pytest.raises(InvalidInputError):
         Tolerance(**fields)
-
-
-def test_the_evidence_holds_all_and_is_json(found):
-    time = datetime(2026, 1, 2, tzinfo=UTC)
-    evidence = summary(found, "model.onnx", this_machine(), time, "samples.json")
-    assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
-    document = json.loads(samples_document(found, evidence))
-    samples = document.pop("samples")
-    assert document == evidence
-    assert evidence["machine"]["cores"] >= 1
-    by_name = {each["variant"]: each for each in evidence["variants"]}
-    assert by_name.keys() == found.evaluated.keys()
-    assert by_name["int8-dynamic-lstm"]["batch_mates"]["answers_depend_on_batch_mates"]
-    for sample in samples:
-        figures = next(
-            timing
-            for timing in by_name[sample["variant"]]["timings"]
-            if (timing["num_threads"], timing["batch"]) == (sample["num_threads"], sample["batch"])
-        )
-        assert figures["p95_ms"] == pytest.approx(np.percentile(sample["samples_ms"], 95), rel=1e-3)
-        assert figures["samples"] == len(sample["samples_ms"]) >= 30
-
-
-def test_what_is_published_has_names_that_other_content_would_not_have(found):
-    files = published(found, "model.onnx")
-    name = artifact_name(found.chosen, "model.onnx")
-    assert name in files or name == "model.onnx"
-    for content in files.values():
-        onnx.checker.check_model(content)
-    assert artifact_name(found.evaluated["fp32"], "model.onnx") == "model.onnx"

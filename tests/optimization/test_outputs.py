@@ -1,11 +1,11 @@
-"""Names of outputs, whatever form a network gives them in."""
+"""The names of outputs in each structure that a network may return."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from optimization.export.outputs import name_outputs
+from optimization.outputs import name_outputs
 from registry.architectures import OUTPUT_NAMES, NetworkOutput
 
 LOGITS, CONFIDENCE, RETURN = torch.zeros(2, 3), torch.zeros(2, 1), torch.ones(2, 1)
@@ -26,11 +26,13 @@ LOGITS, CONFIDENCE, RETURN = torch.zeros(2, 3), torch.zeros(2, 1), torch.ones(2,
         ((LOGITS, (RETURN, RETURN)), ("output_0", "output_1_0", "output_1_1")),
     ],
 )
-def test_every_tensor_has_a_name(value, names):
+def test_name_outputs(value, names):
+    """Each structure of tensors has names."""
     assert tuple(name_outputs(value)) == tuple(names)
 
 
 @pytest.mark.parametrize("value", [None, 3, {}, {"a": "text"}])
-def test_what_holds_no_tensor_is_refused(value):
+def test_no_tensor(value):
+    """A structure without tensors is an error."""
     with pytest.raises(TypeError, match="expected tensors from the network"):
         name_outputs(value)
