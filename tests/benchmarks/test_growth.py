@@ -32,7 +32,7 @@ def test_ratio_per_round():
 
 
 def test_order_of_sizes():
-    """Sizes are in order whatever the order of the rounds."""
+    """Sizes are in order regardless of the order of the rounds."""
     found = by_size([cost(16, 1, 1.0), cost(1, 1, 1.0), cost(4, 2, 1.0), cost(1, 2, 1.0)])
     sizes = found["versions", "placement: router"]
     assert [(size, len(samples)) for size, samples in sizes.items()] == [(1, 2), (4, 1), (16, 1)]

@@ -54,7 +54,7 @@ def test_needed_processes():
 
 
 def test_document():
-    """The document states what follows from the committed results."""
+    """The document states the conclusions of the committed results."""
     growth, store = (
         json.loads((RESULTS / f"{name}.json").read_text())
         for name in ("growth", "experiment_store")

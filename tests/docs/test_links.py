@@ -1,4 +1,4 @@
-"""Every relative link of every page leads to a file and, where it has one, to an anchor."""
+"""Every relative link of every page leads to a file, and to an anchor if it names one."""
 
 from pathlib import Path
 

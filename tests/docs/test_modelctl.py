@@ -26,7 +26,7 @@ def calls_of(page: Page) -> list[str]:
 
 
 def problem_of(call: str) -> str | None:
-    """Return what is wrong with a call, None if nothing is."""
+    """Return the problem with a call; None if there is none."""
     words = shlex.split(re.split(r"\)|;|&&|\|| #", call)[0].replace('"', ""), posix=True)
     command = get_command(app)
     while words and hasattr(command, "commands"):

@@ -39,7 +39,10 @@ class Reader:
         (self.folder / "serve.yaml").write_text(yaml.safe_dump(config))
 
     def run(self, heading):
-        """Run the commands of a section, but the one that starts the server; return the output."""
+        """Run the commands of a section except the one that starts the server.
+
+        Return the output.
+        """
         commands = [block for block in PAGE.blocks("bash", heading) if block != START]
         return run_shell("".join(commands), folder=self.folder, environment=self.environment)
 

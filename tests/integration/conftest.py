@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what needs a cluster, and keep it in one worker, where it shares the cluster."""
+    """Mark tests that need a cluster, and run them in one worker, so that they share the
+    cluster."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.cluster)

@@ -80,7 +80,7 @@ async def test_replicas_follow_load(scaling):
 
 @pytest.mark.nightly
 async def test_replicas_on_second_node(roomless):
-    """Replicas that the first node has no room for start on another."""
+    """Replicas that do not fit on the first node start on another."""
     with roomless.far_node(num_cpus=2):
         async with load(roomless.url, features(), concurrency=32) as busy:
             found = await replicas(roomless, 3)

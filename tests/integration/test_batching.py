@@ -121,7 +121,7 @@ async def test_failures_within_batch(cluster, teller):
 
     async with aiohttp.ClientSession() as hasty, aiohttp.ClientSession() as patient:
         first = asyncio.create_task(ask(hasty, windows[0]))
-        await asyncio.sleep(0.1)  # it is there first, and waits for the others
+        await asyncio.sleep(0.1)  # it arrives first and waits for the others
         others = [
             asyncio.create_task(ask(patient, windows[number])) for number in (1, 2, 4, 5, 6, 7)
         ]

@@ -30,7 +30,7 @@ async def client(cluster):
 
 @pytest.fixture
 async def experiment(client):
-    """The name of an experiment that is stopped in the end, whatever became of it."""
+    """The name of an experiment that is stopped at the end, regardless of its state."""
     name = f"e-{uuid.uuid4().hex[:8]}"
     yield name
     try:
@@ -47,10 +47,10 @@ async def create(client, name, treatment="1.1.0", traffic_split=0.5, **settings)
 
 
 async def trade(client, market, seconds=math.inf, concurrency=4, done=None):
-    """Ask and report the outcome until it is done; return what was answered and acknowledged.
+    """Trade until done; return the responses and the acknowledged outcomes.
 
     Args:
-        market: from an answer to the market's return after it.
+        market: returns the market's return after a response.
     """
     answers, acknowledged = [], {}
     ends_s = time.monotonic() + seconds
@@ -80,7 +80,7 @@ def favours(variant):
 
 
 async def traded_to_its_end(client, name, market, seconds=90):
-    """Trade until the experiment ends by itself; return the answers and its final analysis."""
+    """Trade until the experiment ends by itself; return the responses and its final analysis."""
     done = asyncio.Event()
     # An outcome that overtakes its prediction waits up to a second, so evidence comes by the bot.
     trading = asyncio.create_task(trade(client, market, concurrency=32, done=done))
@@ -122,7 +122,7 @@ async def test_life_of_experiment(client, experiment):
 
 
 async def test_outcomes(client, experiment):
-    """Late, repeated, contradicting and unknown outcomes are each reported as what they are."""
+    """Late, repeated, contradicting and unknown outcomes are each reported as such."""
     await create(client, experiment)
     answer = await client.predict("EURUSD", WINDOW)
     prediction_id = answer["prediction_id"]
@@ -232,7 +232,7 @@ async def test_sticky_units(cluster, client, experiment):
     (router,) = await asyncio.to_thread(cluster.replicas, "Router")
     router.send_signal(signal.SIGKILL)
     assert await variants() == before
-    await asyncio.sleep(1)  # longer than a router keeps what it has to record
+    await asyncio.sleep(1)  # longer than a router buffers its records
     analysis = await client.get_ab_test_analysis(experiment)
     seen = {variant: analysis["units"][variant]["seen"] for variant in ("control", "treatment")}
     assert seen == {variant: before.count(variant) for variant in ("control", "treatment")}

@@ -81,7 +81,7 @@ class Launch:
 
 @pytest.fixture(scope="module")
 def ports():
-    """Ports that the launches of this module share, so that each finds what another has left."""
+    """Ports that the launches of this module share, so that each detects leftovers of another."""
     return free_ports(4)
 
 

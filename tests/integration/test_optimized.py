@@ -1,4 +1,4 @@
-"""An optimised artifact on a real cluster: what is recommended answers, and what is pinned."""
+"""An optimised artifact on a real cluster: the recommended artifact serves, or the pinned one."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def answers(cluster, windows):
 
 
 async def local(registry, artifact, windows):
-    """Return what an artifact of the version answers here, one window at a time."""
+    """Return the outputs of an artifact of the version in this process, one window at a time."""
     info = await registry.get_model(NAME, VERSION)
     metadata = info.metadata.model_copy(update={"serving_artifact": artifact})
     predictor = load_predictor(info.artifact_path(artifact).read_bytes(), metadata, num_threads=1)

@@ -245,7 +245,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def mount_namespaces():
-    """Skip where the kernel lets this user have no mount namespace, and only there."""
+    """Skip only if the kernel allows this user no mount namespace."""
     tried = subprocess.run(
         ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
         capture_output=True,
@@ -258,7 +258,7 @@ def mount_namespaces():
 
 @pytest.mark.usefixtures("mount_namespaces")
 def test_node_without_folder(cluster):
-    """A replica on a node without the registry's folder gets its artifact through the object
+    """A replica on a node without the registry's folder fetches its artifact through the object
     store."""
     with cluster.far_node() as temporary:
         done = subprocess.run(

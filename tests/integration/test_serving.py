@@ -86,7 +86,7 @@ async def test_onnx_equals_pytorch(client, windows):
     [("production", "1.0.0"), ("staging", "1.1.0"), ("1.0.0", "1.0.0"), ("1.1.0", "1.1.0")],
 )
 async def test_named_version(client, windows, networks, reference, version):
-    """A request that names a version or a stage gets that version's prediction."""
+    """A request that names a version or a stage receives that version's prediction."""
     answer = await client.predict("EURUSD", windows[0], NAME, reference)
     assert answer["model_version"] == version
     assert answer["prediction"] == expected(networks[version], windows[0])
@@ -266,7 +266,8 @@ async def test_large_batch(client, windows, networks):
 
 
 async def test_killed_replica(cluster, client, windows):
-    """While a killed replica is replaced, a request waits or gets 503, which the client retries."""
+    """While a killed replica is replaced, a request waits or receives a 503, which the client
+    retries."""
     (replica,) = cluster.replicas(f"{NAME}:1.0.0")
     replica.send_signal(signal.SIGKILL)
     deadline_s = time.monotonic() + 90
@@ -281,7 +282,8 @@ TIGHT = {"batching": {"max_batch_size": 1}, "max_ongoing_requests": 1, "max_queu
 
 
 async def expect_overload(cluster, window):
-    """Send far more requests than the limits allow: each succeeds or gets 503 with Retry-After."""
+    """Send far more requests than the limits allow: each succeeds or receives a 503 with
+    Retry-After."""
     body = json.dumps({"symbol": "EURUSD", "features": window.tolist()})
     statuses = set()
 

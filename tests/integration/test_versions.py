@@ -21,7 +21,7 @@ PRODUCTION, STAGING, NEXT = ({"version": version} for version in ("production", 
 TWO = (PRODUCTION, STAGING)
 QUICK = {"loading": {"unload_idle_s": 2}}
 SETTLE_S = 3.0
-"""Time for which the load continues after an operation, so that late effects meet it too."""
+"""Time for which the load continues after an operation, so that it also shows late effects."""
 PAUSE_S = 0.02
 """Pause of a caller between two requests: a bot's load, which leaves the cores to the operation."""
 
@@ -196,7 +196,7 @@ async def test_concurrent_reload(cluster):
 
 @pytest.mark.usefixtures("edited")
 async def test_loading_on_demand(cluster, client):
-    """A registered version that a request names is loaded where that is allowed, and unloaded when
+    """A registered version that a request names is loaded if that is allowed, and unloaded when
     idle."""
     loading = {"on_demand": True, "unload_idle_s": 4}
     await deploy(cluster, PRODUCTION, loading=loading)

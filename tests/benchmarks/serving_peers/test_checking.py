@@ -1,4 +1,4 @@
-"""Servers are compared only where they answer the same."""
+"""Servers are compared only if their responses are equal."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ def test_different_predictions(other):
 
 @pytest.fixture
 def server():
-    """A server that answers what its `statuses` say, the last one for good."""
+    """A server that responds with its `statuses` in order, and repeats the last one."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):

@@ -71,7 +71,8 @@ def test_calls():
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_result_of_failure(name):
-    """Each call returns what the table says if the server rejects it, and raises if documented."""
+    """If the server rejects a call, it returns the result in the table, and raises if
+    documented."""
     calls, _ = PAGE.tables("Failures")
     _, result, raised = next(row for row in calls if row[0] == f"`{name}`")
     async with FakeServer() as server:

@@ -120,7 +120,7 @@ def test_error_codes():
 
 
 def test_settings():
-    """The settings parse to what the page shows, and its defaults are those of the code."""
+    """The settings parse to the values on the page, and its defaults are those of the code."""
     snippet = PAGE.block("yaml", "Settings")
     shown = yaml.safe_load(snippet)
     settings = AppSettings.model_validate(shown)

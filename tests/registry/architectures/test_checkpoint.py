@@ -117,7 +117,7 @@ def test_truncated_file(checkpoint):
 
 
 def test_bare_state_dict(network, checkpoint):
-    """A bare state dict is rejected, and the error names what it lacks."""
+    """A bare state dict is rejected, and the error names the missing content."""
     torch.save(dict(network.state_dict()), checkpoint)
     with pytest.raises(
         UnreadableArtifactError, match="lacks model_type, constructor_args, state_dict"

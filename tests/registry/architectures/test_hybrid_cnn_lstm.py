@@ -79,7 +79,7 @@ def test_invalid_arguments(arguments, sentence):
         HybridCNNLSTM(**arguments)
 
 
-# The exporter itself uses what torch deprecates.
+# The exporter itself uses deprecated parts of torch.
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_export_with_dynamic_batch(network):
     """PyTorch's default exporter accepts the network with a dynamic batch."""

@@ -47,7 +47,7 @@ def logits(info):
 
 
 async def test_added_artifact_serves(registry, published, tmp_path):
-    """An added artifact serves, and everything published before stays as it was."""
+    """An added artifact serves, and everything that was already published is unchanged."""
     before = published.artifact_path("model.onnx").stat()
     info = await add(registry, tmp_path)
     assert info == await registry.get_model("m", "1.0.0")

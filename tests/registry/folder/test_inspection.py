@@ -93,7 +93,7 @@ def test_unreadable_metadata(folder, model_folder):
     ],
 )
 def test_leftovers_are_removed(folder, model_folder, leftover):
-    """Repair removes what an interrupted writer left, and nothing else."""
+    """Repair removes the leftovers of an interrupted writer, and nothing else."""
     path = model_folder / leftover
     path.parent.mkdir(exist_ok=True)
     path.write_text("half")

@@ -1,4 +1,4 @@
-"""The history of a model, and what is derived from it."""
+"""The history of a model, and the values derived from it."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""External modifications of the folder affect only what they damage, and always have a remedy."""
+"""External modifications of the folder affect only the damaged files, and always have a remedy."""
 
 import json
 import shutil

@@ -133,7 +133,8 @@ def test_kill_before_each_step_of_change(fork_server, memory_path, sources, numb
 )
 @pytest.mark.nightly
 def test_kill_during_repair(fork_server, memory_path, sources, number):
-    """A repair killed before any of its steps loses nothing, whatever a killed writer left."""
+    """A repair that is killed before any of its steps loses nothing, regardless of the leftovers of
+    a killed writer."""
     *before, operation = CYCLE[: number + 1]
     old = after(ReferenceModel(), *before)
     original = memory_path / "original"
@@ -169,7 +170,8 @@ def test_kill_during_repair(fork_server, memory_path, sources, number):
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 11))]
 )
 def test_fifty_kills_at_random_instants(fork_server, memory_path, sources, seed):
-    """No acknowledged change is lost when each writer works on what the killed one left."""
+    """No acknowledged change is lost when each writer continues from the state that a killed one
+    left."""
     chance = random.Random(seed)
     root = memory_path / "models"
     model = ReferenceModel()

@@ -1,4 +1,4 @@
-"""ModelClient against a scripted server: what it sends, returns and raises."""
+"""ModelClient against a scripted server: its requests, results and errors."""
 
 import asyncio
 import logging

@@ -22,7 +22,8 @@ def variants(salt, share):
 
 
 def test_hash_is_stable():
-    """The hash has fixed values: others would move bots to the other variant after an upgrade."""
+    """The hash has fixed values: different ones would move bots to the other variant after an
+    upgrade."""
     assert uniform("v1_vs_v2", "request:0") == pytest.approx(0.06243246934785718, abs=1e-15)
     assert uniform("ab", "c") != uniform("a", "bc")
 

@@ -90,7 +90,8 @@ class UnitExperiments:
 
 
 def p_values(made, moments):
-    """Return the verdict's always-valid p-values, as `significance` does, but for many at once."""
+    """Return the verdict's always-valid p-values as `significance` does, for many experiments at
+    once."""
     return _p_values(made, accuracy_by_unit(moments)[0])
 
 

@@ -61,7 +61,7 @@ def test_folder(tmp_path):
     [("a: [", "is not valid YAML"), ("words", "received 'words'"), ("", "received None")],
 )
 def test_no_mapping(write, content, expected):
-    """A file that is not a mapping is rejected with what it contains."""
+    """A file that is not a mapping is rejected with its content in the error."""
     (problem,) = problems(write(content))
     assert expected in problem
 

@@ -1,4 +1,4 @@
-"""The pages of the reference cover what they describe, and describe it from the source."""
+"""The pages of the reference are complete and generated from the source."""
 
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-"""Estimates over blocks are unknown where the data are too few."""
+"""Estimates over blocks are unknown if there is too little data."""
 
 import numpy as np
 
