@@ -41,7 +41,7 @@ def prepared(network: nn.Module, output_path: Path) -> Iterator[nn.Module]:
     """Yield the network in eval mode on the CPU, and restore the caller's network afterwards.
 
     Args:
-        network: the network; it is copied where it can be.
+        network: the network; it is copied if that is possible.
         output_path: the ONNX file of the network, for messages.
 
     Raises:

@@ -48,7 +48,7 @@ VERIFICATION_WINDOWS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The connection to the caller, who waits while an operation runs in a worker thread."""
+    """The connection of an operation, which runs in a worker thread, to its caller."""
 
     report: Report
     stopped: Callable[[], bool]

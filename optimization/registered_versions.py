@@ -59,7 +59,7 @@ class Source:
     artifact: str
     """Names the FP32 artifact: `model.onnx`, or the name of a new export."""
     content: bytes
-    """Of the FP32 ONNX model."""
+    """Holds the FP32 ONNX model."""
     is_new: bool
     """Whether the artifact was exported just now and is not published yet."""
     windows: Windows | None
@@ -92,7 +92,7 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
         onnx = _export(checkpoint, metadata)
         artifact = f"model_fp32_{hashlib.sha256(onnx).hexdigest()[:8]}.onnx"
     else:
-        problem = f"its artifacts are {', '.join(metadata.artifacts)}"
+        problem = f"its artifacts are {', '.join(metadata.artifacts)}; register either with it"
         raise InvalidModelError(f"{name}:{version}", "a model.onnx or a model.pt", problem)
     return Source(
         metadata=metadata,

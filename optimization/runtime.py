@@ -66,7 +66,9 @@ class OnnxModel:
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not inputs[0].shape:
             taken = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
-            raise InvalidModelError(self.path, EXPECTED, f"it takes {taken or 'nothing'}")
+            raise InvalidModelError(
+                self.path, EXPECTED, f"it takes {taken or 'nothing'}; adapt its inputs"
+            )
         self.input_name: str = inputs[0].name
         self.input_shape: tuple[int | None, ...] = tuple(
             size if isinstance(size, int) else None for size in inputs[0].shape
@@ -131,7 +133,9 @@ def read_onnx(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise InvalidModelError(path, "an ONNX file", "there is no such file") from None
+        raise InvalidModelError(
+            path, "an ONNX file", "there is no such file; check the path"
+        ) from None
     except OSError as error:
         raise InvalidModelError(path, "an ONNX file", str(error)) from error
     load_graph(content, path)
@@ -145,11 +149,15 @@ def load_graph(content: bytes, name: Path | str) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     # protobuf and onnx raise their own classes.
     except Exception as error:
-        problem = f"the file is damaged or not an ONNX model: {_first_line(error)}"
+        problem = (
+            f"the file is damaged or not an ONNX model, so export it again: {_first_line(error)}"
+        )
         raise InvalidModelError(name, EXPECTED, problem) from error
     externals = onnx.TensorProto.EXTERNAL
     if any(weight.data_location == externals for weight in model.graph.initializer):
-        raise InvalidModelError(name, EXPECTED, "its weights are in a separate file")
+        raise InvalidModelError(
+            name, EXPECTED, "its weights are in a separate file; save them in one"
+        )
     return model
 
 

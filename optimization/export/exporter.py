@@ -37,8 +37,8 @@ OPSETS = (9, 20)
 
 # The TorchScript exporter is deliberate: it writes the requested operator set (the other exporter
 # stays at 18 if a lower one is requested), a single file and no source paths, in a twentieth of the
-# time. The dangers of which it and the tracing warn are either known or ruled out for this file by
-# running it at every batch size of VERIFIED_BATCHES.
+# time. Its warnings and those of the tracing are suppressed: each is either known or ruled out for
+# this file by running it at every batch size of VERIFIED_BATCHES.
 
 _CHECKED_BATCHES = (3, 5, 1)
 

@@ -34,7 +34,7 @@ def test_pickling(error):
 
 
 def test_every_error_is_covered():
-    """The test of pickling covers each class of the module but the base class."""
+    """The test of pickling covers all classes of the module except the base class."""
     covered = {type(error).__name__ for error in ERRORS} | {"OptimizationError"}
     assert {edge.name for edge in defined_tree(errors)} == covered
 
