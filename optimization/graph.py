@@ -13,7 +13,7 @@ from optimization.runtime import GraphLevel, graph_level, load_graph, session_op
 
 MIN_ROWWISE_OPSET = 13
 _SMALLEST_HALF = 256
-"""Number of elements below which a tensor of weights stays in single precision."""
+"""The number of elements below which a tensor of weights stays in single precision."""
 
 
 def optimize_graph(content: bytes, name: Path, level: GraphLevel | int) -> bytes:

@@ -43,7 +43,7 @@ from optimization.results import Comparison
 from optimization.runtime import GraphLevel, OnnxModel, Windows, graph_level, read_onnx
 
 VERIFICATION_WINDOWS = 64
-"""Windows of noise on which a rewritten graph is verified and a network compared."""
+"""The windows of noise on which a rewritten graph is verified and a network compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

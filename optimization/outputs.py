@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from registry.architectures import OUTPUT_NAMES
 
 OWN_WIDTHS = (3, 1, 1)
-"""Widths of the outputs in a bare tuple: logits, confidence, expected return."""
+"""The widths of the outputs in a bare tuple: logits, confidence, expected return."""
 
 
 def name_outputs(value: object) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 INPUT_NAME = "windows"
 OPSETS = (9, 20)
-"""First and last operator set that the exporter supports."""
+"""The first and last operator set that the exporter supports."""
 
 # The TorchScript exporter is deliberate: it writes the requested operator set (the other exporter
 # stays at 18 if a lower one is requested), a single file and no source paths, in a twentieth of the
@@ -49,7 +49,10 @@ _REFUSED = re.compile(
 """The exporter's message for an operator that it supports, but not with these arguments."""
 
 _TRACED_BATCHES = (1, 2)
-"""Batch sizes of the tracing: a network may fix either of them, so the other one is tried too."""
+"""The batch sizes of the tracing.
+
+A network may fix either of them, so the other one is tried too.
+"""
 
 
 def export_onnx(

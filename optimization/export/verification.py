@@ -19,16 +19,16 @@ from optimization.networks import torch_model
 from optimization.runtime import Model, OnnxModel, Windows
 
 VERIFIED_BATCHES = (1, 2, 7, 32)
-"""Batch sizes at which every exported file is compared with its network."""
+"""The batch sizes at which every exported file is compared with its network."""
 
 VERIFIED_SCALES = (0.0, 0.01, 10.0, 1000.0)
-"""Scales of additional noise, at which a branch on the magnitude of a feature shows."""
+"""The scales of additional noise, at which a branch on the magnitude of a feature shows."""
 
 _PERTURBATION = 2.0**-20
-"""Relative change of windows: a few roundings of single precision."""
+"""The relative change of windows: a few roundings of single precision."""
 
 _ROUNDINGS = 10.0
-"""Accepted difference in units of the network's own change under that perturbation."""
+"""The accepted difference in units of the network's own change under that perturbation."""
 
 
 def verify_export(

@@ -12,11 +12,11 @@ from optimization.runtime import Model, Windows
 BATCH = 32
 _WINDOWS = 64
 _OUTLIER_FACTOR = 10.0
-"""Ratio of the outlier to the largest window: a feature that jumps, a bad tick."""
+"""The ratio of the outlier to the largest window: a feature that jumps, a bad tick."""
 
 _ROUNDING_OF_SPREAD, _ROUNDING_OF_VALUE = 1e-4, 2e-6
-"""Limits of the differences that the order of single-precision sums causes, which varies with the
-batch: a share of the output's spread and a share of its largest element."""
+"""The limits of the differences that the order of single-precision sums causes, which varies with
+the batch: a share of the output's spread and a share of its largest element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,11 @@ class BatchDependence:
     """Differences of the outputs for a window between a batch of its own and a shared batch."""
 
     max_abs_difference: Mapping[str, float]
-    """Largest difference of a single element between batches of 1 and of 32, by output."""
+    """The largest difference of a single element between batches of 1 and of 32, by output."""
     max_abs_difference_with_outlier: Mapping[str, float]
     """The same in batches with a window ten times as large as the largest."""
     directions_changed: float | None
-    """Share of the windows whose direction that outlier changes; None without a direction."""
+    """The share of the windows whose direction that outlier changes; None without a direction."""
     depends: bool
     """Whether the differences exceed rounding."""
 

@@ -11,7 +11,7 @@ from optimization.errors import InvalidInputError, ParityError
 from optimization.runtime import Model, Outputs, Windows
 
 _LEAST_SPREAD = 1e-3
-"""Least spread of an output that hardly varies, as a share of its largest element."""
+"""The least spread of an output that hardly varies, as a share of its largest element."""
 
 _CLASSES = 3
 """Down, flat and up; an output of another width is a direction only if it is named as one."""
@@ -24,21 +24,21 @@ class Parity:
     """The differences between a candidate and its reference."""
 
     windows: int
-    """Number of windows on which the differences were measured."""
+    """The number of windows on which the differences were measured."""
     max_abs_difference: Mapping[str, float]
-    """Largest difference of a single element, by output; NaN if a model returned NaN."""
+    """The largest difference of a single element, by output; NaN if a model returned NaN."""
     mean_abs_difference: Mapping[str, float]
-    """Mean difference of the elements, by output."""
+    """The mean difference of the elements, by output."""
     spread: Mapping[str, float]
-    """Variation of the reference's output between windows, by output: the root of the mean variance
-    of its elements. It is the scale for differences."""
+    """The variation of the reference's output between windows, by output: the root of the mean
+    variance of its elements. It is the scale for differences."""
     largest: Mapping[str, float]
-    """Largest element of the reference's output, by output."""
+    """The largest element of the reference's output, by output."""
     direction_agreement: float | None
-    """Share of the windows on which both choose the same class; None without a direction."""
+    """The share of the windows on which both choose the same class; None without a direction."""
     max_relative_difference: float
-    """Largest difference of a single element, in spreads of its output; for an output that hardly
-    varies, in thousandths of its largest element."""
+    """The largest difference of a single element, in spreads of its output; for an output that
+    hardly varies, in thousandths of its largest element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,13 @@ class Tolerance:
     """The largest accepted differences between an optimised model and its FP32 original."""
 
     direction_agreement: float = 0.995
-    """Minimum share of the windows whose direction must not change."""
+    """The minimum share of the windows whose direction must not change."""
     relative: float = 0.25
-    """Largest difference of a single element, in spreads of its output over the windows. One window
-    in hundreds may differ by a quarter of the spread; a typical one differs by a hundredth."""
+    """The largest difference of a single element, in spreads of its output over the windows. One
+    window in hundreds may differ by a quarter of the spread; a typical one differs by a
+    hundredth."""
     floor: float = 1e-3
-    """Additional difference as a share of the output's largest element, for outputs that hardly
+    """The additional difference as a share of the output's largest element, for outputs that hardly
     vary."""
 
     def __post_init__(self) -> None:

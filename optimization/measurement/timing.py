@@ -22,10 +22,10 @@ BLOCK = 30
 """Consecutive calls of one timer; only the first of them, one call in 30, finds cold caches."""
 
 LONGEST_BLOCK_MS = 50.0
-"""Longest duration of a block, so that a busy moment of the machine affects all timers."""
+"""The longest duration of a block, so that a busy moment of the machine affects all timers."""
 
 LEAST_GAIN = 1.03
-"""Smallest ratio of two medians that counts as a gain; a smaller one may be chance."""
+"""The smallest ratio of two medians that counts as a gain; a smaller one may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Timing:
     batch: int
     samples_ms: tuple[float, ...]
     warm_up_ms: tuple[float, ...] = ()
-    """Latencies of the preceding calls, which no figure includes."""
+    """The latencies of the preceding calls, which no figure includes."""
 
     @property
     def mean_ms(self) -> float:

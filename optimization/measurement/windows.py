@@ -20,7 +20,7 @@ from optimization.runtime import OnnxModel, Windows
 logger = logging.getLogger(__name__)
 
 ARTIFACT = "windows.npz"
-"""Name of the artifact that holds a version's own windows."""
+"""The name of the artifact that holds a version's own windows."""
 
 NOISE_WINDOWS = 2048
 """Enough to distinguish one wrong direction in 200 from chance."""
@@ -29,7 +29,10 @@ LEAST_WINDOWS = 200
 """One wrong direction is then just within the usual tolerance."""
 
 _EVALUATION_S = 10.0
-"""Time for noise to run through a model once; an evaluation takes at most three times as long."""
+"""The time for noise to run through a model once.
+
+An evaluation takes at most three times as long.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

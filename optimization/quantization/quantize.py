@@ -25,19 +25,19 @@ from optimization.graph import optimize_graph
 from optimization.runtime import GraphLevel, OnnxModel, Windows, load_graph
 
 DYNAMIC_OPERATORS = ("LSTM", "MatMul", "Gemm", "Conv")
-"""Operators that can be quantised with scales taken from the current batch."""
+"""The operators that can be quantised with scales taken from the current batch."""
 
 STATIC_OPERATORS = ("MatMul", "Gemm", "Conv")
-"""Operators that can be quantised with scales fixed by calibration; LSTM cannot."""
+"""The operators that can be quantised with scales fixed by calibration; LSTM cannot."""
 
 MIN_OPSET = 11
 MIN_PER_CHANNEL_OPSET = 13
-"""Oldest operator set for static quantisation whose QuantizeLinear takes a scale per channel."""
+"""The oldest operator set whose QuantizeLinear takes a scale per channel."""
 
 _PRODUCTS = ("MatMul", "Gemm")
 
 _LEAST_WEIGHTS = 4096
-"""Number of weights below which quantising a matrix product gains nothing."""
+"""The number of weights below which quantising a matrix product gains nothing."""
 
 _QUANTIZED = {
     *("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "ConvInteger"),

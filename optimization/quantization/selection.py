@@ -12,7 +12,7 @@ from optimization.runtime import OnnxModel, Windows
 logger = logging.getLogger(__name__)
 
 _LEAST_SAVING = 0.95
-"""Largest share of the FP32 size at which a file counts as smaller."""
+"""The largest share of the FP32 size at which a file counts as smaller."""
 
 _RUNS, _WARM_UP_RUNS = 60, 5
 

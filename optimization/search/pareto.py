@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TIE = 0.05
-"""Relative difference up to which figures count as equal; then the more exact file wins. Medians
-of the same file differ by as much from run to run."""
+"""The relative difference up to which figures count as equal; then the more exact file wins.
+Medians of the same file differ by as much from run to run."""
 
 _ROUNDING = 1e-5
 """Errors below it come from the order of single-precision sums."""

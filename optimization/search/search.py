@@ -25,16 +25,16 @@ from optimization.search.variants import ORIGINAL, Variant, list_variants
 
 _LEAST_RUNS, _WARM_UP_RUNS = 5, 3
 _LEAST_NOISE = 32
-"""Least number of windows of noise; with noise no quantised file is recommended anyway."""
+"""The least number of windows of noise; with noise no quantised file is recommended anyway."""
 
 _NO_SPREAD = 1e-5
-"""Share of an output's largest element below which the output does not vary."""
+"""The share of an output's largest element below which the output does not vary."""
 
 _EVALUATION_SHARE = 0.02
-"""Share of the budget for one run of the model on the windows of the evaluation."""
+"""The share of the budget for one run of the model on the windows of the evaluation."""
 
 _TIMING_SHARE = 0.5
-"""Share of the budget that is reserved for timing."""
+"""The share of the budget that is reserved for timing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ class SearchSettings:
     serving_threads: int = 1
     """The number of threads with which the server runs the model (`num_threads`)."""
     threads: tuple[int, ...] | None = None
-    """Additional numbers of threads to time; None means the machine's cores."""
+    """The additional numbers of threads to time; None means the machine's cores."""
     batches: tuple[int, ...] = (1, 8, 32)
-    """Batch sizes to time; 1 is always included."""
+    """The batch sizes to time; 1 is always included."""
     runs: int = 300
-    """Maximum number of timed calls per variant, batch size and number of threads."""
+    """The maximum number of timed calls per variant, batch size and number of threads."""
     allow_batch_dependence: bool = False
     """Whether a file may be recommended whose outputs depend on the rest of the batch."""
 

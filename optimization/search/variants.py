@@ -88,7 +88,7 @@ def _static(
 
 
 _GROUPS = {"lstm": ("LSTM",), "matmul": ("MatMul", "Gemm"), "conv": ("Conv",)}
-"""Operators that are quantised together, by their word in a variant's name."""
+"""The operators that are quantised together, by their word in a variant's name."""
 
 
 def _nested(content: bytes, path: Path, offered: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
