@@ -49,4 +49,4 @@ def check_output_names(output_names: Mapping[str, str]) -> None:
         )
     names = list(output_names.values())
     if not all(names) or len(set(names)) != len(names):
-        raise ValueError(f"expected an output of its own for each meaning, received {names}")
+        raise ValueError(f"expected a separate output for each meaning, received {names}")

@@ -55,7 +55,7 @@ TRAFFIC_MOVE_S = 120.0
 
 ROUTERS_FOLLOW_S = 30.0
 """Longest wait for every router to follow the written state. Serve replaces a router that has died
-within a few health checks, so that most of what delays a router is over by then."""
+within a few health checks, so most causes of a delay have passed by then."""
 
 STOPPING_ROUTERS_S = 4.0
 """Longest wait for routers that are being replaced. Broadcasts no longer reach them, and they read

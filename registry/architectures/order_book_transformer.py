@@ -161,5 +161,5 @@ def _positions(timesteps: int, size: int) -> Tensor:
 
 
 def _future(timesteps: int) -> Tensor:
-    """Return the mask (timesteps, timesteps): minus infinity where the column is after the row."""
+    """Return the mask (timesteps, timesteps): minus infinity for columns after the row."""
     return torch.full((timesteps, timesteps), -math.inf).triu(1)

@@ -40,7 +40,8 @@ class Draining:
 
 
 def is_drained(drain: Drain, now_s: float, oldest: int) -> bool:
-    """Return whether replicas may stop: their requests had time to finish, or the limit is over."""
+    """Return whether replicas may stop: their requests had time to finish, or the limit has
+    passed."""
     waited_s = now_s - drain.began_s
     let_go = oldest >= drain.revision and waited_s >= DRAIN_S
     return let_go or waited_s >= DRAIN_LIMIT_S

@@ -210,7 +210,7 @@ class ExperimentController:
             await self._fleet.confirm()
         except Exception as error:
             logger.error("experiment %s stopped at its start: %s", experiment_id, error)  # noqa: TRY400
-            # Noted first: if the store does not respond now, a later reconciliation ends it.
+            # Recorded first: if the store does not respond now, a later reconciliation ends it.
             end = self._endings[experiment_id] = End(EndReason.STOPPED, "stopped")
             async with self._changing:
                 await self._end(await self._store.experiment(experiment_id), end)

@@ -33,7 +33,7 @@ class ExperimentCommands(Protocol):
         """End an experiment and return its final analysis."""
 
 
-class ExperimentReader(Protocol):
+class ExperimentRecords(Protocol):
     """Reads experiments and records outcomes."""
 
     async def experiment(self, experiment_id: str) -> StoredExperiment:
@@ -72,12 +72,12 @@ class ExperimentService:
 
     Args:
         commands: starts and ends experiments.
-        reader: reads experiments and records outcomes.
+        records: reads experiments and records outcomes.
     """
 
-    def __init__(self, commands: ExperimentCommands, reader: ExperimentReader) -> None:
+    def __init__(self, commands: ExperimentCommands, records: ExperimentRecords) -> None:
         self._commands = commands
-        self._reader = reader
+        self._records = records
 
     async def create(self, definition: ExperimentDefinition) -> None:
         """Start an experiment."""
@@ -89,28 +89,28 @@ class ExperimentService:
 
     async def experiments(self) -> Sequence[StoredExperiment]:
         """Return every experiment, the oldest first."""
-        return await self._reader.experiments()
+        return await self._records.experiments()
 
     async def analyse(self, experiment_id: str) -> AnalysisDocument:
         """Return the current analysis of an experiment; of an ended one, the last."""
-        experiment = await self._reader.experiment(experiment_id)
+        experiment = await self._records.experiment(experiment_id)
         if experiment.final_report is not None:
             return experiment.final_report
-        interim = await self._reader.analyse(experiment, experiment.started_at)
+        interim = await self._records.analyse(experiment, experiment.started_at)
         return interim.analysis.document
 
     async def evidence(self, experiment_id: str) -> ExperimentEvidence:
         """Return the content of a report, which is everything except individual predictions."""
         return ExperimentEvidence(
-            await self._reader.experiment(experiment_id),
-            await self._reader.history(experiment_id),
-            await self._reader.blocks(experiment_id),
+            await self._records.experiment(experiment_id),
+            await self._records.history(experiment_id),
+            await self._records.blocks(experiment_id),
         )
 
     async def record(self, outcomes: Sequence[Outcome]) -> OutcomeCounts:
         """Record outcomes, each of which succeeds or fails on its own."""
-        # An outcome may arrive before its prediction is stored: the reader waits for that, once.
-        recorded = await self._reader.record_outcomes(outcomes)
+        # An outcome may arrive before its prediction is stored: the experiment log waits for it, once.
+        recorded = await self._records.record_outcomes(outcomes)
         by_result: dict[OutcomeResult, list[RecordedOutcome]] = {
             result: [] for result in OutcomeResult
         }

@@ -14,7 +14,7 @@ class StateWriter:
     """Holds the current state and applies transitions to it.
 
     A change is stored before anything acts on it, so that after a crash the next fleet continues
-    from there. Another fleet that has written since supersedes this one for good.
+    from there. If another fleet has written since, it supersedes this one permanently.
     """
 
     def __init__(self, store: StateStore, routers: Routers) -> None:
@@ -31,7 +31,10 @@ class StateWriter:
         return self._state
 
     async def begin(self, state: ServingState, before: ServingState | None) -> bool:
-        """Begin with `state`, stored in place of `before`; return False if that has changed."""
+        """Start with `state`, which replaces `before` in the store.
+
+        Return False if the stored one changed.
+        """
         revision = before.revision if before else 0
         if state != before and not await self._store.write(state, revision):
             return False

@@ -53,7 +53,7 @@ def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | 
         label_map: HOLD, BUY or SELL by class index.
 
     Returns:
-        A prediction per row, or a failure where an output is not finite or not a probability.
+        A prediction per row, or a failure if an output is not finite or not a probability.
     """
     directions = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
     return [_decode_row(row, directions) for row in rows_of(outputs)]

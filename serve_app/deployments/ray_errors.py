@@ -106,7 +106,8 @@ def cause_of(error: BaseException) -> BaseException:
 
 @contextmanager
 def raising_cause(*expected: type[BaseException]) -> Iterator[None]:
-    """Raise an `expected` error of the callee as it was raised there, every other one as it is."""
+    """Raise an `expected` error of the callee as the callee raised it, and any other error
+    unchanged."""
     try:
         yield
     except RAY_ERRORS as error:

@@ -24,8 +24,8 @@ def test_direction_is_sufficient(direction, others):
             "received direction_logits and direction_probabilities",
         ),
         ({"direction_logits": "l", "probability": "p"}, "received probability"),
-        ({"direction_logits": "l", "confidence": "l"}, "an output of its own for each meaning"),
-        ({"direction_logits": ""}, "an output of its own for each meaning"),
+        ({"direction_logits": "l", "confidence": "l"}, "a separate output for each meaning"),
+        ({"direction_logits": ""}, "a separate output for each meaning"),
     ],
 )
 def test_insufficient_names(output_names, problem):

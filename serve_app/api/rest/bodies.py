@@ -86,7 +86,7 @@ def parse_body(content_type: str, query: str, body: bytes) -> ParsedPredict:
         return parse_predict({**fields, "features": _npy(body)})
     if fields:
         expected = f"fields in the body, or the content type {RAW} or {NPY} for a body of numbers"
-        raise InvalidRequestError("query", expected, f"{', '.join(fields)} beside a JSON body")
+        raise InvalidRequestError("query", expected, f"{', '.join(fields)} with a JSON body")
     return parse_predict(parse_json(body))
 
 

@@ -119,7 +119,7 @@ def parse_item(item: object) -> PredictionRequest | FailedItem:
     try:
         request, timings = parse_predict(item)
         if timings:
-            raise InvalidRequestError(TIMINGS, "only in a request of its own", "true in a batch")
+            raise InvalidRequestError(TIMINGS, "only in a single request", "true in a batch")
     except ServingError as error:
         return FailedItem(_symbol_of(item), error)
     return request

@@ -103,7 +103,7 @@ class ExperimentLogClient:
 
 
 def _serving_error(error: Exception) -> Exception:
-    """Return the ServingError for a failed call; the error itself where the log has a fault."""
+    """Return the ServingError for a failed call; the error itself if the log has a defect."""
     cause = cause_of(error)
     if isinstance(cause, UnknownExperimentError):
         return NoSuchExperimentError(cause.experiment_id, str(cause))

@@ -49,6 +49,6 @@ class UnitMoments:
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
-    """Return part / whole, and 0 where the whole is 0."""
+    """Return part / whole, and 0 if the whole is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(np.asarray(whole) > 0, part / np.asarray(whole), 0.0))

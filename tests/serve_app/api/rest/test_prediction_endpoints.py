@@ -70,4 +70,4 @@ def test_timings_are_rejected_in_a_batch(http):
     """A request of a batch cannot have its own timing sections."""
     requests = {"requests": [body(timings=True)]}
     (failed,) = http.post("/api/ml/predict/batch", json=requests).json()["predictions"]
-    assert "timings: expected only in a request of its own" in failed["error"]["message"]
+    assert "timings: expected only in a single request" in failed["error"]["message"]
