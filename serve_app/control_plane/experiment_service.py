@@ -109,7 +109,7 @@ class ExperimentService:
 
     async def record(self, outcomes: Sequence[Outcome]) -> OutcomeCounts:
         """Record outcomes, each of which succeeds or fails on its own."""
-        # An outcome may arrive before its prediction is stored: the experiment log waits for it, once.
+        # An outcome may arrive before its prediction is stored: the log waits for it, once.
         recorded = await self._records.record_outcomes(outcomes)
         by_result: dict[OutcomeResult, list[RecordedOutcome]] = {
             result: [] for result in OutcomeResult

@@ -67,7 +67,11 @@ def test_query_holds_the_other_fields():
         (RAW, "symbol=A&features=1", "query: expected the fields"),
         (RAW, "symbol=A&shape=3x2", "shape: expected lengths such as 60,110, received '3x2'"),
         (NPY, "symbol=A&shape=3,2", "shape: expected a body of application/octet-stream"),
-        ("", "model_version=1.0.0", "query: expected fields in the body, .* model_version beside"),
+        (
+            "",
+            "model_version=1.0.0",
+            "query: expected fields in the body, .* model_version with a JSON body",
+        ),
     ],
 )
 def test_invalid_query_names_its_field(content_type, query, problem):
