@@ -1,4 +1,4 @@
-"""Treatment minus control where whole units (bots or symbols) are assigned to the variants.
+"""Treatment minus control if whole units (bots or symbols) are assigned to the variants.
 
 The unit of randomisation is the unit of analysis: a bot that performs well does so in all of its
 predictions, so twice as many predictions of the same bot are not twice the evidence. The mean of a
@@ -93,7 +93,7 @@ def with_time(
     *,
     neighbours: bool,
 ) -> Estimate:
-    """Return the estimate with the variance that units share over time added to its own.
+    """Return the estimate, with the variance that units share over time added.
 
     Args:
         by_unit: the estimate between units.
@@ -165,7 +165,7 @@ def _estimate(moments: UnitMoments, value: Floats, control: Floats, treatment: F
     spread = ratio((parts * numbers * freedoms).sum(axis=0), freedoms.sum(axis=0))
     pooled = ratio(spread, numbers).sum(axis=0)
     welch = ratio(parts.sum(axis=0) ** 2, ratio(parts**2, freedoms).sum(axis=0))
-    # Where units do not vary at all, the error of independent predictions remains.
+    # If units do not vary at all, the error of independent predictions remains.
     freedom = np.where(welch > 0, welch, freedoms.min(axis=0))
     control_n, treatment_n = moments.labelled
     return Estimate(

@@ -51,7 +51,7 @@ def fixed_p_value(counts: tuple[int, int], expected: float, variance: float) -> 
         chi_square = (counts[1] - expected) ** 2 / variance
         return chi_squared_tail(chi_square, 1), "Pearson's chi²"
     share = min(max(expected / total, 0.0), 1.0)
-    # Imported where it is needed, see `distributions`.
+    # Imported on use, see `distributions`.
     from scipy.stats import binomtest
 
     return float(binomtest(counts[1], total, share).pvalue), "exact binomial"

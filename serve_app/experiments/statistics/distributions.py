@@ -1,6 +1,6 @@
 """Tails and quantiles of the normal, Student's t and the chi-squared distribution.
 
-They are taken from scipy.special, on which scipy.stats builds too. The import is inside the
+They come from scipy.special, which scipy.stats uses as well. The import is inside the
 functions, here and elsewhere: routers and the fleet import these modules when they start, and
 compute nothing.
 """

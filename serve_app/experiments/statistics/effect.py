@@ -18,7 +18,7 @@ class Effect:
     value: float
     standard_error: float
     degrees_of_freedom: float
-    """Degrees of freedom of the standard error; below 1 the data are too few for any test."""
+    """Degrees of freedom of the standard error; below 1 there is too little data for any test."""
     weight: float
     """Amount of data, see `estimates.Estimate.weight`."""
 
@@ -34,7 +34,7 @@ class Effect:
 
     @property
     def known(self) -> bool:
-        """Whether there are data enough for a standard error."""
+        """Whether there is enough data for a standard error."""
         return self.degrees_of_freedom >= 1 and self.weight > 0
 
     @property
@@ -146,7 +146,7 @@ def difference_over_blocks(
 ) -> SequentialTest | None:
     """Return treatment's mean minus control's, always valid for values correlated over time.
 
-    This is the block method on its own: cut time into blocks of equal length, at least one horizon
+    This is the block method by itself: cut time into blocks of equal length, at least one horizon
     long, and sum each variant's values (0 and 1 for accuracy) within each block.
 
     Args:

@@ -1,7 +1,7 @@
-"""Tests for one analysis at a time that was planned in advance.
+"""Tests for a single analysis at a time that was planned in advance.
 
 Repeated at interim looks they reject far too often: 5 % becomes 25 % with twenty looks. They also
-assume independent values, which overlapping returns are not.
+assume independent values, and overlapping returns are dependent.
 """
 
 import math
