@@ -79,7 +79,7 @@ class BodyTooLargeError(RequestError):
     def __str__(self) -> str:
         return (
             f"too large: expected at most {self.limit} {self.what}, received {self.received}; "
-            f"send several smaller bodies"
+            f"send a smaller body, or several"
         )
 
 

@@ -106,7 +106,7 @@ def _first_not_finite(window: Windows, numbers: NDArray[Any], shape: tuple[int, 
     value = numbers.reshape(shape)[timestep, feature]
     return (
         f"{value} at timestep {timestep}, feature {feature}"
-        f" ({len(bad)} such values in total; float32 holds up to 3.4e38)"
+        f" (not finite: {len(bad)} of {window.size}; float32 holds up to 3.4e38)"
     )
 
 
