@@ -17,7 +17,7 @@ from testkit.snippets import SERVER_URL, page, run_shell
 PAGE = page("docs/tutorial/index.md")
 START = "modelctl serve serve.yaml\n"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.cluster
 
 
 class Reader:

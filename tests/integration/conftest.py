@@ -17,16 +17,11 @@ NAME = "hybrid_cnn_lstm"
 FOLDER = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark tests that need a cluster, and run them in one worker, where they share it.
-
-    Runs before xdist's own hook, which reads the groups.
-    """
+    """Mark the tests that need a cluster."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")
