@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,6 +35,7 @@ from benchmarks.serving_peers.wrk import Request, run_wrk
 from optimization.export.exporter import export_onnx
 from registry import ModelRegistry
 from registry.architectures import save_checkpoint
+from serve_app.launch.readiness import is_healthy
 from testkit.cluster import free_ports, haproxy_ports, with_children
 from testkit.paths import ROOT
 
@@ -188,11 +188,9 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[str], log: Path) -> 
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended during its start:\n{log.read_text()}")
-        try:
-            with urllib.request.urlopen(f"{url}/api/ml/health", timeout=2):  # noqa: S310
-                return
-        except OSError:
-            time.sleep(0.5)
+        if is_healthy(f"{url}/api/ml/health"):
+            return
+        time.sleep(0.5)
     raise RuntimeError(f"no healthy server within {STARTUP_TIMEOUT_S:g} s:\n{log.read_text()}")
 
 
