@@ -50,16 +50,16 @@ def drawn_tree(module: ModuleType) -> Set[Edge]:
 
 
 def defined_tree(module: ModuleType) -> Set[Edge]:
-    """Return the edges of the exception classes that a module defines.
+    """Return the edges of the exception classes that a module, or the modules of a package, define.
 
-    A class whose bases all lie in other modules is the root of a tree.
+    A class whose bases all lie elsewhere is the root of a tree.
     """
     classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, BaseException)
-        and value.__module__ == module.__name__
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
     ]
     edges: set[Edge] = set()
     for error in classes:
@@ -73,7 +73,10 @@ def defined_tree(module: ModuleType) -> Set[Edge]:
 def leaves(error: type[BaseException]) -> list[type[BaseException]]:
     """Return the classes below `error` that no class derives from; `error` itself if it is one.
 
-    Classes of other modules do not count: Ray derives its own from each error it has seen raised.
+    Classes of other projects do not count: Ray derives its own from each error it has seen raised.
     """
-    below = [child for child in error.__subclasses__() if child.__module__ == error.__module__]
+    project = error.__module__.partition(".")[0]
+    below = [
+        child for child in error.__subclasses__() if child.__module__.partition(".")[0] == project
+    ]
     return [leaf for child in below for leaf in leaves(child)] if below else [error]

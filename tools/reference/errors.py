@@ -44,11 +44,11 @@ def http_rows() -> list[list[str]]:
 
 
 def class_rows(module: str, root: type[Exception]) -> list[list[str]]:
-    """Return a row per class of a tree that its module defines, the bases first."""
+    """Return a row per class of a tree that its module or package defines, the bases first."""
     return [
         [code(error.__name__), code(error.__bases__[0].__name__), summary(error)]
         for error in tree(root)
-        if error.__module__ == module
+        if f"{error.__module__}.".startswith(f"{module}.")
     ]
 
 

@@ -1,0 +1,115 @@
+"""Every error of serving, as one tree.
+
+    ServingError
+    ├── RequestError                    the request is invalid
+    │   ├── MalformedJsonError          the body is not JSON
+    │   ├── BodyTooLargeError           the body, or the list in it, exceeds the limit
+    │   ├── InvalidRequestError         a field is missing, unknown or of the wrong type
+    │   │   └── InvalidFeaturesError    the features do not fit the model, or are not finite
+    │   ├── NotServedError              this server does not serve the model or version
+    │   ├── NotRegisteredError          the registry has no such model or version
+    │   ├── ReloadInProgressError       a reload of the model is in flight
+    │   ├── UnusableVersionError        the version does not load; nothing was changed
+    │   ├── NoSuchExperimentError       no experiment has that id
+    │   ├── ExperimentConflictError     the id, or the model, is in use by another experiment
+    │   ├── UnknownPredictionError      no prediction with that id was recorded
+    │   └── OutcomeConflictError        another outcome of the prediction is recorded already
+    ├── UnavailableError                a later attempt may succeed, after `retry_after_s`
+    │   ├── VersionLoadingError         the version has no ready replica
+    │   ├── OverloadedError             more requests than the version can serve
+    │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
+    │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
+    │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
+    │   └── UnconfirmedStateError       a router may follow an older serving state
+    ├── ModelOutputError                the output of the model is not a prediction
+    ├── PredictionFailedError           the version failed while it computed the prediction
+    ├── SettingsError                   the configuration cannot be served
+    ├── ServingStateError               the file with the serving state cannot be read
+    ├── ServedElsewhereError            another cluster serves the folder under the same name
+    └── ClientError                     base of the errors of `ModelClient(raise_errors=True)`
+        ├── ServerUnreachableError      no connection within the deadline
+        ├── DeadlineExceededError       no response within the deadline
+        ├── ServerRejectedError         the server returned an error
+        └── UnexpectedResponseError     the response does not follow the API
+
+Errors carry data and a code, rebuild after pickling from `args`, and are independent of HTTP: each
+front end has its own table from errors to statuses.
+"""
+
+from serve_app.errors.base import (
+    RequestError,
+    ServingError,
+    UnavailableError,
+)
+from serve_app.errors.client import (
+    ClientError,
+    DeadlineExceededError,
+    ServerRejectedError,
+    ServerUnreachableError,
+    UnexpectedResponseError,
+)
+from serve_app.errors.configuration import SettingsError
+from serve_app.errors.experiments import (
+    ExperimentConflictError,
+    NoSuchExperimentError,
+    OutcomeConflictError,
+    StorageUnavailableError,
+    UnknownPredictionError,
+)
+from serve_app.errors.predictions import (
+    ModelOutputError,
+    OverloadedError,
+    PredictionFailedError,
+)
+from serve_app.errors.requests import (
+    BodyTooLargeError,
+    InvalidFeaturesError,
+    InvalidRequestError,
+    MalformedJsonError,
+)
+from serve_app.errors.versions import (
+    FleetUnavailableError,
+    NotRegisteredError,
+    NotServedError,
+    ReloadInProgressError,
+    ServedElsewhereError,
+    ServingStateError,
+    TooManyVersionsError,
+    UnconfirmedStateError,
+    UnusableVersionError,
+    VersionLoadingError,
+)
+
+__all__ = [
+    "BodyTooLargeError",
+    "ClientError",
+    "DeadlineExceededError",
+    "ExperimentConflictError",
+    "FleetUnavailableError",
+    "InvalidFeaturesError",
+    "InvalidRequestError",
+    "MalformedJsonError",
+    "ModelOutputError",
+    "NoSuchExperimentError",
+    "NotRegisteredError",
+    "NotServedError",
+    "OutcomeConflictError",
+    "OverloadedError",
+    "PredictionFailedError",
+    "ReloadInProgressError",
+    "RequestError",
+    "ServedElsewhereError",
+    "ServerRejectedError",
+    "ServerUnreachableError",
+    "ServingError",
+    "ServingStateError",
+    "SettingsError",
+    "StorageUnavailableError",
+    "TooManyVersionsError",
+    "UnavailableError",
+    "UnconfirmedStateError",
+    "UnexpectedResponseError",
+    "UnknownPredictionError",
+    "UnusableVersionError",
+    "VersionLoadingError",
+]
