@@ -3,9 +3,9 @@
     python -m benchmarks.previous ../previous-checkout
 
 The previous checkout needs an environment of its own (`make setup` in it). Both builds serve the
-same ONNX file at the same time; the rounds alternate between them, and each figure is the median
-over the rounds of the present build's divided by the previous one's, so that a busy moment of the
-machine meets both.
+same network; the rounds alternate between them, the other server is suspended meanwhile, and each
+figure is the median over the rounds of the present build's divided by the previous one's, so that a
+busy moment of the machine meets both.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ import yaml
 from benchmarks.report import Report, keep, show
 from benchmarks.serving import NAME, make_network
 from benchmarks.serving_peers.requests import as_json, as_raw
+from benchmarks.serving_peers.running import Running
 from benchmarks.serving_peers.wrk import Request, run_wrk
 from optimization.export.exporter import export_onnx
 from registry import ModelRegistry
@@ -44,7 +45,11 @@ SHAPE = (60, 110)
 CONCURRENCIES = (1, 32)
 STARTUP_TIMEOUT_S = 180.0
 SETTLE_S = 10.0
-"""Time for which a started server runs before it is measured."""
+"""Time for which a started server runs before its memory is measured."""
+RESUMED_S = 4.0
+"""Time for which a resumed server runs before it is loaded: its routers confirm their state."""
+WARM_UP_S = 1
+"""Duration of the load before a measurement."""
 STOP_TIMEOUT_S = 60.0
 
 GRAPHS: Mapping[str, tuple[str, str]] = {
@@ -69,7 +74,9 @@ def run(previous: Path, rounds: int = 7, seconds: int = 6) -> Report:
                 for build, checkout in checkouts.items()
             }
             time.sleep(SETTLE_S)
-            memory_mb = {build: server.memory_mb() for build, server in servers.items()}
+            memory_mb = {build: _memory_mb(server) for build, server in servers.items()}
+            for server in servers.values():
+                server.pause()
             for graph, (wanted, form) in GRAPHS.items():
                 if wanted != placement:
                     continue
@@ -84,6 +91,8 @@ def run(previous: Path, rounds: int = 7, seconds: int = 6) -> Report:
                     )
                     for name in taken["present"]
                 } | {"memory": memory_mb["present"] / memory_mb["previous"]}
+            for server in servers.values():
+                server.resume()
     return Report(
         figures,
         {"rounds": rounds, "seconds": seconds, "samples": samples},
@@ -91,44 +100,39 @@ def run(previous: Path, rounds: int = 7, seconds: int = 6) -> Report:
     )
 
 
-class _Server:
-    """A running `modelctl serve` and its processes."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.url = url
-        self._process = psutil.Process(process.pid)
-
-    def memory_mb(self) -> float:
-        """Return the PSS of all processes of the server, in MB."""
-        return sum(
-            process.memory_full_info().pss / 1e6
-            for process in with_children([self._process])
-            if process.is_running()
-        )
-
-
 def _rounds(
-    servers: Mapping[str, _Server], request: Request, rounds: int, seconds: int
+    servers: Mapping[str, Running], request: Request, rounds: int, seconds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Load both servers in turn; every other round in the opposite order."""
     taken: dict[str, dict[str, list[float]]] = {build: defaultdict(list) for build in servers}
-    for server in servers.values():
-        run_wrk(server.url, request, max(CONCURRENCIES), 3)
     for number in range(rounds):
         order: Sequence[str] = sorted(servers, reverse=bool(number % 2))
-        for concurrency in CONCURRENCIES:
-            for build in order:
-                load = run_wrk(servers[build].url, request, concurrency, seconds)
+        for build in order:
+            server = servers[build]
+            server.resume()
+            time.sleep(RESUMED_S)
+            run_wrk(server.url, request, max(CONCURRENCIES), WARM_UP_S)
+            cpu_s, count = server.cpu_s(), 0.0
+            for concurrency in CONCURRENCIES:
+                load = run_wrk(server.url, request, concurrency, seconds)
                 prefix = f"c{concurrency}"
                 for percent in (50, 99):
                     taken[build][f"{prefix}_p{percent}"].append(load.percentiles_ms[percent])
                 taken[build][f"{prefix}_requests_per_s"].append(load.requests_per_s)
+                count += load.requests_per_s * seconds
+            taken[build]["cpu_per_request"].append((server.cpu_s() - cpu_s) / count)
+            server.pause()
         typer.echo(f"  round {number + 1} of {rounds}")
     return taken
 
 
+def _memory_mb(server: Running) -> float:
+    """Return the PSS of all processes of the server, in MB."""
+    return sum(process.memory_full_info().pss / 1e6 for process in server.processes())
+
+
 @contextmanager
-def _server(build: str, checkout: Path, placement: str) -> Iterator[_Server]:
+def _server(build: str, checkout: Path, placement: str) -> Iterator[Running]:
     """Serve one version from a registry of its own until the context closes."""
     folder = Path(tempfile.mkdtemp(prefix="tp-"))
     (port,) = free_ports(1)
@@ -161,11 +165,14 @@ def _server(build: str, checkout: Path, placement: str) -> Iterator[_Server]:
             text=True,
             start_new_session=True,
         )
+        url = f"http://127.0.0.1:{port}"
+        root = psutil.Process(process.pid)
+        server = Running(url, lambda: [p for p in with_children([root]) if p.is_running()])
         try:
-            url = f"http://127.0.0.1:{port}"
             _wait_until_healthy(url, process, folder / "log")
-            yield _Server(process, url)
+            yield server
         finally:
+            server.resume()
             process.send_signal(signal.SIGINT)
             process.wait(STOP_TIMEOUT_S)
             shutil.rmtree(folder)
