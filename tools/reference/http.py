@@ -1,6 +1,7 @@
 """The page on HTTP, from the OpenAPI document that the server returns at /openapi.json."""
 
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -88,9 +89,7 @@ def default_of(schema: Schema) -> str:
     """Return the default of a field as JSON writes it."""
     if "default" not in schema:
         return ""
-    words = {None: "null", True: "true", False: "false"}
-    default = schema["default"]
-    return code(words.get(default, default) if not isinstance(default, list | dict) else default)
+    return code(json.dumps(schema["default"]))
 
 
 def kind(schema: Schema) -> str:

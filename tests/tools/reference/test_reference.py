@@ -61,6 +61,13 @@ def test_every_endpoint():
     assert "### PredictBody\n" in page
 
 
+def test_default_of_field():
+    """Defaults are written as JSON: a number that equals a truth value stays a number."""
+    page = http.page()
+    assert "| `exposure_step_hours` | number > 0 | `1.0` |" in page
+    assert "| `auto_apply` | boolean | `false` |" in page
+
+
 def test_every_public_name():
     """Public classes and functions are listed without memory addresses or paths of modules."""
     page = python.page()
