@@ -75,13 +75,17 @@ def test_source_needs_no_tests(package):
 
 
 def private_accesses(path: Path) -> Iterator[str]:
-    """Yield each `value._name` but for the test's own `self._name` and NumPy-like public ones."""
+    """Yield each `value._name` but for the test's own `self._name` and NumPy-like public ones.
+
+    A class may also call what it overrides, as `super()._name`.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
             continue
         if node.attr.startswith("__") or node.attr in PUBLIC:
             continue
-        if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}:
+        owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+        if isinstance(owner, ast.Name) and owner.id in {"self", "cls", "super"}:
             continue
         yield f"{path.relative_to(TESTS)}:{node.lineno} {ast.unparse(node)}"
 

@@ -22,8 +22,10 @@ TWO = (PRODUCTION, STAGING)
 QUICK = {"loading": {"unload_idle_s": 2}}
 SETTLE_S = 3.0
 """Time for which the load continues after an operation, so that it also shows late effects."""
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 """Pause of a caller between two requests: a bot's load, which leaves the cores to the operation."""
+BUSY_PAUSE_S = 0.02
+"""Pause for a load that shows in the processor time of each replica."""
 
 
 @pytest.fixture
@@ -45,6 +47,8 @@ async def edited(cluster):
     """Restore the configuration after a test that edits it."""
     yield
     await deploy(cluster, *TWO, **QUICK)
+    versions = [f"{NAME}:{version}" for version in ("1.0.0", "1.1.0")]
+    await eventually(lambda: all(len(cluster.replicas(version)) == 1 for version in versions))
 
 
 async def deploy(cluster: Cluster, *versions, wanted=(), **changes):
@@ -67,7 +71,7 @@ async def eventually(condition, timeout_s=90):
     deadline_s = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline_s, "the condition was not met in time"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
 
 
 async def test_promote_and_roll_back(cluster, client, registry):
@@ -268,7 +272,7 @@ async def test_suspended_replica(
 
     await eventually(lambda: len(replacements()) == 2)
     suspended, _ = replacements()
-    async with load(cluster.url, WINDOW, pause_s=PAUSE_S, concurrency=4) as traffic:
+    async with load(cluster.url, WINDOW, pause_s=BUSY_PAUSE_S, concurrency=4) as traffic:
         await eventually(lambda: works(suspended))
         suspended.suspend()
         await asyncio.sleep(REPLICA_HEARTBEAT_S + SETTLE_S)
