@@ -81,7 +81,8 @@ class Server:
     def applications(self) -> dict[str, Any]:
         """Return Serve's details of its applications by name; see Ray's ServeInstanceDetails."""
         url = f"http://127.0.0.1:{self.cluster.dashboard_port}/api/serve/applications/"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        request = urllib.request.Request(url, headers=self.cluster.token_headers())
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             applications: dict[str, Any] = json.load(answer)["applications"]
         return applications
 

@@ -19,8 +19,14 @@ import psutil
 import yaml
 
 from serve_app.deployments.telemetry import PERIOD_S
-from serve_app.launch.environment import haproxy_files, server_environment
+from serve_app.launch.environment import (
+    NODE_ADDRESS_VARIABLE,
+    SERVER_ENVIRONMENT,
+    haproxy_files,
+    server_environment,
+)
 from serve_app.launch.ports import HAPROXY_PORTS
+from serve_app.launch.ray_token import MODE_VARIABLE, PATH_VARIABLE, request_headers
 from testkit.paths import BIN
 from testkit.snippets import page
 
@@ -48,11 +54,18 @@ class Cluster:
         """The URL of the head node's metrics in Prometheus' format."""
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
+        self.client_environment = {
+            "RAY_ADDRESS": self.address,
+            MODE_VARIABLE: "token",
+            PATH_VARIABLE: str(folder / "ray_token"),
+            NODE_ADDRESS_VARIABLE: SERVER_ENVIRONMENT[NODE_ADDRESS_VARIABLE],
+        }
+        """The variables with which a program connects to this cluster."""
         self.environment = {
             **server_environment(os.environ),
             **haproxy_files(folder / "haproxy"),
             **haproxy_ports(),
-            "RAY_ADDRESS": self.address,
+            **self.client_environment,
             # Artifact caches lie below it, so that no earlier run has filled them.
             "TMPDIR": str(folder),
             MARKER: str(folder),
@@ -79,7 +92,7 @@ class Cluster:
         """
         url = f"{self._dashboard}/api/serve/applications/"
         body = json.dumps(self._config(args)).encode()
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self.token_headers()}
         request = urllib.request.Request(url, body, headers, method="PUT")
         with urllib.request.urlopen(request, timeout=30):
             pass
@@ -109,9 +122,14 @@ class Cluster:
     def status(self) -> dict[str, object]:
         """Return Serve's details of the application, as `serve status` queries them."""
         url = f"{self._dashboard}/api/serve/applications/"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        request = urllib.request.Request(url, headers=self.token_headers())
+        with urllib.request.urlopen(request, timeout=10) as answer:
             application: dict[str, object] = json.load(answer)["applications"]["trading-models"]
         return application
+
+    def token_headers(self) -> dict[str, str]:
+        """Return the headers with which Ray's dashboard accepts a request."""
+        return request_headers(self.environment)
 
     def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
         """Wait until exactly these versions (`model:version`) are loaded."""
@@ -163,13 +181,19 @@ class Cluster:
         agent_grpc, agent_http, metrics = free_ports(3)
         script = (
             f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
-            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2"
+            # Ray would replace 127.0.0.1 by the machine's external address.
+            f"{BIN}/ray start --address=127.1:{self.gcs_port} --node-ip-address=127.0.0.2"
             f" --num-cpus={num_cpus}"
             f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
             f" --temp-dir={temporary} --metrics-export-port={metrics}"
             f" --dashboard-agent-grpc-port={agent_grpc} --dashboard-agent-listen-port={agent_http}"
         )
-        environment = {**self.environment, "TMPDIR": str(temporary), FAR_MARKER: str(self.folder)}
+        environment = {
+            **self.environment,
+            NODE_ADDRESS_VARIABLE: "1",
+            "TMPDIR": str(temporary),
+            FAR_MARKER: str(self.folder),
+        }
         try:
             self._run(f"unshare --mount bash -ec {shlex.quote(script)}", environment=environment)
             yield temporary

@@ -8,7 +8,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from serve_app.launch.config import BUILDER
-from serve_app.launch.environment import SERVER_ENVIRONMENT
+from serve_app.launch.environment import exported
 from serve_app.launch.server import HEALTH_PATH
 from serve_app.settings import AppSettings
 from testkit.paths import ROOT
@@ -52,10 +52,11 @@ def test_the_graph_and_its_args_are_valid(config):
 
 
 def test_the_graph_is_that_of_serve_config(config):
-    """Only the registry's folder and the numbers of replicas differ."""
+    """Only the interface, the registry's folder and the numbers of replicas differ."""
     plain = yaml.safe_load((FOLDER.parents[1] / "serve_config.yaml").read_text())
     expected = ServeDeploySchema.model_validate(plain)
-    assert config.http_options == expected.http_options
+    assert config.http_options.port == expected.http_options.port
+    assert config.http_options.host == "0.0.0.0"  # a pod's clients are outside it
     assert config.proxy_location == expected.proxy_location
     (ours,), (theirs,) = config.applications, expected.applications
     assert (ours.name, ours.route_prefix) == (theirs.name, theirs.route_prefix)
@@ -68,9 +69,17 @@ def versions_of(application):
 
 
 def test_every_pod_sets_the_servers_flags(pods):
+    """They are those of several nodes; KubeRay sets the ones of the token."""
+    expected = exported({"RAY_AUTH_TOKEN": "a"}, is_multi_node=True)
+    assert expected.pop("RAY_AUTH_MODE") == "token"
     for container in containers(pods):
         flags = {flag["name"]: flag["value"] for flag in container["env"]}
-        assert flags == SERVER_ENVIRONMENT
+        assert flags == expected
+
+
+def test_token_of_ray(service):
+    """KubeRay generates a token for Ray's components."""
+    assert service["rayClusterConfig"]["authOptions"] == {"mode": "token"}
 
 
 def test_every_pod_exposes_the_services_port(pods, config):

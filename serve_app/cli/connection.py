@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from registry.registry import DEFAULT_ROOT
 from serve_app.client import DEFAULT_SERVER_URL, ModelClient
 from serve_app.deployments.actors.errors import ClusterError
 from serve_app.errors import ServingError
+from serve_app.launch.environment import client_environment
 
 SERVER_TIMEOUT_S = 2.0
 """Time without a response after which the server counts as unreachable; commands take longer."""
@@ -74,6 +76,8 @@ class RegistryLocation:
         if self.server is None:
             yield ModelRegistry(self._folder)
             return
+        # Ray reads its environment when it is imported.
+        os.environ.update(client_environment(os.environ))
         # A machine that works only on a folder needs no Ray.
         from serve_app.deployments.actors.registry_client import connect
 

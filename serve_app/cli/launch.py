@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from serve_app.launch.environment import SERVER_ENVIRONMENT, server_environment
+from serve_app.launch.environment import exported
+from serve_app.launch.errors import ConfigError, LaunchError, RayTokenError, StartupError
+from serve_app.launch.ray_token import ensure_token
 
 
 def serve(
@@ -18,7 +20,6 @@ def serve(
     """Serve a configuration on this machine in its own Ray cluster until Ctrl-C."""
     # Serving requires Ray and psutil, which a machine that only reads a registry may lack.
     from serve_app.launch import server
-    from serve_app.launch.errors import ConfigError, LaunchError, StartupError
 
     try:
         server.serve(config)
@@ -29,8 +30,22 @@ def serve(
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
 
 
-def env() -> None:
-    r"""Print the environment that `ray start` requires: eval "$(modelctl env)"."""
-    effective = server_environment(os.environ)
-    for name in SERVER_ENVIRONMENT:
-        typer.echo(f"export {name}={shlex.quote(effective[name])}")
+def env(
+    *,
+    multi_node: Annotated[
+        bool,
+        typer.Option(
+            "--multi-node",
+            help="For a cluster with nodes on other machines: Ray listens on the node's address.",
+        ),
+    ] = False,
+) -> None:
+    r"""Print the environment that Ray's commands require: eval "$(modelctl env)"."""
+    variables = exported(os.environ, multi_node)
+    try:
+        ensure_token(variables)
+    except RayTokenError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from serve_app.launch.ray_token import MODE_VARIABLE, PATH_VARIABLE, TOKEN_VARIABLE, token_path
+
 MAX_HAPROXY_FOLDER_LENGTH = 27
 """Longest path for `haproxy_files`. The path of a socket has at most 107 characters, of which Ray
 and HAProxy use 80 below the folder: /<node id, 56>/admin.sock.<process id, up to 7>.tmp"""
+
+NODE_ADDRESS_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
@@ -51,11 +55,14 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # Routers and models have the priority of any other process. With Ray's default of 15 every
         # other process of the machine takes precedence.
         "RAY_worker_niceness": "0",
-        # No token between the parts of the cluster. If unset, Ray generates one in the home folder,
-        # and the next `serve deploy` may be rejected. Costs protection: access to Ray's ports is
-        # access to run code, so protect them with a firewall, or set `token` on every node and
-        # client.
-        "RAY_AUTH_MODE": "disabled",
+        # Every component of Ray requires the token of `serve_app.launch.ray_token`; without it each
+        # of their ports runs code for anyone who reaches it. Costs a step: Ray's own commands, such
+        # as `serve status`, work only in a shell with this environment.
+        MODE_VARIABLE: "token",
+        # The node's address is 127.0.0.1, so that every component of Ray listens on loopback only;
+        # Ray intends the variable for other systems, and rewrites --node-ip-address=127.0.0.1 to an
+        # external address without it. Costs further nodes: `modelctl env --multi-node` sets 1.
+        NODE_ADDRESS_VARIABLE: "0",
         # Ray reports no usage statistics.
         "RAY_USAGE_STATS_ENABLED": "0",
         # ONNX Runtime reports no telemetry, for which it would keep a database below ~/.cache.
@@ -65,8 +72,33 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 
 
 def server_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return `base` with each flag of SERVER_ENVIRONMENT that it does not set."""
-    return {**SERVER_ENVIRONMENT, **base}
+    """Return `base` with each flag of SERVER_ENVIRONMENT and the token that it does not set."""
+    return {**SERVER_ENVIRONMENT, **_token_file(base), **base}
+
+
+def client_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return `base` with what a client requires to connect to a cluster of this user.
+
+    Without the node's address Ray would replace a loopback address by the external one.
+    """
+    ours = {name: SERVER_ENVIRONMENT[name] for name in (MODE_VARIABLE, NODE_ADDRESS_VARIABLE)}
+    return {**ours, **_token_file(base), **base}
+
+
+def exported(base: Mapping[str, str], is_multi_node: bool) -> dict[str, str]:
+    """Return the variables that a shell exports before `ray start`.
+
+    Args:
+        base: the environment of the shell, whose values take precedence.
+        is_multi_node: whether the cluster has nodes on other machines, so that Ray listens on the
+            node's external address.
+    """
+    effective = server_environment(base)
+    names = [*SERVER_ENVIRONMENT, *_token_file(base)]
+    variables = {name: effective[name] for name in names}
+    if is_multi_node:
+        variables[NODE_ADDRESS_VARIABLE] = "1"
+    return variables
 
 
 def haproxy_files(folder: Path) -> dict[str, str]:
@@ -91,3 +123,7 @@ def haproxy_files(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
+
+
+def _token_file(base: Mapping[str, str]) -> dict[str, str]:
+    return {} if base.get(TOKEN_VARIABLE) else {PATH_VARIABLE: str(token_path(base))}

@@ -2,6 +2,7 @@
 
 LaunchError
 ├── ConfigError         the configuration file is missing or invalid
+├── RayTokenError       Ray's token is turned off, unreadable, or open to other users
 ├── PortTakenError      another process listens on a port that the server requires
 ├── PortRefusedError    the system does not permit the server to listen on a port
 ├── StartupError        the server failed, or did not become healthy in time
@@ -27,6 +28,17 @@ class ConfigError(LaunchError):
         if len(self.problems) == 1:
             return f"{self.path}: {self.problems[0]}"
         return "\n".join([f"{self.path}: {len(self.problems)} problems", *self.problems])
+
+
+class RayTokenError(LaunchError):
+    """Ray's token is turned off, cannot be read or written, or is open to other users."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 class PortTakenError(LaunchError):

@@ -4,6 +4,7 @@ import json
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
+from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError, URLError
 
@@ -29,9 +30,14 @@ def is_unhealthy(url: str) -> bool:
         return False
 
 
-def application_states(dashboard_url: str) -> Mapping[str, Any]:
-    """Return the state of every application by name, from Ray's dashboard; {} until it runs."""
-    body = _body(f"{dashboard_url}/api/serve/applications/")
+def application_states(dashboard_url: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the state of every application by name, from Ray's dashboard; {} until it runs.
+
+    Args:
+        dashboard_url: the dashboard's address.
+        headers: those of `ray_token.request_headers`.
+    """
+    body = _body(f"{dashboard_url}/api/serve/applications/", headers)
     states: Mapping[str, Any] = {} if body is None else json.loads(body).get("applications", {})
     return states
 
@@ -84,9 +90,10 @@ def progress(states: Mapping[str, Any]) -> str:
     return ", ".join(parts) or "Ray Serve is not running"
 
 
-def _body(url: str) -> bytes | None:
+def _body(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes | None:
+    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - always http
     try:
-        with _opener.open(url, timeout=REQUEST_TIMEOUT_S) as response:
+        with _opener.open(request, timeout=REQUEST_TIMEOUT_S) as response:
             content: bytes = response.read()
     except (URLError, HTTPException, OSError):
         return None  # not running yet, or a status other than 2xx

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -23,6 +24,7 @@ from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
+from serve_app.launch.ray_token import ensure_token, request_headers
 from serve_app.launch.readiness import (
     application_states,
     failure,
@@ -86,6 +88,7 @@ class Server:
         self, config: ServeConfig, environment: Mapping[str, str], stop: StopRequests
     ) -> None:
         self._config = config
+        self._dashboard_headers = request_headers(environment)
         self._stop_requests = stop
         self._dashboard_url: str | None = None
         self._quiet = False
@@ -119,7 +122,7 @@ class Server:
         deadline_s = time.monotonic() + SERVER_START_S
         while not self._stop_requests.any and not is_healthy(url):
             self._expect_alive()
-            states = application_states(self._dashboard_url) if self._dashboard_url else {}
+            states = self._application_states()
             if failed := failure(states, is_unhealthy(url)):
                 raise StartupError(*failed)
             if time.monotonic() > deadline_s:
@@ -139,8 +142,8 @@ class Server:
         polls = 0
         while not self._stop_requests.any:
             self._expect_alive()
-            if self._dashboard_url and polls % WATCH_EVERY_POLLS == 0:
-                problem = partial_failure(application_states(self._dashboard_url))
+            if polls % WATCH_EVERY_POLLS == 0:
+                problem = partial_failure(self._application_states())
                 if problem is not None and problem != reported:
                     _print(f"\nwarning: {problem}; the rest is still served")
                 reported = problem
@@ -161,6 +164,11 @@ class Server:
         if self._child.poll() is not None:
             self._forwarder.join(FORWARDING_TIMEOUT_S)
         return left
+
+    def _application_states(self) -> Mapping[str, Any]:
+        if self._dashboard_url is None:
+            return {}
+        return application_states(self._dashboard_url, self._dashboard_headers)
 
     def _expect_alive(self) -> None:
         if self._child.poll() is not None:
@@ -190,6 +198,7 @@ def serve(path: Path) -> None:
     """
     config = read_config(path)
     environment = server_environment(os.environ)
+    ensure_token(environment)
     check_ports(needed_ports(config, environment))
     stop = StopRequests()
     with stop.watched(), _haproxy_folder() as folder:

@@ -16,6 +16,7 @@ def test_default_host():
 
 
 def test_token_of_ray():
-    """Ray requires no token by default, as the page states."""
-    assert SERVER_ENVIRONMENT["RAY_AUTH_MODE"] == "disabled"
-    assert "no token by default" in PAGE.text
+    """Ray requires a token and listens on loopback, as the page states."""
+    assert SERVER_ENVIRONMENT["RAY_AUTH_MODE"] == "token"
+    assert SERVER_ENVIRONMENT["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert "on loopback, and require a token" in PAGE.text

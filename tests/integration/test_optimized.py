@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from registry.predictors import choose_artifact, load_predictor
 from serve_app.client import ModelClient
+from serve_app.launch.ray_token import PATH_VARIABLE
 from testkit.paths import BIN
 from tests.integration.conftest import NAME
 
@@ -26,6 +28,7 @@ def modelctl(cluster):
     def run(*arguments):
         done = subprocess.run(
             [BIN / "modelctl", *arguments, "--server", cluster.address, "--json"],
+            env={**os.environ, PATH_VARIABLE: cluster.client_environment[PATH_VARIABLE]},
             capture_output=True,
             text=True,
             timeout=120,

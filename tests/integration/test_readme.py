@@ -50,7 +50,7 @@ def test_example_bot(cluster):
 def test_research_snippet(cluster):
     """The researchers' snippet prints a prediction of the router and one of a version."""
     code = README.block("python", "From Python, inside the cluster")
-    printed = run([sys.executable, "-c", code], environment={"RAY_ADDRESS": cluster.address})
+    printed = run([sys.executable, "-c", code], environment=cluster.client_environment)
     response, prediction = printed.splitlines()[-2:]
     assert "'model_version': '1.1.0'" in response
     assert prediction.startswith("Prediction(direction=")

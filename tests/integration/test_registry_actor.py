@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from serve_app.launch.ray_token import PATH_VARIABLE
 from testkit.cluster import free_ports
 from testkit.paths import BIN, ROOT
 from tests.integration.conftest import NAME, serving_args
@@ -22,6 +24,7 @@ def modelctl(cluster):
     def run(*arguments, refused=False):
         done = subprocess.run(
             [BIN / "modelctl", *arguments, "--server", cluster.address],
+            env={**os.environ, PATH_VARIABLE: cluster.client_environment[PATH_VARIABLE]},
             capture_output=True,
             text=True,
             timeout=60,

@@ -207,8 +207,8 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("with_flags", [True, False])
 def test_handles(cluster, with_flags):
-    """A driver reaches the router and a version by handle, with the cluster's flags or without."""
-    environment = cluster.environment if with_flags else {"RAY_ADDRESS": cluster.address}
+    """A driver reaches the router and a version by handle, with all its flags or only the token."""
+    environment = cluster.environment if with_flags else cluster.client_environment
     done = subprocess.run(
         [sys.executable, "-c", HANDLES],
         env=environment,

@@ -2,6 +2,7 @@
 
 ClusterError
 ├── ClusterUnreachableError   no Ray cluster responds at the address
+├── ClusterTokenError         the cluster rejects the token of this user
 ├── NoRegistryActorError      the cluster has no registry actor
 ├── SeveralRegistriesError    the cluster serves several registry folders
 ├── RegistryActorDownError    the actor is dead or does not recover from a crash
@@ -26,6 +27,20 @@ class ClusterUnreachableError(ClusterError):
         return (
             f"no Ray cluster at {self.address}: {self.problem}; expected the address that "
             f"`ray start --head` printed, or auto on a machine of the cluster"
+        )
+
+
+class ClusterTokenError(ClusterError):
+    """The cluster requires a token, and this user has none or another one."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+    def __str__(self) -> str:
+        return (
+            f"the Ray cluster at {self.address} rejects the token; expected that of the user who "
+            f"started the cluster: copy the file and name it with RAY_AUTH_TOKEN_PATH"
         )
 
 

@@ -16,11 +16,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import AuthenticationError
 
 from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
 from registry.errors import MissingArtifactError
 from serve_app.deployments.actors.errors import (
+    ClusterTokenError,
     ClusterUnreachableError,
     InterruptedChangeError,
     NoRegistryActorError,
@@ -178,6 +180,7 @@ def connect(address: str) -> Iterator[RemoteRegistry]:
 
     Raises:
         ClusterUnreachableError: no cluster responds there.
+        ClusterTokenError: it rejects the token.
         NoRegistryActorError: no application has been deployed there.
         SeveralRegistriesError: applications with several registry folders have been.
     """
@@ -186,6 +189,8 @@ def connect(address: str) -> Iterator[RemoteRegistry]:
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
         ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
+    except AuthenticationError as error:
+        raise ClusterTokenError(address) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterUnreachableError(address, str(error)) from error
     try:

@@ -6,12 +6,18 @@ import json
 from typer.testing import CliRunner
 
 from serve_app.cli import app
+from serve_app.launch.environment import NODE_ADDRESS_VARIABLE
+from serve_app.launch.ray_token import MODE_VARIABLE, PATH_VARIABLE
 
 ENVIRONMENT = {
     "COLUMNS": "200",
     "MODELCTL_REGISTRY": None,
     "MODELCTL_SERVER": None,
     "MODELCTL_URL": None,
+    # Those that modelctl sets for Ray end with the command.
+    MODE_VARIABLE: None,
+    PATH_VARIABLE: None,
+    NODE_ADDRESS_VARIABLE: None,
 }
 """A wide terminal, and none of modelctl's variables."""
 

@@ -8,19 +8,46 @@ from ray.serve._private import constants
 from serve_app.launch.environment import (
     MAX_HAPROXY_FOLDER_LENGTH,
     SERVER_ENVIRONMENT,
+    client_environment,
+    exported,
     haproxy_files,
     server_environment,
 )
+from serve_app.launch.ray_token import token_path
 
 SOURCE = Path(constants.__file__).read_text()
 
 
 def test_precedence():
     """Variables that are already set take precedence."""
-    base = {"RAY_AUTH_MODE": "token", "HOME": "/home/bot"}
+    base = {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
     environment = server_environment(base)
     assert environment == {**SERVER_ENVIRONMENT, **base}
-    assert base == {"RAY_AUTH_MODE": "token", "HOME": "/home/bot"}
+    assert base == {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
+
+
+def test_token_file():
+    """Ray finds the token by its path, unless a variable contains the token itself."""
+    assert server_environment({})["RAY_AUTH_TOKEN_PATH"] == str(token_path({}))
+    assert "RAY_AUTH_TOKEN_PATH" not in server_environment({"RAY_AUTH_TOKEN": "a"})
+
+
+def test_client_environment():
+    """A client has a token and accepts a loopback address; its own variables take precedence."""
+    base = {"RAY_AUTH_TOKEN_PATH": "/run/token"}
+    assert client_environment(base) == {
+        **base,
+        "RAY_AUTH_MODE": "token",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
+def test_multi_node():
+    """Only a cluster of several machines listens on the node's address."""
+    own, shared = (exported({}, is_multi_node) for is_multi_node in (False, True))
+    assert own.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0"
+    assert shared.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "1"
+    assert own == shared
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from testkit.error_trees import defined_tree, drawn_tree
 
 EXAMPLES = [
     errors.ConfigError(Path("a.yaml"), ["no such file"]),
+    errors.RayTokenError("Ray's token /run/token: the file is empty; delete it"),
     errors.PortTakenError(8001, "HTTP", "http_options.port", "python (pid 7)", "stop it"),
     errors.PortRefusedError("127.0.0.1", 80, "HTTP", "http_options.port", "Permission denied"),
     errors.StartupError("the server ended with exit code 1", "Traceback"),

@@ -26,6 +26,8 @@ def server():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             status = {"/api/serve/applications/": 200, "/ok": 200}.get(self.path, 503)
+            if "/serve/" in self.path and self.headers["Authorization"] != "Bearer a":
+                status = 401
             body = b'{"applications": {"a": {"status": "RUNNING"}}}'
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -59,12 +61,14 @@ def test_no_server():
     """Without a server nothing is healthy, unhealthy or deployed."""
     assert not is_healthy("http://127.0.0.1:9/ok")
     assert not is_unhealthy("http://127.0.0.1:9/ok")
-    assert application_states("http://127.0.0.1:9") == {}
+    assert application_states("http://127.0.0.1:9", {}) == {}
 
 
 def test_states(server):
     """The states are those of the dashboard."""
-    assert application_states(server) == {"a": {"status": "RUNNING"}}
+    states = application_states(server, {"Authorization": "Bearer a"})
+    assert states == {"a": {"status": "RUNNING"}}
+    assert application_states(server, {}) == {}
 
 
 def test_starting():
