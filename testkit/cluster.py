@@ -21,7 +21,6 @@ import yaml
 from serve_app.deployments.telemetry import PERIOD_S
 from serve_app.launch.environment import (
     NODE_ADDRESS_VARIABLE,
-    SERVER_ENVIRONMENT,
     haproxy_files,
     server_environment,
 )
@@ -44,7 +43,12 @@ class Cluster:
     Every process carries a marker in its environment, which `stop` uses to find it.
     """
 
-    def __init__(self, folder: Path, metrics_period_s: float = RAY_METRICS_PERIOD_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        metrics_period_s: float = RAY_METRICS_PERIOD_S,
+        is_multi_node: bool = False,
+    ) -> None:
         self.folder = folder
         self.metrics_age_s = metrics_period_s + PERIOD_S
         """Age that an exported metric may reach, in seconds."""
@@ -58,7 +62,7 @@ class Cluster:
             "RAY_ADDRESS": self.address,
             MODE_VARIABLE: "token",
             PATH_VARIABLE: str(folder / "ray_token"),
-            NODE_ADDRESS_VARIABLE: SERVER_ENVIRONMENT[NODE_ADDRESS_VARIABLE],
+            NODE_ADDRESS_VARIABLE: "1" if is_multi_node else "0",
         }
         """The variables with which a program connects to this cluster."""
         self.environment = {
@@ -170,7 +174,7 @@ class Cluster:
 
     @contextmanager
     def far_node(self, num_cpus: int = 0) -> Iterator[Path]:
-        """Run a second node, which has an empty folder in place of the first node's `models`.
+        """Run a second node of a multi-node cluster, with an empty folder in place of `models`.
 
         It has the resource `far` and by default no CPUs, so that only tasks that request the
         resource run there. It runs in a separate mount namespace, which ends with its last process.
@@ -181,8 +185,7 @@ class Cluster:
         agent_grpc, agent_http, metrics = free_ports(3)
         script = (
             f"mount -t tmpfs tmpfs {self.folder / 'models'}\n"
-            # Ray would replace 127.0.0.1 by the machine's external address.
-            f"{BIN}/ray start --address=127.1:{self.gcs_port} --node-ip-address=127.0.0.2"
+            f"{BIN}/ray start --address={self.address} --node-ip-address=127.0.0.2"
             f" --num-cpus={num_cpus}"
             f""" --resources='{{"far": 1}}' --object-store-memory=100000000"""
             f" --temp-dir={temporary} --metrics-export-port={metrics}"
@@ -190,7 +193,6 @@ class Cluster:
         )
         environment = {
             **self.environment,
-            NODE_ADDRESS_VARIABLE: "1",
             "TMPDIR": str(temporary),
             FAR_MARKER: str(self.folder),
         }

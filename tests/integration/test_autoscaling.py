@@ -52,18 +52,18 @@ async def scaling(cluster):
 
 
 @pytest.fixture
-async def roomless(registry):
+async def roomless(folder, registry):
     """A separate cluster with one node, which has room for one replica of the only version."""
-    folder = Path(tempfile.mkdtemp(prefix="ts-"))
-    cluster = Cluster(folder)
-    shutil.copytree(registry.root, folder / "models", symlinks=True)
+    own = Path(tempfile.mkdtemp(prefix="ts-"))
+    cluster = Cluster(own, is_multi_node=True)
+    shutil.copytree(folder / "models", own / "models", symlinks=True)
     try:
         await asyncio.to_thread(cluster.start)
         await serve(cluster, serving_args(versions=[scaled(num_cpus=1.0)]), ["1.0.0"])
         yield cluster
     finally:
         await asyncio.to_thread(cluster.stop)
-        shutil.rmtree(folder)
+        shutil.rmtree(own)
 
 
 async def test_replicas_follow_load(scaling):
