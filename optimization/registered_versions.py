@@ -34,6 +34,9 @@ class Registry(Protocol):
     async def get_model(self, name: str, version: str) -> ModelInfo:
         """Return a version."""
 
+    async def try_out(self, name: str, version: str) -> None:
+        """Load and run a version under the limits of a trial run."""
+
     async def read_artifact(self, name: str, version: str, artifact: str) -> bytes:
         """Return an artifact's content."""
 
@@ -74,11 +77,14 @@ class Source:
 async def read_source(registry: Registry, name: str, version: str) -> Source:
     """Return the source of a version's optimisation; a checkpoint without ONNX is exported first.
 
+    The version passes a trial run first, since the optimisation runs its files without limits.
+
     Raises:
-        RegistryError: the version does not exist, or its files are damaged.
+        RegistryError: the version does not exist, or its files are damaged or do not run.
         OptimizationError: its network cannot be exported, or its windows are invalid.
     """
     metadata = (await registry.get_model(name, version)).metadata
+    await registry.try_out(name, version)
     windows = None
     if ARTIFACT in metadata.artifacts:
         content = await registry.read_artifact(name, version, ARTIFACT)

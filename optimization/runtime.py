@@ -11,6 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from optimization.errors import InvalidInputError, InvalidModelError
+from registry.errors import UnreadableArtifactError
+from registry.predictors import check_self_contained
 
 EXPECTED = "an ONNX model with one float32 input, batch first, and all weights in the one file"
 
@@ -109,6 +111,7 @@ def start_session(
     content: bytes, name: Path | str, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
     """Return a session on the CPU provider; InvalidModelError if it does not start."""
+    _require_self_contained(content, name)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -143,7 +146,8 @@ def read_onnx(path: Path) -> bytes:
 
 
 def load_graph(content: bytes, name: Path | str) -> onnx.ModelProto:
-    """Return the parsed model; InvalidModelError if it is damaged."""
+    """Return the parsed model; InvalidModelError if it is damaged or refers to another file."""
+    _require_self_contained(content, name)
     try:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
@@ -153,12 +157,14 @@ def load_graph(content: bytes, name: Path | str) -> onnx.ModelProto:
             f"the file is damaged or not an ONNX model, so export it again: {_first_line(error)}"
         )
         raise InvalidModelError(name, EXPECTED, problem) from error
-    externals = onnx.TensorProto.EXTERNAL
-    if any(weight.data_location == externals for weight in model.graph.initializer):
-        raise InvalidModelError(
-            name, EXPECTED, "its weights are in a separate file; save them in one"
-        )
     return model
+
+
+def _require_self_contained(content: bytes, name: Path | str) -> None:
+    try:
+        check_self_contained(content, name)
+    except UnreadableArtifactError as error:
+        raise InvalidModelError(name, EXPECTED, error.problem) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,7 +17,8 @@
     │   ├── MissingArtifactError    the file does not exist
     │   ├── CorruptArtifactError    the file's sha256 differs from the recorded one
     │   ├── UnreadableArtifactError the file does not have its declared format
-    │   └── UnusableModelError      the model loads, but its outputs are not a prediction
+    │   ├── UnusableModelError      the model loads, but its outputs are not a prediction
+    │   └── TrialLimitError         the model takes too much time or memory in its trial run
     ├── MissingPackageError         the library that runs the artifact is not installed
     ├── NoGpuError                  the library that runs the artifact finds no GPU
     ├── ArchitectureError
@@ -251,6 +252,20 @@ class UnusableModelError(ArtifactError):
         return (
             f"{self.path} gives no usable prediction: {self.problem}; correct the model or its "
             f"metadata and register a new version"
+        )
+
+
+class TrialLimitError(ArtifactError):
+    """A model takes more time or memory to load or to run than a trial run allows."""
+
+    def __init__(self, path: Path | str, limit: str) -> None:
+        super().__init__(path, limit)
+        self.path, self.limit = path, limit
+
+    def __str__(self) -> str:
+        return (
+            f"the trial run of {self.path} was stopped: expected at most {self.limit}, and it took "
+            f"more; correct or reduce the model and register a new version"
         )
 
 

@@ -13,8 +13,8 @@ from registry.errors import EmptyStageError, InvalidNameError
 from registry.folder import inspection
 from registry.folder.registry_folder import RegistryFolder
 from registry.folder.stage_changes import Check
-from registry.predictors import try_out
 from registry.records import Finding, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
+from registry.trial_run import try_out
 
 DEFAULT_ROOT = Path("models")
 PRIMARY_ARTIFACTS = {".pt": "model.pt", ".pth": "model.pt", ".onnx": "model.onnx"}

@@ -16,12 +16,12 @@ from registry.errors import (
     VersionExistsError,
 )
 from registry.folder import atomic_io, metadata
-from registry.folder.pickles import check_no_code
 from registry.folder.reader import FolderReader
+from registry.folder.source_files import check_sources
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
 from registry.predictors import is_runnable
-from registry.records import Action, ModelInfo, check_artifact_name
+from registry.records import Action, ModelInfo
 
 
 class ArtifactChanges:
@@ -45,11 +45,7 @@ class ArtifactChanges:
         reason: str = "",
     ) -> ModelInfo:
         """Add `files` (source by artifact name) with their evidence; see RegistryApi."""
-        for artifact, source in files.items():
-            check_artifact_name(artifact)
-            if not source.is_file():
-                raise MissingArtifactError(source, f"the file to add as {artifact}")
-            check_no_code(source)
+        check_sources(files, "add")
         self._check_servable(name, version, files, serving_artifact)
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)

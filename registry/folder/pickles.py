@@ -5,13 +5,12 @@ A pickled module names its own classes, and any pickle can name any function. Th
 a clear message early: files are always loaded with `weights_only=True`, which prevents execution.
 """
 
+import io
 import pickletools
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from registry.errors import UnreadableArtifactError
 
@@ -23,17 +22,28 @@ _REBUILDS_DATA = {
 }
 _REBUILDERS = ("torch._utils", "_rebuild_")
 
+MAX_PICKLE_BYTES = 4_000_000
+"""Largest pickle in a checkpoint, enough for 20,000 tensors, whose values are not in it."""
+
+_BARE_PICKLE_BYTES = 1_000_000
+"""The part of a file without an archive that is read; no such file is loaded as a checkpoint."""
+
 
 def check_no_code(path: Path) -> None:
     """Check that a file is no pickle, or a pickle that only rebuilds tensors and plain values.
 
     Raises:
-        UnreadableArtifactError: it names a class or function that loading would call.
+        UnreadableArtifactError: it names a class or function that loading would call, or it is a
+            damaged archive.
     """
     try:
         named = [name for name in _named(path) if not _is_data(*name)]
-    except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UnreadableArtifactError(path, "a checkpoint", str(error)) from error
+    except UnreadableArtifactError:
+        raise
+    # A damaged archive may raise any error.
+    except Exception as error:
+        problem = f"the file is damaged ({type(error).__name__}: {error}); save it again"
+        raise UnreadableArtifactError(path, "a checkpoint", problem) from error
     if named:
         module, attribute = named[0]
         raise UnreadableArtifactError(
@@ -60,19 +70,22 @@ def _named(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (module, name) of every global that the pickles in a file refer to."""
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            yield from _named_in(file)
+            yield from _named_in(file.read(_BARE_PICKLE_BYTES))
         return
     with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            if member.endswith(".pkl"):
-                with archive.open(member) as file:
-                    yield from _named_in(file)
+        for member in archive.infolist():
+            if member.filename.endswith(".pkl"):
+                if member.file_size > MAX_PICKLE_BYTES:
+                    expected = f"a checkpoint with a pickle of at most {MAX_PICKLE_BYTES} bytes"
+                    problem = f"{member.filename} has {member.file_size}; save tensors only"
+                    raise UnreadableArtifactError(path, expected, problem)
+                yield from _named_in(archive.read(member))
 
 
-def _named_in(file: IO[bytes]) -> Iterator[tuple[str, str]]:
+def _named_in(pickled: bytes) -> Iterator[tuple[str, str]]:
     strings = ["?", "?"]
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(io.BytesIO(pickled)):
             if opcode.name in {"GLOBAL", "INST"}:
                 module, name = str(argument).split(" ", 1)
                 yield module, name
@@ -81,5 +94,6 @@ def _named_in(file: IO[bytes]) -> Iterator[tuple[str, str]]:
                 yield strings[-2], strings[-1]
             elif isinstance(argument, str):
                 strings.append(argument)
-    except (ValueError, zipfile.BadZipFile):
-        return  # not a pickle, or truncated: nothing after this point can be loaded
+    # Not a pickle, or a damaged one: nothing after this point can be loaded.
+    except (ValueError, OverflowError, MemoryError):
+        return

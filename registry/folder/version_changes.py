@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.errors import (
-    DeletedVersionError,
-    MissingArtifactError,
-    StageHeldError,
-    StorageError,
-)
+from registry.errors import DeletedVersionError, StageHeldError, StorageError
 from registry.folder import atomic_io, metadata
 from registry.folder.drafts import check_identical, draft_metadata
-from registry.folder.pickles import check_no_code
 from registry.folder.reader import FolderReader
+from registry.folder.source_files import check_sources
 from registry.folder.transactions import Transactions
 from registry.layout import METADATA, STAGE_LINKS
-from registry.records import Action, ModelInfo, ModelMetadata, ModelStage, check_artifact_name
+from registry.records import Action, ModelInfo, ModelMetadata, ModelStage
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +40,7 @@ class VersionChanges:
         """Publish `files` (source by artifact name) as a new version; see RegistryApi."""
         layout = self._reader.layout
         target = layout.version(name, version)
-        for artifact, source in files.items():
-            check_artifact_name(artifact)
-            if not source.is_file():
-                raise MissingArtifactError(source, f"the file to register as {artifact}")
-            check_no_code(source)
+        check_sources(files, "register")
         draft = draft_metadata(name, version, fields, files, self._transactions.now())
         self._make_model_folder(name)
         with self._transactions.exclusive(name):

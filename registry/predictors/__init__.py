@@ -1,12 +1,21 @@
 """Runs a version's artifacts on windows; the libraries that run them are imported when used."""
 
-from registry.predictors.loading import choose_artifact, is_runnable, load_predictor, try_out
+from registry.predictors.loading import (
+    artifacts_to_try,
+    choose_artifact,
+    import_library,
+    is_runnable,
+    load_predictor,
+    try_artifact,
+)
+from registry.predictors.onnx_references import check_self_contained
 from registry.predictors.values import (
     Outputs,
     Predictor,
     Row,
     Windows,
     find_problem,
+    path_of,
     rows_of,
 )
 
@@ -15,10 +24,14 @@ __all__ = [
     "Predictor",
     "Row",
     "Windows",
+    "artifacts_to_try",
+    "check_self_contained",
     "choose_artifact",
     "find_problem",
+    "import_library",
     "is_runnable",
     "load_predictor",
+    "path_of",
     "rows_of",
-    "try_out",
+    "try_artifact",
 ]

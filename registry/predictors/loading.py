@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from registry.errors import MissingArtifactError, UnusableModelError
-from registry.predictors.onnx_predictor import OnnxPredictor
-from registry.predictors.torch_predictor import TorchPredictor
+from registry.predictors.onnx_predictor import OnnxPredictor, import_onnxruntime
+from registry.predictors.torch_predictor import TorchPredictor, import_torch
 from registry.predictors.values import Predictor, Windows, find_problem, path_of, rows_of
 from registry.records import ModelMetadata
 
@@ -14,7 +14,7 @@ SERVING_ARTIFACTS = ("model.onnx", "model.pt")
 """The artifacts that serve by default; the first one that the version has is selected."""
 
 RUNNABLE_ARTIFACTS = (*SERVING_ARTIFACTS, "model_quantized.onnx")
-"""The artifacts that `try_out` runs in addition to the selected one."""
+"""The artifacts that a trial run covers in addition to the selected one."""
 
 
 def is_runnable(artifact: str) -> bool:
@@ -64,21 +64,48 @@ def load_predictor(
     return predictor
 
 
-def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
-    """Load and run every artifact that could serve a version.
-
-    Args:
-        metadata: the version's metadata.
-        read: returns an artifact's content, given a key of `metadata.artifacts`.
+def artifacts_to_try(metadata: ModelMetadata) -> list[str]:
+    """Return every artifact that could serve a version.
 
     Raises:
-        MissingArtifactError: the version has no artifact that can serve.
-        RegistryError: an artifact cannot serve (see `load_predictor`), or `read` raised it.
+        MissingArtifactError: the version has none.
     """
-    for artifact in dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)]):
-        if artifact in metadata.artifacts:
-            predictor = _load(artifact, read(artifact), metadata, num_threads=1, on_gpu=False)
-            _warm_up(predictor, metadata, artifact)
+    candidates = dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)])
+    return [artifact for artifact in candidates if artifact in metadata.artifacts]
+
+
+def import_library(artifact: str, metadata: ModelMetadata) -> None:
+    """Import the library and the network class that run an artifact.
+
+    Raises:
+        MissingPackageError, ArchitectureError: as `load_predictor` raises them.
+    """
+    if artifact == "model.pt":
+        import_torch(metadata, artifact)
+    else:
+        import_onnxruntime(path_of(metadata, artifact))
+
+
+def try_artifact(
+    artifact: str,
+    content: bytes,
+    metadata: ModelMetadata,
+    before_step: Callable[[], object] = lambda: None,
+) -> None:
+    """Load an artifact in this process and run it on batches of one and two windows.
+
+    Args:
+        artifact: a key of `metadata.artifacts` that can serve the version.
+        content: the artifact's content.
+        metadata: the version's metadata.
+        before_step: called before the artifact is loaded and before each run.
+
+    Raises:
+        RegistryError: the artifact cannot serve; see `load_predictor`.
+    """
+    before_step()
+    predictor = _load(artifact, content, metadata, num_threads=1, on_gpu=False)
+    _warm_up(predictor, metadata, artifact, before_step)
 
 
 def _load(
@@ -89,9 +116,15 @@ def _load(
     return OnnxPredictor(content, metadata, artifact, num_threads, on_gpu)
 
 
-def _warm_up(predictor: Predictor, metadata: ModelMetadata, artifact: str) -> None:
+def _warm_up(
+    predictor: Predictor,
+    metadata: ModelMetadata,
+    artifact: str,
+    before_step: Callable[[], object] = lambda: None,
+) -> None:
     """Run the model on batches of one and two windows; reject outputs that are no prediction."""
     for batch in (1, 2):
+        before_step()
         try:
             outputs = predictor(_noise((batch, *metadata.input_shape)))
         except UnusableModelError:

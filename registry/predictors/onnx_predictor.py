@@ -3,11 +3,13 @@
 import math
 import os
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from registry.errors import MissingPackageError, NoGpuError, UnreadableArtifactError
+from registry.predictors.onnx_references import EXPECTED, check_self_contained
 from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
 from registry.records import ModelMetadata
 
@@ -86,23 +88,36 @@ class OnnxPredictor:
                 )
 
 
-def _start_session(
-    content: bytes, path: str, num_threads: int, on_gpu: bool
-) -> "onnxruntime.InferenceSession":
+def import_onnxruntime(path: str) -> ModuleType:
+    """Return the module, imported for the artifact at `path`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     # ONNX Runtime reads this on import; without it, it creates a database below ~/.cache.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise MissingPackageError(path, "onnxruntime", "server") from error
+    module: ModuleType = onnxruntime
+    return module
 
+
+def _start_session(
+    content: bytes, path: str, num_threads: int, on_gpu: bool
+) -> "onnxruntime.InferenceSession":
+    onnxruntime = import_onnxruntime(path)
+    check_self_contained(content, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     # Spinning threads would occupy the cores that the other replicas need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # ONNX Runtime would search the working directory for external weights, whose content no
-    # checksum covers. There are no files below the null device.
+    # ONNX Runtime also reads a format of its own, which check_self_contained does not know.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Without this, external weights would be searched for in the working directory. There are no
+    # files below the null device.
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", os.devnull
     )
@@ -113,8 +128,7 @@ def _start_session(
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:
-        expected = "an ONNX model, all its weights in the one file"
-        raise UnreadableArtifactError(path, expected, str(error)) from error
+        raise UnreadableArtifactError(path, EXPECTED, str(error)) from error
     if provider not in session.get_providers():
         # ONNX Runtime falls back to the CPU with a log line, but a configured GPU must be used.
         raise NoGpuError(path, "ONNX Runtime", "its CUDA provider did not start, see its log above")

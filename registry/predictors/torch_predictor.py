@@ -1,5 +1,7 @@
 """Runs models on PyTorch, for versions without an ONNX file."""
 
+from types import ModuleType
+
 from registry.errors import (
     MissingPackageError,
     NoGpuError,
@@ -29,14 +31,10 @@ class TorchPredictor:
         self, content: bytes, metadata: ModelMetadata, artifact: str, on_gpu: bool = False
     ) -> None:
         self._path = path_of(metadata, artifact)
-        try:
-            import torch
-        except ModuleNotFoundError as error:
-            raise MissingPackageError(self._path, "torch", "torch") from error
+        torch = self._torch = import_torch(metadata, artifact)
 
         from registry.architectures import load_checkpoint
 
-        self._torch = torch
         self._names = output_names_of(metadata)
         try:
             self._network = load_checkpoint(content, metadata.model_type)
@@ -67,3 +65,21 @@ class TorchPredictor:
             meaning: arrange(self._path, meaning, getattr(values, name).cpu().numpy(), len(windows))
             for meaning, name in self._names.items()
         }
+
+
+def import_torch(metadata: ModelMetadata, artifact: str) -> ModuleType:
+    """Return the module, imported together with the network class of a version's checkpoint.
+
+    Raises:
+        MissingPackageError: torch is not installed.
+        ArchitectureError: the version's model type has no usable network class.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(path_of(metadata, artifact), "torch", "torch") from error
+
+    from registry.architectures import find_architecture
+
+    find_architecture(metadata.model_type)
+    return torch

@@ -3,7 +3,7 @@
 import asyncio
 
 from registry import ModelRegistry
-from registry.predictors import try_out
+from registry.trial_run import try_out
 from testkit.snippets import page, run_python
 
 PAGE = page("docs/guides/models.md")

@@ -15,7 +15,8 @@ from registry.errors import (
     UnreadableArtifactError,
     UnusableModelError,
 )
-from registry.predictors import load_predictor, try_out
+from registry.predictors import load_predictor, try_artifact
+from testkit.distributions import write_distribution
 from testkit.models import metadata
 
 NETWORKS = '''
@@ -59,16 +60,7 @@ def install(tmp_path, monkeypatch):
     def run(distribution, source, **networks):
         module = f"acme_networks_{next(numbers)}"
         site = tmp_path / distribution
-        (site / f"{distribution}-2.1.dist-info").mkdir(parents=True)
-        (site / f"{module}.py").write_text(source)
-        info = site / f"{distribution}-2.1.dist-info"
-        info.joinpath("METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n"
-        )
-        lines = [f"{name} = {module}:{value}" for name, value in networks.items()]
-        info.joinpath("entry_points.txt").write_text(
-            "\n".join(["[tradeserve.architectures]", *lines, ""])
-        )
+        write_distribution(site, distribution, module, source, **networks)
         monkeypatch.syspath_prepend(site)
         installed.append(module)
         return module
@@ -96,7 +88,7 @@ def test_custom_network_runs(tiny_net, tmp_path):
     torch.manual_seed(0)
     network = tiny_net(6)
     content = checkpoint_of(network, tmp_path)
-    try_out(metadata(**VERSION), {"model.pt": content}.__getitem__)
+    try_artifact("model.pt", content, metadata(**VERSION))
     windows = torch.randn(5, 3, 2)
     outputs = load_predictor(content, metadata(**VERSION), num_threads=1)(windows.numpy())
     assert outputs.keys() == NAMES.keys()
@@ -159,7 +151,7 @@ def test_unusable_network(install, source, value, problem):
     """The error of an unusable network names its distribution."""
     install("acme", source, TinyNet=value)
     with pytest.raises(BrokenArchitectureError, match=problem) as caught:
-        try_out(metadata(**VERSION), lambda _: b"")
+        try_artifact("model.pt", b"", metadata(**VERSION))
     assert f":{value} of the distribution acme 2.1" in str(caught.value)
 
 
@@ -196,4 +188,4 @@ def test_too_few_classes(tiny_net, tmp_path):
     """A network with fewer than three classes is rejected."""
     content = checkpoint_of(tiny_net(6, outputs=2), tmp_path)
     with pytest.raises(UnusableModelError, match=r"shape \(1, 3\), received \(1, 2\)"):
-        try_out(metadata(**VERSION), {"model.pt": content}.__getitem__)
+        try_artifact("model.pt", content, metadata(**VERSION))

@@ -18,7 +18,13 @@ from registry.errors import (
     UnreadableArtifactError,
     UnusableModelError,
 )
-from registry.predictors import choose_artifact, load_predictor, try_out
+from registry.predictors import (
+    artifacts_to_try,
+    choose_artifact,
+    import_library,
+    load_predictor,
+    try_artifact,
+)
 from testkit.models import linear_onnx, metadata
 
 LOGITS_ONLY = {"direction_logits": "direction_logits"}
@@ -53,6 +59,12 @@ def identity_onnx(input_shape, output_shape=("batch", 3), input_type=TensorProto
 
 def identity_metadata(**fields):
     return metadata(**{"input_shape": (1, 3), "output_names": LOGITS_ONLY, **fields})
+
+
+def try_all(of, read):
+    """Try out every artifact that could serve, in this process."""
+    for artifact in artifacts_to_try(of):
+        try_artifact(artifact, read(artifact), of)
 
 
 @pytest.fixture
@@ -223,15 +235,15 @@ def test_fixed_batch():
 
 def test_checkpoint_runs(checkpoint):
     """A checkpoint is loaded and run."""
-    try_out(metadata(**CHECKPOINT), {"model.pt": checkpoint}.__getitem__)
+    try_all(metadata(**CHECKPOINT), {"model.pt": checkpoint}.__getitem__)
 
 
-def test_try_out_keeps_thread_count(checkpoint):
-    """try_out does not change the number of PyTorch threads; load_predictor does."""
+def test_trial_keeps_thread_count(checkpoint):
+    """Trying an artifact does not change the number of PyTorch threads; load_predictor does."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        try_out(metadata(**CHECKPOINT), {"model.pt": checkpoint}.__getitem__)
+        try_all(metadata(**CHECKPOINT), {"model.pt": checkpoint}.__getitem__)
         assert torch.get_num_threads() == 2
         load_predictor(checkpoint, metadata(**CHECKPOINT), num_threads=1)
         assert torch.get_num_threads() == 1
@@ -239,31 +251,29 @@ def test_try_out_keeps_thread_count(checkpoint):
         torch.set_num_threads(before)
 
 
+def test_steps(checkpoint):
+    """Loading and each run are separate steps, and each is announced."""
+    steps = []
+    of = metadata(**CHECKPOINT)
+    try_artifact("model.pt", checkpoint, of, lambda: steps.append("step"))
+    assert steps == ["step"] * 3
+
+
 @pytest.mark.parametrize("broken", ["model.onnx", "model.pt", "model_quantized.onnx"])
 def test_every_runnable_artifact_is_tried(checkpoint, broken):
-    """try_out runs every artifact that could serve, not only the selected one."""
+    """Every artifact that could serve is tried, not only the selected one."""
     good = linear_onnx(shape=(4, 2))
     contents = {"model.pt": checkpoint, "model.onnx": good, "model_quantized.onnx": good}
     of = metadata(**{**CHECKPOINT, "artifacts": {**dict.fromkeys(contents, "0"), "notes.txt": "0"}})
-    try_out(of, contents.__getitem__)
+    try_all(of, contents.__getitem__)
     with pytest.raises(UnreadableArtifactError, match=f"toy/v1.0.0/{broken}"):
-        try_out(of, {**contents, broken: b"damaged"}.__getitem__)
+        try_all(of, {**contents, broken: b"damaged"}.__getitem__)
 
 
 def test_nothing_to_serve():
     """A version without a runnable artifact is rejected."""
     with pytest.raises(MissingArtifactError, match=r"model\.onnx or model\.pt"):
-        try_out(metadata(artifacts={"notes.txt": "0"}), {}.__getitem__)
-
-
-def test_read_error_propagates():
-    """An error of reading an artifact propagates unchanged."""
-
-    def read(artifact):
-        raise MissingArtifactError(artifact, "the file")
-
-    with pytest.raises(MissingArtifactError, match=r"no file at model\.onnx"):
-        try_out(metadata(), read)
+        try_all(metadata(artifacts={"notes.txt": "0"}), {}.__getitem__)
 
 
 def test_pickled_module(tmp_path):
@@ -271,21 +281,21 @@ def test_pickled_module(tmp_path):
     torch.save(torch.nn.Linear(2, 3), tmp_path / "whole.pt")
     content = (tmp_path / "whole.pt").read_bytes()
     with pytest.raises(UnreadableArtifactError, match=r"v1\.0\.0/model\.pt .* never unpickled"):
-        try_out(metadata(**CHECKPOINT), {"model.pt": content}.__getitem__)
+        try_all(metadata(**CHECKPOINT), {"model.pt": content}.__getitem__)
 
 
 def test_truncated_checkpoint(checkpoint):
     """A checkpoint truncated at any length is rejected."""
     for kept in (0, 100, len(checkpoint) // 2, len(checkpoint) - 1):
         with pytest.raises(UnreadableArtifactError, match=r"v1\.0\.0/model\.pt .* truncated"):
-            try_out(metadata(**CHECKPOINT), {"model.pt": checkpoint[:kept]}.__getitem__)
+            try_all(metadata(**CHECKPOINT), {"model.pt": checkpoint[:kept]}.__getitem__)
 
 
 def test_checkpoint_of_other_type(checkpoint):
     """A checkpoint of another model type is rejected."""
     of = metadata(**{**CHECKPOINT, "model_type": "Perceptron"})
     with pytest.raises(UnknownArchitectureError, match="'Perceptron'; known: HybridCNNLSTM"):
-        try_out(of, {"model.pt": checkpoint}.__getitem__)
+        try_all(of, {"model.pt": checkpoint}.__getitem__)
 
 
 def test_checkpoint_for_other_shape(checkpoint):
@@ -294,14 +304,14 @@ def test_checkpoint_for_other_shape(checkpoint):
     with pytest.raises(
         UnusableModelError, match=r"batch of 1: InputShapeError: .* 2 features\), received"
     ):
-        try_out(of, {"model.pt": checkpoint}.__getitem__)
+        try_all(of, {"model.pt": checkpoint}.__getitem__)
 
 
 def test_network_without_declared_output(checkpoint):
     """A network without a declared output is rejected."""
     of = metadata(**CHECKPOINT, output_names={"direction_logits": "logits"})
     with pytest.raises(UnusableModelError, match="received NetworkOutput without logits"):
-        try_out(of, {"model.pt": checkpoint}.__getitem__)
+        try_all(of, {"model.pt": checkpoint}.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +325,7 @@ def test_missing_library(monkeypatch, of, package, extra):
     """The error of a missing library contains the command that installs it."""
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(MissingPackageError) as caught:
-        try_out(of, lambda _: b"")
+        import_library(choose_artifact(of), of)
     assert f"without {package}; install it: pip install 'tradeserve[{extra}]'" in str(caught.value)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from registry import ModelRegistry
 from registry.errors import UnreadableArtifactError
-from registry.predictors import load_predictor, try_out
+from registry.predictors import load_predictor, try_artifact
 from serve_app.data_plane.decoding import decode
 
 SHAPE = (4, 3)
@@ -132,7 +132,7 @@ def register(tmp_path):
 async def test_outputs_equal_those_of_library(register, converted, windows, rows, label_map):
     """A registered model returns the probabilities and the direction of its library."""
     metadata, content = await register(converted, label_map)
-    try_out(metadata, {"model.onnx": content}.__getitem__)
+    try_artifact("model.onnx", content, metadata)
     predictor = load_predictor(content, metadata, num_threads=1)
     expected = converted.classifier.predict_proba(rows)
 
@@ -164,4 +164,4 @@ async def test_zipmap_is_rejected(register, rows, classes, train):
     """An output of one map per row is rejected, and the error names the conversion option."""
     metadata, content = await register(train(rows, classes, zipmap=True))
     with pytest.raises(UnreadableArtifactError, match=r"seq\(map.*convert .* with zipmap=False"):
-        try_out(metadata, {"model.onnx": content}.__getitem__)
+        try_artifact("model.onnx", content, metadata)
