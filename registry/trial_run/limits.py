@@ -3,6 +3,7 @@
 import re
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,10 +43,16 @@ def limited(
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if _STATM.exists():
-        resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + memory_bytes, hard))
+        present = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        reduced = min(_data_bytes() + memory_bytes, *present, sys.maxsize)
+        resource.setrlimit(resource.RLIMIT_DATA, (reduced, hard))
     signal.setitimer(signal.ITIMER_REAL, total_s or 0.0)
+
+    def start_step() -> None:
+        signal.setitimer(signal.ITIMER_PROF, step_cpu_s)
+
     try:
-        yield lambda: signal.setitimer(signal.ITIMER_PROF, step_cpu_s) and None
+        yield start_step
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         signal.setitimer(signal.ITIMER_REAL, 0.0)

@@ -159,10 +159,11 @@ class _Worker:
 
 
 @cache
-def _shared_process() -> TrialProcess:
+def shared_process() -> TrialProcess:
+    """Return the TrialProcess that this process shares."""
     return TrialProcess()
 
 
 def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
-    """Load and run every artifact that could serve a version, in this process's TrialProcess."""
-    _shared_process().try_out(metadata, read)
+    """Load and run every artifact that could serve a version, in the shared process."""
+    shared_process().try_out(metadata, read)

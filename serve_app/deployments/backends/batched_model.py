@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
 from registry.records import ModelMetadata
+from registry.trial_run import TrialLimits, limited, shared_process
 from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
 from serve_app.data_plane.dynamic_batching import Batcher, batch_wait_s
 from serve_app.deployments.actors.registry import registry_actor
@@ -18,6 +20,10 @@ from serve_app.settings import BatchSettings, VersionSettings
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
+
+LOAD_CPU_S = 30.0
+"""Processor time in which a replica loads its model, including the import of the library, which
+takes 2 s; a version passes a trial run with closer limits before it enters a stage."""
 
 
 class BatchedModel:
@@ -106,8 +112,27 @@ async def load_model(
     """
     registry = await asyncio.to_thread(registry_actor, registry_root)
     content = await fetch(registry, metadata, choose_artifact(metadata), node_cache())
-    predictor = await asyncio.to_thread(
-        load_predictor, content, metadata, settings.num_threads, settings.num_gpus > 0
-    )
+    predictor = await asyncio.to_thread(load_limited, content, metadata, settings)
     count_run = run_counter(str(VersionRef.of(metadata)))
     return BatchedModel(predictor, metadata, settings.batching, count_run)
+
+
+def load_limited(content: bytes, metadata: ModelMetadata, settings: VersionSettings) -> Predictor:
+    """Load a predictor; a file that takes too much time or memory affects no other version.
+
+    In a router, which serves other versions too, the file passes a trial run in a separate process
+    first. A replica serves this version only and is limited itself: it ends if loading takes more
+    than LOAD_CPU_S of processor time. On a GPU the memory is not limited, since CUDA reserves many
+    times of what it uses.
+
+    Raises:
+        registry.errors.RegistryError: the artifact is damaged, or does not run.
+    """
+    on_gpu = settings.num_gpus > 0
+    if settings.placement == "router":
+        shared_process().try_artifact(metadata, choose_artifact(metadata), content)
+        return load_predictor(content, metadata, settings.num_threads, on_gpu)
+    memory_bytes = sys.maxsize if on_gpu else TrialLimits().memory_bytes
+    with limited(LOAD_CPU_S, None, memory_bytes) as start_step:
+        start_step()
+        return load_predictor(content, metadata, settings.num_threads, on_gpu)

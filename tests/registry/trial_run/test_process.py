@@ -100,17 +100,17 @@ def looping_onnx(iterations):
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["continues"], ["continues_out"]),
-            helper.make_node("Mul", ["carried", "unit"], ["carried_out"]),
+            helper.make_node("Mul", ["number", "unit"], ["product"]),
         ],
         "body",
         [
             helper.make_tensor_value_info("iteration", TensorProto.INT64, []),
             helper.make_tensor_value_info("continues", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("carried", TensorProto.FLOAT, []),
+            helper.make_tensor_value_info("number", TensorProto.FLOAT, []),
         ],
         [
             helper.make_tensor_value_info("continues_out", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("carried_out", TensorProto.FLOAT, []),
+            helper.make_tensor_value_info("product", TensorProto.FLOAT, []),
         ],
     )
     loop = helper.make_node("Loop", ["iterations", "true", "largest"], ["added"], body=body)
