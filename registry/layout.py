@@ -4,6 +4,7 @@ models/                       the registry
 ├── .serving-APP.json         the serving state of the application APP, written by it alone
 ├── .serving-APP.lock         locked by the application while it runs
 ├── .experiments-APP.db       the application's experiment store, with -wal and -shm beside it
+├── .tokens.json              the digests of the accepted tokens, with a lock beside it
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 locked by the one writer that changes the model
     ├── .incoming-…/          a version being registered; not yet part of the registry
@@ -26,7 +27,7 @@ from registry.errors import InvalidNameError
 from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_version, precedence
 
 METADATA = "metadata.json"
-SERVING, EXPERIMENTS = ".serving-", ".experiments-"
+SERVING, EXPERIMENTS, TOKENS = ".serving-", ".experiments-", ".tokens."
 """Prefixes of the files that an application keeps next to the models."""
 INCOMING, DELETED, ADDED = ".incoming-", ".deleted-", ".added-"
 """Prefixes of versions being registered or deleted, and of artifacts being added."""
@@ -59,6 +60,10 @@ class Layout:
     def experiments(self, application: str) -> Path:
         """Return the application's default experiment store."""
         return self.root / f"{EXPERIMENTS}{check_model_name(application)}.db"
+
+    def tokens(self) -> Path:
+        """Return the default file of the server's tokens."""
+        return self.root / f"{TOKENS}json"
 
     def model(self, name: str) -> Path:
         """Return the folder of model `name`."""

@@ -4,6 +4,7 @@ Unknown keys are rejected. The line under a field states the cost of its default
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
 )
 
 from registry.errors import InvalidNameError
+from registry.layout import Layout
 from registry.records import check_model_name, check_reference
 from serve_app.experiments.circuit_breaker import BreakerSettings
 
@@ -222,6 +224,26 @@ class RouterSettings(_Settings):
     """When a router withholds traffic from an experiment's treatment, and when it probes it."""
 
 
+class AccessSettings(_Settings):
+    """Which requests are accepted without a token, and the limits of those with one."""
+
+    anonymous: bool = False
+    """Whether requests without a token are accepted although tokens exist, and on addresses other
+    than loopback. Anyone who reaches the port may then do everything."""
+
+    token_file: str | None = None
+    """The file with the digests of the tokens on the head node, relative to the folder in which Ray
+    was started; by default `.tokens.json` in the registry's folder."""
+
+    requests_per_s: PositiveInt | None = 1000
+    """Requests per second that each token may send to one router, and as many at once after a
+    pause; null for no limit. Further ones receive 429. A batch is one request."""
+
+    max_concurrent_requests: PositiveInt | None = 256
+    """Requests in flight per token and router; null for no limit. Keep it below
+    `router.max_ongoing_requests`, so that one token cannot occupy a router alone."""
+
+
 class ExperimentSettings(_Settings):
     """Where predictions and outcomes are stored, and for how long."""
 
@@ -252,8 +274,17 @@ class AppSettings(_Settings):
 
     experiments: ExperimentSettings = ExperimentSettings()
 
+    access: AccessSettings = AccessSettings()
+
     versions: tuple[VersionSettings, ...] = Field(min_length=1)
     """The versions that are served from the start."""
+
+    @property
+    def token_file(self) -> Path:
+        """Return the path of the token file on the head node."""
+        if self.access.token_file is not None:
+            return Path(self.access.token_file)
+        return Layout(Path(self.registry_root)).tokens()
 
     @property
     def usual_model(self) -> str:

@@ -67,6 +67,9 @@ ROUTER_CALL_S = 2.0
 STATE_FOLLOW_PERIOD_S = 1.0
 """Period at which a router reads the state; bounds how long a missed broadcast goes unnoticed."""
 
+TOKENS_FOLLOW_PERIOD_S = 0.5
+"""Period at which a router asks for changed tokens, so that it follows a change within a second."""
+
 STATE_CONFIRM_S = 2.0
 """Longest wait of a new router's first requests for the state, before they receive a 503."""
 

@@ -34,11 +34,12 @@ def copy_file(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def write_file(target: Path, content: bytes) -> None:
-    """Replace the content of `target` atomically."""
+def write_file(target: Path, content: bytes, mode: int = 0o666) -> None:
+    """Replace the content of `target` atomically; the umask restricts `mode` further."""
     beside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
-        with beside.open("xb") as writer:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as writer:  # noqa: PTH123 - a descriptor has no path
             writer.write(content)
             writer.flush()
             os.fsync(writer.fileno())

@@ -9,6 +9,10 @@ from ray.actor import ActorHandle
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from serve_app.access.control import AccessControl
+from serve_app.access.quotas import Limits
+from serve_app.access.token_follower import TokenFollower
+from serve_app.access.token_source import ReadTokens, Revision
 from serve_app.api.rest.app import build_rest_api
 from serve_app.api.rest.encoding import prediction_document
 from serve_app.api.rest.parsing import parse_predict
@@ -32,9 +36,9 @@ from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.fleet_client import FleetClient
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
-from serve_app.deployments.ray_errors import RAY_ERRORS
+from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.deployments.telemetry import request_counter, timing_histogram
-from serve_app.errors import FleetUnavailableError, UnconfirmedStateError
+from serve_app.errors import FleetUnavailableError, ServingError, UnconfirmedStateError
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
@@ -59,6 +63,10 @@ class Router:
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
+        tokens = TokenFollower(self._read_tokens)
+        access = settings.access
+        limits = Limits(access.requests_per_s, access.max_concurrent_requests)
+        self._access = AccessControl(await tokens.first(), limits, anonymous=access.anonymous)
         log = await asyncio.to_thread(experiment_log, settings, self._application)
         self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
@@ -80,12 +88,17 @@ class Router:
         self._background_tasks = [
             loop.create_task(self._follower.follow_forever()),
             loop.create_task(self._outbox.send_forever()),
+            loop.create_task(tokens.follow_forever(self._access.adopt)),
         ]
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         settings = self._settings.router
         api = build_rest_api(
-            self._services, settings.max_body_bytes, timing_histogram(), request_counter()
+            self._services,
+            settings.max_body_bytes,
+            timing_histogram(),
+            request_counter(),
+            self._access,
         )
         self.fast_path = FastPath(api, api.has_fast_path, settings.max_ongoing_requests)
         return api
@@ -164,6 +177,16 @@ class Router:
             # The registry actor restarts by itself; until then the last state holds.
             raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
         return state
+
+    async def _read_tokens(self, known: Revision | None) -> ReadTokens | None:
+        try:
+            with raising_cause(ServingError):
+                tokens: ReadTokens | None = await self._registry.tokens.remote(
+                    str(self._settings.token_file), known
+                )
+        except RAY_ERRORS as error:
+            raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
+        return tokens
 
     def _apply(self, state: ServingState) -> None:
         # Without an await in between, so that no request finds a version without a backend.

@@ -13,19 +13,27 @@
     │   ├── NoSuchExperimentError       no experiment has that id
     │   ├── ExperimentConflictError     the id, or the model, is in use by another experiment
     │   ├── UnknownPredictionError      no prediction with that id was recorded
-    │   └── OutcomeConflictError        another outcome of the prediction is recorded already
+    │   ├── OutcomeConflictError        another outcome of the prediction is recorded already
+    │   ├── MissingTokenError           the request needs a token and has none
+    │   ├── InvalidTokenError           the token is unknown, expired or revoked
+    │   └── MissingRoleError            the token does not permit the operation
     ├── UnavailableError                a later attempt may succeed, after `retry_after_s`
     │   ├── VersionLoadingError         the version has no ready replica
     │   ├── OverloadedError             more requests than the version can serve
     │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
     │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
     │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
-    │   └── UnconfirmedStateError       a router may follow an older serving state
+    │   ├── UnconfirmedStateError       a router may follow an older serving state
+    │   ├── RateLimitError              the token has used up its quota of requests
+    │   └── ConcurrencyLimitError       the token has too many requests in flight
     ├── ModelOutputError                the output of the model is not a prediction
     ├── PredictionFailedError           the version failed while it computed the prediction
     ├── SettingsError                   the configuration cannot be served
     ├── ServingStateError               the file with the serving state cannot be read
     ├── ServedElsewhereError            another cluster serves the folder under the same name
+    ├── TokenFileError                  the file with the tokens cannot be read or written
+    ├── TokenExistsError                a usable token has the name
+    ├── UnknownTokenError               no usable token has the name
     └── ClientError                     base of the errors of `ModelClient(raise_errors=True)`
         ├── ServerUnreachableError      no connection within the deadline
         ├── DeadlineExceededError       no response within the deadline
@@ -36,6 +44,16 @@ Errors carry data and a code, rebuild after pickling from `args`, and are indepe
 front end has its own table from errors to statuses.
 """
 
+from serve_app.errors.access import (
+    ConcurrencyLimitError,
+    InvalidTokenError,
+    MissingRoleError,
+    MissingTokenError,
+    RateLimitError,
+    TokenExistsError,
+    TokenFileError,
+    UnknownTokenError,
+)
 from serve_app.errors.base import (
     RequestError,
     ServingError,
@@ -83,12 +101,16 @@ from serve_app.errors.versions import (
 __all__ = [
     "BodyTooLargeError",
     "ClientError",
+    "ConcurrencyLimitError",
     "DeadlineExceededError",
     "ExperimentConflictError",
     "FleetUnavailableError",
     "InvalidFeaturesError",
     "InvalidRequestError",
+    "InvalidTokenError",
     "MalformedJsonError",
+    "MissingRoleError",
+    "MissingTokenError",
     "ModelOutputError",
     "NoSuchExperimentError",
     "NotRegisteredError",
@@ -96,6 +118,7 @@ __all__ = [
     "OutcomeConflictError",
     "OverloadedError",
     "PredictionFailedError",
+    "RateLimitError",
     "ReloadInProgressError",
     "RequestError",
     "ServedElsewhereError",
@@ -105,11 +128,14 @@ __all__ = [
     "ServingStateError",
     "SettingsError",
     "StorageUnavailableError",
+    "TokenExistsError",
+    "TokenFileError",
     "TooManyVersionsError",
     "UnavailableError",
     "UnconfirmedStateError",
     "UnexpectedResponseError",
     "UnknownPredictionError",
+    "UnknownTokenError",
     "UnusableVersionError",
     "VersionLoadingError",
 ]

@@ -30,4 +30,12 @@ EXAMPLES = [
     errors.DeadlineExceededError("http://x", 1.0),
     errors.ServerRejectedError(503, "loading", "later", {"version": "1.0.0"}),
     errors.UnexpectedResponseError("http://x", "no JSON"),
+    errors.MissingTokenError("this server has tokens"),
+    errors.InvalidTokenError("'bot' expired"),
+    errors.MissingRoleError("bot", ["predict"], ["operate"]),
+    errors.RateLimitError("bot", 100, 1),
+    errors.ConcurrencyLimitError("bot", 64),
+    errors.TokenFileError("models/.tokens.json", "1 invalid entries"),
+    errors.TokenExistsError("bot"),
+    errors.UnknownTokenError("bot", ["other"]),
 ]

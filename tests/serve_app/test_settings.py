@@ -1,5 +1,7 @@
 """The settings of serve_config.yaml: defaults, and the error for each mistake."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -77,3 +79,10 @@ def test_error_names_the_mistake(changes, problem):
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         settings().registry_root = "elsewhere"
+
+
+def test_token_file_lies_in_the_registry_by_default():
+    """The tokens are stored beside the models unless a file is named."""
+    assert settings(registry_root="r").token_file == Path("r/.tokens.json")
+    named = settings(access={"token_file": "/etc/tokens.json"})
+    assert named.token_file == Path("/etc/tokens.json")

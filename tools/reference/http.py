@@ -7,6 +7,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from serve_app.access.control import AccessControl
+from serve_app.access.quotas import Limits
+from serve_app.access.tokens import TokenTable
 from serve_app.api.rest import schemas
 from serve_app.api.rest.app import build_rest_api
 from serve_app.experiments import definition
@@ -19,8 +22,9 @@ Schema = Mapping[str, Any]
 
 def page() -> str:
     """Return the page."""
+    control = AccessControl(TokenTable(), Limits(None, None))
     nothing = cast("Any", None)  # the document depends on none of the services
-    document = build_rest_api(nothing, 1, nothing, nothing).openapi()
+    document = build_rest_api(nothing, 1, nothing, nothing, control).openapi()
     parts = [
         "# HTTP\n",
         "Every endpoint of the server, by default on port 8001. Errors have the body "
@@ -49,7 +53,7 @@ def endpoint(title: str, operation: Schema) -> list[str]:
         if status.isdigit()
         for content_type, content in response.get("content", {}).items()
     ]
-    parts = [f"### {title}\n", f"{operation.get('description', '')}\n"]
+    parts = [f"### {title}\n", f"{operation.get('description', '')}\n", f"{roles(operation)}\n"]
     parts.append(table(("Body of", "Content type", "Content"), rows))
     if parameters := operation.get("parameters"):
         rows = [
@@ -63,6 +67,12 @@ def endpoint(title: str, operation: Schema) -> list[str]:
         ]
         parts.append(table(("Parameter", "In", "Type", "Meaning"), rows))
     return parts
+
+
+def roles(operation: Schema) -> str:
+    """Return which token an endpoint requires, as a sentence."""
+    required = [code(role) for entry in operation["security"] for role in entry.get("token", ())]
+    return f"Requires the role {' or '.join(required)}." if required else "Requires no token."
 
 
 def body(name: str, schema: Schema) -> list[str]:

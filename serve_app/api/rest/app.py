@@ -8,9 +8,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from serve_app.access.control import AccessControl
 from serve_app.api.rest import schemas
+from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard
 from serve_app.api.rest.encoding import json_response
 from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
@@ -38,12 +40,20 @@ class RestApi(FastAPI):
         title: title of the OpenAPI document.
         description: description in the OpenAPI document.
         count: receives the path and the status of each response on the fast path.
+        control: identifies the callers of every endpoint.
     """
 
-    def __init__(self, title: str, description: str, count: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        description: str,
+        count: Callable[[str, int], None],
+        control: AccessControl,
+    ) -> None:
         super().__init__(title=title, description=description)
         self._fast_endpoints: dict[tuple[str, str], Endpoint] = {}
         self._count = count
+        self._guard = AccessGuard(self._serve, self.routes, control)
 
     def add_fast_path(self, path: str, endpoint: Endpoint) -> None:
         """Serve POST to `path` with `endpoint` alone.
@@ -57,7 +67,20 @@ class RestApi(FastAPI):
         return self._fast_endpoint(scope) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, from whichever port it arrives."""
+        if self._fast_endpoint(scope) is not None:
+            send = self._counted(scope["path"], send)
+        await self._guard(scope, receive, send)
+
+    def _counted(self, path: str, send: Send) -> Send:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._count(path, message["status"])
+            await send(message)
+
+        return send_counted
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._fast_endpoint(scope)
         if endpoint is None:
             await super().__call__(scope, receive, send)
@@ -71,7 +94,6 @@ class RestApi(FastAPI):
             response = await _on_disconnect(request, error)
         except Exception as error:  # noqa: BLE001  the handler logs it
             response = await _on_unexpected_error(request, error)
-        self._count(scope["path"], response.status_code)
         await response(scope, receive, send)
 
     def _fast_endpoint(self, scope: Scope) -> Endpoint | None:
@@ -83,6 +105,7 @@ def build_rest_api(
     max_body_bytes: int,
     observe: Callable[[Mapping[TimingSection, float]], None],
     count: Callable[[str, int], None],
+    control: AccessControl,
 ) -> RestApi:
     """Return the ASGI application in front of the core.
 
@@ -91,14 +114,15 @@ def build_rest_api(
         max_body_bytes: the largest body that is read.
         observe: receives the timing sections of every served prediction, in seconds.
         count: receives the path and the status of every request for predictions.
+        control: identifies callers and counts their requests.
     """
-    app = RestApi("tradeserve", "Predictions for trading bots.", count)
+    app = RestApi("tradeserve", "Predictions for trading bots.", count, control)
     for path, endpoint, documentation in prediction_endpoints(services, max_body_bytes, observe):
         app.post(path, **documentation)(endpoint)
         app.add_fast_path(path, endpoint)
     add_model_endpoints(app, services, max_body_bytes)
     add_experiment_endpoints(app, services, max_body_bytes)
-    _document_bodies(app)
+    _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -106,13 +130,23 @@ def build_rest_api(
     return app
 
 
-def _document_bodies(app: FastAPI) -> None:
-    """Add the request bodies, which endpoints parse themselves, to the OpenAPI document."""
+def _complete_document(app: FastAPI) -> None:
+    """Add the bodies, which endpoints parse themselves, and the roles to the OpenAPI document."""
     framework_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = framework_openapi()
-        document["components"]["schemas"].update(schemas.body_schemas())
+        components = document["components"]
+        components["schemas"].update(schemas.body_schemas())
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                roles = ROLES[method.upper(), path]
+                # OpenAPI 3.1 lists the roles here; a token with one of them is accepted.
+                operation["security"] = [
+                    *({"token": [role.value]} for role in sorted(roles)),
+                    *([{}] if roles is PUBLIC else []),
+                ]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way

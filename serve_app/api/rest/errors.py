@@ -5,11 +5,15 @@ from typing import Any
 
 from serve_app.errors import (
     BodyTooLargeError,
+    ConcurrencyLimitError,
     ExperimentConflictError,
     FleetUnavailableError,
     InvalidFeaturesError,
     InvalidRequestError,
+    InvalidTokenError,
     MalformedJsonError,
+    MissingRoleError,
+    MissingTokenError,
     ModelOutputError,
     NoSuchExperimentError,
     NotRegisteredError,
@@ -17,6 +21,7 @@ from serve_app.errors import (
     OutcomeConflictError,
     OverloadedError,
     PredictionFailedError,
+    RateLimitError,
     ReloadInProgressError,
     ServingError,
     StorageUnavailableError,
@@ -49,6 +54,11 @@ STATUS: Mapping[type[ServingError], int] = {
     UnconfirmedStateError: 503,
     ModelOutputError: 500,
     PredictionFailedError: 500,
+    MissingTokenError: 401,
+    InvalidTokenError: 401,
+    MissingRoleError: 403,
+    RateLimitError: 429,
+    ConcurrencyLimitError: 429,
 }
 
 
@@ -56,6 +66,12 @@ def headers_of(error: ServingError) -> dict[str, str]:
     """Return the HTTP headers of the response to a request that failed with an error."""
     if isinstance(error, UnavailableError):
         return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, MissingTokenError):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, InvalidTokenError):
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    if isinstance(error, MissingRoleError):
+        return {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
     return {}
 
 

@@ -16,6 +16,7 @@ from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
 from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
+from serve_app.access.token_source import ReadTokens, Revision, TokenSource
 from serve_app.errors import ServedElsewhereError, SettingsError
 from serve_app.state.serving import ServingState, read_state
 
@@ -47,6 +48,7 @@ class RegistryActor:
         self._registry = ModelRegistry(self._path)
         self._layout = Layout(self._path)
         self._locks: dict[str, FileLock] = {}
+        self._token_sources: dict[str, TokenSource] = {}
 
     async def has_folder(self) -> bool:
         """Return whether the folder exists."""
@@ -94,6 +96,17 @@ class RegistryActor:
             return False
         write_file(self._layout.serving(application), state.model_dump_json(indent=1).encode())
         return True
+
+    async def tokens(self, path: str, known: Revision | None = None) -> ReadTokens | None:
+        """Return the tokens of the server whose token file is `path`, None if `known` still holds.
+
+        Raises:
+            TokenFileError: the file cannot be read.
+        """
+        source = self._token_sources.get(path)
+        if source is None:
+            source = self._token_sources[path] = TokenSource(Path(path))
+        return source.read(known)
 
     def _reserve(self, application: str) -> None:
         """Prevent other clusters from serving as this application while this process lives."""

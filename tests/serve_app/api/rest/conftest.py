@@ -3,6 +3,9 @@
 import pytest
 from starlette.testclient import TestClient
 
+from serve_app.access.control import AccessControl
+from serve_app.access.quotas import Limits
+from serve_app.access.tokens import TokenTable
 from serve_app.api.rest.app import build_rest_api
 from tests.serve_app.api.rest.bodies import LIMIT_BYTES
 from tests.serve_app.core import FakeBackend, FakeFleet, core
@@ -31,10 +34,16 @@ def counted():
 
 
 @pytest.fixture
-def api(backend, fleet, observed, counted):
+def control():
+    """The access control of a server without tokens."""
+    return AccessControl(TokenTable(), Limits(None, None))
+
+
+@pytest.fixture
+def api(backend, fleet, observed, counted, control):
     count = lambda path, status: counted.append((path, status))  # noqa: E731
     services = core(old=backend, fleet=fleet).services
-    return build_rest_api(services, LIMIT_BYTES, observed.append, count)
+    return build_rest_api(services, LIMIT_BYTES, observed.append, count, control)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_fast_path_counts_paths_and_statuses(http, counted):
     ]
 
 
-async def test_disconnected_client_is_counted_as_499():
+async def test_disconnected_client_is_counted_as_499(control):
     """A client that disconnects during a prediction is counted with the status 499."""
 
     class Hanging(FakeBackend):
@@ -74,7 +74,7 @@ async def test_disconnected_client_is_counted_as_499():
 
     counted, sent = [], []
     count = lambda path, status: counted.append((path, status))  # noqa: E731
-    api = build_rest_api(core(old=Hanging(1)).services, LIMIT_BYTES, print, count)
+    api = build_rest_api(core(old=Hanging(1)).services, LIMIT_BYTES, print, count, control)
     messages = iter([{"type": "http.request", "body": json.dumps(body()).encode()}])
     scope = {"type": "http", "method": "POST", "path": "/api/ml/predict", "query_string": b""}
 

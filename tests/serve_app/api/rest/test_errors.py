@@ -8,10 +8,11 @@ from testkit.error_trees import leaves
 def test_every_request_error_has_a_status():
     """Each error that a request can cause has a status.
 
-    Errors of startup and of the client have none.
+    Errors of startup, of the commands on tokens and of the client have none.
     """
     at_startup = {errors.SettingsError, errors.ServingStateError, errors.ServedElsewhereError}
-    without_status = {*at_startup, *leaves(errors.ClientError)}
+    of_commands = {errors.TokenFileError, errors.TokenExistsError, errors.UnknownTokenError}
+    without_status = {*at_startup, *of_commands, *leaves(errors.ClientError)}
     expected = {*leaves(errors.ServingError)} - without_status
     assert expected | {errors.InvalidRequestError} == set(STATUS)
 
