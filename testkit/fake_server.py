@@ -1,6 +1,7 @@
 """A model server with scripted responses: the seam at which the client is tested."""
 
 import asyncio
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -41,12 +42,15 @@ class Disconnect:
 class FakeServer:
     """Responds to each path with its scripted replies in order, and repeats the last one.
 
-    `received` holds the JSON of every request by path; `reached` is set by the first request.
+    `received` holds the JSON of every request by path, `authorizations` the header of every
+    request; `reached` is set by the first request.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.content_types: list[str] = []
+        self.authorizations: list[str | None] = []
         self.reached = asyncio.Event()
         self.default: Reply | None = None
         """The reply to paths without a script."""
@@ -59,7 +63,8 @@ class FakeServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
+        await site.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,7 +74,8 @@ class FakeServer:
     @property
     def url(self) -> str:
         """The address of the server."""
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def script(self, path: str, *replies: Any) -> None:
         """Set the replies of a path: replies, or functions from the request's JSON to a reply."""
@@ -86,6 +92,7 @@ class FakeServer:
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        self.authorizations.append(request.headers.get("Authorization"))
         document = self._document(request, body)
         self.received[request.path].append(document)
         self.reached.set()

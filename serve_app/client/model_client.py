@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from numpy.typing import ArrayLike
 
+from serve_app.client.credentials import Credentials, tls_context
 from serve_app.client.encoding import (
     Body,
     encode_batch,
@@ -69,9 +71,13 @@ class ModelClient(ExperimentCalls):
         connect_timeout_s: limit of one attempt to connect, which also takes at most half of the
             time left.
         raise_errors: raise an error instead of returning None, False or an empty list.
+        token: the token of this bot; by default that of the variable TRADESERVE_TOKEN. Without one,
+            a server on this machine that requires a token receives the user's local one.
+        ca_file: certificates in PEM that an https server's certificate must be signed by; by
+            default those of the system.
 
     Raises:
-        ValueError: the URL or a timeout is invalid.
+        ValueError: the URL, a timeout, the token or the file of certificates is invalid.
     """
 
     def __init__(
@@ -83,12 +89,20 @@ class ModelClient(ExperimentCalls):
         command_timeout_s: float = CLIENT_COMMAND_S,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
+        token: str | None = None,
+        ca_file: Path | str | None = None,
     ) -> None:
         self._timeout_s = _check_timeout("timeout_s", timeout_s)
         self._batch_timeout_s = _check_timeout("batch_timeout_s", batch_timeout_s)
         self._command_timeout_s = _check_timeout("command_timeout_s", command_timeout_s)
         connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
-        self._transport = Transport(_check_url(server_url), connect_timeout_s)
+        server_url = _check_url(server_url)
+        self._transport = Transport(
+            server_url,
+            connect_timeout_s,
+            Credentials(server_url, token),
+            tls_context(ca_file),
+        )
         self._raise_errors = raise_errors
         self._sends_raw = True
 

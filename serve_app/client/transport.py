@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import math
 import random
+import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Self
@@ -12,6 +14,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from serve_app.client.credentials import Credentials
 from serve_app.client.encoding import Body
 from serve_app.errors import (
     ClientError,
@@ -27,6 +30,7 @@ _MAX_CONNECTIONS = 100
 _KEEPALIVE_S = 30.0
 _MAX_MESSAGE_CHARACTERS = 200
 _UNAVAILABLE = 503
+_TOO_MANY_REQUESTS = 429
 _KEEP_WORKING = {"X-Request-Disconnect-Disabled": "?1"}
 """Header by which the server does not watch for a disconnect of the client, which would cost it
 time."""
@@ -68,10 +72,25 @@ class Response:
 
 
 class Transport:
-    """Keeps one session of connections to `server_url` per event loop that uses it."""
+    """Keeps one session of connections to `server_url` per event loop that uses it.
 
-    def __init__(self, server_url: str, connect_timeout_s: float) -> None:
+    Args:
+        server_url: the server.
+        connect_timeout_s: limit of one attempt to connect.
+        credentials: the token of each call.
+        tls: how the certificate of an https server is verified.
+    """
+
+    def __init__(
+        self,
+        server_url: str,
+        connect_timeout_s: float,
+        credentials: Credentials,
+        tls: ssl.SSLContext | bool = True,
+    ) -> None:
         self.server_url = server_url
+        self._credentials = credentials
+        self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
@@ -94,7 +113,7 @@ class Transport:
     async def call(self, method: str, path: str, body: Body | None, deadline: Deadline) -> object:
         """Return the JSON of a 200 response.
 
-        Connection errors, 503 and a proxy's own errors are retried until `deadline`: after the
+        Connection errors, 429, 503 and a proxy's own errors are retried until `deadline`: after the
         server's Retry-After if the deadline permits it, else after an exponential backoff. A wait
         that would exceed the deadline does not start. The server may therefore receive a call
         twice, which is harmless for predictions.
@@ -118,9 +137,17 @@ class Transport:
             if session.closed:
                 raise ServerUnreachableError(url, "cleanup was called during the call") from failure
             pause_s = 0.0
+            credentials = self._credentials.headers()
             try:
                 async with asyncio.timeout(left_s):
-                    response = await _send(session, method, target, body, self._timeout(left_s))
+                    response = await _send(
+                        session,
+                        method,
+                        target,
+                        body,
+                        credentials,
+                        self._timeout(left_s),
+                    )
             # Before TimeoutError: a connect timeout is both, and may be retried.
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 failure = ServerUnreachableError(self.server_url, _problem_of(error))
@@ -132,6 +159,8 @@ class Transport:
             except aiohttp.ClientError as error:
                 raise UnexpectedResponseError(url, _problem_of(error)) from error
             else:
+                if self._credentials.respond_to(response.status, credentials):
+                    continue  # the server has not acted on a request that it did not admit
                 if not _is_transient(response):
                     return _content_of(url, response)
                 failure, connected_s = _rejection(response), time.monotonic()
@@ -152,6 +181,7 @@ class Transport:
             keepalive_timeout=_KEEPALIVE_S,
             # `localhost` has two addresses; both must be tried within the timeout.
             happy_eyeballs_delay=self._connect_timeout_s / 4,
+            ssl=self._tls,
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -192,6 +222,7 @@ async def _send(
     method: str,
     url: str,
     body: Body | None,
+    credentials: Mapping[str, str],
     timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 for connecting only; the caller has the deadline
 ) -> Response:
     async with session.request(
@@ -199,7 +230,9 @@ async def _send(
         url,
         # aiohttp warns about plain bytes above 1 MiB, which a batch may exceed.
         data=None if body is None else BytesIO(body.content),
-        headers=None if body is None else {"Content-Type": body.content_type, **_KEEP_WORKING},
+        headers=credentials
+        if body is None
+        else {"Content-Type": body.content_type, **_KEEP_WORKING, **credentials},
         allow_redirects=False,
         timeout=timeout,
     ) as received:
@@ -207,11 +240,11 @@ async def _send(
 
 
 def _is_transient(response: Response) -> bool:
-    """Return whether a retry may succeed: after 503, or an error that the server did not write.
+    """Return whether a retry may succeed: after 429, 503, or an error that is not the server's.
 
     While the server or a replica restarts, the proxy responds in its place, in plain text.
     """
-    if response.status == _UNAVAILABLE:
+    if response.status in (_UNAVAILABLE, _TOO_MANY_REQUESTS):
         return True
     return response.status in _PROXY_STATUSES and _error_of(response) is None
 

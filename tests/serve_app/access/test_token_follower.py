@@ -34,7 +34,7 @@ class Reads:
 
 
 async def follow(*results):
-    """Return the tables that a router adopted, and the revisions that it asked with."""
+    """Return the tables that a router adopted, and the revisions that it sent."""
     reads, adopted, slept = Reads(*results), [], []
 
     async def sleep(seconds):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from serve_app.client import ModelClient
+from serve_app.client.credentials import Credentials
 from serve_app.client.encoding import Body
 from serve_app.client.transport import Deadline, Transport, backoff_s, retry_after_s
 from serve_app.errors import (
@@ -96,7 +97,8 @@ class TestRetry:
 
     async def test_unreachable_server_ends_a_long_call(self, free_port):
         """A call gives up on a server that it cannot connect to, long before its deadline."""
-        transport = Transport(f"http://127.0.0.1:{free_port}", connect_timeout_s=0.25)
+        url = f"http://127.0.0.1:{free_port}"
+        transport = Transport(url, 0.25, Credentials(url))
         async with asyncio.timeout(10):
             with pytest.raises(ServerUnreachableError):
                 await transport.call("POST", RELOAD, Body(b"{}"), Deadline.after(60, 0.2))
@@ -105,7 +107,7 @@ class TestRetry:
     async def test_broken_connections_end_no_long_call(self, server):
         """A connection that breaks, for example when a router dies, was a connection."""
         server.script(RELOAD, *[Disconnect()] * 6, Reply({"status": "success"}))
-        transport = Transport(server.url, connect_timeout_s=0.25)
+        transport = Transport(server.url, 0.25, Credentials(server.url))
         deadline = Deadline.after(60, 0.2)
         assert await transport.call("POST", RELOAD, Body(b"{}"), deadline) == {"status": "success"}
         await transport.close()
