@@ -13,6 +13,7 @@ from serve_app.cli import (
     registry_changes,
     registry_queries,
     server,
+    tokens,
 )
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(launch.env)
 app.command()(server.served)
 app.command()(server.reload)
 app.add_typer(experiments.app, name="experiment")
+app.add_typer(tokens.app, name="token")
 
 registry_command = app.command(rich_help_panel="Registry")
 app.command(name="list", rich_help_panel="Registry")(registry_queries.list_models)

@@ -204,6 +204,20 @@ def experiments_table(experiments: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def tokens_table(tokens: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one row per token, oldest first."""
+    table = Table("token", "roles", "state", "created", "expires")
+    for token in tokens:
+        table.add_row(
+            Text(token["name"]),
+            ", ".join(token["roles"]),
+            token["state"],
+            token["created_at"][:10],
+            (token["expires_at"] or "never")[:10],
+        )
+    return table
+
+
 def analysis_table(analysis: Mapping[str, Any]) -> Table:
     """Return the figures of both variants side by side."""
     control, treatment = analysis["control"], analysis["treatment"]

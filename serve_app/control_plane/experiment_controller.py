@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from serve_app.access.tokens import ANONYMOUS
 from serve_app.control_plane.experiment_steps import (
     Analyse,
     BeginPromotion,
@@ -49,8 +50,8 @@ EVALUATION_PERIOD_S = 1.0
 class ExperimentStoreClient(Protocol):
     """The stored experiments; every method raises the leaves of ServingError."""
 
-    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
-        """Store a new, running experiment."""
+    async def create(self, definition: ExperimentDefinition, started_at: datetime, by: str) -> None:
+        """Store a new, running experiment with its author."""
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
@@ -111,7 +112,9 @@ class ExperimentController:
         self._promotions: dict[str, Mapping[str, Any] | None] = {}
         """The analysis document of each promotion in progress, once it has been read."""
 
-    async def create(self, definition: ExperimentDefinition) -> ExperimentDefinition:
+    async def create(
+        self, definition: ExperimentDefinition, by: str = ANONYMOUS
+    ) -> ExperimentDefinition:
         """Load both variants, store the experiment, and return once every router splits traffic.
 
         If a router does not follow, the split is reverted: no experiment is acknowledged while some
@@ -145,11 +148,11 @@ class ExperimentController:
             # split too.
             await self._fleet.confirm()
             async with self._changing:
-                await self._store.create(definition, self._now())
+                await self._store.create(definition, self._now(), by)
             await self._start(definition.experiment_id)
         return definition
 
-    async def stop(self, experiment_id: str) -> dict[str, Any]:
+    async def stop(self, experiment_id: str, by: str = ANONYMOUS) -> dict[str, Any]:
         """End an experiment and return its final analysis; for an ended one, return its last
         analysis.
 
@@ -160,7 +163,8 @@ class ExperimentController:
         """
         async with self._changing:
             experiment = await self._store.experiment(experiment_id)
-            report = await self._end(experiment, End(EndReason.STOPPED, "stopped"))
+            end = End(EndReason.STOPPED, "stopped")
+            report = await self._end(experiment, end, {"by": by})
         await self._fleet.confirm()
         return report
 
@@ -307,6 +311,7 @@ class ExperimentController:
                 production = Production(await self._production(model))
                 return replace(situation, production=production)
             case Promote(reason):
+                reason = f"{reason}; created by {await self._creator(name)}"
                 await self._promote(model, version, f"experiment {name}", reason)
                 return replace(situation, production=Production(version))
             case Reload():
@@ -329,6 +334,12 @@ class ExperimentController:
                 None,
             )
         return self._promotions.get(name)
+
+    async def _creator(self, experiment_id: str) -> str:
+        """Return the caller who created an experiment, and thereby decided on its promotion."""
+        entries = await self._store.history(experiment_id)
+        created = (entry.details.get("by") for entry in entries if entry.action == "created")
+        return next(created, None) or "an unknown caller"
 
     async def _production(self, model: str) -> str | None:
         try:
@@ -355,8 +366,13 @@ class ExperimentController:
         await self._store.note(experiment_id, entry)
         return entry.time
 
-    async def _end(self, experiment: StoredExperiment, end: End) -> dict[str, Any]:
-        """Stop treatment's traffic, then record the end; return the final analysis."""
+    async def _end(
+        self, experiment: StoredExperiment, end: End, details: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Stop treatment's traffic, then record the end; return the final analysis.
+
+        `details` is recorded with it, beside the analysis.
+        """
         experiment_id = experiment.definition.experiment_id
         if experiment.status is ExperimentStatus.COMPLETED:
             self._endings.pop(experiment_id, None)
@@ -374,7 +390,8 @@ class ExperimentController:
         if document is None:
             document = (await self._store.analyse(experiment, self._now())).analysis.document
         report = {**document, "status": ExperimentStatus.COMPLETED.value}
-        entry = HistoryEntry(time=self._now(), action=end.action, details={"analysis": report})
+        recorded = {**(details or {}), "analysis": report}
+        entry = HistoryEntry(time=self._now(), action=end.action, details=recorded)
         ended = await self._store.end(experiment_id, end.reason, report, entry)
         del self._endings[experiment_id]
         self._promotions.pop(experiment_id, None)

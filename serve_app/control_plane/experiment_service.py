@@ -26,11 +26,11 @@ AnalysisDocument = Mapping[str, Any]
 class ExperimentCommands(Protocol):
     """Starts and ends experiments, for the whole application."""
 
-    async def create_experiment(self, definition: ExperimentDefinition) -> None:
-        """Load both variants and split the traffic."""
+    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
+        """Load both variants and split the traffic; `by` is the author in the history."""
 
-    async def stop_experiment(self, experiment_id: str) -> AnalysisDocument:
-        """End an experiment and return its final analysis."""
+    async def stop_experiment(self, experiment_id: str, by: str) -> AnalysisDocument:
+        """End an experiment and return its final analysis; `by` is the author in the history."""
 
 
 class ExperimentRecords(Protocol):
@@ -79,13 +79,13 @@ class ExperimentService:
         self._commands = commands
         self._records = records
 
-    async def create(self, definition: ExperimentDefinition) -> None:
-        """Start an experiment."""
-        await self._commands.create_experiment(definition)
+    async def create(self, definition: ExperimentDefinition, by: str) -> None:
+        """Start an experiment in the name of the caller `by`."""
+        await self._commands.create_experiment(definition, by)
 
-    async def stop(self, experiment_id: str) -> AnalysisDocument:
-        """End an experiment; return its final analysis."""
-        return await self._commands.stop_experiment(experiment_id)
+    async def stop(self, experiment_id: str, by: str) -> AnalysisDocument:
+        """End an experiment in the name of the caller `by`; return its final analysis."""
+        return await self._commands.stop_experiment(experiment_id, by)
 
     async def experiments(self) -> Sequence[StoredExperiment]:
         """Return every experiment, the oldest first."""

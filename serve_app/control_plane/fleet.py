@@ -112,12 +112,15 @@ class Fleet:
         """
         return await self._reconciler.reconcile()
 
-    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+    async def reload(
+        self, model: str, reference: str | None, by: str = "the server"
+    ) -> ReloadResult:
         """Load a version, then let the model's stages follow the registry.
 
         Args:
             model: its name.
             reference: a version or a stage's name; production if None.
+            by: the caller, for the log.
 
         Raises:
             NotRegisteredError: the registry has no such model or version.
@@ -129,6 +132,7 @@ class Fleet:
         if model in self._reloading:
             raise ReloadInProgressError(model, self._reloading[model])
         self._reloading[model] = reference or "production"
+        logger.info("%s: reload of %s by %s", model, self._reloading[model], by)
         try:
             metadata = await self.find(model, reference or "production")
             await self._load_and_move(metadata)

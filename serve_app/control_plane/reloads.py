@@ -20,12 +20,13 @@ class ReloadResult:
 class Reloader(Protocol):
     """Loads versions for the whole application."""
 
-    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
         """Load a version, then let the model's stages follow the registry.
 
         Args:
             model: the name of the model.
             reference: a version or the name of a stage; None selects production.
+            by: the caller, for the log.
 
         Raises:
             NotRegisteredError: the registry has no such model or version.

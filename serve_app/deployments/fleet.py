@@ -52,21 +52,21 @@ class FleetServer:
             loop.create_task(self._controller.reconcile_forever()),
         ]
 
-    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
         """Load a version and move the traffic; see Fleet.reload."""
-        return await self._execute(self._fleet.reload(model, reference))
+        return await self._execute(self._fleet.reload(model, reference, by))
 
     async def request(self, model: str, version: str) -> None:
         """Start to load a version that a request named; see Fleet.request."""
         await self._fleet.request(model, version)
 
-    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
         """Start an experiment; see ExperimentController.create."""
-        await self._execute(self._controller.create(definition))
+        await self._execute(self._controller.create(definition, by))
 
-    async def stop_experiment(self, experiment_id: str) -> dict[str, Any]:
+    async def stop_experiment(self, experiment_id: str, by: str) -> dict[str, Any]:
         """End an experiment; see ExperimentController.stop."""
-        return await self._execute(self._controller.stop(experiment_id))
+        return await self._execute(self._controller.stop(experiment_id, by))
 
     async def _execute(self, command: Coroutine[Any, Any, T]) -> T:
         """Return a command's result; the command continues if its caller is cancelled."""

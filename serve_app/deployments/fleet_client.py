@@ -37,21 +37,21 @@ class FleetClient:
     def __init__(self, fleet: DeploymentHandle[Any]) -> None:
         self._fleet = fleet
 
-    async def reload(self, model: str, reference: str | None) -> ReloadResult:
+    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
         """Load a version and move the traffic; see `control_plane.reloads.Reloader`."""
-        return await self._call(self._fleet.reload.remote(model, reference))
+        return await self._call(self._fleet.reload.remote(model, reference, by))
 
     async def request(self, model: str, version: str) -> None:
         """Start to load a version that a request named."""
         await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
 
-    async def create_experiment(self, definition: ExperimentDefinition) -> None:
+    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
         """Load both variants and split the traffic."""
-        await self._call(self._fleet.create_experiment.remote(definition))
+        await self._call(self._fleet.create_experiment.remote(definition, by))
 
-    async def stop_experiment(self, experiment_id: str) -> AnalysisDocument:
+    async def stop_experiment(self, experiment_id: str, by: str) -> AnalysisDocument:
         """End an experiment and return its final analysis."""
-        return await self._call(self._fleet.stop_experiment.remote(experiment_id))
+        return await self._call(self._fleet.stop_experiment.remote(experiment_id, by))
 
     async def _call(self, sent: Awaitable[T], timeout_s: float = FLEET_COMMAND_S) -> T:
         try:

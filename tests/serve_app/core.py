@@ -85,23 +85,27 @@ class FakeFleet:
     def __init__(self, error=None):
         self.error, self.requests = error, []
         self.created = []
+        self.callers = []
 
     async def request(self, model, version):
         self.requests.append((model, version))
         if self.error:
             raise self.error
 
-    async def reload(self, model, reference):
+    async def reload(self, model, reference, by):
         self.requests.append((model, reference))
+        self.callers.append(by)
         if self.error:
             raise self.error
         stages = {"production": "1.0.0", "staging": "1.1.0"}
         return ReloadResult(VersionRef(model, reference or "1.0.0"), stages)
 
-    async def create_experiment(self, definition):
+    async def create_experiment(self, definition, by):
+        self.callers.append(by)
         self.created.append(definition)
 
-    async def stop_experiment(self, experiment_id):
+    async def stop_experiment(self, experiment_id, by):
+        self.callers.append(by)
         return {"experiment_id": experiment_id, "status": "completed"}
 
 

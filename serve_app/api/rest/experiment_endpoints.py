@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
+from serve_app.api.rest.access import caller_of
 from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
 from serve_app.api.rest.experiment_parsing import parse_definition, parse_outcomes
@@ -30,7 +31,7 @@ def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: i
     async def create(request: Request) -> Response:
         """Load both variants and split the model's traffic between them."""
         definition = parse_definition(await document(request))
-        await services.experiments.create(definition)
+        await services.experiments.create(definition, caller_of(request.scope).name)
         return json_response({"status": "success", "experiment_id": definition.experiment_id})
 
     @app.get("/api/ml/ab-test", responses=schemas.responses(list[schemas.ExperimentEntry]))
@@ -53,9 +54,10 @@ def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: i
         return json_response((await services.experiments.evidence(experiment_id)).to_document())
 
     @app.post("/api/ml/ab-test/{experiment_id}/stop", responses=schemas.responses(dict[str, Any]))
-    async def stop(experiment_id: str) -> Response:
+    async def stop(experiment_id: str, request: Request) -> Response:
         """End an experiment and return its final analysis."""
-        return json_response(await services.experiments.stop(experiment_id))
+        by = caller_of(request.scope).name
+        return json_response(await services.experiments.stop(experiment_id, by))
 
     @app.post(
         "/api/ml/outcomes",

@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
+from serve_app.api.rest.access import caller_of
 from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import (
     health_document,
@@ -33,7 +34,8 @@ def add_model_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -
     async def reload(request: Request) -> Response:
         """Load a version beside the others, then let the stages follow the registry."""
         parsed = parse_reload(parse_json(await read_body(request, max_body_bytes)))
-        result = await services.reloader.reload(parsed.model_name, parsed.version)
+        by = caller_of(request.scope).name
+        result = await services.reloader.reload(parsed.model_name, parsed.version, by)
         return json_response(reload_document(result))
 
     @app.get("/health", responses=schemas.responses(schemas.HealthResponse))

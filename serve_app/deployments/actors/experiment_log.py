@@ -74,10 +74,12 @@ class ExperimentLogActor:
 
     @ray.method(max_task_retries=0)
     async def create(
-        self, definition: ExperimentDefinition, started_at: datetime, application: str
+        self, definition: ExperimentDefinition, started_at: datetime, application: str, by: str
     ) -> None:
-        """Store a new, running experiment."""
-        await asyncio.to_thread(self._store.create_experiment, definition, started_at, application)
+        """Store a new, running experiment with its author."""
+        await asyncio.to_thread(
+            self._store.create_experiment, definition, started_at, application, by
+        )
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry

@@ -36,9 +36,9 @@ class ExperimentLogClient:
         self._actor = actor
         self._application = application
 
-    async def create(self, definition: ExperimentDefinition, started_at: datetime) -> None:
-        """Store a new, running experiment."""
-        await self._call("create", definition, started_at, self._application)
+    async def create(self, definition: ExperimentDefinition, started_at: datetime, by: str) -> None:
+        """Store a new, running experiment with its author."""
+        await self._call("create", definition, started_at, self._application, by)
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry

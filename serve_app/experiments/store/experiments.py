@@ -24,6 +24,7 @@ def create(
     definition: ExperimentDefinition,
     started_at: datetime,
     application: str | None,
+    by: str | None,
 ) -> None:
     """Store a new, running experiment; its history begins with the entry `created`."""
     known = find(connection, definition.experiment_id)
@@ -42,7 +43,9 @@ def create(
             application=application,
         )
     )
-    entry = HistoryEntry(time=started_at, action="created", details={})
+    entry = HistoryEntry(
+        time=started_at, action="created", details={} if by is None else {"by": by}
+    )
     add_history(connection, definition.experiment_id, entry)
 
 

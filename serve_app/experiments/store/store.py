@@ -74,6 +74,7 @@ class ExperimentStore:
         definition: ExperimentDefinition,
         started_at: datetime,
         application: str | None = None,
+        by: str | None = None,
     ) -> None:
         """Store a new, running experiment; its history begins with the entry `created`.
 
@@ -81,6 +82,7 @@ class ExperimentStore:
             definition: the experiment; its id must be unique in the database.
             started_at: the time at which it started.
             application: the application that runs it; None: every application does.
+            by: its author, for the history; None if unknown.
 
         Raises:
             ExperimentExistsError: an experiment with this id exists.
@@ -88,7 +90,7 @@ class ExperimentStore:
                 model.
         """
         with self._database.writing() as connection:
-            experiments.create(connection, definition, started_at, application)
+            experiments.create(connection, definition, started_at, application, by)
 
     def end_experiment(
         self,

@@ -41,7 +41,7 @@ class LineFrontEnd:
                     return " ".join(["ok", *(model.metadata.version for model in models)])
                 case "reload":
                     name, _, version = rest.partition(" ")
-                    result = await self._services.reloader.reload(name, version or None)
+                    result = await self._services.reloader.reload(name, version or None, "line")
                     return f"ok {result.version}"
         except ServingError as error:
             return encode_error(error)

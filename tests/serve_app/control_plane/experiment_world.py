@@ -26,7 +26,7 @@ class Store:
         """For each analysis so far, whether it was the one at the planned end."""
         self.end_error = None
 
-    async def create(self, definition, started_at):
+    async def create(self, definition, started_at, by):
         name = definition.experiment_id
         if name in self.stored:
             raise ExperimentConflictError(name, f"experiment {name!r} exists already")
@@ -38,7 +38,7 @@ class Store:
             end_reason=None,
             final_report=None,
         )
-        self.entries[name] = [HistoryEntry(time=started_at, action="created", details={})]
+        self.entries[name] = [HistoryEntry(time=started_at, action="created", details={"by": by})]
 
     async def end(self, experiment_id, reason, report, entry):
         if self.end_error:

@@ -81,7 +81,8 @@ async def test_variants_of_other_shapes_are_rejected(world, controller):
 async def test_stopped_experiment_keeps_its_first_end(world, controller, store):
     """It splits no traffic, and another stop returns the same final analysis."""
     await controller.create(definition())
-    final = await controller.stop("a_b")
+    final = await controller.stop("a_b", "alice")
+    assert store.entries["a_b"][-1].details["by"] == "alice"
     assert (final["status"], splitting_shares(world)) == ("completed", {})
     assert store.actions() == ["created", "stopped"]
     assert store.entries["a_b"][-1].details["analysis"] == final

@@ -47,10 +47,10 @@ async def test_rollback_stops_the_traffic_of_treatment(world, controller, store,
 
 
 async def test_promotion_promotes_reloads_and_ends(world, controller, store, promoted):
-    await controller.create(definition(auto_apply=True, horizon_s=60))
+    await controller.create(definition(auto_apply=True, horizon_s=60), "alice")
     store.recommends = Action.PROMOTE
     await controller.reconcile()
-    assert promoted == [(NAME, "1.1.0", "experiment a_b", "so it is")]
+    assert promoted == [(NAME, "1.1.0", "experiment a_b", "so it is; created by alice")]
     assert (world.serving(), splitting_shares(world)) == ("1.1.0", {})
     assert store.stored["a_b"].end_reason is EndReason.PROMOTED
     assert store.actions() == ["created", "promoting", "promoted"]

@@ -23,9 +23,10 @@ async def test_commands_reach_the_fleet():
     fleet = FakeFleet()
     under_test = service(commands=fleet)
     definition = ExperimentDefinition(**DEFINITION)
-    await under_test.create(definition)
+    await under_test.create(definition, "bot")
     assert fleet.created == [definition]
-    assert (await under_test.stop("v1_vs_v2"))["status"] == "completed"
+    assert (await under_test.stop("v1_vs_v2", "other"))["status"] == "completed"
+    assert fleet.callers == ["bot", "other"]
 
 
 async def test_running_experiment_is_analysed_now():

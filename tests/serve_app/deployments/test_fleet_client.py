@@ -38,7 +38,7 @@ def wrapped(error):
 
 
 async def test_a_call_returns_the_fleets_result():
-    assert await client("loaded").reload("m", None) == "loaded"
+    assert await client("loaded").reload("m", None, "bot") == "loaded"
 
 
 @pytest.mark.parametrize("wrap", [lambda error: error, wrapped])
@@ -48,7 +48,7 @@ async def test_a_call_returns_the_fleets_result():
 async def test_a_rejection_is_raised_as_it_was(error, wrap):
     """Over gRPC it arrives as it was raised, through an actor call it is wrapped."""
     with pytest.raises(type(error)) as caught:
-        await client(wrap(error)).reload("m", None)
+        await client(wrap(error)).reload("m", None, "bot")
     assert caught.value is error
 
 
@@ -64,7 +64,7 @@ async def test_a_rejection_is_raised_as_it_was(error, wrap):
 )
 async def test_any_other_failure_makes_the_fleet_unavailable(error, problem):
     with pytest.raises(FleetUnavailableError, match=problem):
-        await client(error).reload("m", None)
+        await client(error).reload("m", None, "bot")
 
 
 async def test_a_late_response_makes_the_fleet_unavailable(monkeypatch):

@@ -13,7 +13,7 @@ from serve_app.access.tokens import Token, TokenTable, digest_of
 from serve_app.api.rest.access import PUBLIC, ROLES
 from serve_app.api.rest.app import build_rest_api
 from tests.serve_app.api.rest.bodies import LIMIT_BYTES, body, check_error
-from tests.serve_app.core import core
+from tests.serve_app.core import DEFINITION, core
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TABLE = TokenTable(
@@ -130,6 +130,15 @@ def test_rate_limit(http, clock, path):
     assert http.get("/api/ml/models", headers=bearer("observe")).status_code == 200
     clock[0] += 1
     assert send().status_code == 200
+
+
+def test_changes_carry_the_name_of_the_token(http, fleet):
+    """A reload and the start and end of an experiment are made in the name of their caller."""
+    post = lambda path, **fields: http.post(path, headers=bearer("operate"), **fields)  # noqa: E731
+    assert post("/api/ml/models/reload", json={"model_name": "toy"}).is_success
+    assert post("/api/ml/ab-test/create", json=DEFINITION).is_success
+    assert post("/api/ml/ab-test/v1_vs_v2/stop").is_success
+    assert fleet.callers == ["operate"] * 3
 
 
 async def test_failed_requests_leave_no_trace_in_flight(api, control):

@@ -364,3 +364,11 @@ def test_summary_keys():
         *("control_return_sum", "control_return_square_sum", "treatment_return_sum"),
         *("treatment_return_square_sum", "return_product_sum"),
     }
+
+
+def test_history_names_the_author(store):
+    """The history states who created an experiment, where that is known."""
+    store.create_experiment(definition(), START, by="alice")
+    store.create_experiment(definition("e2", model="other"), START)
+    assert store.history("e1")[0].details == {"by": "alice"}
+    assert store.history("e2")[0].details == {}
