@@ -1,18 +1,13 @@
 """Tokens and certificates of the client."""
 
-import datetime
-import ipaddress
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from serve_app.access.local_token import ensure_local_token, local_token_path
 from serve_app.client import ModelClient
 from serve_app.errors import ServerRejectedError, ServerUnreachableError
+from testkit.certificates import write_certificate
 from testkit.fake_server import MODELS, FakeServer, Reply, error
 
 SECRET = "ts_secret-of-a-test"
@@ -137,31 +132,7 @@ class TestTls:
     @staticmethod
     def certificate(tmp_path_factory):
         """A certificate for 127.0.0.1 and its key, in one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        now = datetime.datetime.now(datetime.UTC)
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        path = tmp_path_factory.mktemp("tls") / "server.pem"
-        path.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return path
+        return write_certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
     @pytest.fixture
     async def tls_server(self, certificate):
