@@ -126,7 +126,7 @@ async def test_promotion_across_models_is_rejected(controller):
 
 async def test_traffic_follows_the_store_after_a_crash(world, controller, store):
     """A crash may leave an experiment stored but not split, or ended but still split."""
-    await store.create(definition(), START)
+    await store.create(definition(), START, "bot")
     await controller.reconcile()
     assert (splitting_shares(world), toy("1.1.0") in world.running) == ({"a_b": 0.1}, True)
     entry = HistoryEntry(time=START, action="stopped", details={})

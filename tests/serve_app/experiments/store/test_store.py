@@ -368,7 +368,6 @@ def test_summary_keys():
 
 def test_history_names_the_author(store):
     """The history states who created an experiment, where that is known."""
-    store.create_experiment(definition(), START, by="alice")
-    store.create_experiment(definition("e2", model="other"), START)
-    assert store.history("e1")[0].details == {"by": "alice"}
-    assert store.history("e2")[0].details == {}
+    store.create_experiment(definition("e2", model="other"), START, by="alice")
+    assert store.history("e2")[0].details == {"by": "alice"}
+    assert store.history("e1")[0].details == {}
