@@ -18,6 +18,7 @@ from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
 from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
+from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.data_plane.timing import TimingSection
 from serve_app.errors import ServingError
@@ -117,11 +118,13 @@ def build_rest_api(
         control: identifies callers and counts their requests.
     """
     app = RestApi("tradeserve", "Predictions for trading bots.", count, control)
-    for path, endpoint, documentation in prediction_endpoints(services, max_body_bytes, observe):
+    slices = TimeSlices()
+    endpoints = prediction_endpoints(services, max_body_bytes, observe, slices)
+    for path, endpoint, documentation in endpoints:
         app.post(path, **documentation)(endpoint)
         app.add_fast_path(path, endpoint)
     add_model_endpoints(app, services, max_body_bytes)
-    add_experiment_endpoints(app, services, max_body_bytes)
+    add_experiment_endpoints(app, services, max_body_bytes, slices)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)

@@ -5,35 +5,35 @@ application/octet-stream  the numbers as float32, little-endian in row order; th
 application/x-npy         the numbers in NumPy's file format; the rest in the query
 """
 
-import io
 import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 
+from serve_app.api.rest.npy import read_npy
 from serve_app.api.rest.parsing import (
     PREDICT_FIELDS,
     TIMINGS,
     ParsedPredict,
-    parse_json,
     parse_predict,
+    read_predict,
 )
 from serve_app.api.rest.schemas import NPY, RAW
+from serve_app.api.rest.slices import Steps
+from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import BodyTooLargeError, InvalidFeaturesError, InvalidRequestError
 
 MAX_CACHED_QUERY = 256
 """The longest query that is cached, in characters; a bot repeats the same one."""
 
 _FLOAT32 = np.dtype("<f4")
-_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_SHAPE = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){0,7}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,7}")
 _FLAGS = {"true": True, "false": False}
 QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name != "features"), "shape")
 """The fields of a request whose body holds nothing but numbers."""
@@ -48,7 +48,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
         ClientDisconnect: the client has left.
     """
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit_bytes:
+    if _LENGTH.fullmatch(announced) and int(announced) > limit_bytes:
         raise BodyTooLargeError("bytes", limit_bytes, int(announced))
     chunks, received, is_more = [], 0, True
     while is_more:  # Request.stream does the same, with a generator and two more frames
@@ -65,14 +65,18 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def parse_body(content_type: str, query: str, body: bytes) -> ParsedPredict:
-    """Return the request in a body and its query.
+def read_window(content_type: str, query: str, body: bytes) -> Steps[ParsedPredict]:
+    """Read a request for one prediction from its body and its query.
+
+    Args:
+        content_type: the header; empty if there is none.
+        query: the query of the URL, with its escapes.
+        body: the body.
 
     Raises:
         MalformedJsonError: the body is declared as JSON but is not.
         InvalidRequestError: a field is missing, unknown, of the wrong type or in the wrong place.
-        InvalidFeaturesError: the body is not a whole number of float32, or not an .npy file of
-            numbers.
+        InvalidFeaturesError: the features are not numbers.
     """
     kind = content_type.partition(";")[0].strip().lower()
     read = _cached_query_fields if len(query) <= MAX_CACHED_QUERY else _query_fields
@@ -81,16 +85,19 @@ def parse_body(content_type: str, query: str, body: bytes) -> ParsedPredict:
         numbers = _raw(body, fields.pop("shape", None))
         return parse_predict({**fields, "features": numbers})
     if "shape" in fields:
-        raise InvalidRequestError("shape", f"a body of {RAW}", f"one of {kind or 'no type'}")
+        received = f"one of {kind[:MAX_SHOWN] or 'no type'}"
+        raise InvalidRequestError("shape", f"a body of {RAW}", received)
     if kind == NPY:
-        return parse_predict({**fields, "features": _npy(body)})
+        return parse_predict({**fields, "features": read_npy(body)})
     if fields:
         expected = f"fields in the body, or the content type {RAW} or {NPY} for a body of numbers"
         raise InvalidRequestError("query", expected, f"{', '.join(fields)} with a JSON body")
-    return parse_predict(parse_json(body))
+    return (yield from read_predict(body))
 
 
 def _query_fields(query: str) -> Mapping[str, object]:
+    if not query.isascii():
+        raise InvalidRequestError("query", "percent-encoded characters", "others")
     fields: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in QUERY_FIELDS:
@@ -120,24 +127,3 @@ def _raw(body: bytes, shape: object) -> NDArray[np.float32]:
             "features", f"{shape} float32 numbers", f"{len(numbers)} numbers"
         )
     return numbers.reshape(lengths)
-
-
-def _npy(body: bytes) -> NDArray[Any]:
-    """Return an array without copying it; its header must match the size of the body."""
-    file = io.BytesIO(body)
-    try:
-        read_header = _NPY_HEADERS[npy.read_magic(file)]
-        shape, is_fortran, dtype = read_header(file)
-    except (ValueError, KeyError) as error:
-        raise _not_npy(f"another file ({error})") from None
-    rest = len(body) - file.tell()
-    if dtype.hasobject:
-        raise _not_npy("Python objects")
-    if dtype.itemsize * math.prod(shape) != rest:
-        raise _not_npy(f"a header for {dtype} {shape} with {rest} bytes after it")
-    numbers = np.frombuffer(body, dtype, offset=file.tell())
-    return numbers.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _not_npy(received: str) -> InvalidFeaturesError:
-    return InvalidFeaturesError("features", "an .npy file with an array of numbers", received)

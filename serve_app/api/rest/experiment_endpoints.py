@@ -11,17 +11,16 @@ from serve_app.api.rest import schemas
 from serve_app.api.rest.access import caller_of
 from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
-from serve_app.api.rest.experiment_parsing import parse_definition, parse_outcomes
-from serve_app.api.rest.parsing import parse_json
+from serve_app.api.rest.experiment_parsing import read_definition, read_outcomes
+from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.experiments.definition import ExperimentDefinition
 
 
-def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -> None:
+def add_experiment_endpoints(
+    app: FastAPI, services: Services, max_body_bytes: int, slices: TimeSlices
+) -> None:
     """Add the endpoints for experiments and outcomes."""
-
-    async def document(request: Request) -> object:
-        return parse_json(await read_body(request, max_body_bytes))
 
     @app.post(
         "/api/ml/ab-test/create",
@@ -30,7 +29,7 @@ def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: i
     )
     async def create(request: Request) -> Response:
         """Load both variants and split the model's traffic between them."""
-        definition = parse_definition(await document(request))
+        definition = read_definition(await read_body(request, max_body_bytes))
         await services.experiments.create(definition, caller_of(request.scope).name)
         return json_response({"status": "success", "experiment_id": definition.experiment_id})
 
@@ -66,7 +65,8 @@ def add_experiment_endpoints(app: FastAPI, services: Services, max_body_bytes: i
     )
     async def outcomes(request: Request) -> Response:
         """Record the market's return after one prediction, or after several."""
-        parsed = parse_outcomes(await document(request), datetime.now(UTC))
+        body = await read_body(request, max_body_bytes)
+        parsed = await slices.run(read_outcomes(body, datetime.now(UTC)))
         if parsed.is_list:
             counts = await services.experiments.record(parsed.outcomes)
         else:

@@ -1,11 +1,16 @@
 """Parses JSON into definitions and outcomes of experiments. Pure: no IO."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from serve_app.api.rest.fields import check_name, is_printable
+from serve_app.api.rest.json_reader import JsonReader
+from serve_app.api.rest.parsing import read_object
+from serve_app.api.rest.slices import Steps
+from serve_app.data_plane.windows import describe
 from serve_app.errors import BodyTooLargeError, InvalidRequestError
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome
@@ -13,8 +18,14 @@ from serve_app.experiments.records import Outcome
 MAX_OUTCOMES = 10_000
 """The largest number of outcomes in one body."""
 
-MAX_SHOWN = 80
-"""The number of characters of an invalid value that an error repeats."""
+MAX_ID = 64
+"""The largest number of characters of a prediction's id."""
+
+_DEFINITION_FIELDS = tuple(ExperimentDefinition.model_fields)
+_OUTCOMES = "outcomes"
+_OUTCOME_FIELDS = ("prediction_id", "market_return")
+_LIST_OF_OUTCOMES = "a list of at least one outcome"
+_OUTCOMES_PER_STEP = 64
 
 
 class ParsedOutcomes(NamedTuple):
@@ -25,66 +36,99 @@ class ParsedOutcomes(NamedTuple):
     """Whether the body was a list: a single outcome that cannot be recorded is an error."""
 
 
-def parse_definition(document: object) -> ExperimentDefinition:
-    """Return the experiment that a body describes.
+def read_definition(body: bytes) -> ExperimentDefinition:
+    """Read the definition of an experiment.
+
+    Raises:
+        MalformedJsonError: the body is not JSON.
+        InvalidRequestError: a field is missing, unknown or out of its range, or occurs twice.
+    """
+    return parse_definition(read_object(body, _DEFINITION_FIELDS))
+
+
+def parse_definition(document: Mapping[str, Any]) -> ExperimentDefinition:
+    """Return the experiment that the fields of a body describe.
 
     Raises:
         InvalidRequestError: a field is missing, unknown or out of its range.
     """
-    if not isinstance(document, dict):
-        raise InvalidRequestError("request", "a JSON object", type(document).__name__)
     try:
         return ExperimentDefinition.model_validate(document)
     except ValidationError as error:
-        found = error.errors()[0]
+        found = error.errors(include_url=False)[0]
         field = ".".join(map(str, found["loc"])) or "request"
         expected = found["msg"].removeprefix("Value error, ")
-        received = "nothing" if found["type"] == "missing" else repr(found["input"])[:MAX_SHOWN]
+        received = "nothing" if found["type"] == "missing" else describe(found["input"])
         raise InvalidRequestError(field, expected, received) from None
 
 
-def parse_outcomes(document: object, now: datetime) -> ParsedOutcomes:
-    """Return the outcomes in a body.
+def read_outcomes(body: bytes, now: datetime) -> Steps[ParsedOutcomes]:
+    """Read one outcome, or `{"outcomes": [ … ]}`.
 
     Args:
-        document: one outcome, or `{"outcomes": [ … ]}`.
-        now: the time at which they arrived.
+        body: the body.
+        now: the time at which it arrived.
 
     Raises:
-        InvalidRequestError: a field is missing or unknown, or a return is not finite.
+        MalformedJsonError: the body is not JSON.
+        InvalidRequestError: a field is missing, unknown or of the wrong type, or occurs twice.
         BodyTooLargeError: there are more than MAX_OUTCOMES.
     """
-    if not isinstance(document, dict) or "outcomes" not in document:
-        return ParsedOutcomes([_outcome(document, now, "")], is_list=False)
-    items = document["outcomes"]
-    if set(document) != {"outcomes"} or not isinstance(items, list) or not items:
+    reader = JsonReader(body)
+    fields: dict[str, Any] = {}
+    for name in reader.members("request"):
+        check_name("request", name, (*_OUTCOME_FIELDS, _OUTCOMES), fields)
+        if name == _OUTCOMES:
+            fields[name] = yield from _read_list(reader, now)
+        else:
+            fields[name] = reader.value(name)
+    reader.finish()
+    if _OUTCOMES not in fields:
+        return ParsedOutcomes([_outcome(fields, now)], is_list=False)
+    if len(fields) > 1 or not fields[_OUTCOMES]:
         expected = "outcomes alone, a list of at least one outcome"
-        raise InvalidRequestError("request", expected, f"the fields {', '.join(document)}")
-    if len(items) > MAX_OUTCOMES:
-        raise BodyTooLargeError("outcomes", MAX_OUTCOMES, len(items))
-    outcomes = [_outcome(item, now, f"outcomes.{index}.") for index, item in enumerate(items)]
-    return ParsedOutcomes(outcomes, is_list=True)
+        received = f"the fields {', '.join(fields)}" if len(fields) > 1 else "a list of 0"
+        raise InvalidRequestError("request", expected, received)
+    return ParsedOutcomes(fields[_OUTCOMES], is_list=True)
 
 
-def _outcome(item: object, now: datetime, path: str) -> Outcome:
-    if not isinstance(item, dict) or set(item) != {"prediction_id", "market_return"}:
-        received = ", ".join(map(str, item)) if isinstance(item, dict) else type(item).__name__
-        expected = "an object with prediction_id and market_return"
-        raise InvalidRequestError(f"{path}outcome", expected, received[:MAX_SHOWN] or "nothing")
-    prediction_id, market_return = item["prediction_id"], item["market_return"]
-    if not isinstance(prediction_id, str) or not 0 < len(prediction_id) <= 64:
+def _read_list(reader: JsonReader, now: datetime) -> Steps[Sequence[Outcome]]:
+    outcomes = []
+    for index in reader.items(_OUTCOMES, _LIST_OF_OUTCOMES):
+        if index == MAX_OUTCOMES:
+            raise BodyTooLargeError("outcomes", MAX_OUTCOMES, index + 1)
+        try:
+            fields: dict[str, Any] = {}
+            for name in reader.members("outcome"):
+                check_name("outcome", name, _OUTCOME_FIELDS, fields)
+                fields[name] = reader.value(name)
+            outcomes.append(_outcome(fields, now))
+        except InvalidRequestError as error:
+            field = f"{_OUTCOMES}.{index}.{error.field}"
+            raise InvalidRequestError(field, error.expected, error.received) from None
+        if index % _OUTCOMES_PER_STEP == 0:
+            yield
+    return outcomes
+
+
+def _outcome(fields: Mapping[str, Any], now: datetime) -> Outcome:
+    if len(fields) < len(_OUTCOME_FIELDS):
+        expected = f"an object with {' and '.join(_OUTCOME_FIELDS)}"
+        raise InvalidRequestError("outcome", expected, ", ".join(fields) or "nothing")
+    prediction_id, market_return = (fields[name] for name in _OUTCOME_FIELDS)
+    if (
+        not isinstance(prediction_id, str)
+        or not 0 < len(prediction_id) <= MAX_ID
+        or not is_printable(prediction_id)
+    ):
         expected = "the prediction_id of a response"
-        received = repr(prediction_id)[:MAX_SHOWN]
-        raise InvalidRequestError(f"{path}prediction_id", expected, received)
+        raise InvalidRequestError("prediction_id", expected, describe(prediction_id))
     if not isinstance(market_return, int | float) or isinstance(market_return, bool):
         expected = "a finite number, 0.01 for one per cent"
-        received = repr(market_return)[:MAX_SHOWN]
-        raise InvalidRequestError(f"{path}market_return", expected, received)
+        raise InvalidRequestError("market_return", expected, describe(market_return))
     try:
         return Outcome(prediction_id=prediction_id, market_return=float(market_return), time=now)
     except OverflowError:
         expected = "a finite number, 0.01 for one per cent"
         received = "an integer beyond every float"
-        raise InvalidRequestError(f"{path}market_return", expected, received) from None
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"{path}{error.field}", error.expected, error.received) from None
+        raise InvalidRequestError("market_return", expected, received) from None

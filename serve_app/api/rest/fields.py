@@ -1,6 +1,7 @@
 """Checks of the fields of a JSON object. Pure: no IO."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from serve_app.data_plane.windows import MAX_SHOWN, describe
@@ -8,6 +9,28 @@ from serve_app.errors import InvalidRequestError
 
 MAX_TEXT = 128
 """The largest number of characters of a text."""
+
+
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def check_name(what: str, name: str, known: Sequence[str], read: Container[str]) -> None:
+    """Check the name of a field before its value is read.
+
+    Args:
+        what: names the object in an error.
+        name: the name.
+        known: the names that the object may have.
+        read: the names of the object that precede this one.
+
+    Raises:
+        InvalidRequestError: the name is unknown, or occurs twice.
+    """
+    if name not in known:
+        received = f"the unknown {name[:MAX_SHOWN]!a}"
+        raise InvalidRequestError(what, f"the fields {', '.join(known)}", received)
+    if name in read:
+        raise InvalidRequestError(name, "one value", "several")
 
 
 def object_fields(what: str, document: object, known: Sequence[str]) -> Mapping[str, Any]:
@@ -18,10 +41,8 @@ def object_fields(what: str, document: object, known: Sequence[str]) -> Mapping[
     """
     if not isinstance(document, dict):
         raise InvalidRequestError(what, "a JSON object", describe(document))
-    unknown = [name for name in document if name not in known]
-    if unknown:
-        received = f"{len(unknown)} unknown, the first {unknown[0][:MAX_SHOWN]!a}"
-        raise InvalidRequestError(what, f"the fields {', '.join(known)}", received)
+    for name in document:
+        check_name(what, name, known, ())
     return document
 
 
@@ -29,13 +50,15 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     """Return the text in a field; None if the field is absent or null.
 
     Raises:
-        InvalidRequestError: the value is not a text of 1 to MAX_TEXT characters.
+        InvalidRequestError: the value is not a text of 1 to MAX_TEXT characters, or contains
+            control characters or half of a surrogate pair.
     """
     value = fields.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not is_unicode(value):
-        raise InvalidRequestError(name, f"a text of 1 to {MAX_TEXT} characters", describe(value))
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not is_printable(value):
+        expected = f"a text of 1 to {MAX_TEXT} characters, none of them a control character"
+        raise InvalidRequestError(name, expected, describe(value))
     return value
 
 
@@ -63,10 +86,10 @@ def flag_field(fields: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def is_unicode(value: str) -> bool:
-    """Return whether a text can be encoded: JSON's escapes can spell half a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def is_printable(value: str) -> bool:
+    """Return whether a text has neither control characters nor halves of surrogate pairs.
+
+    JSON's escapes can spell both. Databases reject NUL, encoders reject the halves, and the other
+    control characters would forge lines of a log.
+    """
+    return value.isprintable() or _UNUSABLE.search(value) is None

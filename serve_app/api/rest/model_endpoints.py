@@ -13,7 +13,7 @@ from serve_app.api.rest.encoding import (
     model_document,
     reload_document,
 )
-from serve_app.api.rest.parsing import parse_json, parse_reload
+from serve_app.api.rest.parsing import parse_reload
 from serve_app.api.services import Services
 from serve_app.data_plane.status import Health
 
@@ -33,7 +33,7 @@ def add_model_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -
     )
     async def reload(request: Request) -> Response:
         """Load a version beside the others, then let the stages follow the registry."""
-        parsed = parse_reload(parse_json(await read_body(request, max_body_bytes)))
+        parsed = parse_reload(await read_body(request, max_body_bytes))
         by = caller_of(request.scope).name
         result = await services.reloader.reload(parsed.model_name, parsed.version, by)
         return json_response(reload_document(result))

@@ -1,6 +1,5 @@
 """The endpoints for predictions, which are served on the fast path."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
-from serve_app.api.rest.bodies import parse_body, read_body
+from serve_app.api.rest.bodies import read_body, read_window
 from serve_app.api.rest.disconnects import ClientWatch
 from serve_app.api.rest.encoding import (
     batch_document,
@@ -16,7 +15,8 @@ from serve_app.api.rest.encoding import (
     prediction_document,
     timings_document,
 )
-from serve_app.api.rest.parsing import TIMINGS, parse_batch, parse_item, parse_json
+from serve_app.api.rest.parsing import TIMINGS, read_batch
+from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.data_plane.requests import BatchRequest
 from serve_app.data_plane.timing import Stopwatch, TimingSection
@@ -34,6 +34,7 @@ def prediction_endpoints(
     services: Services,
     max_body_bytes: int,
     observe: Callable[[Mapping[TimingSection, float]], None],
+    slices: TimeSlices,
 ) -> Iterator[PredictionEndpoint]:
     """Return the endpoints for predictions; see `app.build_rest_api` for the arguments."""
 
@@ -44,8 +45,8 @@ def prediction_endpoints(
         watch.lap(TimingSection.READ)
         content_type = request.headers.get("content-type", "")
         # request.url would be built for every request.
-        query = request.scope["query_string"].decode()
-        prediction_request, timings = parse_body(content_type, query, body)
+        query = request.scope["query_string"].decode("latin-1")
+        prediction_request, timings = await slices.run(read_window(content_type, query, body))
         watch.lap(TimingSection.PARSE)
         with ClientWatch(request):
             prediction = await services.predictions.predict(prediction_request, watch)
@@ -62,15 +63,10 @@ def prediction_endpoints(
         watch = Stopwatch()
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
-        parsed = parse_batch(parse_json(body))
-        services.batches.check_size(len(parsed.items))
-        items = []
-        for item in parsed.items:
-            items.append(parse_item(item))
-            await asyncio.sleep(0)  # other requests proceed between the items of a long list
+        parsed = await slices.run(read_batch(body, services.batches.check_size))
         # No ClientWatch: a replica continues with the windows that it has received, and until it is
         # done they count towards the limits.
-        batch = BatchRequest(items=items, max_batch_size=parsed.max_batch_size)
+        batch = BatchRequest(items=parsed.items, max_batch_size=parsed.max_batch_size)
         return json_response(batch_document(await services.batches.predict(batch, watch)))
 
     yield PredictionEndpoint(

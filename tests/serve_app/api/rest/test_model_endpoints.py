@@ -60,7 +60,7 @@ def test_reload_reports_version_and_stages(http, fleet):
         ({}, "model_name: expected a model's name, received nothing"),
         ({"model_name": "../toy"}, "model_name: expected 1 to 64 letters"),
         ({"model_name": "toy", "version": "newest"}, "version: expected a semantic version"),
-        ({"model_name": "toy", "stage": "production"}, "received 1 unknown, the first 'stage'"),
+        ({"model_name": "toy", "stage": "production"}, "received the unknown 'stage'"),
         (["toy"], "request: expected a JSON object, received a list of 1"),
     ],
 )
