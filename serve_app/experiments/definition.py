@@ -23,6 +23,7 @@ from registry.records import check_model_name, check_version
 
 SECONDS_PER_YEAR = 365.25 * 24 * 3600
 SHARE_TOLERANCE = 1e-9
+EXPERIMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
 def _checked(check: Callable[[object], str]) -> AfterValidator:
@@ -101,7 +102,7 @@ class ExperimentDefinition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    experiment_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    experiment_id: Annotated[str, Field(pattern=EXPERIMENT_ID)]
     control_model_name: ModelName
     control_model_version: ModelVersion
     treatment_model_name: ModelName

@@ -21,6 +21,7 @@ from serve_app.api.rest.prediction_endpoints import prediction_endpoints
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.data_plane.timing import TimingSection
+from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import ServingError
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class RestApi(FastAPI):
         count: Callable[[str, int], None],
         control: AccessControl,
     ) -> None:
-        super().__init__(title=title, description=description)
+        super().__init__(title=title, description=description, redirect_slashes=False)
         self._fast_endpoints: dict[tuple[str, str], Endpoint] = {}
         self._count = count
         self._guard = AccessGuard(self._serve, self.routes, control)
@@ -168,13 +169,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     codes = {404: "no_such_endpoint", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "http_error")
-    message = f"{request.method} {request.url.path}: {error.detail}; see /docs for the endpoints"
+    path = ascii(request.scope["path"][:MAX_SHOWN])
+    message = f"{request.method} {path}: {error.detail}; see /docs for the endpoints"
     body = {"error": {"code": code, "message": message}}
     return json_response(body, error.status_code, error.headers)
 
 
 async def _on_unexpected_error(request: Request, error: Exception) -> Response:
     name = request.headers.get("x-request-id", "without an X-Request-ID")
-    logger.exception("%s %s (%s) failed", request.method, request.url.path, name, exc_info=error)
+    logger.exception(
+        "%s %s (%s) failed", request.method, request.scope["path"], name, exc_info=error
+    )
     message = "the server failed on this request; its log has the details"
     return json_response({"error": {"code": "internal_error", "message": message}}, 500)

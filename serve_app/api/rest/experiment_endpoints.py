@@ -11,7 +11,7 @@ from serve_app.api.rest import schemas
 from serve_app.api.rest.access import caller_of
 from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
-from serve_app.api.rest.experiment_parsing import read_definition, read_outcomes
+from serve_app.api.rest.experiment_parsing import check_id, read_definition, read_outcomes
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.experiments.definition import ExperimentDefinition
@@ -43,20 +43,21 @@ def add_experiment_endpoints(
     @app.get("/api/ml/ab-test/{experiment_id}/analyze", responses=schemas.responses(dict[str, Any]))
     async def analyse(experiment_id: str) -> Response:
         """Analyse an experiment as of now; frequent analyses do not bias its verdict."""
-        return json_response(await services.experiments.analyse(experiment_id))
+        return json_response(await services.experiments.analyse(check_id(experiment_id)))
 
     @app.get(
         "/api/ml/ab-test/{experiment_id}/evidence", responses=schemas.responses(dict[str, Any])
     )
     async def evidence(experiment_id: str) -> Response:
         """Return the content of a report: definition, summaries by block of time, history."""
-        return json_response((await services.experiments.evidence(experiment_id)).to_document())
+        found = await services.experiments.evidence(check_id(experiment_id))
+        return json_response(found.to_document())
 
     @app.post("/api/ml/ab-test/{experiment_id}/stop", responses=schemas.responses(dict[str, Any]))
     async def stop(experiment_id: str, request: Request) -> Response:
         """End an experiment and return its final analysis."""
         by = caller_of(request.scope).name
-        return json_response(await services.experiments.stop(experiment_id, by))
+        return json_response(await services.experiments.stop(check_id(experiment_id), by))
 
     @app.post(
         "/api/ml/outcomes",

@@ -1,5 +1,6 @@
 """Parses JSON into definitions and outcomes of experiments. Pure: no IO."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ from serve_app.api.rest.fields import check_name, is_printable
 from serve_app.api.rest.json_reader import JsonReader
 from serve_app.api.rest.parsing import read_object
 from serve_app.api.rest.slices import Steps
-from serve_app.data_plane.windows import describe
-from serve_app.errors import BodyTooLargeError, InvalidRequestError
-from serve_app.experiments.definition import ExperimentDefinition
+from serve_app.data_plane.windows import MAX_SHOWN, describe
+from serve_app.errors import BodyTooLargeError, InvalidRequestError, NoSuchExperimentError
+from serve_app.experiments.definition import EXPERIMENT_ID, ExperimentDefinition
 from serve_app.experiments.records import Outcome
 
 MAX_OUTCOMES = 10_000
@@ -21,6 +22,7 @@ MAX_OUTCOMES = 10_000
 MAX_ID = 64
 """The largest number of characters of a prediction's id."""
 
+_ID = re.compile(EXPERIMENT_ID.removesuffix("$"))
 _DEFINITION_FIELDS = tuple(ExperimentDefinition.model_fields)
 _OUTCOMES = "outcomes"
 _OUTCOME_FIELDS = ("prediction_id", "market_return")
@@ -34,6 +36,18 @@ class ParsedOutcomes(NamedTuple):
     outcomes: Sequence[Outcome]
     is_list: bool
     """Whether the body was a list: a single outcome that cannot be recorded is an error."""
+
+
+def check_id(experiment_id: str) -> str:
+    """Return the id of an experiment from a URL.
+
+    Raises:
+        NoSuchExperimentError: no experiment can have that id.
+    """
+    if not _ID.fullmatch(experiment_id):
+        shown = ascii(experiment_id[:MAX_SHOWN])
+        raise NoSuchExperimentError(shown, f"no experiment {shown}; see GET /api/ml/ab-test")
+    return experiment_id
 
 
 def read_definition(body: bytes) -> ExperimentDefinition:
