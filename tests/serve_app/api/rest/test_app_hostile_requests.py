@@ -7,6 +7,9 @@ from itertools import islice
 
 import pytest
 
+from serve_app.access.control import AccessControl
+from serve_app.access.quotas import Limits
+from serve_app.access.tokens import TokenTable
 from serve_app.api.rest import schemas
 from serve_app.api.rest.app import build_rest_api
 from testkit.hostile_requests import World, hostile_requests
@@ -68,7 +71,9 @@ async def check(seed, count, caplog):
     api = None
     for index, request in enumerate(islice(hostile_requests(WORLD, seed), count)):
         if index % 1000 == 0:  # a fresh core, since outcomes and records accumulate
-            api = build_rest_api(core().services, LIMIT_BYTES, dict, lambda path, status: None)
+            control = AccessControl(TokenTable(), Limits(None, None))
+            services = core().services
+            api = build_rest_api(services, LIMIT_BYTES, dict, lambda path, status: None, control)
         caplog.clear()
         status, content_type, content = await send(api, request)
         problem = problem_of(request, status, content_type, content)

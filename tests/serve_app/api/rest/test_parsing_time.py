@@ -1,5 +1,6 @@
 """The time of parsing hostile bodies: linear in their size, and never long without a pause."""
 
+import math
 import time
 from datetime import UTC, datetime
 
@@ -84,11 +85,16 @@ def test_twice_the_size_takes_at_most_twice_the_time(kind):
     """A body of twice the size takes less than 2.5 times as long, and no step takes 50 ms."""
     read, frame, text = HOSTILE[kind]
     small, large = build(frame, text, SIZE), build(frame, text, 2 * SIZE)
-    pairs = [(measure(read(small)), measure(read(large))) for _ in range(3)]
-    longest_s = min(longest for _, (longest, _) in pairs)
-    small_s, large_s = (min(total for _, total in runs) for runs in zip(*pairs, strict=True))
+    longest_s = small_s = large_s = math.inf
+    for _ in range(12):  # the minima of few runs, or of more on a busy machine
+        small_s = min(small_s, measure(read(small))[1])
+        longest, total = measure(read(large))
+        longest_s, large_s = min(longest_s, longest), min(large_s, total)
+        is_linear = large_s < 2.5 * small_s + 0.0005
+        if is_linear and longest_s < LONGEST_STEP_S:
+            break
+    assert is_linear
     assert longest_s < LONGEST_STEP_S
-    assert large_s < 2.5 * small_s + 0.0005
 
 
 @pytest.mark.parametrize("levels", [1, 5000])
