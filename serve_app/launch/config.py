@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,9 @@ from pydantic_core import ErrorDetails
 
 from serve_app.launch.errors import ConfigError
 from serve_app.settings import AppSettings
+
+if TYPE_CHECKING:
+    from ray.serve.schema import HTTPOptionsSchema
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,7 +52,18 @@ def read_config(path: Path) -> ServeConfig:
             prefix = f"applications.{index}.args"
             _checked(AppSettings, application.args, path, prefix)
     http = deployment.http_options
+    _check_no_tls(http, path)
     return ServeConfig(path=path.resolve(), host=http.host, port=http.port)
+
+
+def _check_no_tls(http: "HTTPOptionsSchema", path: Path) -> None:
+    """Check that no certificate is set, which Serve would apply behind HAProxy only."""
+    if http.ssl_certfile is not None or http.ssl_keyfile is not None:
+        problem = (
+            "http_options.ssl_certfile: expected none, since HAProxy would neither serve TLS nor "
+            "reach the routers; terminate TLS in a proxy in front, as docs/guides/access.md shows"
+        )
+        raise ConfigError(path, [problem])
 
 
 def _read_mapping(path: Path) -> Mapping[str, Any]:

@@ -104,3 +104,11 @@ def test_several_problems(tmp_path):
     """Several problems are listed below the name of the file."""
     error = ConfigError(tmp_path / "c.yaml", ["one", "two"])
     assert str(error) == f"{tmp_path / 'c.yaml'}: 2 problems\none\ntwo"
+
+
+def test_certificates(write):
+    """A certificate that HAProxy would not use is rejected, with the way to serve TLS."""
+    content = application(args={"versions": [{"model": "m"}]})
+    content["http_options"] |= {"ssl_certfile": "server.pem", "ssl_keyfile": "server.key"}
+    (problem,) = problems(write(content))
+    assert "terminate TLS in a proxy in front" in problem
