@@ -64,7 +64,7 @@ class RegistryLocation:
         async def run(registry: RegistryApi) -> Result:
             return await call(registry)
 
-        with exit_on(RegistryError, ClusterError), self._opened() as registry:
+        with exit_on(RegistryError, ClusterError, ServingError), self._opened() as registry:
             return asyncio.run(run(registry))
 
     @property

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
 from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
+from serve_app.access.token_file import TokenFile
 from serve_app.access.token_source import ReadTokens, Revision, TokenSource
 from serve_app.errors import ServedElsewhereError, SettingsError
 from serve_app.state.serving import ServingState, read_state
@@ -107,6 +109,19 @@ class RegistryActor:
         if source is None:
             source = self._token_sources[path] = TokenSource(Path(path))
         return source.read(known)
+
+    async def token_name(self, digest: str) -> str | None:
+        """Return the name of the accepted token with this digest, None if there is none.
+
+        Raises:
+            TokenFileError: a token file cannot be read.
+        """
+        now = datetime.now(UTC)
+        for path in {str(self._layout.tokens()), *self._token_sources}:
+            for token in TokenFile(Path(path)).tokens():
+                if token.digest == digest and token.rejection(now) is None:
+                    return token.name
+        return None
 
     def _reserve(self, application: str) -> None:
         """Prevent other clusters from serving as this application while this process lives."""

@@ -21,6 +21,8 @@ from ray.exceptions import AuthenticationError
 from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
 from registry.errors import MissingArtifactError
+from serve_app.access.tokens import digest_of
+from serve_app.client.credentials import TOKEN_VARIABLE
 from serve_app.deployments.actors.errors import (
     ClusterTokenError,
     ClusterUnreachableError,
@@ -35,6 +37,7 @@ from serve_app.deployments.actors.registry import (
     running_registry_actors,
 )
 from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
+from serve_app.errors import InvalidTokenError
 
 CONNECT_TIMEOUT_S = 5.0
 """How long the cluster's port may take to accept a connection."""
@@ -54,8 +57,8 @@ def _forwarded(
         return await _result(sent)
 
     async def change(self: "RemoteRegistry", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        named: dict[str, Any] = {**kwargs, "by": kwargs.get("by") or _caller()}
         await self.wait_for_actor()
+        named: dict[str, Any] = {**kwargs, "by": kwargs.get("by") or await self._author()}
         sent: Awaitable[T] = self.actor.call_once.remote(
             name, *map(_picklable, args), **{key: _picklable(named[key]) for key in named}
         )
@@ -100,6 +103,7 @@ class RemoteRegistry(RegistryApi):
         """Read the files into memory here, send them, and register them on the head node."""
         content = await asyncio.to_thread(_read, Path(model_path), "the model's file")
         contents = await _read_all(artifacts or {})
+        await self.wait_for_actor()
         fields = {
             "model_type": model_type,
             "description": description,
@@ -111,10 +115,9 @@ class RemoteRegistry(RegistryApi):
             "output_names": output_names,
             "label_map": label_map,
             "tags": tags,
-            "by": by or _caller(),
+            "by": by or await self._author(),
             "reason": reason,
         }
-        await self.wait_for_actor()
         sent: Awaitable[ModelInfo] = self.actor.register.remote(
             name,
             version,
@@ -137,13 +140,13 @@ class RemoteRegistry(RegistryApi):
     ) -> ModelInfo:
         """Read the files into memory here, send them, and add them on the head node."""
         contents = await _read_all(artifacts)
+        await self.wait_for_actor()
         fields = {
             "optimization": dict(optimization),
             "serving_artifact": serving_artifact,
-            "by": by or _caller(),
+            "by": by or await self._author(),
             "reason": reason,
         }
-        await self.wait_for_actor()
         sent: Awaitable[ModelInfo] = self.actor.add_artifacts.remote(
             name, version, contents, fields
         )
@@ -168,6 +171,23 @@ class RemoteRegistry(RegistryApi):
     verify = _forwarded(RegistryApi.verify)
     repair = _forwarded(RegistryApi.repair)
     read_artifact = _forwarded(RegistryApi.read_artifact)
+
+    async def _author(self) -> str:
+        """Return the author of a change: the name of the caller's token, else its user and host.
+
+        Only the digest of the token is sent.
+
+        Raises:
+            InvalidTokenError: the registry does not know the token in the environment.
+        """
+        secret = os.environ.get(TOKEN_VARIABLE)
+        if not secret:
+            return f"{getpass.getuser()}@{socket.gethostname()}"
+        sent: Awaitable[str | None] = self.actor.token_name.remote(digest_of(secret.encode()))
+        name = await _result(sent)
+        if name is None:
+            raise InvalidTokenError(f"the registry does not know the one in {TOKEN_VARIABLE}")
+        return name
 
     async def wait_for_actor(self) -> None:
         """Wait until the actor has recovered from a crash, since a change is sent only once."""
@@ -267,7 +287,3 @@ def _read(path: Path, expected: str) -> bytes:
 def _picklable(argument: object) -> object:
     """Return a mapping as a dict, since not every mapping can be pickled."""
     return dict(argument) if isinstance(argument, Mapping) else argument
-
-
-def _caller() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"

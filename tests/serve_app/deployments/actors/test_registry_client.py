@@ -16,9 +16,12 @@ from registry.errors import (
     VersionExistsError,
 )
 from registry.records import OUTPUTS
+from serve_app.access.roles import Role
+from serve_app.access.token_file import TokenFile
 from serve_app.deployments.actors import errors
 from serve_app.deployments.actors.registry import RegistryActor, SentFile
 from serve_app.deployments.actors.registry_client import RemoteRegistry, connect
+from serve_app.errors import InvalidTokenError
 from testkit.models import SHAPE, linear_onnx_file
 
 
@@ -198,3 +201,19 @@ def test_client_implements_the_interface():
         expected = inspect.signature(getattr(RegistryApi, name))
         assert inspect.signature(method) == expected, name
         assert method is not getattr(RegistryApi, name), name
+
+
+async def test_author_is_the_token(remote, root, tmp_path, monkeypatch):
+    """A change is recorded under the name of the caller's token, unless an author is given."""
+    await register(remote, tmp_path, by="olga")
+    file = TokenFile(root / ".tokens.json")
+    _, secret = file.create("alice", {Role.OPERATE})
+    monkeypatch.setenv("TRADESERVE_TOKEN", secret)
+    await remote.promote_to_production("m", "1.0.0")
+    await register(remote, tmp_path, "1.1.0", 2.0)
+    await remote.promote_to_production("m", "1.1.0", by="olga")
+    authors = [entry.by for entry in await remote.history("m")]
+    assert authors == ["olga", "alice", "alice", "olga"]
+    file.revoke("alice")
+    with pytest.raises(InvalidTokenError, match="TRADESERVE_TOKEN"):
+        await remote.rollback("m")
