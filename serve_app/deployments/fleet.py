@@ -18,6 +18,7 @@ from serve_app.deployments.fleet_ports import (
     BroadcastRouters,
     ServeLauncher,
 )
+from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.logs import log_through_serve
 from serve_app.errors import FleetUnavailableError
 from serve_app.experiments.definition import ExperimentDefinition
@@ -31,6 +32,7 @@ class FleetServer:
 
     async def __init__(self, settings: AppSettings) -> None:  # type: ignore[misc]  # Serve awaits it
         log_through_serve()
+        listen_on_node_address()
         application = serve.get_replica_context().app_name
         registry_root = settings.registry_root
         registry = await asyncio.to_thread(registry_actor, registry_root)

@@ -13,6 +13,7 @@ from serve_app.data_plane.windows import as_window
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.channel.server import ChannelServer
+from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
@@ -39,6 +40,7 @@ class ModelServer:
         self, metadata: ModelMetadata, settings: VersionSettings, registry_root: str
     ) -> None:
         log_through_serve()
+        listen_on_node_address()
         self._shape = metadata.input_shape
         self._model: BatchedModel = await load_model(metadata, settings, registry_root)
         self._address: Address | None = None

@@ -34,6 +34,7 @@ from serve_app.deployments.backends.local import LocalBackend
 from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.fleet_client import FleetClient
+from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
@@ -57,6 +58,7 @@ class Router:
         self, settings: AppSettings, fleet: DeploymentHandle[Any]
     ) -> None:
         log_through_serve()
+        listen_on_node_address()
         self._settings = settings
         self._application = serve.get_replica_context().app_name
         self._follower = StateFollower(self._read_state, self._apply)
