@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ray import serve
 from ray.serve.exceptions import RayServeException
 from starlette.middleware import Middleware
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -47,8 +48,16 @@ class FastPath:
             await self._app(scope, receive, send)
 
 
+_no_endpoints = Router()
+"""Responds 404 to every request."""
+
+
 class FastPathMiddleware:
-    """Passes each request to the fast path of the router in this process, or to Serve."""
+    """Passes each request to the fast path of the router in this process, or to Serve.
+
+    Serve opens an HTTP server for each application, those of versions included. A deployment whose
+    `serves_http` is False is reached through handles only, and its server responds 404.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,6 +66,9 @@ class FastPathMiddleware:
         """Serve a request."""
         # Read for each request: Serve starts the HTTP server shortly before the deployment is set.
         deployment = serve.get_replica_context().servable_object
+        if not getattr(deployment, "serves_http", True):
+            await _no_endpoints(scope, receive, send)
+            return
         fast_path: FastPath | None = getattr(deployment, "fast_path", None)
         if fast_path is not None and fast_path.accepts(scope):
             await fast_path(scope, receive, send)

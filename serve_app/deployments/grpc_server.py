@@ -6,10 +6,7 @@ Serve has no setting for it, so this module replaces the function with which Ser
 release of Serve without the function starts no replica.
 """
 
-from typing import Any
-
 import ray
-from ray._common.network_utils import build_address
 from ray._common.tls_utils import add_port_to_grpc_server
 from ray.serve._private import replica as serve_replica
 
@@ -27,14 +24,15 @@ def listen_on_node_address() -> None:
     """
     if not hasattr(serve_replica, FUNCTION):
         raise RuntimeError(
-            f"ray.serve._private.replica: expected the function {FUNCTION}, found none, so the gRPC "
-            f"server of this replica would listen on every interface; install the locked Ray"
+            f"ray.serve._private.replica: expected the function {FUNCTION}, found none, so that "
+            f"the replica's gRPC server would listen on every interface; install the locked Ray"
         )
     setattr(serve_replica, FUNCTION, _add_port)
 
 
-def _add_port(server: Any, address: str) -> int:
+def _add_port(server: object, address: str) -> int:
     if address == EVERY_INTERFACE:
-        address = build_address(ray.util.get_node_ip_address(), 0)  # type: ignore[no-untyped-call]
-    port: int = add_port_to_grpc_server(server, address)
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        address = f"[{host}]:0" if ":" in host else f"{host}:0"
+    port: int = add_port_to_grpc_server(server, address)  # type: ignore[no-untyped-call]
     return port

@@ -34,6 +34,9 @@ class ModelServer:
     unless the version autoscales: Serve then scales by the calls that it counts on its handle.
     """
 
+    serves_http = False
+    """Read by the middleware of the HTTP server that Serve opens for every application."""
+
     _channel_server: ChannelServer | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import uuid
 
+import psutil
 import yaml
 
 from serve_app.api.rest import schemas
-from testkit.cluster import free_ports, haproxy_ports
+from serve_app.launch.process_tree import ProcessTree, launched_by
+from testkit.cluster import free_ports, haproxy_ports, with_children
 from testkit.environment import shell_environment
 from testkit.paths import ROOT
 from testkit.snippets import SERVER_URL, page, run, run_python, run_shell
+from testkit.sockets import listeners
 from tests.integration.conftest import NAME
 
 README = page("README.md")
@@ -130,10 +133,22 @@ def test_make_serve(folder, registry):
             command = ["bash", "-ec", curl.removeprefix("Try it:")]
             answer = subprocess.run(command, capture_output=True, cwd="/", check=True)
             schemas.PredictResponse.model_validate_json(answer.stdout)
+            open_to_others = [found for found in sockets_of(server.pid) if not found.is_loopback]
+            assert open_to_others == []
         finally:
             path.unlink()
             os.killpg(server.pid, signal.SIGINT)  # as a terminal does
         assert server.stdout.read().rstrip().endswith("Stopped.")
+
+
+def sockets_of(pid):
+    """Return the sockets of the launch that a process has started."""
+    children = psutil.Process(pid).children(recursive=True)
+    (launch,) = {launched_by(child) for child in children} - {None}
+    found = listeners(with_children(ProcessTree(launch).members()))
+    names = {listener.process.partition(":another")[0] for listener in found}
+    assert {"gcs_server", "raylet", "haproxy", "ray::ServeReplica"} <= names
+    return found
 
 
 def test_ci_commands():

@@ -7,13 +7,15 @@ import asyncio
 import getpass
 import logging
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import grpc
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import AuthenticationError
@@ -41,6 +43,8 @@ from serve_app.errors import InvalidTokenError
 
 CONNECT_TIMEOUT_S = 5.0
 """How long the cluster's port may take to accept a connection."""
+
+ANY_GCS_METHOD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -212,6 +216,8 @@ def connect(address: str) -> Iterator[RemoteRegistry]:
     except AuthenticationError as error:
         raise ClusterTokenError(address) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
+        if _requires_token(str(error)):
+            raise ClusterTokenError(address) from error
         raise ClusterUnreachableError(address, str(error)) from error
     try:
         yield RemoteRegistry(_actor(address))
@@ -234,6 +240,19 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise ClusterUnreachableError(named, str(error)) from error
+
+
+def _requires_token(problem: str) -> bool:
+    """Return whether the cluster that Ray's error names has rejected the call for its token."""
+    named = re.search(r"cluster at (\S+:\d+)", problem)
+    if named is None:
+        return False
+    with closing(grpc.insecure_channel(named[1])) as channel:
+        try:
+            channel.unary_unary(ANY_GCS_METHOD)(b"", timeout=CONNECT_TIMEOUT_S)
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.UNAUTHENTICATED
+    return False
 
 
 def _actor(address: str) -> ActorHandle[Any]:

@@ -88,3 +88,10 @@ async def test_requests_in_flight_are_limited():
     may_finish.set()
     await asyncio.gather(*requests)
     assert (len(counts), max(counts)) == (5, 2)
+
+
+@pytest.mark.parametrize("path", ["/", "/fast", "/-/routes"])
+async def test_deployment_without_http(serves, path):
+    """A deployment that is reached through handles only responds 404, also in place of Serve."""
+    serves(SimpleNamespace(serves_http=False))
+    assert await served_by(path) == "Not Found"
