@@ -11,15 +11,20 @@ Serve reads the builder's annotation to turn `args` into settings.
 
 import asyncio
 import math
+import os
+from collections.abc import Mapping
 
 import ray
 from ray import serve
 from ray.serve import Application
 
+from serve_app.access.interfaces import require_tokens
+from serve_app.access.token_source import ReadTokens
 from serve_app.control_plane.resolution import resolve
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.fleet import FleetServer
 from serve_app.deployments.fleet_ports import ROUTER, ActorRegistry
+from serve_app.deployments.http_options import http_host
 from serve_app.deployments.logs import QUIET
 from serve_app.deployments.router import Router
 from serve_app.errors import SettingsError
@@ -31,14 +36,18 @@ def build(args: AppSettings) -> Application:
     """Compose the graph.
 
     Raises:
-        SettingsError: there is nothing to serve, the registry's folder does not exist, or the
-            cluster has too few GPUs.
+        SettingsError: there is nothing to serve, the registry's folder does not exist, the cluster
+            has too few GPUs or no token, or other machines would reach the server without a token.
         registry.errors.RegistryError: a declared version is not registered.
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     require_gpus(args.versions, resources.get("GPU", 0.0))
-    # Rejects a configuration that cannot be served; the fleet resolves it again when it starts.
-    asyncio.run(resolve(args, ActorRegistry(registry_actor(args.registry_root))))
+    # Reject a configuration that cannot be served; the fleet resolves it again when it starts.
+    require_ray_token(os.environ)
+    registry = registry_actor(args.registry_root)
+    tokens: ReadTokens = ray.get(registry.tokens.remote(str(args.token_file)))
+    require_tokens(http_host(), tokens.table, anonymous=args.access.anonymous)
+    asyncio.run(resolve(args, ActorRegistry(registry)))
     fleet = serve.deployment(
         name="Fleet",
         ray_actor_options={"num_cpus": 0},
@@ -56,6 +65,17 @@ def build(args: AppSettings) -> Application:
         logging_config=QUIET,
     )(Router)
     return router.bind(args, fleet.bind(args))
+
+
+def require_ray_token(environment: Mapping[str, str]) -> None:
+    """Raise SettingsError if Ray runs code for anyone who reaches one of its ports."""
+    mode = environment.get("RAY_AUTH_MODE")
+    if mode != "token":
+        raise SettingsError(
+            "RAY_AUTH_MODE",
+            f"expected token on every node, received {mode!r}; restart the cluster in the "
+            f'environment of `eval "$(modelctl env)"`',
+        )
 
 
 def require_gpus(versions: tuple[VersionSettings, ...], available: float) -> None:

@@ -1,6 +1,6 @@
 """Reads `serve_config.yaml` and reports every problem in it before Ray starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +9,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from serve_app.access.interfaces import require_tokens
+from serve_app.access.token_file import TokenFile
+from serve_app.access.tokens import TokenTable
+from serve_app.errors import SettingsError, TokenFileError
 from serve_app.launch.errors import ConfigError
 from serve_app.settings import AppSettings
 
@@ -31,6 +35,8 @@ class ServeConfig:
     """The interface on which the server listens; 0.0.0.0 stands for every interface."""
     port: int
     """The HTTP port."""
+    settings: Sequence[AppSettings] = ()
+    """The settings of each of our applications."""
 
 
 def read_config(path: Path) -> ServeConfig:
@@ -47,13 +53,29 @@ def read_config(path: Path) -> ServeConfig:
 
     content = _read_mapping(path)
     deployment = _checked(ServeDeploySchema, content, path, prefix="")
+    settings = []
     for index, application in enumerate(deployment.applications):
         if application.import_path == BUILDER:
             prefix = f"applications.{index}.args"
-            _checked(AppSettings, application.args, path, prefix)
+            settings.append(_checked(AppSettings, application.args, path, prefix))
     http = deployment.http_options
     _check_no_tls(http, path)
-    return ServeConfig(path=path.resolve(), host=http.host, port=http.port)
+    return ServeConfig(path=path.resolve(), host=http.host, port=http.port, settings=settings)
+
+
+def check_tokens(config: ServeConfig) -> None:
+    """Check that other machines reach the server only with a token, or by an explicit choice.
+
+    Raises:
+        ConfigError: no token exists, and the configuration does not state that none are wanted; or
+            the tokens cannot be read.
+    """
+    try:
+        for settings in config.settings:
+            table = TokenTable(tokens=tuple(TokenFile(settings.token_file).tokens()))
+            require_tokens(config.host, table, anonymous=settings.access.anonymous)
+    except (SettingsError, TokenFileError) as error:
+        raise ConfigError(config.path, [str(error)]) from error
 
 
 def _check_no_tls(http: "HTTPOptionsSchema", path: Path) -> None:

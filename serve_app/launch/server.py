@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from serve_app.launch.config import ServeConfig, read_config
+from serve_app.launch.config import ServeConfig, check_tokens, read_config
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.ports import check_ports, needed_ports
@@ -197,6 +197,7 @@ def serve(path: Path) -> None:
         LaunchError: the server could not start, ended, or (StopError) could not be ended.
     """
     config = read_config(path)
+    check_tokens(config)
     environment = server_environment(os.environ)
     ensure_token(environment)
     check_ports(needed_ports(config, environment))

@@ -3,7 +3,9 @@
 import pytest
 import yaml
 
-from serve_app.launch.config import BUILDER, read_config
+from serve_app.access.roles import Role
+from serve_app.access.token_file import TokenFile
+from serve_app.launch.config import BUILDER, check_tokens, read_config
 from serve_app.launch.errors import ConfigError
 
 
@@ -112,3 +114,38 @@ def test_certificates(write):
     content["http_options"] |= {"ssl_certfile": "server.pem", "ssl_keyfile": "server.key"}
     (problem,) = problems(write(content))
     assert "terminate TLS in a proxy in front" in problem
+
+
+def test_open_without_tokens(write, tmp_path):
+    """A configuration that other machines reach without a token is rejected with the remedies."""
+    args = {"registry_root": str(tmp_path / "models"), "versions": [{"model": "m"}]}
+    content = application(args=args)
+    check_tokens(read_config(write(content)))
+    content["http_options"]["host"] = "0.0.0.0"
+    with pytest.raises(ConfigError, match="expected a loopback address, since no token exists"):
+        check_tokens(read_config(write(content)))
+    args["access"] = {"anonymous": True}
+    check_tokens(read_config(write(content)))
+
+
+def test_open_with_tokens(write, tmp_path):
+    """A configuration that other machines reach is accepted once a token exists."""
+    path = tmp_path / "tokens.json"
+    args = {"access": {"token_file": str(path)}, "versions": [{"model": "m"}]}
+    content = application(args=args)
+    content["http_options"]["host"] = "0.0.0.0"
+    config = read_config(write(content))
+    with pytest.raises(ConfigError):
+        check_tokens(config)
+    TokenFile(path).create("bot", [Role.PREDICT])
+    check_tokens(config)
+
+
+def test_unreadable_tokens(write, tmp_path):
+    """Tokens that cannot be read are reported as a problem of the configuration."""
+    path = tmp_path / "tokens.json"
+    path.write_text("no JSON")
+    path.chmod(0o600)
+    args = {"access": {"token_file": str(path)}, "versions": [{"model": "m"}]}
+    with pytest.raises(ConfigError, match="restore it from a backup"):
+        check_tokens(read_config(write(application(args=args))))
