@@ -13,6 +13,7 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import ray
 from ray import serve
@@ -44,7 +45,7 @@ def build(args: AppSettings) -> Application:
     require_gpus(args.versions, resources.get("GPU", 0.0))
     # Reject a configuration that cannot be served; the fleet resolves it again when it starts.
     require_ray_token(os.environ)
-    registry = registry_actor(args.registry_root)
+    registry: Any = registry_actor(args.registry_root)
     tokens: ReadTokens = ray.get(registry.tokens.remote(str(args.token_file)))
     require_tokens(http_host(), tokens.table, anonymous=args.access.anonymous)
     asyncio.run(resolve(args, ActorRegistry(registry)))

@@ -23,6 +23,20 @@ class Listener:
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         return (mapped or address).is_loopback
 
+    @property
+    def reachable_host(self) -> str:
+        """The IPv4 address at which a caller on this machine reaches the socket."""
+        address = ipaddress.ip_address(self.host)
+        if address.is_unspecified:
+            return "127.0.0.1"
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return str(mapped or address)
+
+    @property
+    def url(self) -> str:
+        """The URL of the socket for a caller on this machine, if it speaks HTTP."""
+        return f"http://{self.reachable_host}:{self.port}"
+
 
 def listeners(processes: Iterable[psutil.Process]) -> list[Listener]:
     """Return every socket on which one of the processes listens, in the order of their names."""

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.launch.ray_token import PATH_VARIABLE
 from testkit.cluster import Cluster
-from testkit.paths import ROOT
+from testkit.intruder import WRONG_TOKEN, http_status, rejected_calls
+from testkit.paths import BIN, ROOT
+from testkit.sockets import listeners
 from tests.integration.conftest import NAME, serving_args
 
 
@@ -78,6 +81,47 @@ async def main():
 ray.init(namespace="serve", log_to_driver=False)
 asyncio.run(main())
 """
+
+
+def test_open_ports(nodes):
+    """Every port that another machine reaches requires the token, or only shows metrics."""
+    # HAProxy's statistics and metrics are moved by a separate change.
+    reached = {
+        listener
+        for listener in listeners(nodes.processes())
+        if not listener.is_loopback and listener.process != "haproxy"
+    }
+    rejecting = rejected_calls(reached)
+    assert {method for _listener, method in rejecting} >= {
+        "/ray.rpc.InternalKVGcsService/InternalKVPut",
+        "/ray.rpc.CoreWorkerService/PushTask",
+        "/ray.serve.ASGIService/HandleRequest",
+    }
+    others = reached - {listener for listener, _method in rejecting}
+    for listener in others:
+        status = http_status(f"{listener.url}/api/job_agent/jobs/", {}, b"{}")
+        is_channel = status is None and "ModelServer" in listener.process
+        assert is_channel or status in {401, 405}, listener  # 405: a page of metrics
+    assert any("ModelServer" in listener.process for listener in others)
+
+
+@pytest.mark.usefixtures("mount_namespaces")
+def test_node_with_another_token(nodes, tmp_path):
+    """A node without the token of the head cannot join, and receives no state."""
+    other = tmp_path / "ray_token"
+    other.write_text(WRONG_TOKEN)
+    other.chmod(0o600)
+    command = [BIN / "ray", "start", f"--address={nodes.address}", "--node-ip-address=127.0.0.3"]
+    done = subprocess.run(
+        [*command, "--num-cpus=0", f"--temp-dir={nodes.folder / 'third'}"],
+        env={**nodes.environment, PATH_VARIABLE: str(other)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "uthentication" in done.stdout + done.stderr
 
 
 @pytest.fixture
