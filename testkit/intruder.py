@@ -1,4 +1,4 @@
-"""Calls of somebody who reaches the ports of a cluster and has no token or another one."""
+"""Calls of an intruder, who reaches the ports of a cluster and has no token or another one."""
 
 import itertools
 import urllib.request
@@ -23,7 +23,7 @@ GRPC_METHODS = (
     "/ray.serve.ASGIService/HandleRequest",
     "/ray.serve.ASGIService/HandleRequestWithRejection",
 )
-"""One method of each service through which a stranger could run code or read data."""
+"""One method of each service through which an intruder could run code or read data."""
 
 
 _METADATA = ((), (("authorization", f"Bearer {WRONG_TOKEN}"),))
