@@ -39,7 +39,7 @@ def test_node_address(opened):
 
 def test_serve_opens_it_so():
     """Serve opens the port by the function that is replaced, with the address that is replaced."""
-    source = inspect.getsource(replica.Replica._on_initialized)
+    source = inspect.getsource(replica)
     assert f'{FUNCTION}(self._server, "{EVERY_INTERFACE}")' in source
 
 
