@@ -26,6 +26,7 @@ from optimization.search.search import Search, SearchSettings, search
 from registry import ModelInfo, ModelMetadata
 from registry.architectures import load_checkpoint
 from registry.outputs import DIRECTION_OUTPUTS
+from registry.signatures import SigningKey, derived_from, manifest
 
 
 class Registry(Protocol):
@@ -48,6 +49,7 @@ class Registry(Protocol):
         optimization: Mapping[str, Any],
         serving_artifact: str | None = None,
         *,
+        derived_signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -153,11 +155,12 @@ async def publish(
     by: str | None = None,
     reason: str = "",
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    key: SigningKey | None = None,
 ) -> ModelInfo:
     """Add the results of a search to the version, and serve it from the recommended artifact.
 
     The files of the Pareto front, the raw samples, and the evidence in the metadata are added in
-    one step. Published files do not change.
+    one step. Published files do not change. With a `key`, the files are signed.
 
     Raises:
         RegistryError: the registry rejects the change, and nothing is added.
@@ -179,9 +182,24 @@ async def publish(
             paths,
             evidence,
             artifact_name(found.chosen, source.artifact),
+            derived_signatures=key.sign(_manifest(source.metadata, files)) if key else None,
             by=by,
             reason=reason or f"optimised for {found.settings.goal}",
         )
+
+
+def _manifest(metadata: ModelMetadata, files: Mapping[str, bytes]) -> bytes:
+    """Return the manifest of a version with further files."""
+    added = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in files.items()
+        if name not in metadata.artifacts
+    }
+    update = {
+        "artifacts": {**metadata.artifacts, **added},
+        "derived": derived_from(metadata, added),
+    }
+    return manifest(metadata.model_copy(update=update), derived=True)
 
 
 def _export(checkpoint: bytes, metadata: ModelMetadata) -> bytes:

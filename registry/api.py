@@ -73,6 +73,7 @@ class RegistryApi(Protocol):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -93,6 +94,7 @@ class RegistryApi(Protocol):
             label_map: HOLD, BUY or SELL by class index; by default 0, 1, 2 in this order.
             tags: search keywords.
             artifacts: further files by artifact name, for example `model.onnx`.
+            signatures: signatures over the manifest of the version, see `registry.signatures`.
             by: the author of the registration.
             reason: the reason for the registration.
 
@@ -102,7 +104,9 @@ class RegistryApi(Protocol):
         Raises:
             VersionExistsError: the version is published with different content.
             DeletedVersionError: a version with this number was deleted.
-            UnreadableArtifactError: a file is a pickle that would run code.
+            UnreadableArtifactError: a file is a pickle that would run code, or an ONNX model with
+                external weights.
+            SignatureError: a signature is not valid, or one that is required is missing.
             MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
         """
 
@@ -222,6 +226,7 @@ class RegistryApi(Protocol):
         optimization: Mapping[str, Any],
         serving_artifact: str | None = None,
         *,
+        derived_signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -238,10 +243,12 @@ class RegistryApi(Protocol):
             optimization: the evidence, which replaces that of an earlier optimisation.
             serving_artifact: the artifact that serves from now on, an old or a new one; it is
                 loaded and run first. None means model.onnx if it exists, otherwise model.pt.
+            derived_signatures: signatures over the manifest that includes the new files.
             by: the author of the change.
             reason: the reason for the change.
 
         Raises:
+            SignatureError: a signature is not valid, or one that is required is missing.
             VersionExistsError: an artifact of that name is published with different content.
             ArtifactError: the serving artifact does not load, or its outputs are not a prediction.
             MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
@@ -265,6 +272,23 @@ class RegistryApi(Protocol):
         Raises:
             MissingArtifactError: the version has no artifact of that name.
             ArtifactError: it does not load, or its outputs are not a prediction.
+        """
+
+    @change
+    async def sign_version(
+        self,
+        name: str,
+        version: str,
+        signatures: Mapping[str, str],
+        derived_signatures: Mapping[str, str] | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        """Add signatures over the manifests of a version; see `registry.signatures`.
+
+        Raises:
+            SignatureError: a signature is not valid for this version.
         """
 
     @read

@@ -1,6 +1,7 @@
 """The names of files and folders in a registry; no other module knows them.
 
 models/                       the registry
+├── .trusted-keys.json       the ids of the keys that must have signed a version; optional
 ├── .serving-APP.json         the serving state of the application APP, written by it alone
 ├── .serving-APP.lock         locked by the application while it runs
 ├── .experiments-APP.db       the application's experiment store, with -wal and -shm beside it
@@ -27,6 +28,7 @@ from registry.errors import InvalidNameError
 from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_version, precedence
 
 METADATA = "metadata.json"
+TRUSTED_KEYS = ".trusted-keys.json"
 SERVING, EXPERIMENTS, TOKENS = ".serving-", ".experiments-", ".tokens."
 """Prefixes of the files that an application keeps next to the models."""
 INCOMING, DELETED, ADDED = ".incoming-", ".deleted-", ".added-"
@@ -48,6 +50,10 @@ class Layout:
     """
 
     root: Path
+
+    def trusted_keys(self) -> Path:
+        """Return the file of the key ids of which one must have signed a version."""
+        return self.root / TRUSTED_KEYS
 
     def serving(self, application: str) -> Path:
         """Return the file of the application's serving state."""

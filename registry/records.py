@@ -80,6 +80,12 @@ class ModelMetadata(BaseModel):
     tags: tuple[str, ...] = ()
     artifacts: dict[str, str]
     """The sha256 (hex) of every artifact by file name; entries are added, never changed."""
+    derived: dict[str, str] = Field(default_factory=dict)
+    """The artifacts that an optimisation added, each with the artifact that it was made from."""
+    signatures: dict[str, str] = Field(default_factory=dict)
+    """Signatures (base64) over the manifest of the registered artifacts, by the id of the key."""
+    derived_signatures: dict[str, str] = Field(default_factory=dict)
+    """Signatures (base64) over the manifest that includes the derived artifacts."""
     serving_artifact: str | None = None
     """The artifact that serves; None means model.onnx if it exists, otherwise model.pt."""
     optimization: dict[str, JsonValue] | None = None
@@ -131,10 +137,11 @@ class Action(StrEnum):
     METRICS_UPDATED = "metrics updated"
     OPTIMIZED = "optimized"
     PINNED = "artifact pinned"
+    SIGNED = "signed"
     DELETED = "deleted"
 
 
-KEEPS_STAGE = frozenset({Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED})
+KEEPS_STAGE = frozenset({Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED, Action.SIGNED})
 """The actions that do not change a version's stage."""
 
 

@@ -66,20 +66,13 @@ class ModelRegistry(RegistryApi):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
-        source = Path(model_path)
-        primary = PRIMARY_ARTIFACTS.get(source.suffix.lower())
-        if primary is None:
-            expected = "a file named *.pt, *.pth or *.onnx"
-            raise InvalidNameError("model file", str(model_path), expected)
         if isinstance(tags, str):
             raise InvalidNameError("tags", tags, "a list of words")
-        if primary in (artifacts or {}):
-            expected = f"a name other than {primary}, which is model_path's own"
-            raise InvalidNameError("artifact name", primary, expected)
-        files = {primary: source, **{key: Path(path) for key, path in (artifacts or {}).items()}}
+        files = files_of(model_path, artifacts or {})
         fields: dict[str, Any] = {
             "model_type": model_type,
             "description": description,
@@ -89,6 +82,7 @@ class ModelRegistry(RegistryApi):
             "dataset_info": dataset_info or {},
             "input_shape": tuple(input_shape),
             "tags": tuple(tags),
+            "signatures": dict(signatures or {}),
         }
         if output_names is not None:
             fields["output_names"] = output_names
@@ -179,6 +173,7 @@ class ModelRegistry(RegistryApi):
         optimization: Mapping[str, Any],
         serving_artifact: str | None = None,
         *,
+        derived_signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -192,6 +187,7 @@ class ModelRegistry(RegistryApi):
             serving_artifact,
             by,
             reason,
+            derived_signatures,
         )
 
     async def pin_artifact(
@@ -204,6 +200,27 @@ class ModelRegistry(RegistryApi):
         reason: str = "",
     ) -> bool:
         await asyncio.to_thread(self._folder.artifacts.pin, name, version, artifact, by, reason)
+        return True
+
+    async def sign_version(
+        self,
+        name: str,
+        version: str,
+        signatures: Mapping[str, str],
+        derived_signatures: Mapping[str, str] | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        await asyncio.to_thread(
+            self._folder.versions.sign,
+            name,
+            version,
+            signatures,
+            derived_signatures or {},
+            by,
+            reason,
+        )
         return True
 
     async def compare_models(self, name: str, version1: str, version2: str) -> Comparison:
@@ -229,6 +246,24 @@ class ModelRegistry(RegistryApi):
             return await self.get_model(name, stage=stage)
         except EmptyStageError:
             return None
+
+
+def files_of(model_path: Path | str, artifacts: Mapping[str, Path | str]) -> Mapping[str, Path]:
+    """Return the files of a registration by the names of their artifacts.
+
+    Raises:
+        InvalidNameError: the suffix of `model_path` is none of PRIMARY_ARTIFACTS, or an artifact
+            has the name of that file.
+    """
+    source = Path(model_path)
+    primary = PRIMARY_ARTIFACTS.get(source.suffix.lower())
+    if primary is None:
+        expected = "a file named *.pt, *.pth or *.onnx"
+        raise InvalidNameError("model file", str(model_path), expected)
+    if primary in artifacts:
+        expected = f"a name other than {primary}, which is model_path's own"
+        raise InvalidNameError("artifact name", primary, expected)
+    return {primary: source, **{name: Path(path) for name, path in artifacts.items()}}
 
 
 @cache

@@ -21,6 +21,7 @@ from pydantic import (
 from registry.errors import InvalidNameError
 from registry.layout import Layout
 from registry.records import check_model_name, check_reference
+from registry.signatures import check_key_id
 from serve_app.experiments.circuit_breaker import BreakerSettings
 
 
@@ -264,6 +265,11 @@ class AppSettings(_Settings):
 
     registry_root: str = "models"
     """The registry's folder on the head node, relative to the folder in which Ray was started."""
+
+    require_signature: tuple[Annotated[str, AfterValidator(check_key_id)], ...] = ()
+    """The ids of the keys of which one must have signed every version, as `modelctl key show`
+    prints them: checked at registration, at each change of stage and whenever a version is loaded.
+    Empty: no signature is required."""
 
     default_model: str | None = None
     """Model of a request that names none; optional when only one model is declared."""

@@ -20,8 +20,10 @@ from registry.folder.reader import FolderReader
 from registry.folder.source_files import check_sources
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
-from registry.predictors import is_runnable
+from registry.folder.trusted_keys import read_trusted_keys
+from registry.predictors import choose_artifact, is_runnable
 from registry.records import Action, ModelInfo
+from registry.signatures import check_offered, check_signed, derived_from, manifest
 
 
 class ArtifactChanges:
@@ -43,10 +45,12 @@ class ArtifactChanges:
         serving_artifact: str | None,
         by: str | None = None,
         reason: str = "",
+        derived_signatures: Mapping[str, str] | None = None,
     ) -> ModelInfo:
         """Add `files` (source by artifact name) with their evidence; see RegistryApi."""
         check_sources(files, "add")
-        self._check_servable(name, version, files, serving_artifact)
+        signatures = dict(derived_signatures or {})
+        self._check_servable(name, version, files, serving_artifact, signatures)
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)
             present = info.metadata
@@ -73,6 +77,9 @@ class ArtifactChanges:
                     present,
                     artifacts={**present.artifacts, **digests},
                     model_size_mb=present.model_size_mb + added_bytes / metadata.BYTES_PER_MB,
+                    derived=derived_from(present, digests),
+                    derived_signatures=signatures
+                    or (present.derived_signatures if not digests else {}),
                     optimization=dict(optimization),
                     serving_artifact=serving_artifact,
                     updated_at=entry.time,
@@ -99,7 +106,7 @@ class ArtifactChanges:
         reason: str = "",
     ) -> None:
         """Select the artifact that serves; see RegistryApi."""
-        self._check_servable(name, version, {}, artifact)
+        self._check_servable(name, version, {}, artifact, None)
         with self._transactions.exclusive(name):
             present = self._reader.get(name, version).metadata
             if present.serving_artifact == artifact:
@@ -118,18 +125,40 @@ class ArtifactChanges:
             self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
 
     def _check_servable(
-        self, name: str, version: str, files: Mapping[str, Path], artifact: str | None
+        self,
+        name: str,
+        version: str,
+        files: Mapping[str, Path],
+        artifact: str | None,
+        signatures: Mapping[str, str] | None,
     ) -> None:
-        """Load and run the artifact that is to serve; `files` are those to be added."""
+        """Check the signatures, then load and run the artifact that is to serve.
+
+        `files` are those to be added; None keeps the signatures of the derived artifacts.
+        """
         info = self._reader.get(name, version)
-        known = {**info.metadata.artifacts, **dict.fromkeys(files, "")}
+        added = {
+            name: atomic_io.sha256_of(path)
+            for name, path in files.items()
+            if name not in info.metadata.artifacts
+        }
+        known = {**info.metadata.artifacts, **added}
         if artifact is not None and artifact not in known:
             expected = f"one of the version's artifacts: {', '.join(known)}"
             raise MissingArtifactError(info.path / str(artifact), expected)
         if artifact is not None and not is_runnable(artifact):
             expected = "an artifact that can serve: model.pt or a *.onnx"
             raise InvalidNameError("serving artifact", artifact, expected)
-        wanted = metadata.update(info.metadata, artifacts=known, serving_artifact=artifact)
+        wanted = metadata.update(
+            info.metadata,
+            artifacts=known,
+            serving_artifact=artifact,
+            derived=derived_from(info.metadata, added),
+            derived_signatures=signatures or info.metadata.derived_signatures,
+        )
+        if signatures:
+            check_offered(f"{name}:{version}", manifest(wanted, derived=True), signatures)
+        check_signed(wanted, read_trusted_keys(self._reader.layout), choose_artifact(wanted))
 
         def read(wanted_artifact: str) -> bytes:
             if wanted_artifact in files and wanted_artifact not in info.metadata.artifacts:

@@ -1,15 +1,17 @@
 """The metadata of a version being registered, and its comparison with a published version."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from registry.errors import InvalidMetadataError, VersionExistsError
+from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, check_writable, describe
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
+from registry.signatures import manifest
 
 _IMMUTABLE_FIELDS = (
     "model_type",
@@ -52,6 +54,30 @@ def draft_metadata(
         raise InvalidMetadataError(f"{name}:{version}", describe(error)) from error
     check_writable(metadata)
     return metadata
+
+
+MEANING = ("input_shape", "output_names", "label_map")
+"""The optional fields of a registration that its manifest contains."""
+
+
+def manifest_of_files(
+    name: str, version: str, files: Mapping[str, Path], fields: Mapping[str, Any]
+) -> bytes:
+    """Return the manifest of files that are to be registered, to be signed by their author.
+
+    Args:
+        name: the model's name.
+        version: the version.
+        files: the file by the name of its artifact.
+        fields: the model type, and those of MEANING that the registration will receive.
+
+    Raises:
+        InvalidMetadataError: a field is not valid.
+        OSError: a file cannot be read.
+    """
+    draft = draft_metadata(name, version, fields, files, datetime.now(UTC))
+    digests = {artifact: sha256_of(source) for artifact, source in files.items()}
+    return manifest(draft.model_copy(update={"artifacts": digests}))
 
 
 def check_identical(

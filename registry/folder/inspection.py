@@ -8,7 +8,16 @@ from pathlib import Path
 
 from registry.errors import InvalidMetadataError, RegistryError
 from registry.folder.registry_folder import RegistryFolder
-from registry.layout import DELETED, EXPERIMENTS, INCOMING, METADATA, SERVING, STAGE_LINKS, TOKENS
+from registry.layout import (
+    DELETED,
+    EXPERIMENTS,
+    INCOMING,
+    METADATA,
+    SERVING,
+    STAGE_LINKS,
+    TOKENS,
+    TRUSTED_KEYS,
+)
 from registry.records import Finding, ModelInfo, ModelStage
 
 _KNOWN_FILES = {".lock", "history.jsonl", *STAGE_LINKS.values()}
@@ -60,7 +69,9 @@ def _unknown_files(folder: RegistryFolder) -> Iterator[_Problem]:
     models = set(folder.layout.models())
     root = folder.layout.root
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.name not in models and not path.name.startswith((SERVING, EXPERIMENTS, TOKENS)):
+        if path.name not in models and not path.name.startswith(
+            (SERVING, EXPERIMENTS, TOKENS, TRUSTED_KEYS)
+        ):
             yield _problem(folder, path, "not a model's folder", "move it out of the registry")
 
 

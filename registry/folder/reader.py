@@ -149,7 +149,7 @@ class FolderReader:
             case Action.UNSTAGED | Action.RETIRED:
                 is_staged = self.links.targets(name).get(ModelStage.STAGING) == entry.version
                 return not is_staged and self._was_written(name, entry)
-            case Action.METRICS_UPDATED | Action.OPTIMIZED | Action.PINNED:
+            case Action.METRICS_UPDATED | Action.OPTIMIZED | Action.PINNED | Action.SIGNED:
                 return self._was_written(name, entry)
 
     def _was_written(self, name: str, entry: HistoryEntry) -> bool:

@@ -7,8 +7,11 @@ from registry.errors import NothingToRollBackError, StageHeldError
 from registry.folder.journal import rollback_target
 from registry.folder.reader import FolderReader
 from registry.folder.transactions import Transactions
+from registry.folder.trusted_keys import read_trusted_keys
 from registry.layout import STAGE_LINKS
+from registry.predictors import choose_artifact
 from registry.records import Action, ModelInfo, ModelMetadata, ModelStage
+from registry.signatures import check_signed
 
 Check: TypeAlias = Callable[[ModelMetadata, Callable[[str], bytes]], None]
 """Loads and runs a version, given its metadata and a function that returns an artifact's content.
@@ -40,6 +43,7 @@ class StageChanges:
     def try_out(self, name: str, version: str) -> None:
         """Load and run a version as before it enters a stage; raise if it cannot serve."""
         metadata = self._reader.get(name, version).metadata
+        check_signed(metadata, read_trusted_keys(self._reader.layout), choose_artifact(metadata))
         self._check(metadata, lambda artifact: self._reader.read_artifact(name, version, artifact))
 
     def set_stage(

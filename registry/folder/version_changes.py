@@ -12,8 +12,10 @@ from registry.folder.drafts import check_identical, draft_metadata
 from registry.folder.reader import FolderReader
 from registry.folder.source_files import check_sources
 from registry.folder.transactions import Transactions
+from registry.folder.trusted_keys import read_trusted_keys
 from registry.layout import METADATA, STAGE_LINKS
 from registry.records import Action, ModelInfo, ModelMetadata, ModelStage
+from registry.signatures import check_offered, check_signed, manifest
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,10 @@ class VersionChanges:
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
-        """Publish `files` (source by artifact name) as a new version; see RegistryApi."""
+        """Publish `files` (source by artifact name) as a new version; see RegistryApi.
+
+        `fields` may contain `signatures`.
+        """
         layout = self._reader.layout
         target = layout.version(name, version)
         check_sources(files, "register")
@@ -69,6 +74,9 @@ class VersionChanges:
                         "updated_at": entry.time,
                     }
                 )
+                where = f"{name}:{version}"
+                check_offered(where, manifest(registered), registered.signatures)
+                check_signed(registered, read_trusted_keys(layout))
                 atomic_io.write_file(incoming / METADATA, metadata.dump(registered))
                 self._transactions.apply(
                     name, entry, lambda: atomic_io.publish_folder(incoming, target)
@@ -99,6 +107,38 @@ class VersionChanges:
             )
             updated = metadata.update(
                 present, metrics={**present.metrics, **metrics}, updated_at=entry.time
+            )
+            self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
+
+    def sign(
+        self,
+        name: str,
+        version: str,
+        signatures: Mapping[str, str],
+        derived_signatures: Mapping[str, str],
+        by: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Add signatures to a version; one by the same key is replaced."""
+        with self._transactions.exclusive(name):
+            present = self._reader.get(name, version).metadata
+            where = f"{name}:{version}"
+            check_offered(where, manifest(present), signatures)
+            check_offered(where, manifest(present, derived=True), derived_signatures)
+            entry = self._transactions.entry(
+                name,
+                Action.SIGNED,
+                version,
+                by=by,
+                reason=reason,
+                from_stage=present.stage,
+                to_stage=present.stage,
+            )
+            updated = metadata.update(
+                present,
+                signatures={**present.signatures, **signatures},
+                derived_signatures={**present.derived_signatures, **derived_signatures},
+                updated_at=entry.time,
             )
             self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
 

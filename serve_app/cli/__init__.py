@@ -13,6 +13,7 @@ from serve_app.cli import (
     registry_changes,
     registry_queries,
     server,
+    signing,
     tokens,
 )
 
@@ -28,6 +29,7 @@ app.command()(server.served)
 app.command()(server.reload)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(tokens.app, name="token")
+app.add_typer(signing.key, name="key", rich_help_panel="Registry")
 
 registry_command = app.command(rich_help_panel="Registry")
 app.command(name="list", rich_help_panel="Registry")(registry_queries.list_models)
@@ -42,5 +44,6 @@ registry_command(registry_changes.retire)
 registry_command(registry_changes.delete)
 registry_command(optimization.optimize)
 registry_command(optimization.pin)
+registry_command(signing.sign)
 registry_command(registry_queries.verify)
 registry_command(registry_changes.repair)

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from registry import ModelInfo
 from registry.api import RegistryApi
+from registry.errors import RegistryError
 from registry.predictors import choose_artifact
+from registry.signatures import SigningKey
 from serve_app.cli import parsing, tables
 from serve_app.cli.connection import RegistryLocation, exit_on
-from serve_app.cli.options import AsJson, Attribution, Name, Version, with_options
+from serve_app.cli.options import AsJson, Attribution, Name, SignWith, Version, with_options
 
 if TYPE_CHECKING:
     from optimization.search.search import EvaluatedVariant, Search, SearchSettings
@@ -76,6 +78,7 @@ def optimize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Search and print without changing the registry.")
     ] = False,
+    sign_with: SignWith = None,
     *,
     attribution: Attribution,
     location: RegistryLocation,
@@ -97,6 +100,8 @@ def optimize(
         from optimization.search.pareto import Goal
         from optimization.search.search import SearchSettings
 
+        with exit_on(RegistryError):
+            signing_key = SigningKey(sign_with) if sign_with else None
         settings = SearchSettings(
             goal=Goal(goal),
             budget_s=budget,
@@ -132,7 +137,7 @@ def optimize(
 
         async def publish(registry: RegistryApi) -> ModelInfo:
             return await registered_versions.publish(
-                registry, source, found, attribution.by, attribution.reason
+                registry, source, found, attribution.by, attribution.reason, key=signing_key
             )
 
         info = None if dry_run else location.run(publish)

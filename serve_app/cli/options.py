@@ -8,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import typer
@@ -15,6 +16,12 @@ import typer
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
 MaybeName = Annotated[str | None, typer.Argument(help="Name of a model; default: all models.")]
 Version = Annotated[str, typer.Argument(help="Semantic version, for example 1.0.0.")]
+SignWith = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign-with", help="File of the private key that signs the files; it is not sent anywhere."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

@@ -7,11 +7,22 @@ import typer
 
 from registry import ModelInfo, ModelStage
 from registry.api import RegistryApi
-from registry.errors import UnknownModelError, UnknownVersionError
+from registry.errors import RegistryError, UnknownModelError, UnknownVersionError
+from registry.folder.drafts import MEANING, manifest_of_files
 from registry.records import OUTPUTS, Finding
+from registry.registry import files_of
+from registry.signatures import SigningKey
 from serve_app.cli import parsing, tables
-from serve_app.cli.connection import RegistryLocation
-from serve_app.cli.options import AsJson, Attribution, MaybeName, Name, Version, with_options
+from serve_app.cli.connection import RegistryLocation, exit_on
+from serve_app.cli.options import (
+    AsJson,
+    Attribution,
+    MaybeName,
+    Name,
+    SignWith,
+    Version,
+    with_options,
+)
 
 
 @with_options
@@ -58,6 +69,7 @@ def register(
             help="Name of an output in the model, MEANING=NAME; default: the meaning; repeatable."
         ),
     ] = None,
+    sign_with: SignWith = None,
     *,
     attribution: Attribution,
     location: RegistryLocation,
@@ -79,6 +91,17 @@ def register(
     if output:
         names = parsing.pairs("--output", output, "MEANING=NAME")
         fields["output_names"] = {**{meaning: meaning for meaning in OUTPUTS}, **names}
+    if sign_with:
+        meaning = {key: fields[key] for key in MEANING if key in fields}
+        with exit_on(RegistryError, OSError):
+            fields["signatures"] = SigningKey(sign_with).sign(
+                manifest_of_files(
+                    name,
+                    version,
+                    files_of(model_path, fields["artifacts"]),
+                    {"model_type": model_type, **meaning},
+                )
+            )
 
     async def publish(registry: RegistryApi) -> tuple[bool, ModelInfo]:
         existed = await _exists(registry, name, version)

@@ -37,10 +37,11 @@ class FleetServer:
         registry_root = settings.registry_root
         registry = await asyncio.to_thread(registry_actor, registry_root)
         log = await asyncio.to_thread(experiment_log, settings, application)
+        await ActorRegistry(registry).trust(settings.require_signature)
         self._fleet = Fleet(
             ActorStateStore(registry, application),
             ActorRegistry(registry),
-            ServeLauncher(application, registry_root),
+            ServeLauncher(application, registry_root, settings.require_signature),
             BroadcastRouters(application),
         )
         self._controller = ExperimentController(

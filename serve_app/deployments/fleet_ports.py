@@ -76,6 +76,11 @@ class ActorRegistry:
         with raising_cause(*DOMAIN_ERRORS):
             await self._registry.call.remote("try_out", metadata.name, metadata.version)
 
+    async def trust(self, key_ids: Sequence[str]) -> None:
+        """Require signatures by one of these keys in the registry; with none, lift this."""
+        with raising_cause(*DOMAIN_ERRORS):
+            await self._registry.trust.remote(key_ids)
+
     async def promote(self, model: str, version: str, by: str, reason: str) -> None:
         """Promote a version to production."""
         with raising_cause(*DOMAIN_ERRORS):
@@ -87,9 +92,12 @@ class ActorRegistry:
 class ServeLauncher:
     """Runs each version as a separate application, so that a change of one affects no other."""
 
-    def __init__(self, application: str, registry_root: str) -> None:
+    def __init__(
+        self, application: str, registry_root: str, require_signature: Sequence[str] = ()
+    ) -> None:
         self._application = application
         self._registry_root = registry_root
+        self._require_signature = tuple(require_signature)
 
     async def launches(self) -> Mapping[VersionRef, Launch]:
         """Return the applications that serve versions."""
@@ -109,7 +117,7 @@ class ServeLauncher:
     async def launch(self, version: ServedVersion) -> None:
         """Deploy a version's application with its current settings."""
         target = serve.RunTarget(
-            target=model_server(version, self._registry_root),
+            target=model_server(version, self._registry_root, self._require_signature),
             name=application_name(self._application, version.ref),
             route_prefix=None,
         )

@@ -40,12 +40,18 @@ class ModelServer:
     _channel_server: ChannelServer | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, metadata: ModelMetadata, settings: VersionSettings, registry_root: str
+        self,
+        metadata: ModelMetadata,
+        settings: VersionSettings,
+        registry_root: str,
+        require_signature: tuple[str, ...] = (),
     ) -> None:
         log_through_serve()
         listen_on_node_address()
         self._shape = metadata.input_shape
-        self._model: BatchedModel = await load_model(metadata, settings, registry_root)
+        self._model: BatchedModel = await load_model(
+            metadata, settings, registry_root, require_signature
+        )
         self._address: Address | None = None
         if settings.autoscaling is None:
             self._channel_server = ChannelServer(
@@ -106,7 +112,9 @@ def version_of(name: str, application: str) -> VersionRef | None:
         return None
 
 
-def model_server(version: ServedVersion, registry_root: str) -> Application:
+def model_server(
+    version: ServedVersion, registry_root: str, require_signature: tuple[str, ...] = ()
+) -> Application:
     """Return the application of one version; a replica is replaced before it is stopped."""
     settings = version.settings
     deployment = serve.deployment(
@@ -122,4 +130,4 @@ def model_server(version: ServedVersion, registry_root: str) -> Application:
         deployment = deployment.options(num_replicas=settings.min_replicas)
     else:
         deployment = deployment.options(autoscaling_config=settings.autoscaling.model_dump())
-    return deployment.bind(version.metadata, settings, registry_root)
+    return deployment.bind(version.metadata, settings, registry_root, require_signature)

@@ -206,4 +206,7 @@ class Router:
         return backend
 
     async def _load(self, version: ServedVersion) -> BatchedModel:
-        return await load_model(version.metadata, version.settings, self._settings.registry_root)
+        settings = self._settings
+        return await load_model(
+            version.metadata, version.settings, settings.registry_root, settings.require_signature
+        )

@@ -1,7 +1,7 @@
 """The registry actor on the head node: the cluster's single writer of the registry folder."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from registry import ModelInfo, ModelRegistry
 from registry.api import CHANGES, READS
 from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
+from registry.folder.trusted_keys import write_trusted_keys
 from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
 from serve_app.access.token_file import TokenFile
@@ -55,6 +56,10 @@ class RegistryActor:
     async def has_folder(self) -> bool:
         """Return whether the folder exists."""
         return self._path.is_dir()
+
+    async def trust(self, key_ids: Sequence[str]) -> None:
+        """Require that versions are signed with one of these keys; with none, lift this."""
+        write_trusted_keys(self._layout, key_ids)
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
         """Return the version that `reference` denotes, None for a stage without a version."""

@@ -101,6 +101,7 @@ class RemoteRegistry(RegistryApi):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -119,6 +120,7 @@ class RemoteRegistry(RegistryApi):
             "output_names": output_names,
             "label_map": label_map,
             "tags": tags,
+            "signatures": signatures,
             "by": by or await self._author(),
             "reason": reason,
         }
@@ -139,6 +141,7 @@ class RemoteRegistry(RegistryApi):
         optimization: Mapping[str, Any],
         serving_artifact: str | None = None,
         *,
+        derived_signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
     ) -> ModelInfo:
@@ -148,6 +151,7 @@ class RemoteRegistry(RegistryApi):
         fields = {
             "optimization": dict(optimization),
             "serving_artifact": serving_artifact,
+            "derived_signatures": _picklable(derived_signatures),
             "by": by or await self._author(),
             "reason": reason,
         }
@@ -168,6 +172,7 @@ class RemoteRegistry(RegistryApi):
     retire_model = _forwarded(RegistryApi.retire_model)
     delete_model = _forwarded(RegistryApi.delete_model)
     update_metrics = _forwarded(RegistryApi.update_metrics)
+    sign_version = _forwarded(RegistryApi.sign_version)
     pin_artifact = _forwarded(RegistryApi.pin_artifact)
     compare_models = _forwarded(RegistryApi.compare_models)
     history = _forwarded(RegistryApi.history)

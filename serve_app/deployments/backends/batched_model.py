@@ -10,6 +10,7 @@ import numpy as np
 
 from registry.predictors import Predictor, Windows, choose_artifact, load_predictor
 from registry.records import ModelMetadata
+from registry.signatures import check_signed
 from registry.trial_run import TrialLimits, limited, shared_process
 from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
 from serve_app.data_plane.dynamic_batching import Batcher, batch_wait_s
@@ -103,13 +104,18 @@ class BatchedModel:
 
 
 async def load_model(
-    metadata: ModelMetadata, settings: VersionSettings, registry_root: str
+    metadata: ModelMetadata,
+    settings: VersionSettings,
+    registry_root: str,
+    require_signature: tuple[str, ...] = (),
 ) -> BatchedModel:
     """Fetch a version's artifact from this node's cache or the registry; load it and warm it up.
 
     Raises:
-        registry.errors.RegistryError: the artifact is missing, damaged, or does not run.
+        registry.errors.RegistryError: the artifact is missing, damaged, not signed with one of
+            the keys that are required, or does not run.
     """
+    check_signed(metadata, require_signature, choose_artifact(metadata))
     registry = await asyncio.to_thread(registry_actor, registry_root)
     content = await fetch(registry, metadata, choose_artifact(metadata), node_cache())
     predictor = await asyncio.to_thread(load_limited, content, metadata, settings)

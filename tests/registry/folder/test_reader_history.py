@@ -43,6 +43,7 @@ def test_every_action_is_recorded(folder, register, promote):
     folder.versions.update_metrics(NAME, "1.1.0", {"accuracy": 0.5})
     folder.artifacts.add(NAME, "1.1.0", {}, {}, None)
     folder.artifacts.pin(NAME, "1.1.0", "model.pt")
+    folder.versions.sign(NAME, "1.1.0", {}, {})
     folder.stages.retire(NAME, "1.1.0")
     folder.versions.delete(NAME, "1.1.0")
     assert {entry.action for entry in folder.reader.history(NAME)} == set(Action)
