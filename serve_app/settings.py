@@ -210,7 +210,16 @@ class RouterSettings(_Settings):
     """Requests in flight per router, counted separately for predictions; further ones wait."""
 
     max_body_bytes: PositiveInt = 16_000_000
-    """Largest accepted body: about a hundred windows of 60 x 110 numbers as JSON."""
+    """Largest accepted body of a batch: about a hundred windows of 60 x 110 numbers as JSON. The
+    limits of other endpoints are fixed, and never above this one."""
+
+    max_bodies_bytes: PositiveInt = 256_000_000
+    """Memory for the bodies of all requests in flight, per router; further ones receive 503."""
+
+    hosts: tuple[str, ...] = ()
+    """Names and addresses under which clients reach the server, without a port, such as
+    `trading-box` or `10.0.0.5`; localhost and loopback addresses are always accepted. Requests for
+    other hosts receive 421, since a web page can make its own name point here."""
 
     max_batch_requests: PositiveInt = 1024
     """Largest number of requests in one batch body."""

@@ -26,6 +26,11 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
                   ├─► its channel      CHANNEL_CONNECT_S
                   └─► its address      REPLICA_DISCOVERY_S
 
+    the body of a request
+
+    HAProxy                            a constant of serve_app.launch.haproxy
+      └─► router                       BODY_S
+
     a start
 
     modelctl serve                     SERVER_START_S
@@ -72,6 +77,9 @@ TOKENS_FOLLOW_PERIOD_S = 0.5
 
 STATE_CONFIRM_S = 2.0
 """Longest wait of a new router's first requests for the state, before they receive a 503."""
+
+BODY_S = 30.0
+"""Longest wait of a router for the whole body of a request."""
 
 FLEET_REQUEST_S = 5.0
 """Longest wait of a request for the fleet, which starts to load a version on demand."""

@@ -35,6 +35,7 @@ class HostileRequest:
 
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope of the request."""
+        framing = [(b"transfer-encoding", b"chunked")] if self.body else []
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -45,7 +46,7 @@ class HostileRequest:
             "raw_path": quote(self.path, errors="replace").encode(),
             "root_path": "",
             "query_string": self.query,
-            "headers": [(b"host", b"localhost"), *self.headers],
+            "headers": [(b"host", b"localhost"), *framing, *self.headers],
             "client": ("127.0.0.1", 50000),
             "server": ("localhost", 8001),
             "state": {},

@@ -95,7 +95,8 @@ def test_the_health_endpoint_decides_readiness_of_workers(pods):
     assert workers
     for worker in workers:
         probe = worker["readinessProbe"]["httpGet"]
-        assert probe == {"path": HEALTH_PATH, "port": "serve"}
+        headers = [{"name": "Host", "value": "localhost"}]
+        assert probe == {"path": HEALTH_PATH, "port": "serve", "httpHeaders": headers}
 
 
 def test_the_registry_is_on_a_volume_of_the_head(pods, config):

@@ -67,6 +67,10 @@ class StatusService:
         self._clock = clock
         self._started_s = clock()
 
+    def largest_window_bytes(self) -> int:
+        """Return the size of the largest window of a served version, as float32."""
+        return 4 * self._routes.table.largest_window
+
     def models(self) -> Sequence[ModelStatus]:
         """Return every version behind this server."""
         table = self._routes.table

@@ -42,6 +42,10 @@ class Stopwatch:
         self.spent[section] = now_s - self._lap_s
         self._lap_s = now_s
 
+    def add(self, section: TimingSection, time_s: float) -> None:
+        """Add time that passed before this stopwatch began to a section."""
+        self.spent[section] = self.spent.get(section, 0.0) + time_s
+
     def lap_of_run(self, run: Run | None) -> None:
         """Assign the time since the previous lap to a model's run and the round trip to it.
 

@@ -97,12 +97,12 @@ class Router:
         settings = self._settings.router
         api = build_rest_api(
             self._services,
-            settings.max_body_bytes,
+            settings,
             timing_histogram(),
             request_counter(),
             self._access,
         )
-        self.fast_path = FastPath(api, api.has_fast_path, settings.max_ongoing_requests)
+        self.fast_path = FastPath(api, settings.max_ongoing_requests)
         return api
 
     async def predict(

@@ -4,6 +4,10 @@
     ├── RequestError                    the request is invalid
     │   ├── MalformedJsonError          the body is not JSON
     │   ├── BodyTooLargeError           the body, or the list in it, exceeds the limit
+    │   ├── BodyTimeoutError            the body does not arrive in time
+    │   ├── UnsupportedMediaTypeError   the endpoint does not accept the content type
+    │   ├── UnknownHostError            the Host header names another server
+    │   ├── ForeignOriginError          a page of another server sent the request
     │   ├── InvalidRequestError         a field is missing, unknown or of the wrong type
     │   │   └── InvalidFeaturesError    the features do not fit the model, or are not finite
     │   ├── NotServedError              this server does not serve the model or version
@@ -20,6 +24,7 @@
     ├── UnavailableError                a later attempt may succeed, after `retry_after_s`
     │   ├── VersionLoadingError         the version has no ready replica
     │   ├── OverloadedError             more requests than the version can serve
+    │   ├── BodyMemoryError             the bodies of all requests exceed their memory
     │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
     │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
     │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
@@ -80,10 +85,15 @@ from serve_app.errors.predictions import (
     PredictionFailedError,
 )
 from serve_app.errors.requests import (
+    BodyMemoryError,
+    BodyTimeoutError,
     BodyTooLargeError,
+    ForeignOriginError,
     InvalidFeaturesError,
     InvalidRequestError,
     MalformedJsonError,
+    UnknownHostError,
+    UnsupportedMediaTypeError,
 )
 from serve_app.errors.versions import (
     FleetUnavailableError,
@@ -99,12 +109,15 @@ from serve_app.errors.versions import (
 )
 
 __all__ = [
+    "BodyMemoryError",
+    "BodyTimeoutError",
     "BodyTooLargeError",
     "ClientError",
     "ConcurrencyLimitError",
     "DeadlineExceededError",
     "ExperimentConflictError",
     "FleetUnavailableError",
+    "ForeignOriginError",
     "InvalidFeaturesError",
     "InvalidRequestError",
     "InvalidTokenError",
@@ -134,8 +147,10 @@ __all__ = [
     "UnavailableError",
     "UnconfirmedStateError",
     "UnexpectedResponseError",
+    "UnknownHostError",
     "UnknownPredictionError",
     "UnknownTokenError",
+    "UnsupportedMediaTypeError",
     "UnusableVersionError",
     "VersionLoadingError",
 ]

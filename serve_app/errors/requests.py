@@ -1,6 +1,6 @@
 """Requests that no version can take."""
 
-from serve_app.errors.base import RequestError
+from serve_app.errors.base import RequestError, UnavailableError
 
 
 class MalformedJsonError(RequestError):
@@ -49,3 +49,83 @@ class InvalidFeaturesError(InvalidRequestError):
     """The features are not finite numbers in the input shape of the model."""
 
     code = "invalid_features"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The endpoint does not accept bodies of this content type."""
+
+    code = "unsupported_media_type"
+
+    def __init__(self, expected: str, received: str) -> None:
+        super().__init__(expected, received)
+        self.expected, self.received = expected, received
+
+    def __str__(self) -> str:
+        return (
+            f"Content-Type: expected {self.expected}, received {self.received}; "
+            f"set the header to the type of the body"
+        )
+
+
+class BodyTimeoutError(RequestError):
+    """The body did not arrive in time."""
+
+    code = "body_timeout"
+
+    def __init__(self, limit_s: float, received: int) -> None:
+        super().__init__(limit_s, received)
+        self.limit_s, self.received = limit_s, received
+
+    def __str__(self) -> str:
+        return (
+            f"the body is incomplete: expected all of it within {self.limit_s:g} s, received "
+            f"{self.received} bytes; send it faster, or a smaller one"
+        )
+
+
+class BodyMemoryError(UnavailableError):
+    """The router holds as many bytes of bodies as it may."""
+
+    code = "body_memory"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"the bodies of all requests exceed their memory: expected at most {self.limit} bytes "
+            f"at once; retry in {self.retry_after_s} s or send smaller bodies"
+        )
+
+
+class UnknownHostError(RequestError):
+    """The request names another server than this one in its Host header."""
+
+    code = "unknown_host"
+
+    def __init__(self, received: str) -> None:
+        super().__init__(received)
+        self.received = received
+
+    def __str__(self) -> str:
+        return (
+            f"Host: expected localhost, a loopback address or a name in router.hosts, received "
+            f"{self.received}; add the name to router.hosts if clients use it"
+        )
+
+
+class ForeignOriginError(RequestError):
+    """A page of another server sent the request."""
+
+    code = "foreign_origin"
+
+    def __init__(self, received: str) -> None:
+        super().__init__(received)
+        self.received = received
+
+    def __str__(self) -> str:
+        return (
+            f"Origin: expected a page of this server, received {self.received}; pages of other "
+            f"servers may not call it"
+        )

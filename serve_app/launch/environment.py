@@ -5,6 +5,7 @@ for them. `modelctl serve` sets them; a cluster of your own is started with
 `eval "$(modelctl env)"; ray start --head; serve deploy serve_config.yaml`.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         # HAProxy forwards requests directly to the HTTP servers of the routers: an empty request
         # takes 0.3 ms instead of 6. Costs one more process, and a port for statistics and one for
-        # metrics on every interface.
+        # metrics.
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         # Uses gRPC between deployments, runs our code on the replica's own event loop and buffers
         # request logs: a call through a handle takes 2.6 ms instead of 4.1. Costs visibility:
@@ -71,9 +72,22 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 )
 
 
+MACHINE_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
+        # Adds limits on connections and headers to the configuration that Serve writes for HAProxy,
+        # and moves its statistics and metrics to loopback; see haproxy.py beside this module. Costs
+        # 60 ms at each start and reload of HAProxy.
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        # The interpreter that haproxy.sh runs.
+        "TRADESERVE_PYTHON": sys.executable,
+    }
+)
+"""Further flags, whose values depend on where this package is installed."""
+
+
 def server_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return `base` with each flag of SERVER_ENVIRONMENT and the token that it does not set."""
-    return {**SERVER_ENVIRONMENT, **_token_file(base), **base}
+    """Return `base` with each flag of the server and the token that it does not set."""
+    return {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **_token_file(base), **base}
 
 
 def client_environment(base: Mapping[str, str]) -> dict[str, str]:
@@ -94,7 +108,7 @@ def exported(base: Mapping[str, str], is_multi_node: bool) -> dict[str, str]:
             node's external address.
     """
     effective = server_environment(base)
-    names = [*SERVER_ENVIRONMENT, *_token_file(base)]
+    names = [*SERVER_ENVIRONMENT, *MACHINE_ENVIRONMENT, *_token_file(base)]
     variables = {name: effective[name] for name in names}
     if is_multi_node:
         variables[NODE_ADDRESS_VARIABLE] = "1"

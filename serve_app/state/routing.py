@@ -1,5 +1,6 @@
 """Which version serves a request. Pure: no IO, no Ray."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,6 +83,11 @@ class RoutingTable:
     def refs(self) -> tuple[VersionRef, ...]:
         """Return a reference to every served version."""
         return tuple(VersionRef.of(metadata) for metadata in self.versions)
+
+    @cached_property
+    def largest_window(self) -> int:
+        """Return the number of values in the largest window of a served version."""
+        return max((math.prod(metadata.input_shape) for metadata in self.versions), default=0)
 
     @cached_property
     def served(self) -> tuple[str, ...]:

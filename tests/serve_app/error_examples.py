@@ -5,6 +5,11 @@ from serve_app import errors
 EXAMPLES = [
     errors.MalformedJsonError("unexpected end"),
     errors.BodyTooLargeError("bytes", 10, 11),
+    errors.BodyTimeoutError(30.0, 11),
+    errors.BodyMemoryError(10),
+    errors.UnsupportedMediaTypeError("application/json", "'text/plain'"),
+    errors.UnknownHostError("'evil.example'"),
+    errors.ForeignOriginError("'https://evil.example'"),
     errors.InvalidRequestError("symbol", "a text", "3"),
     errors.InvalidFeaturesError("features", "6600 numbers", "3"),
     errors.NotServedError("m", "1.0.0", ["m:2.0.0"]),

@@ -13,6 +13,7 @@ from serve_app.access.tokens import TokenTable
 from serve_app.api.rest import schemas
 from serve_app.api.rest.app import build_rest_api
 from serve_app.experiments import definition
+from serve_app.settings import RouterSettings
 from tools.reference.fields import field_docs
 from tools.reference.markdown import code, table
 from tools.reference.settings import kind_of
@@ -24,7 +25,7 @@ def page() -> str:
     """Return the page."""
     control = AccessControl(TokenTable(), Limits(None, None))
     nothing = cast("Any", None)  # the document depends on none of the services
-    document = build_rest_api(nothing, 1, nothing, nothing, control).openapi()
+    document = build_rest_api(nothing, RouterSettings(), nothing, nothing, control).openapi()
     parts = [
         "# HTTP\n",
         "Every endpoint of the server, by default on port 8001. Errors have the body "

@@ -43,7 +43,7 @@ ROLES: Mapping[tuple[str, str], Roles] = {
     # Static: they describe the endpoints and contain no data of this server.
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
-    ("GET", "/docs/oauth2-redirect"): PUBLIC,
+    ("GET", "/docs/{name}"): PUBLIC,
     ("GET", "/redoc"): PUBLIC,
 }
 """The roles of which a caller needs one, by method and path."""

@@ -1,21 +1,25 @@
 """The ASGI application of the REST front end."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.access.control import AccessControl
 from serve_app.api.rest import schemas
-from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard
+from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard, roles_for
+from serve_app.api.rest.body_guard import BodyGuard, BodyLimits, BodyMemory
+from serve_app.api.rest.docs_pages import add_docs_pages
 from serve_app.api.rest.encoding import json_response
 from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
+from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, GUARDED, HostGuard, HostRules
 from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
 from serve_app.api.rest.slices import TimeSlices
@@ -23,13 +27,18 @@ from serve_app.api.services import Services
 from serve_app.data_plane.timing import TimingSection
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import ServingError
+from serve_app.settings import RouterSettings
 
 logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-CLIENT_CLOSED_REQUEST = 499
-"""The status that proxies log for a client that disconnected before the response."""
+
+class Guards(Protocol):
+    """Puts the guards of requests in front of an application."""
+
+    def __call__(self, app: ASGIApp, routes: Sequence[BaseRoute], *, reads_body: bool) -> ASGIApp:
+        """Return the guards; without `reads_body` they leave the body unread."""
 
 
 class RestApi(FastAPI):
@@ -42,20 +51,24 @@ class RestApi(FastAPI):
         title: title of the OpenAPI document.
         description: description in the OpenAPI document.
         count: receives the path and the status of each response on the fast path.
-        control: identifies the callers of every endpoint.
+        guards: puts the guards of every request in front of an application.
     """
 
     def __init__(
-        self,
-        title: str,
-        description: str,
-        count: Callable[[str, int], None],
-        control: AccessControl,
+        self, title: str, description: str, count: Callable[[str, int], None], guards: Guards
     ) -> None:
-        super().__init__(title=title, description=description, redirect_slashes=False)
+        # A redirect would repeat the Host header. The pages about the endpoints are our own.
+        super().__init__(
+            title=title,
+            description=description,
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
+        )
         self._fast_endpoints: dict[tuple[str, str], Endpoint] = {}
         self._count = count
-        self._guard = AccessGuard(self._serve, self.routes, control)
+        self._guards = guards
+        self._guarded = self.guarded(self._serve)
 
     def add_fast_path(self, path: str, endpoint: Endpoint) -> None:
         """Serve POST to `path` with `endpoint` alone.
@@ -68,11 +81,31 @@ class RestApi(FastAPI):
         """Return whether a request is for an endpoint on the fast path."""
         return self._fast_endpoint(scope) is not None
 
+    def is_endpoint(self, scope: Scope) -> bool:
+        """Return whether a request is for any endpoint."""
+        return scope["type"] == "http" and roles_for(scope, self.routes) is not None
+
+    def guarded(self, app: ASGIApp) -> ASGIApp:
+        """Return `app` behind the guards.
+
+        They admit a request by its host, its caller and its body, in this order. A body is read for
+        endpoints only.
+        """
+        with_body = self._guards(app, self.routes, reads_body=True)
+        without_body = self._guards(app, self.routes, reads_body=False)
+
+        async def guarded_app(scope: Scope, receive: Receive, send: Send) -> None:
+            if self._fast_endpoint(scope) is not None:
+                send = self._counted(scope["path"], send)
+            guards = with_body if self.is_endpoint(scope) else without_body
+            await guards(scope, receive, send)
+
+        return guarded_app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, from whichever port it arrives."""
-        if self._fast_endpoint(scope) is not None:
-            send = self._counted(scope["path"], send)
-        await self._guard(scope, receive, send)
+        """Serve a request, from whichever port it arrives, unless the guards reject it."""
+        app = self._serve if GUARDED in scope else self._guarded
+        await app(scope, receive, send)
 
     def _counted(self, path: str, send: Send) -> Send:
         async def send_counted(message: Message) -> None:
@@ -104,7 +137,7 @@ class RestApi(FastAPI):
 
 def build_rest_api(
     services: Services,
-    max_body_bytes: int,
+    settings: RouterSettings,
     observe: Callable[[Mapping[TimingSection, float]], None],
     count: Callable[[str, int], None],
     control: AccessControl,
@@ -113,12 +146,24 @@ def build_rest_api(
 
     Args:
         services: the core.
-        max_body_bytes: the largest body that is read.
+        settings: the limits on bodies, and the names of the server.
         observe: receives the timing sections of every served prediction, in seconds.
         count: receives the path and the status of every request for predictions.
         control: identifies callers and counts their requests.
     """
-    app = RestApi("tradeserve", "Predictions for trading bots.", count, control)
+    max_body_bytes = settings.max_body_bytes
+    rules = HostRules(settings.hosts)
+    memory = BodyMemory(settings.max_bodies_bytes)
+    limits = BodyLimits(
+        largest=max_body_bytes,
+        largest_window=lambda: services.status.largest_window_bytes(),
+    )
+
+    def guards(app: ASGIApp, routes: Sequence[BaseRoute], *, reads_body: bool) -> ASGIApp:
+        read = BodyGuard(app, limits, memory) if reads_body else app
+        return HostGuard(AccessGuard(read, routes, control), rules)
+
+    app = RestApi("tradeserve", "Predictions for trading bots.", count, guards)
     slices = TimeSlices()
     endpoints = prediction_endpoints(services, max_body_bytes, observe, slices)
     for path, endpoint, documentation in endpoints:
@@ -126,6 +171,7 @@ def build_rest_api(
         app.add_fast_path(path, endpoint)
     add_model_endpoints(app, services, max_body_bytes)
     add_experiment_endpoints(app, services, max_body_bytes, slices)
+    add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from serve_app.errors import (
+    BodyMemoryError,
+    BodyTimeoutError,
     BodyTooLargeError,
     ConcurrencyLimitError,
     ExperimentConflictError,
     FleetUnavailableError,
+    ForeignOriginError,
     InvalidFeaturesError,
     InvalidRequestError,
     InvalidTokenError,
@@ -28,14 +31,21 @@ from serve_app.errors import (
     TooManyVersionsError,
     UnavailableError,
     UnconfirmedStateError,
+    UnknownHostError,
     UnknownPredictionError,
+    UnsupportedMediaTypeError,
     UnusableVersionError,
     VersionLoadingError,
 )
 
 STATUS: Mapping[type[ServingError], int] = {
     MalformedJsonError: 400,
+    ForeignOriginError: 403,
+    BodyTimeoutError: 408,
     BodyTooLargeError: 413,
+    UnsupportedMediaTypeError: 415,
+    UnknownHostError: 421,
+    BodyMemoryError: 503,
     InvalidRequestError: 422,
     InvalidFeaturesError: 422,
     NotServedError: 404,

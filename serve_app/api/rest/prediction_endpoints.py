@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from serve_app.api.rest import schemas
 from serve_app.api.rest.bodies import read_body, read_window
+from serve_app.api.rest.body_guard import BODY_READ_S
 from serve_app.api.rest.disconnects import ClientWatch
 from serve_app.api.rest.encoding import (
     batch_document,
@@ -43,6 +44,7 @@ def prediction_endpoints(
         watch = Stopwatch()
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
+        watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
         content_type = request.headers.get("content-type", "")
         # request.url would be built for every request.
         query = request.scope["query_string"].decode("latin-1")
@@ -63,6 +65,7 @@ def prediction_endpoints(
         watch = Stopwatch()
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
+        watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
         parsed = await slices.run(read_batch(body, services.batches.check_size))
         # No ClientWatch: a replica continues with the windows that it has received, and until it is
         # done they count towards the limits.

@@ -2,7 +2,7 @@
 
 import shlex
 
-from serve_app.launch.environment import SERVER_ENVIRONMENT
+from serve_app.launch.environment import MACHINE_ENVIRONMENT, SERVER_ENVIRONMENT
 from tests.serve_app.cli.commands import modelctl
 
 
@@ -13,7 +13,7 @@ def test_env(tmp_path):
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
     exported = dict(assignment.split("=", 1) for word, assignment in lines if word == "export")
     changed = {"RAY_worker_niceness": "two words", "RAY_AUTH_TOKEN_PATH": str(path)}
-    assert exported == {**SERVER_ENVIRONMENT, **changed}
+    assert exported == {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **changed}
     assert path.exists()
 
 

@@ -6,12 +6,32 @@ from types import SimpleNamespace
 import pytest
 from ray import serve
 from starlette.responses import PlainTextResponse
+from uvicorn import config
 
 from serve_app.deployments.fast_path import FastPath, FastPathMiddleware, middlewares
 
 
-def is_fast(scope):
-    return scope["path"] == "/fast"
+class Api:
+    """Has two endpoints, one of them on the fast path; marks what its guards have admitted."""
+
+    def __init__(self, app):
+        self._app = app
+
+    async def __call__(self, scope, receive, send):
+        await self._app(scope, receive, send)
+
+    def is_endpoint(self, scope):
+        return scope["path"] in {"/fast", "/slow"}
+
+    def has_fast_path(self, scope):
+        return scope["path"] == "/fast"
+
+    def guarded(self, app):
+        async def admit(scope, receive, send):
+            scope["admitted"] = True
+            await app(scope, receive, send)
+
+        return admit
 
 
 @pytest.fixture
@@ -37,7 +57,7 @@ async def served_by(path):
 
 
 def router():
-    return SimpleNamespace(fast_path=FastPath(PlainTextResponse("router"), is_fast, 1))
+    return SimpleNamespace(fast_path=FastPath(Api(PlainTextResponse("router")), 1))
 
 
 async def test_router_serves_its_fast_path_only(serves):
@@ -54,6 +74,20 @@ async def test_other_deployments_have_no_fast_path(serves, deployment):
     assert await served_by("/fast") == "Serve"
 
 
+async def test_endpoints_are_guarded(serves):
+    """Requests for endpoints are admitted in front of Serve, others behind it."""
+    serves(router())
+    served = []
+
+    async def default(scope, receive, send):
+        served.append((scope["path"], "admitted" in scope))
+
+    middleware = FastPathMiddleware(default)
+    for path in ("/slow", "/-/healthz", "/slow"):
+        await middleware({"type": "http", "method": "GET", "path": path}, None, None)
+    assert served == [("/slow", True), ("/-/healthz", False), ("/slow", True)]
+
+
 async def test_other_event_loops_have_no_fast_path(serves):
     """Where the HTTP server has its own event loop, every request goes to Serve."""
     serves(router())
@@ -65,8 +99,9 @@ def test_proxy_has_no_middleware():
     assert middlewares() == []
 
 
-def test_replica_has_the_middleware(serves):
-    """The HTTP server of a replica has the fast path's middleware."""
+def test_replica_has_the_middleware(serves, monkeypatch):
+    """The HTTP server of a replica has the fast path's middleware, and limits its connections."""
+    monkeypatch.setattr(config, "HTTP_PROTOCOLS", dict(config.HTTP_PROTOCOLS))
     serves(None)
     assert [middleware.cls for middleware in middlewares()] == [FastPathMiddleware]
 
@@ -81,8 +116,9 @@ async def test_requests_in_flight_are_limited():
         await may_finish.wait()
         in_flight.discard(scope["number"])
 
-    fast_path = FastPath(app, is_fast, 2)
-    requests = [asyncio.create_task(fast_path({"number": n}, None, None)) for n in range(5)]
+    entry = FastPath(Api(app), 2).in_front_of(PlainTextResponse("Serve"))
+    scopes = [{"path": "/fast", "number": number} for number in range(5)]
+    requests = [asyncio.create_task(entry(scope, None, None)) for scope in scopes]
     await asyncio.sleep(0.01)
     assert counts == [1, 2]
     may_finish.set()

@@ -6,6 +6,7 @@ import pytest
 from ray.serve._private import constants
 
 from serve_app.launch.environment import (
+    MACHINE_ENVIRONMENT,
     MAX_HAPROXY_FOLDER_LENGTH,
     SERVER_ENVIRONMENT,
     client_environment,
@@ -22,7 +23,7 @@ def test_precedence():
     """Variables that are already set take precedence."""
     base = {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
     environment = server_environment(base)
-    assert environment == {**SERVER_ENVIRONMENT, **base}
+    assert environment == {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **base}
     assert base == {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
 
 
@@ -51,7 +52,8 @@ def test_multi_node():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SERVER_ENVIRONMENT if name.startswith("RAY_SERVE_")]
+    "name",
+    [name for name in (*SERVER_ENVIRONMENT, *MACHINE_ENVIRONMENT) if name.startswith("RAY_SERVE_")],
 )
 def test_flag_exists(name):
     """Ray Serve reads each of its flags."""

@@ -1,10 +1,16 @@
 """Bodies of requests, and checks of those of responses."""
 
 from serve_app.api.rest import schemas
+from serve_app.settings import RouterSettings
 from tests.serve_app.core import WINDOW
 
 LIMIT_BYTES = 2000
 """The largest body that the tested front end reads."""
+
+JSON = {"Content-Type": "application/json"}
+
+SETTINGS = RouterSettings(max_body_bytes=LIMIT_BYTES)
+"""The settings of the tested front end."""
 
 
 def body(features=WINDOW, **fields):

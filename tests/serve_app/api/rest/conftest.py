@@ -7,7 +7,7 @@ from serve_app.access.control import AccessControl
 from serve_app.access.quotas import Limits
 from serve_app.access.tokens import TokenTable
 from serve_app.api.rest.app import build_rest_api
-from tests.serve_app.api.rest.bodies import LIMIT_BYTES
+from tests.serve_app.api.rest.bodies import SETTINGS
 from tests.serve_app.core import FakeBackend, FakeFleet, core
 
 
@@ -43,9 +43,9 @@ def control():
 def api(backend, fleet, observed, counted, control):
     count = lambda path, status: counted.append((path, status))  # noqa: E731
     services = core(old=backend, fleet=fleet).services
-    return build_rest_api(services, LIMIT_BYTES, observed.append, count, control)
+    return build_rest_api(services, SETTINGS, observed.append, count, control)
 
 
 @pytest.fixture
 def http(api):
-    return TestClient(api, raise_server_exceptions=False)
+    return TestClient(api, "http://localhost", raise_server_exceptions=False)

@@ -12,7 +12,7 @@ from serve_app.access.roles import Role
 from serve_app.access.tokens import Token, TokenTable, digest_of
 from serve_app.api.rest.access import PUBLIC, ROLES
 from serve_app.api.rest.app import build_rest_api
-from tests.serve_app.api.rest.bodies import LIMIT_BYTES, body, check_error
+from tests.serve_app.api.rest.bodies import SETTINGS, body, check_error
 from tests.serve_app.core import DEFINITION, core
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -24,7 +24,7 @@ TABLE = TokenTable(
 )
 PREDICT = "/api/ml/predict"
 ENDPOINTS = [
-    (method, path.format(experiment_id="v1_vs_v2"), roles)
+    (method, path.format(experiment_id="v1_vs_v2", name="start.js"), roles)
     for (method, path), roles in ROLES.items()
 ]
 
@@ -43,7 +43,8 @@ def control(clock):
 def open_http():
     """A client of a server without tokens."""
     control = AccessControl(TokenTable(), Limits(1, 1))
-    return TestClient(build_rest_api(core().services, LIMIT_BYTES, print, print, control))
+    api = build_rest_api(core().services, SETTINGS, print, print, control)
+    return TestClient(api, "http://localhost")
 
 
 def bearer(role, scheme="Bearer"):
@@ -144,16 +145,16 @@ def test_changes_carry_the_name_of_the_token(http, fleet):
 async def test_failed_requests_leave_no_trace_in_flight(api, control):
     """A request that ends with an error or without a client is not in flight any more."""
     quota = control.quota(control.identify(b"ts_predict", is_browser=False))
-    http = TestClient(api, raise_server_exceptions=False)
-    http.post(PREDICT, content=b"{", headers=bearer("predict"))
+    http = TestClient(api, "http://localhost", raise_server_exceptions=False)
+    headers = {**bearer("predict"), "Content-Type": "application/json"}
+    http.post(PREDICT, content=b"{", headers=headers)
     assert quota.in_flight == 0
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "http://localhost:8001"},
-        {"Origin": "null"},
+        {"Origin": "http://localhost"},
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Mode": "cors"},
     ],

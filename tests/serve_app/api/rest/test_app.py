@@ -6,13 +6,13 @@ import re
 
 from serve_app.api.rest.app import build_rest_api
 from serve_app.api.rest.parsing import PREDICT_FIELDS
-from tests.serve_app.api.rest.bodies import LIMIT_BYTES, body, check_error
+from tests.serve_app.api.rest.bodies import JSON, SETTINGS, body, check_error
 from tests.serve_app.core import WINDOW, FakeBackend, core
 
 
 def test_errors_have_the_statuses_of_the_contract(http):
     """Each error of the core has the status and the code of the contract."""
-    post = lambda content: http.post("/api/ml/predict", content=content)  # noqa: E731
+    post = lambda content: http.post("/api/ml/predict", content=content, headers=JSON)  # noqa: E731
     check_error(post(b"{"), 400, "malformed_json")
     check_error(post(json.dumps(body([1]))), 422, "invalid_features")
     check_error(post(json.dumps(body([float("nan"), *WINDOW[1:]]))), 422, "invalid_features")
@@ -55,7 +55,7 @@ def test_fast_path_serves_predictions_only(api):
 def test_fast_path_counts_paths_and_statuses(http, counted):
     """Requests for predictions are counted with their status; other requests are not."""
     http.post("/api/ml/predict", json=body())
-    http.post("/api/ml/predict", content=b"{")
+    http.post("/api/ml/predict", content=b"{", headers=JSON)
     http.post("/api/ml/predict/batch", json={"requests": [body()]})
     http.get("/api/ml/models")
     assert counted == [
@@ -74,7 +74,7 @@ async def test_disconnected_client_is_counted_as_499(control):
 
     counted, sent = [], []
     count = lambda path, status: counted.append((path, status))  # noqa: E731
-    api = build_rest_api(core(old=Hanging(1)).services, LIMIT_BYTES, print, count, control)
+    api = build_rest_api(core(old=Hanging(1)).services, SETTINGS, print, count, control)
     messages = iter([{"type": "http.request", "body": json.dumps(body()).encode()}])
     scope = {"type": "http", "method": "POST", "path": "/api/ml/predict", "query_string": b""}
 
@@ -85,7 +85,18 @@ async def test_disconnected_client_is_counted_as_499(control):
         sent.append(message)
 
     async with asyncio.timeout(5):
-        await api({**scope, "headers": []}, receive, send)
+        await api(
+            {
+                **scope,
+                "headers": [
+                    (b"host", b"localhost"),
+                    (b"content-type", b"application/json"),
+                    (b"content-length", b"9"),
+                ],
+            },
+            receive,
+            send,
+        )
     assert counted == [("/api/ml/predict", 499)]
     assert sent[0]["status"] == 499
 

@@ -6,7 +6,7 @@ import pytest
 from serve_app.api.rest import schemas
 from serve_app.api.rest.schemas import RAW
 from serve_app.data_plane.timing import TimingSection
-from tests.serve_app.api.rest.bodies import LIMIT_BYTES, body, check_error
+from tests.serve_app.api.rest.bodies import JSON, LIMIT_BYTES, body, check_error
 from tests.serve_app.core import NO_PREDICTION, WINDOW
 
 
@@ -39,9 +39,9 @@ def test_batch_follows_its_schema(http):
 def test_large_body_is_rejected(http):
     """A body beyond the limit is rejected, whether its length is announced or not."""
     large = b"x" * (LIMIT_BYTES + 1)
-    error = check_error(http.post("/api/ml/predict", content=large), 413, "too_large")
+    error = check_error(http.post("/api/ml/predict", content=large, headers=JSON), 413, "too_large")
     assert (error["limit"], error["received"]) == (LIMIT_BYTES, LIMIT_BYTES + 1)
-    check_error(http.post("/api/ml/predict", content=iter([large])), 413, "too_large")
+    check_error(http.post("/api/ml/predict", content=iter([large]), headers=JSON), 413, "too_large")
 
 
 def test_body_of_numbers_equals_json(http):

