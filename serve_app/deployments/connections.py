@@ -1,6 +1,6 @@
 """Limits on the connections of a router's own HTTP server, which can be reached without HAProxy.
 
-Serve starts uvicorn, which waits for the headers of a request for ever and accepts any number of
+Serve starts uvicorn, which waits for the headers of a request forever and accepts any number of
 them, and Serve passes none of its settings on. Uvicorn looks up the class of its connections by
 name when it starts, in a table of its configuration: `limit_connections` enters a class there.
 """
