@@ -133,12 +133,3 @@ class TokenFile:
             write_file(self.path, content.encode() + b"\n", MODE)
         except OSError as error:
             raise TokenFileError(str(self.path), f"cannot be written: {error}") from error
-
-
-def usable_tokens_exist(path: Path, now: datetime | None = None) -> bool:
-    """Return whether the file contains a token with which a request would be accepted.
-
-    Raises:
-        TokenFileError: the file cannot be read.
-    """
-    return bool(TokenTable(tokens=tuple(TokenFile(path).tokens())).usable(now or utc_now()))

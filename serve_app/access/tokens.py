@@ -7,7 +7,6 @@ entropy cannot be guessed from its digest, so a slow hash would add latency and 
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -93,7 +92,3 @@ class TokenTable(BaseModel):
         Revoking the last token, or its expiry, does not open the server again.
         """
         return bool(self.tokens)
-
-    def usable(self, now: datetime) -> Sequence[Token]:
-        """Return the created tokens that are accepted at `now`."""
-        return [token for token in self.tokens if token.rejection(now) is None]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from serve_app.access.roles import Role
-from serve_app.access.token_file import TokenFile, stamp_of, usable_tokens_exist
+from serve_app.access.token_file import TokenFile, stamp_of
 from serve_app.access.tokens import digest_of
 from serve_app.errors import TokenExistsError, TokenFileError, UnknownTokenError
 
@@ -131,11 +131,3 @@ def test_stamp_changes_with_the_file(file):
         stamps.append(stamp_of(file.path))
     assert stamps[0] is None
     assert len(set(stamps)) == 4
-
-
-def test_usable_tokens_exist(file, clock):
-    """Only tokens that would be accepted count."""
-    assert not usable_tokens_exist(file.path)
-    file.create("bot", {Role.PREDICT}, timedelta(hours=1))
-    assert usable_tokens_exist(file.path, NOW)
-    assert not usable_tokens_exist(file.path, NOW + timedelta(hours=1))
