@@ -13,7 +13,6 @@ from optimization.errors import InvalidModelError
 from optimization.export.exporter import export_onnx
 from optimization.measurement.machine import differences, this_machine
 from optimization.measurement.windows import (
-    ARTIFACT,
     Evaluation,
     noise,
     read_windows,
@@ -26,6 +25,7 @@ from optimization.search.search import Search, SearchSettings, search
 from registry import ModelInfo, ModelMetadata
 from registry.architectures import load_checkpoint
 from registry.outputs import DIRECTION_OUTPUTS
+from registry.reference_outputs import ARTIFACT, EXPORTED_PREFIX
 from registry.signatures import SigningKey, derived_from, manifest
 
 
@@ -98,7 +98,7 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
     elif "model.pt" in metadata.artifacts:
         checkpoint = await registry.read_artifact(name, version, "model.pt")
         onnx = _export(checkpoint, metadata)
-        artifact = f"model_fp32_{hashlib.sha256(onnx).hexdigest()[:8]}.onnx"
+        artifact = f"{EXPORTED_PREFIX}{hashlib.sha256(onnx).hexdigest()[:8]}.onnx"
     else:
         problem = f"its artifacts are {', '.join(metadata.artifacts)}; register either with it"
         raise InvalidModelError(f"{name}:{version}", "a model.onnx or a model.pt", problem)

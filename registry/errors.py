@@ -18,6 +18,8 @@
     │   ├── CorruptArtifactError    the file's sha256 differs from the recorded one
     │   ├── UnreadableArtifactError the file does not have its declared format
     │   ├── UnusableModelError      the model loads, but its outputs are not a prediction
+    │   ├── ReferenceMismatchError  the model's outputs differ from those of its training library
+    │   ├── MissingReferenceError   the version has no reference outputs, and they are mandatory
     │   └── TrialLimitError         the model takes too much time or memory in its trial run
     ├── SignatureError              a version is not signed with a key that is required
     ├── SigningKeyError             a file contains no key to sign with
@@ -254,6 +256,55 @@ class UnusableModelError(ArtifactError):
         return (
             f"{self.path} gives no usable prediction: {self.problem}; correct the model or its "
             f"metadata and register a new version"
+        )
+
+
+class ReferenceMismatchError(ArtifactError):
+    """An artifact's outputs differ from the outputs that its training library recorded."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        windows: int,
+        differing: int,
+        rows: Sequence[int],
+        output: str,
+        largest: float,
+        row: int,
+        allowed: float,
+        changed_directions: int,
+    ) -> None:
+        rows = tuple(rows)
+        super().__init__(
+            path, windows, differing, rows, output, largest, row, allowed, changed_directions
+        )
+        self.path, self.windows, self.differing, self.rows = path, windows, differing, rows
+        self.output, self.largest, self.row, self.allowed = output, largest, row, allowed
+        self.changed_directions = changed_directions
+
+    def __str__(self) -> str:
+        rows = ", ".join(map(str, self.rows)) + (", …" if self.differing > len(self.rows) else "")
+        return (
+            f"{self.path} does not return the reference outputs in windows.npz: {self.differing} "
+            f"of {self.windows} windows differ (rows {rows or 'none'}), {self.output} by up to "
+            f"{self.largest:.3g} in row {self.row}, expected at most {self.allowed:.3g}, and "
+            f"{self.changed_directions} directions change; convert the trained model with "
+            f"modelctl convert, which names the option that is lost"
+        )
+
+
+class MissingReferenceError(ArtifactError):
+    """A version has no reference outputs, and a setting makes them mandatory."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(model, version)
+        self.model, self.version = model, version
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}:{self.version} has no reference outputs, which are mandatory: expected "
+            f"the training library's outputs in windows.npz; convert the trained model with "
+            f"modelctl convert and register the result as a new version"
         )
 
 

@@ -19,7 +19,7 @@ from pydantic import (
     field_validator,
 )
 
-from registry.errors import InvalidNameError
+from registry.errors import InvalidNameError, MissingReferenceError
 from registry.outputs import check_output_names
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -86,6 +86,9 @@ class ModelMetadata(BaseModel):
     """Signatures (base64) over the manifest of the registered artifacts, by the id of the key."""
     derived_signatures: dict[str, str] = Field(default_factory=dict)
     """Signatures (base64) over the manifest that includes the derived artifacts."""
+    reference_outputs: tuple[str, ...] = ()
+    """The meanings of the training library's outputs in windows.npz, which every artifact must
+    return; empty if the file holds none."""
     serving_artifact: str | None = None
     """The artifact that serves; None means model.onnx if it exists, otherwise model.pt."""
     optimization: dict[str, JsonValue] | None = None
@@ -123,6 +126,12 @@ class ModelMetadata(BaseModel):
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"expected (timesteps, features), both at least 1, received {shape}")
         return shape
+
+
+def check_has_reference(metadata: ModelMetadata) -> None:
+    """Raise MissingReferenceError if a version has no outputs of its training library."""
+    if not metadata.reference_outputs:
+        raise MissingReferenceError(metadata.name, metadata.version)
 
 
 class Action(StrEnum):

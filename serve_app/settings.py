@@ -280,6 +280,10 @@ class AppSettings(_Settings):
     prints them: checked at registration, at each change of stage and whenever a version is loaded.
     Empty: no signature is required."""
 
+    require_reference_outputs: bool = False
+    """Whether a version without the outputs of its training library in `windows.npz` is rejected.
+    By default it is served, and nothing verifies that its conversion kept the outputs."""
+
     default_model: str | None = None
     """Model of a request that names none; optional when only one model is declared."""
 

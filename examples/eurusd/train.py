@@ -30,10 +30,10 @@ from examples.eurusd.dataset import (
 from examples.eurusd.features import FEATURE_NAMES
 from examples.eurusd.training import Training, TrainingSettings, train
 from optimization.export.exporter import export_onnx
-from optimization.measurement.windows import ARTIFACT as WINDOWS_ARTIFACT
 from registry import ModelRegistry, ModelStage, get_model_registry
 from registry.architectures import save_checkpoint
 from registry.records import DIRECTIONS
+from registry.reference_outputs import ARTIFACT as WINDOWS_ARTIFACT
 
 MODEL_NAME = "hybrid_cnn_lstm"
 

@@ -16,11 +16,9 @@ from optimization.arguments import check_windows, declared_shape
 from optimization.errors import InvalidInputError
 from optimization.measurement.parity import run_all
 from optimization.runtime import OnnxModel, Windows
+from registry.reference_outputs import PREFIX
 
 logger = logging.getLogger(__name__)
-
-ARTIFACT = "windows.npz"
-"""The name of the artifact that holds a version's own windows."""
 
 NOISE_WINDOWS = 2048
 """Enough to distinguish one wrong direction in 200 from chance."""
@@ -125,7 +123,8 @@ def read_windows(
 ) -> Windows:
     """Return the windows in a NumPy file, (windows, *shape): .npy, or .npz with one array.
 
-    Nothing in the file is executed. Numbers of another precision are converted to float32.
+    Outputs beside the windows are skipped (see `registry.reference_outputs`). Nothing in the file
+    is executed. Numbers of another precision are converted to float32.
 
     Args:
         source: the file.
@@ -144,7 +143,7 @@ def read_windows(
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             with loaded:
-                names = loaded.files
+                names = [name for name in loaded.files if not name.startswith(PREFIX)]
                 if len(names) != 1:
                     raise InvalidInputError(where, expected, f"the arrays {names}")
                 array = loaded[names[0]]

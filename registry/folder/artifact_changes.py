@@ -22,7 +22,8 @@ from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
 from registry.folder.trusted_keys import read_trusted_keys
 from registry.predictors import choose_artifact, is_runnable
-from registry.records import Action, ModelInfo
+from registry.records import Action, ModelInfo, ModelMetadata
+from registry.reference_outputs import ARTIFACT, recorded_meanings
 from registry.signatures import check_offered, check_signed, derived_from, manifest
 
 
@@ -50,7 +51,7 @@ class ArtifactChanges:
         """Add `files` (source by artifact name) with their evidence; see RegistryApi."""
         check_sources(files, "add")
         signatures = dict(derived_signatures or {})
-        self._check_servable(name, version, files, serving_artifact, signatures)
+        self._check_servable(name, version, files, serving_artifact, signatures, optimization)
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)
             present = info.metadata
@@ -82,6 +83,7 @@ class ArtifactChanges:
                     or (present.derived_signatures if not digests else {}),
                     optimization=dict(optimization),
                     serving_artifact=serving_artifact,
+                    reference_outputs=_reference_outputs(present, files),
                     updated_at=entry.time,
                 )
 
@@ -106,7 +108,7 @@ class ArtifactChanges:
         reason: str = "",
     ) -> None:
         """Select the artifact that serves; see RegistryApi."""
-        self._check_servable(name, version, {}, artifact, None)
+        self._check_servable(name, version, {}, artifact, None, None)
         with self._transactions.exclusive(name):
             present = self._reader.get(name, version).metadata
             if present.serving_artifact == artifact:
@@ -131,6 +133,7 @@ class ArtifactChanges:
         files: Mapping[str, Path],
         artifact: str | None,
         signatures: Mapping[str, str] | None,
+        optimization: Mapping[str, Any] | None,
     ) -> None:
         """Check the signatures, then load and run the artifact that is to serve.
 
@@ -155,6 +158,8 @@ class ArtifactChanges:
             serving_artifact=artifact,
             derived=derived_from(info.metadata, added),
             derived_signatures=signatures or info.metadata.derived_signatures,
+            reference_outputs=_reference_outputs(info.metadata, files),
+            **({} if optimization is None else {"optimization": dict(optimization)}),
         )
         if signatures:
             check_offered(f"{name}:{version}", manifest(wanted, derived=True), signatures)
@@ -183,6 +188,13 @@ class ArtifactChanges:
                     f"{artifact} sha256 {atomic_io.sha256_of(source)}",
                 )
         return new
+
+
+def _reference_outputs(present: ModelMetadata, files: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return the meanings of the reference outputs once `files` are added to a version."""
+    if ARTIFACT in files:
+        return recorded_meanings(files[ARTIFACT])
+    return present.reference_outputs
 
 
 def _check_target_free(target: Path, source: Path) -> None:

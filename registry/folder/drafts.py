@@ -11,6 +11,7 @@ from registry.errors import InvalidMetadataError, VersionExistsError
 from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, check_writable, describe
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
+from registry.reference_outputs import ARTIFACT, recorded_meanings
 from registry.signatures import manifest
 
 _IMMUTABLE_FIELDS = (
@@ -47,6 +48,9 @@ def draft_metadata(
                 "created_at": now,
                 "updated_at": now,
                 "model_size_mb": size_bytes / BYTES_PER_MB,
+                "reference_outputs": recorded_meanings(files[ARTIFACT])
+                if ARTIFACT in files
+                else (),
                 "artifacts": {},
             }
         )

@@ -24,6 +24,6 @@ class RegistryFolder:
         self.reader = FolderReader(root)
         self.layout = self.reader.layout
         self.transactions = Transactions(self.reader, now)
-        self.versions = VersionChanges(self.reader, self.transactions)
+        self.versions = VersionChanges(self.reader, self.transactions, check)
         self.stages = StageChanges(self.reader, self.transactions, check)
         self.artifacts = ArtifactChanges(self.reader, self.transactions, check)

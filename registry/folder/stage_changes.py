@@ -1,5 +1,6 @@
 """Changes of stage: promotion, staging, retirement and rollback."""
 
+import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -12,6 +13,8 @@ from registry.layout import STAGE_LINKS
 from registry.predictors import choose_artifact
 from registry.records import Action, ModelInfo, ModelMetadata, ModelStage
 from registry.signatures import check_signed
+
+logger = logging.getLogger(__name__)
 
 Check: TypeAlias = Callable[[ModelMetadata, Callable[[str], bytes]], None]
 """Loads and runs a version, given its metadata and a function that returns an artifact's content.
@@ -59,6 +62,16 @@ class StageChanges:
             if present is ModelStage.PRODUCTION:
                 raise StageHeldError(name, version, present, f"move to {stage}")
             self._move(name, _ACTIONS[stage], version, by, reason)
+        if (
+            stage is ModelStage.PRODUCTION
+            and not self._reader.get(name, version).metadata.reference_outputs
+        ):
+            logger.warning(
+                "%s:%s was promoted without reference outputs: no comparison with its training "
+                "library was possible; see modelctl convert",
+                name,
+                version,
+            )
 
     def retire(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
         """Archive a version, which is then in no stage."""

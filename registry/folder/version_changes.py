@@ -11,6 +11,7 @@ from registry.folder import atomic_io, metadata
 from registry.folder.drafts import check_identical, draft_metadata
 from registry.folder.reader import FolderReader
 from registry.folder.source_files import check_sources
+from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
 from registry.folder.trusted_keys import read_trusted_keys
 from registry.layout import METADATA, STAGE_LINKS
@@ -27,8 +28,8 @@ class VersionChanges:
     history.
     """
 
-    def __init__(self, reader: FolderReader, transactions: Transactions) -> None:
-        self._reader, self._transactions = reader, transactions
+    def __init__(self, reader: FolderReader, transactions: Transactions, check: Check) -> None:
+        self._reader, self._transactions, self._check = reader, transactions, check
 
     def register(
         self,
@@ -42,11 +43,15 @@ class VersionChanges:
         """Publish `files` (source by artifact name) as a new version; see RegistryApi.
 
         `fields` may contain `signatures`.
+        If the files include reference outputs, every file that can serve must return them.
         """
         layout = self._reader.layout
         target = layout.version(name, version)
         check_sources(files, "register")
         draft = draft_metadata(name, version, fields, files, self._transactions.now())
+        if draft.reference_outputs:
+            listed = draft.model_copy(update={"artifacts": dict.fromkeys(files, "")})
+            self._check(listed, lambda artifact: files[artifact].read_bytes())
         self._make_model_folder(name)
         with self._transactions.exclusive(name):
             if target.exists():

@@ -7,14 +7,33 @@ import numpy as np
 from registry.errors import MissingArtifactError, UnusableModelError
 from registry.predictors.onnx_predictor import OnnxPredictor, import_onnxruntime
 from registry.predictors.torch_predictor import TorchPredictor, import_torch
-from registry.predictors.values import Predictor, Windows, find_problem, path_of, rows_of
+from registry.predictors.values import (
+    Outputs,
+    Predictor,
+    Windows,
+    find_problem,
+    path_of,
+    rows_of,
+)
 from registry.records import ModelMetadata
+from registry.reference_outputs import (
+    ARTIFACT,
+    RecordedWindows,
+    check_reference,
+    compare_with_reference,
+    read_recorded,
+    tolerance_of,
+)
 
 SERVING_ARTIFACTS = ("model.onnx", "model.pt")
 """The artifacts that serve by default; the first one that the version has is selected."""
 
 RUNNABLE_ARTIFACTS = (*SERVING_ARTIFACTS, "model_quantized.onnx")
 """The artifacts that a trial run covers in addition to the selected one."""
+
+
+REFERENCE_BATCH = 32
+"""The number of windows per run when an artifact is compared with the reference outputs."""
 
 
 def is_runnable(artifact: str) -> bool:
@@ -67,10 +86,14 @@ def load_predictor(
 def artifacts_to_try(metadata: ModelMetadata) -> list[str]:
     """Return every artifact that could serve a version.
 
+    With reference outputs these are all that `pin_artifact` accepts.
+
     Raises:
         MissingArtifactError: the version has none.
     """
     candidates = dict.fromkeys([*RUNNABLE_ARTIFACTS, choose_artifact(metadata)])
+    if metadata.reference_outputs:
+        candidates |= dict.fromkeys(filter(is_runnable, metadata.artifacts))
     return [artifact for artifact in candidates if artifact in metadata.artifacts]
 
 
@@ -91,21 +114,32 @@ def try_artifact(
     content: bytes,
     metadata: ModelMetadata,
     before_step: Callable[[], object] = lambda: None,
+    recorded: bytes | None = None,
 ) -> None:
-    """Load an artifact in this process and run it on batches of one and two windows.
+    """Load an artifact in this process, run it, and compare it with the reference outputs.
+
+    It runs on batches of one and two of the version's own windows, or of noise without any.
 
     Args:
         artifact: a key of `metadata.artifacts` that can serve the version.
         content: the artifact's content.
         metadata: the version's metadata.
         before_step: called before the artifact is loaded and before each run.
+        recorded: the content of the version's `windows.npz`.
 
     Raises:
+        ReferenceMismatchError: its outputs differ from the reference outputs in `recorded`.
         RegistryError: the artifact cannot serve; see `load_predictor`.
     """
     before_step()
+    own = None
+    if recorded is not None:
+        meanings = tuple(metadata.output_names)
+        own = read_recorded(recorded, path_of(metadata, ARTIFACT), metadata.input_shape, meanings)
     predictor = _load(artifact, content, metadata, num_threads=1, on_gpu=False)
-    _warm_up(predictor, metadata, artifact, before_step)
+    _warm_up(predictor, metadata, artifact, before_step, None if own is None else own.windows)
+    if own is not None and own.outputs:
+        _compare(predictor, metadata, artifact, own, before_step)
 
 
 def _load(
@@ -121,22 +155,62 @@ def _warm_up(
     metadata: ModelMetadata,
     artifact: str,
     before_step: Callable[[], object] = lambda: None,
+    own: Windows | None = None,
 ) -> None:
-    """Run the model on batches of one and two windows; reject outputs that are no prediction."""
+    """Run the model on batches of one and two windows; reject outputs that are no prediction.
+
+    The values are not checked on noise if the version has windows of its own, since its trial run
+    checked them on these: a model of prices has no outputs for negative ones.
+    """
+    is_evaluated = own is not None or ARTIFACT not in metadata.artifacts
     for batch in (1, 2):
         before_step()
-        try:
-            outputs = predictor(_noise((batch, *metadata.input_shape)))
-        except UnusableModelError:
-            raise
-        # The library that runs the model, or a custom network, may raise any error.
-        except Exception as error:
-            problem = f"it does not run on a batch of {batch}: {type(error).__name__}: {error}"
-            raise UnusableModelError(path_of(metadata, artifact), problem) from error
-        for problem in filter(None, map(find_problem, rows_of(outputs))):
-            raise UnusableModelError(
-                path_of(metadata, artifact), f"on a warm-up batch of {batch}, {problem}"
+        sample = (batch, *metadata.input_shape)
+        windows = _noise(sample) if own is None else np.resize(own[:batch], sample)
+        outputs = _run(predictor, windows, metadata, artifact)
+        for problem in filter(None, map(find_problem, rows_of(outputs))) if is_evaluated else ():
+            source = (
+                "standard normal noise; if the model needs other values, register windows.npz "
+                "with windows of its own kind"
+                if own is None
+                else f"the version's own windows in {ARTIFACT}"
             )
+            raise UnusableModelError(
+                path_of(metadata, artifact),
+                f"on a warm-up batch of {batch}, {problem}; the trial run used {source}",
+            )
+
+
+def _compare(
+    predictor: Predictor,
+    metadata: ModelMetadata,
+    artifact: str,
+    own: RecordedWindows,
+    before_step: Callable[[], object],
+) -> None:
+    """Run the model on all of its own windows and compare the outputs with the recorded ones."""
+    parts = []
+    for start in range(0, len(own.windows), REFERENCE_BATCH):
+        before_step()
+        batch = own.windows[start : start + REFERENCE_BATCH]
+        parts.append(_run(predictor, batch, metadata, artifact))
+    outputs = {
+        meaning: np.concatenate([part[meaning] for part in parts]) for meaning in own.outputs
+    }
+    tolerance = tolerance_of(artifact, metadata.optimization)
+    agreement = compare_with_reference(own.outputs, outputs, tolerance)
+    check_reference(path_of(metadata, artifact), agreement, tolerance)
+
+
+def _run(predictor: Predictor, windows: Windows, metadata: ModelMetadata, artifact: str) -> Outputs:
+    try:
+        return predictor(windows)
+    except UnusableModelError:
+        raise
+    # The library that runs the model, or a custom network, may raise any error.
+    except Exception as error:
+        problem = f"it does not run on a batch of {len(windows)}: {type(error).__name__}: {error}"
+        raise UnusableModelError(path_of(metadata, artifact), problem) from error
 
 
 def _noise(shape: tuple[int, ...]) -> Windows:

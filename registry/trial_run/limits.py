@@ -27,8 +27,14 @@ class TrialLimits:
     """Processor time for loading, and for each run. A busy machine does not shorten it."""
     total_s: float = 6.0
     """Elapsed time for loading and all runs."""
+    comparison_s: float = 30.0
+    """Elapsed time in addition to `total_s` for a version with windows of its own."""
     memory_bytes: int = 2_000_000_000
     """Memory in addition to that of the libraries and of the file's content."""
+
+    def total_with(self, recorded: bytes | None) -> float:
+        """Return the elapsed time for an artifact of a version with these windows of its own."""
+        return self.total_s if recorded is None else self.total_s + self.comparison_s
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The messages between the registry and the process of its trial runs, as JSON.
 
-A request is a line of JSON, followed by the artifact's content; a response is a line of JSON.
+A request is a line of JSON, followed by the artifact's content and that of the version's own
+windows; a response is a line of JSON.
 Nothing is pickled: the process that has run a model file is not trusted to construct objects.
 """
 
@@ -34,6 +35,8 @@ class Request:
     artifact: str
     content: bytes
     limits: TrialLimits
+    recorded: bytes | None = None
+    """The content of the version's `windows.npz`, None if it has none."""
 
 
 def write_request(stream: BinaryIO, request: Request) -> None:
@@ -42,10 +45,12 @@ def write_request(stream: BinaryIO, request: Request) -> None:
         "metadata": request.metadata.model_dump(mode="json"),
         "artifact": request.artifact,
         "content_bytes": len(request.content),
+        "recorded_bytes": None if request.recorded is None else len(request.recorded),
         "limits": asdict(request.limits),
     }
     stream.write(json.dumps(header).encode() + b"\n")
     stream.write(request.content)
+    stream.write(request.recorded or b"")
     stream.flush()
 
 
@@ -56,13 +61,16 @@ def read_request(stream: BinaryIO) -> Request | None:
         return None
     header = json.loads(line)
     content = stream.read(header["content_bytes"])
-    if len(content) < header["content_bytes"]:
+    recorded_bytes = header["recorded_bytes"]
+    recorded = stream.read(recorded_bytes or 0)
+    if len(content) + len(recorded) < header["content_bytes"] + (recorded_bytes or 0):
         return None
     return Request(
         metadata=ModelMetadata.model_validate(header["metadata"]),
         artifact=header["artifact"],
         content=content,
         limits=TrialLimits(**header["limits"]),
+        recorded=None if recorded_bytes is None else recorded,
     )
 
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from registry.errors import RegistryError, TrialLimitError, UnusableModelError
 from registry.predictors import artifacts_to_try, path_of
 from registry.records import ModelMetadata
+from registry.reference_outputs import ARTIFACT
 from registry.trial_run.limits import TrialLimits
 from registry.trial_run.messages import MAX_RESPONSE_BYTES, Request, read_response, write_request
 
@@ -40,7 +41,7 @@ class TrialProcess:
         atexit.register(self.close)
 
     def try_out(self, metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
-        """Load and run every artifact that could serve a version.
+        """Load and run every artifact that could serve a version, on its own windows if it has any.
 
         Args:
             metadata: the version's metadata.
@@ -49,14 +50,29 @@ class TrialProcess:
         Raises:
             MissingArtifactError: the version has no artifact that can serve.
             TrialLimitError: an artifact takes too much time or memory.
+            ReferenceMismatchError: an artifact's outputs differ from the reference outputs.
             RegistryError: an artifact cannot serve for another reason, or `read` raised it.
         """
+        recorded = read(ARTIFACT) if ARTIFACT in metadata.artifacts else None
         for artifact in artifacts_to_try(metadata):
-            self.try_artifact(metadata, artifact, read(artifact))
+            self.try_artifact(metadata, artifact, read(artifact), recorded)
 
-    def try_artifact(self, metadata: ModelMetadata, artifact: str, content: bytes) -> None:
-        """Load and run one artifact; raise as `try_out` does."""
-        request = Request(metadata, artifact, content, self._limits)
+    def try_artifact(
+        self,
+        metadata: ModelMetadata,
+        artifact: str,
+        content: bytes,
+        recorded: bytes | None = None,
+    ) -> None:
+        """Load and run one artifact; raise as `try_out` does.
+
+        Args:
+            metadata: the version's metadata.
+            artifact: a key of `metadata.artifacts`.
+            content: the artifact's content.
+            recorded: the content of the version's `windows.npz`, with which it is compared.
+        """
+        request = Request(metadata, artifact, content, self._limits, recorded)
         with self._lock:
             problem = self._find_problem(request)
         if problem is not None:
@@ -84,15 +100,16 @@ class TrialProcess:
             self._replace(None)
             # A process that ended with 0 had been idle, and did not see the request.
             if is_new or status != 0:
-                return self._cause_of_death(status, path)
+                return self._cause_of_death(status, path, request)
 
-    def _cause_of_death(self, status: int, path: str) -> RegistryError:
+    def _cause_of_death(self, status: int, path: str, request: Request) -> RegistryError:
         match -status:
             case signal.SIGPROF:
                 limit = f"{self._limits.step_cpu_s:g} s of processor time to load, and per run"
                 return TrialLimitError(path, limit)
             case signal.SIGALRM:
-                limit = f"{self._limits.total_s:g} s to load and for its runs together"
+                total_s = self._limits.total_with(request.recorded)
+                limit = f"{total_s:g} s to load and for its runs together"
                 return TrialLimitError(path, limit)
             case number if number > 0:
                 name = signal.Signals(number).name

@@ -43,8 +43,15 @@ def find_problem(request: Request) -> RegistryError | None:
     limits, path = request.limits, path_of(request.metadata, request.artifact)
     try:
         import_library(request.artifact, request.metadata)
-        with limited(limits.step_cpu_s, limits.total_s, limits.memory_bytes) as start_step:
-            try_artifact(request.artifact, request.content, request.metadata, start_step)
+        total_s = limits.total_with(request.recorded)
+        with limited(limits.step_cpu_s, total_s, limits.memory_bytes) as start_step:
+            try_artifact(
+                request.artifact,
+                request.content,
+                request.metadata,
+                start_step,
+                request.recorded,
+            )
     except Exception as error:  # noqa: BLE001  a damaged file may make a library raise any error
         if is_out_of_memory(error):
             return TrialLimitError(path, f"{limits.memory_bytes / 1e6:.0f} MB of memory")

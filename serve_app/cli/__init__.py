@@ -7,6 +7,7 @@ findings; 2 wrong usage or configuration.
 import typer
 
 from serve_app.cli import (
+    convert,
     experiments,
     launch,
     optimization,
@@ -36,6 +37,7 @@ app.command(name="list", rich_help_panel="Registry")(registry_queries.list_model
 registry_command(registry_queries.show)
 registry_command(registry_queries.compare)
 registry_command(registry_queries.history)
+registry_command(convert.convert)
 registry_command(registry_changes.register)
 registry_command(registry_changes.promote)
 registry_command(registry_changes.stage)

@@ -1,5 +1,6 @@
 """The commands that change a registry."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ from registry import ModelInfo, ModelStage
 from registry.api import RegistryApi
 from registry.errors import RegistryError, UnknownModelError, UnknownVersionError
 from registry.folder.drafts import MEANING, manifest_of_files
-from registry.records import OUTPUTS, Finding
+from registry.outputs import DIRECTION_OUTPUTS
+from registry.records import OUTPUTS, Finding, check_has_reference
 from registry.registry import files_of
 from registry.signatures import SigningKey
 from serve_app.cli import parsing, tables
@@ -66,7 +68,8 @@ def register(
     output: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of an output in the model, MEANING=NAME; default: the meaning; repeatable."
+            help="Name of an output in the model, MEANING=NAME; default: the meaning; repeatable. "
+            "Once the direction's output is named, the model has the named outputs only."
         ),
     ] = None,
     sign_with: SignWith = None,
@@ -90,7 +93,9 @@ def register(
     }
     if output:
         names = parsing.pairs("--output", output, "MEANING=NAME")
-        fields["output_names"] = {**{meaning: meaning for meaning in OUTPUTS}, **names}
+        is_complete = any(meaning in DIRECTION_OUTPUTS for meaning in names)
+        usual = {} if is_complete else {meaning: meaning for meaning in OUTPUTS}
+        fields["output_names"] = {**usual, **names}
     if sign_with:
         meaning = {key: fields[key] for key in MEANING if key in fields}
         with exit_on(RegistryError, OSError):
@@ -115,24 +120,50 @@ def register(
     _report(info, unchanged if existed else "is registered", as_json)
 
 
+RequireReference = Annotated[
+    bool,
+    typer.Option(
+        "--require-reference-outputs",
+        envvar="MODELCTL_REQUIRE_REFERENCE_OUTPUTS",
+        help="Reject a version without the outputs of its training library.",
+    ),
+]
+
+
 @with_options
 def promote(
     name: Name,
     version: Version,
+    require_reference_outputs: RequireReference = False,
     *,
     attribution: Attribution,
     location: RegistryLocation,
     as_json: AsJson = False,
 ) -> None:
-    """Move a version to production, after a trial run."""
+    """Move a version to production, after a trial run and a comparison with its training library.
+
+    Without the library's outputs in windows.npz there is nothing to compare with: a warning says
+    so. `modelctl convert` records them.
+    """
+    # Printed below, also if the registry is that of a cluster.
+    logging.getLogger("registry.folder.stage_changes").addHandler(logging.NullHandler())
 
     async def promoted(registry: RegistryApi) -> ModelInfo:
+        if require_reference_outputs:
+            check_has_reference(await registry.get_model_metadata(name, version))
         await registry.promote_to_production(
             name, version, by=attribution.by, reason=attribution.reason
         )
         return await registry.get_model(name, version)
 
-    _report(location.run(promoted), "is in production", as_json)
+    info = location.run(promoted)
+    if not info.metadata.reference_outputs:
+        typer.echo(
+            f"warning: {name}:{version} has no reference outputs, so nothing verifies that it "
+            f"returns what its training library does; convert it with modelctl convert",
+            err=True,
+        )
+    _report(info, "is in production", as_json)
 
 
 @with_options
@@ -142,6 +173,7 @@ def stage(
     to: Annotated[
         ModelStage, typer.Option(help="Stage to move the version to.", case_sensitive=False)
     ] = ModelStage.STAGING,
+    require_reference_outputs: RequireReference = False,
     *,
     attribution: Attribution,
     location: RegistryLocation,
@@ -150,6 +182,8 @@ def stage(
     """Move a version to staging or to another stage, after a trial run."""
 
     async def moved(registry: RegistryApi) -> ModelInfo:
+        if require_reference_outputs:
+            check_has_reference(await registry.get_model_metadata(name, version))
         await registry.set_model_stage(
             name, version, to, by=attribution.by, reason=attribution.reason
         )

@@ -8,7 +8,7 @@ from registry.errors import (
     UnknownModelError,
     UnknownVersionError,
 )
-from registry.records import STAGE_NAMES, ModelMetadata
+from registry.records import STAGE_NAMES, ModelMetadata, check_has_reference
 from serve_app.control_plane.ports import Catalogue
 from serve_app.errors import NotRegisteredError, SettingsError, UnusableVersionError
 from serve_app.settings import AppSettings, VersionSettings
@@ -28,6 +28,7 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
     Raises:
         SettingsError: nothing is left to serve.
         RegistryError: a version that is declared by its number, or production, cannot be read.
+        MissingReferenceError: a version has no reference outputs, and the settings require them.
     """
     chosen: dict[VersionRef, ServedVersion] = {}
     stages: Stages = {}
@@ -35,6 +36,8 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
         metadata = await _find_declared(declared, catalogue)
         if metadata is None:
             continue
+        if settings.require_reference_outputs:
+            check_has_reference(metadata)
         if declared.version in STAGE_NAMES:
             stages.setdefault(declared.model, {})[declared.version] = metadata.version
         ref = VersionRef.of(metadata)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from registry.errors import RegistryError
-from registry.records import ModelMetadata
+from registry.records import ModelMetadata, check_has_reference
 from serve_app.control_plane.holds import Holds
 from serve_app.control_plane.ports import Catalogue
 from serve_app.control_plane.reconciler import Reconciler
@@ -88,6 +88,8 @@ class VersionLoading:
 
     async def _try_out(self, metadata: ModelMetadata, timeout_s: float) -> None:
         try:
+            if self._writer.state.settings.require_reference_outputs:
+                check_has_reference(metadata)
             async with asyncio.timeout(timeout_s):
                 await self._catalogue.try_out(metadata)
         except TimeoutError:

@@ -32,6 +32,8 @@ def test_documented_tree_matches_classes():
         errors.CorruptArtifactError("a", "b", "c"),
         errors.UnreadableArtifactError("a", "b", "c"),
         errors.UnusableModelError("toy/v1.0.0/model.onnx", "NaN"),
+        errors.ReferenceMismatchError("m/v1.0.0/a", 9, 2, (1, 4), "confidence", 0.5, 4, 1e-5, 1),
+        errors.MissingReferenceError("a", "1.0.0"),
         errors.MissingPackageError("toy/v1.0.0/model.pt", "torch", "torch"),
         errors.NoGpuError("toy/v1.0.0/model.pt", "PyTorch", "no device"),
         errors.UnknownArchitectureError("a", ["b"]),

@@ -23,7 +23,11 @@ from testkit.paths import ROOT
 from testkit.snippets import page
 
 PAGE = page("docs/guides/operations.md")
-SOURCES = "\n".join(path.read_text() for path in (ROOT / "serve_app").rglob("*.py"))
+SOURCES = "\n".join(
+    path.read_text()
+    for package in ("registry", "serve_app")
+    for path in (ROOT / package).rglob("*.py")
+)
 PROGRAMS = {"modelctl": typer.main.get_command(app), "serve": serve_cli, "ray": ray_cli}
 
 

@@ -133,3 +133,16 @@ def test_manual_repair(register, modelctl, root):
         assert done.exit_code == 1
         assert "m/v1.0.0/model.onnx" in done.stdout
         assert "restore the file from a backup" in done.stdout
+
+
+def test_promotion_without_reference_outputs(register, modelctl):
+    """A version without reference outputs is promoted with a warning, or rejected on request."""
+    register("1.0.0")
+    rejected = modelctl("promote", "m", "1.0.0", "--require-reference-outputs")
+    assert rejected.exit_code == 1
+    assert "m:1.0.0 has no reference outputs, which are mandatory" in rejected.stderr
+    rejected = modelctl("stage", "m", "1.0.0", "--require-reference-outputs")
+    assert rejected.exit_code == 1
+    promoted = modelctl("promote", "m", "1.0.0")
+    assert promoted.exit_code == 0
+    assert promoted.stderr.count("warning: m:1.0.0 has no reference outputs") == 1

@@ -1,0 +1,91 @@
+"""CatBoost, converted by its own exporter."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert.errors import UnsupportedModelError
+from registry.convert.trained_model import Loss, TrainedModel, as_columns
+
+if TYPE_CHECKING:
+    import onnx
+
+_EXPONENTIAL = ("Poisson", "Tweedie", "LogLinQuantile")
+"""The loss functions whose prediction is the exponential of the trees' sum."""
+
+
+def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
+    """Return a fitted CatBoostClassifier or CatBoostRegressor as functions."""
+    import catboost
+
+    if not isinstance(model, catboost.CatBoostClassifier | catboost.CatBoostRegressor):
+        raise UnsupportedModelError(
+            type(model).__name__,
+            "a fitted CatBoostClassifier or CatBoostRegressor",
+            type(model).__name__,
+        )
+    classes = None
+    if isinstance(model, catboost.CatBoostClassifier):
+        classes = tuple(np.asarray(model.classes_).tolist())
+
+    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.asarray(rows, dtype=np.float32)
+        return as_columns(model.predict(values) if classes is None else model.predict_proba(values))
+
+    return TrainedModel(
+        model_type=type(model).__name__,
+        framework="catboost",
+        converter="catboost",
+        width=len(model.feature_names_),
+        classes=classes,
+        predict=predict,
+        to_onnx=lambda: _export(model),
+        losses=tuple(_losses(str(model.get_all_params().get("loss_function", "")))),
+        versions={"catboost": catboost.__version__},
+    )
+
+
+def _export(model: Any) -> "onnx.ModelProto":  # noqa: ANN401  any class of the library
+    import onnx
+
+    with tempfile.TemporaryDirectory(prefix="tradeserve-convert-") as folder:
+        path = Path(folder, "model.onnx")
+        model.save_model(str(path), format="onnx")
+        return onnx.load(path)
+
+
+def _losses(loss_function: str) -> list[Loss]:
+    name = loss_function.partition(":")[0]
+    if name == "MultiClassOneVsAll":
+        return [
+            Loss(
+                "loss_function MultiClassOneVsAll",
+                "the scores become a softmax",
+                "train with loss_function='MultiClass'",
+            )
+        ]
+    if name in _EXPONENTIAL:
+        return [
+            Loss(
+                f"loss_function {name}",
+                "the logarithm is returned",
+                "train with loss_function='RMSE', on the logarithm if need be",
+            )
+        ]
+    return []
+
+
+def load(path: Any) -> Any:  # noqa: ANN401  a path, and a model of the library
+    """Return the classifier or regressor in a `.cbm` file."""
+    import catboost
+
+    try:
+        loaded = catboost.CatBoost().load_model(str(path))
+        is_classifier = len(np.asarray(loaded.classes_)) > 0
+        model = catboost.CatBoostClassifier() if is_classifier else catboost.CatBoostRegressor()
+        return model.load_model(str(path))
+    except catboost.CatBoostError as error:
+        raise UnsupportedModelError(str(path), "a CatBoost model", str(error)) from error

@@ -1,0 +1,298 @@
+"""Converts a fitted model to a version that is ready to register."""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert import graph, verification
+from registry.convert.errors import (
+    ConverterFailedError,
+    LostOptionError,
+    MissingConverterError,
+    OutputsDifferError,
+    UnsupportedModelError,
+)
+from registry.convert.trained_model import TrainedModel
+from registry.convert.verification import Check
+from registry.records import DIRECTIONS
+from registry.reference_outputs import ORIGINAL, compare_with_reference, dump_recorded
+
+MAX_RECORDED = 2000
+"""The number of windows that are recorded with their outputs, evenly chosen."""
+
+_LIBRARIES = ("lightgbm", "xgboost", "catboost", "sklearn")
+"""The modules of the supported libraries; a class may derive from several, the first decides."""
+
+_EXTRAS = {
+    "lightgbm": "tradeserve[convert-lightgbm]",
+    "xgboost": "tradeserve[convert-xgboost]",
+    "catboost": "tradeserve[convert-catboost]",
+    "sklearn": "tradeserve[convert-scikit-learn]",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A converted model with its reference outputs."""
+
+    onnx: bytes
+    """The ONNX file."""
+    windows: NDArray[np.float32]
+    """The recorded windows, (windows, timesteps, features)."""
+    outputs: Mapping[str, NDArray[np.float64]]
+    """The original's outputs for these windows by meaning."""
+    model_type: str
+    """The class of the original."""
+    framework: str
+    """The library that trained it."""
+    label_map: Mapping[int, str] | None
+    """The direction of each class index; None for a regressor."""
+    checks: tuple[Check, ...]
+    """The comparisons with the original."""
+    keeps_missing: bool
+    """Whether NaN gives the outputs of the original. Otherwise a window must not contain NaN."""
+    versions: Mapping[str, str]
+    """The versions of the libraries."""
+
+    @property
+    def registration(self) -> dict[str, Any]:
+        """Return the keyword arguments for `register_model`, without the name and the files."""
+        fields: dict[str, Any] = {
+            "model_type": self.model_type,
+            "framework": self.framework,
+            "input_shape": self.windows.shape[1:],
+            "output_names": {meaning: meaning for meaning in self.outputs},
+        }
+        if self.label_map is not None:
+            fields["label_map"] = dict(self.label_map)
+        return fields
+
+    def write(self, folder: Path) -> None:
+        """Write `model.onnx`, `windows.npz` and `conversion.json`, the report, to a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(self.onnx)
+        (folder / "windows.npz").write_bytes(dump_recorded(self.windows, self.outputs))
+        report = {
+            **self.registration,
+            "versions": dict(self.versions),
+            "keeps_missing": self.keeps_missing,
+            "checks": {
+                check.rows: {
+                    "count": check.agreement.windows,
+                    "differing": len(check.agreement.differing),
+                    "largest_difference": check.agreement.largest,
+                }
+                for check in self.checks
+            },
+        }
+        (folder / "conversion.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def convert(
+    model: Any,  # noqa: ANN401  a model of any supported library
+    windows: NDArray[np.floating],
+    directions: Mapping[Any, str] | None = None,
+) -> Conversion:
+    """Convert a fitted model and verify that the result returns what the model does.
+
+    Both run on the given windows, on rows directly beside the thresholds of trees, on rows with
+    zeros, and on rows with missing values if the model accepts them. The given windows are recorded
+    with the model's outputs: every artifact of the version must return them.
+
+    Args:
+        model: a fitted model of scikit-learn, LightGBM, XGBoost or CatBoost.
+        windows: real windows such as those of the training, (windows, timesteps, features), or
+            (windows, features) for a model without a time axis. The model receives each as one row.
+        directions: HOLD, BUY or SELL by class; not needed if the classes have these names.
+
+    Raises:
+        LostOptionError: the converter is known to lose an option of the model.
+        OutputsDifferError: the converted model returns other values.
+        ConverterFailedError: the converter raises an error.
+        UnsupportedModelError: the model, its classes or the windows are none that can be served.
+        MissingConverterError: a library is not installed.
+    """
+    trained = read_model(model)
+    single = _as_windows(windows, trained.width)
+    rows = single.reshape(len(single), -1)
+    trained.check_losses(bool(np.isnan(rows).any()))
+    label_map = None if trained.classes is None else label_map_of(trained.classes, directions)
+    meaning = "expected_return" if label_map is None else "direction_probabilities"
+    expected = trained.predict(rows)
+    _check_precision(trained, windows, expected, meaning)
+    content, checks = convert_and_verify(trained, rows, meaning, expected.shape[1])
+    for check in checks:
+        is_required = check.rows != verification.MISSING or bool(np.isnan(rows).any())
+        if not check.is_passed and is_required:
+            raise OutputsDifferError(
+                trained.model_type,
+                trained.converter,
+                check.rows,
+                check.agreement.windows,
+                len(check.agreement.differing),
+                check.agreement.largest,
+                check.agreement.allowed,
+                check.agreement.changed_directions,
+            )
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_RECORDED)).astype(int))
+    missing = [check.is_passed for check in checks if check.rows == verification.MISSING]
+    return Conversion(
+        onnx=content,
+        windows=single[chosen],
+        outputs={meaning: expected[chosen]},
+        model_type=trained.model_type,
+        framework=trained.framework,
+        label_map=label_map,
+        checks=tuple(checks),
+        keeps_missing=all(missing) and bool(missing),
+        versions=trained.versions,
+    )
+
+
+def read_model(model: Any) -> TrainedModel:  # noqa: ANN401  a model of any supported library
+    """Return a fitted model as functions.
+
+    Raises:
+        UnsupportedModelError: no supported library has trained it, or it is not fitted.
+        MissingConverterError: a library is not installed.
+    """
+    modules = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    library = next((name for name in _LIBRARIES if name in modules), None)
+    if library is None:
+        raise UnsupportedModelError(
+            "this object",
+            "a fitted model of scikit-learn, LightGBM, XGBoost or CatBoost",
+            f"{type(model).__module__}.{type(model).__name__}",
+        )
+    try:
+        return _reader(library)(model)
+    except ModuleNotFoundError as error:
+        raise MissingConverterError(str(error.name), _EXTRAS[library]) from error
+    except (AttributeError, ValueError) as error:
+        raise UnsupportedModelError(type(model).__name__, "a fitted model", str(error)) from error
+
+
+def convert_and_verify(
+    trained: TrainedModel, rows: NDArray[np.float32], meaning: str, width: int
+) -> tuple[bytes, list[Check]]:
+    """Convert a model and compare the result with the original, whatever the result.
+
+    Args:
+        trained: the original.
+        rows: real rows in float32, (rows, features).
+        meaning: the meaning and name of the output.
+        width: the width of the output.
+
+    Raises:
+        ConverterFailedError: the converter raises an error, or its result does not run.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = trained.to_onnx()
+        content = graph.with_one_output(converted, meaning, width)
+        kinds = verification.verification_rows(rows, graph.thresholds(converted))
+        checks = verification.verify(
+            trained.predict, lambda values: graph.run(content, values), kinds, meaning
+        )
+    except ModuleNotFoundError as error:
+        library = trained.framework.replace("scikit-learn", "sklearn")
+        raise MissingConverterError(str(error.name), _EXTRAS[library]) from error
+    # The converters and ONNX Runtime raise classes of their own.
+    except Exception as error:
+        problem = f"{type(error).__name__}: {_first_line(error)}"
+        raise ConverterFailedError(trained.model_type, trained.converter, problem) from error
+    return content, checks
+
+
+def label_map_of(
+    classes: tuple[object, ...], directions: Mapping[Any, str] | None = None
+) -> dict[int, str]:
+    """Return the direction of each class index.
+
+    >>> label_map_of(("BUY", "HOLD", "SELL"))
+    {0: 'BUY', 1: 'HOLD', 2: 'SELL'}
+    >>> label_map_of((-1, 0, 1), {-1: "SELL", 0: "HOLD", 1: "BUY"})
+    {0: 'SELL', 1: 'HOLD', 2: 'BUY'}
+
+    Raises:
+        UnsupportedModelError: a class has no direction, or its name contradicts the given one.
+    """
+    names = [str(value) for value in classes]
+    named = {name: name.upper() for name in names if name.upper() in DIRECTIONS}
+    given = {str(value): direction for value, direction in (directions or {}).items()}
+    for name, direction in named.items():
+        if given.get(name, direction) != direction:
+            raise UnsupportedModelError(
+                "the classes", f"{name} as {direction}", f"{given[name]} for it"
+            )
+    labels = [{**named, **given}.get(name) for name in names]
+    if sorted(map(str, labels)) != sorted(DIRECTIONS):
+        known = ", ".join(map(repr, classes))
+        raise UnsupportedModelError(
+            "the classes",
+            f"one class for each of {', '.join(DIRECTIONS)}; pass directions "
+            f"(on the command line --direction CLASS=DIRECTION)",
+            f"the classes {known} with the directions {given or 'none'}",
+        )
+    return dict(enumerate(map(str, labels)))
+
+
+def _reader(library: str) -> Callable[[Any], TrainedModel]:
+    match library:
+        case "lightgbm":
+            from registry.convert.lightgbm_models import read
+        case "xgboost":
+            from registry.convert.xgboost_models import read
+        case "catboost":
+            from registry.convert.catboost_models import read
+        case _:
+            from registry.convert.scikit_learn_models import read
+    return read
+
+
+def _as_windows(windows: NDArray[np.floating], width: int) -> NDArray[np.float32]:
+    """Return windows of shape (windows, timesteps, features) in float32, as the server has them."""
+    array = np.asarray(windows)
+    if array.ndim == 2:
+        array = array[:, np.newaxis, :]
+    received = f"{array.dtype} of shape {np.shape(windows)}"
+    if array.dtype.kind not in "fiu" or array.ndim != 3 or len(array) == 0:
+        expected = "an array of numbers, (windows, timesteps, features) or (windows, features)"
+        raise UnsupportedModelError("these windows", expected, received)
+    if array.shape[1] * array.shape[2] != width:
+        expected = f"windows of {width} values, as many as the model has features"
+        raise UnsupportedModelError("these windows", expected, received)
+    return array.astype(np.float32)
+
+
+def _check_precision(
+    trained: TrainedModel,
+    windows: NDArray[np.floating],
+    expected: NDArray[np.float64],
+    meaning: str,
+) -> None:
+    """Raise LostOptionError if the model's outputs depend on digits that float32 does not have."""
+    if np.asarray(windows).dtype != np.float64:
+        return
+    exact = trained.predict(np.asarray(windows).reshape(len(windows), -1))
+    agreement = compare_with_reference({meaning: exact}, {meaning: expected}, ORIGINAL)
+    if agreement.differing:
+        raise LostOptionError(
+            trained.model_type,
+            "windows in float64",
+            f"{len(agreement.differing)} of {agreement.windows} windows have other outputs, "
+            f"by up to {agreement.largest:.3g}, since the server has float32",
+            "train on windows.astype(numpy.float32), differences in place of levels",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), "no message")[:500]

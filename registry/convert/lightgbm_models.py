@@ -1,0 +1,177 @@
+"""LightGBM, converted by onnxmltools from the text of the model.
+
+The text is corrected before the conversion where the format allows it:
+
+- Thresholds are doubles, and ONNX has float32. Rounded down, they send every float32 value to the
+  same branch: `x <= t` holds for the same float32 values as `x <= floor(t)`.
+- A random forest averages its trees, which the converter replaces by a sum or a constant. Leaves
+  divided by the number of iterations have that average as their sum.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert.errors import UnsupportedModelError
+from registry.convert.trained_model import Loss, TrainedModel, as_columns, both_classes
+
+if TYPE_CHECKING:
+    import onnx
+
+_MISSING_TYPE = 0b1100
+_ZERO_IS_MISSING = 0b0100
+"""The bits of a split's `decision_type` that name the values that count as missing."""
+
+_ZERO = np.float32(1e-35)
+"""The largest value that LightGBM takes for 0."""
+
+
+def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
+    """Return a fitted LGBMClassifier, LGBMRegressor or Booster as functions."""
+    import lightgbm
+    import onnxmltools
+
+    booster = model if isinstance(model, lightgbm.Booster) else model.booster_
+    text = booster.model_to_string(num_iteration=booster.best_iteration)
+    objective = _field(text, "objective").split() or ["custom"]
+    count = int(_field(text, "num_class") or 1)
+    is_classifier = objective[0] in ("binary", "multiclass", "multiclassova")
+    classes = None
+    if is_classifier:
+        named = getattr(model, "classes_", range(max(count, 2)))
+        classes = tuple(np.asarray(named).tolist())
+
+    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.asarray(booster.predict(np.asarray(rows, dtype=np.float64)))
+        return both_classes(values) if objective[0] == "binary" else as_columns(values)
+
+    return TrainedModel(
+        model_type=type(model).__name__,
+        framework="lightgbm",
+        converter="onnxmltools",
+        width=booster.num_feature(),
+        classes=classes,
+        predict=predict,
+        to_onnx=lambda: _convert(corrected(text), booster.num_feature()),
+        losses=tuple(_losses(text, objective, booster.pandas_categorical)),
+        versions={"lightgbm": lightgbm.__version__, "onnxmltools": onnxmltools.__version__},
+    )
+
+
+def corrected(text: str) -> str:
+    """Return a model's text with thresholds in float32 and averages as sums."""
+    text = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
+    text = _replace(text, "threshold", _rounded_down)
+    if re.search(r"^average_output$", text, re.MULTILINE):
+        trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
+        iterations = trees // int(_field(text, "num_tree_per_iteration"))
+        text = re.sub(r"^average_output\n", "", text, flags=re.MULTILINE)
+        text = text.replace("[boosting: rf]", "[boosting: gbdt]")
+        text = _replace(text, "leaf_value", lambda value: value / iterations)
+    return text
+
+
+def _convert(text: str, width: int) -> "onnx.ModelProto":
+    import lightgbm
+    from onnxmltools.convert import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    converted: onnx.ModelProto = convert_lightgbm(
+        lightgbm.Booster(model_str=text),
+        initial_types=[("features", FloatTensorType([None, width]))],
+        zipmap=False,
+    )
+    return converted
+
+
+def _losses(text: str, objective: list[str], categories: list[list[Any]] | None) -> list[Loss]:
+    losses = []
+    if re.search(r"^is_linear=1$", text, re.MULTILINE):
+        losses.append(
+            Loss(
+                "linear_tree=True",
+                "the leaves lose their linear parts",
+                "train with linear_tree=False",
+            )
+        )
+    if objective[0] == "multiclassova":
+        losses.append(
+            Loss(
+                "objective multiclassova",
+                "the scores become a softmax",
+                "train with objective='multiclass'",
+            )
+        )
+    for option in objective[1:]:
+        name, _, value = option.partition(":")
+        if name == "sigmoid" and float(value) != 1:
+            losses.append(Loss(f"sigmoid={value}", "the factor is ignored", "train with sigmoid=1"))
+        if name == "sqrt":
+            losses.append(
+                Loss(
+                    "reg_sqrt=True",
+                    "the root of the target is returned",
+                    "train with reg_sqrt=False",
+                )
+            )
+    decisions = re.findall(r"^decision_type=(.*)$", text, re.MULTILINE)
+    kinds = {int(kind) & _MISSING_TYPE for line in decisions for kind in line.split()}
+    if _ZERO_IS_MISSING in kinds:
+        losses.append(
+            Loss(
+                "zero_as_missing=True",
+                "zeros follow the threshold",
+                "mark missing values as NaN and train with zero_as_missing=False",
+            )
+        )
+    if any(list(values) != list(range(len(values))) for values in categories or []):
+        losses.append(
+            Loss(
+                "pandas categories",
+                "a value is taken for the code of a category",
+                "train on the codes: frame[column].cat.codes, with categorical_feature=[column]",
+            )
+        )
+    return losses
+
+
+def _field(text: str, name: str) -> str:
+    found = re.search(rf"^{name}=(.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _replace(text: str, name: str, change: Any) -> str:  # noqa: ANN401  a function of arrays
+    """Apply a function to the numbers of every line `name=NUMBERS`."""
+
+    def changed(line: re.Match[str]) -> str:
+        if not line[1]:
+            return line[0]
+        values = change(np.array(line[1].split(), dtype=np.float64))
+        return f"{name}={' '.join(map(repr, values.tolist()))}"
+
+    return re.sub(rf"^{name}=(.*)$", changed, text, flags=re.MULTILINE)
+
+
+def _rounded_down(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest float32 values that are not above `values`.
+
+    LightGBM takes a value of at most 1e-35 for 0, which lies above a threshold of -1e-35.
+    """
+    is_almost_zero = (values < 0) & (values >= -np.float64(_ZERO))
+    values = np.where(is_almost_zero, np.nextafter(-_ZERO, np.float32(-np.inf)), values)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+        above = single.astype(np.float64) > values
+        return np.where(above, np.nextafter(single, np.float32(-np.inf)), single).astype(np.float64)
+
+
+def load(path: Any) -> Any:  # noqa: ANN401  a path, and a Booster
+    """Return the Booster in a text file."""
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_file=str(path))
+    except lightgbm.basic.LightGBMError as error:
+        raise UnsupportedModelError(str(path), "a LightGBM model as text", str(error)) from error

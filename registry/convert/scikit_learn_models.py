@@ -1,0 +1,128 @@
+"""scikit-learn, converted by skl2onnx."""
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert.errors import UnsupportedModelError
+from registry.convert.trained_model import Loss, TrainedModel, as_columns
+
+if TYPE_CHECKING:
+    import onnx
+
+_NESTED = ("steps", "estimators_", "calibrated_classifiers_", "final_estimator_", "estimator")
+"""The attributes that hold the fitted parts of a compound model."""
+
+
+def read(model: Any) -> TrainedModel:  # noqa: ANN401  any estimator
+    """Return a fitted classifier or regressor, or a pipeline that ends with one, as functions."""
+    import skl2onnx
+    import sklearn
+    from sklearn.base import is_classifier, is_regressor
+
+    name = type(model).__name__
+    classes = None
+    if is_classifier(model):
+        if not hasattr(model, "predict_proba"):
+            raise UnsupportedModelError(
+                name,
+                "a classifier with predict_proba",
+                "one without it; use probability=True or another loss",
+            )
+        classes = tuple(np.asarray(model.classes_).tolist())
+    elif not is_regressor(model):
+        raise UnsupportedModelError(name, "a fitted classifier or regressor", name)
+    width = int(getattr(model, "n_features_in_", 0))
+
+    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.asarray(rows, dtype=np.float64)
+        with warnings.catch_warnings():
+            # A model that was fitted on a data frame receives rows in the order of its columns.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            return as_columns(
+                model.predict(values) if classes is None else model.predict_proba(values)
+            )
+
+    return TrainedModel(
+        model_type=name,
+        framework="scikit-learn",
+        converter="skl2onnx",
+        width=width,
+        classes=classes,
+        predict=predict,
+        to_onnx=lambda: _convert(model, width),
+        losses=tuple(loss for part in _parts(model) for loss in _losses(part)),
+        missing_losses=tuple(
+            Loss(
+                f"NaN in {type(part).__name__}",
+                "rows with NaN take another branch",
+                "replace NaN in the features, or train a HistGradientBoosting model",
+            )
+            for part in _parts(model)
+            if "Forest" in type(part).__name__ or "Tree" in type(part).__name__
+        ),
+        versions={"scikit-learn": sklearn.__version__, "skl2onnx": skl2onnx.__version__},
+    )
+
+
+def _convert(model: Any, width: int) -> "onnx.ModelProto":  # noqa: ANN401
+    from skl2onnx import to_onnx
+
+    # Without the option zipmap, which some compound models pass to parts that reject it.
+    try:
+        converted: onnx.ModelProto = to_onnx(model, np.zeros((1, width), np.float32))
+    except ValueError as error:
+        if not str(error).startswith("Unable to create node"):
+            raise
+        problem = "its attributes are NumPy integers, which protobuf 7 rejects"
+        raise ValueError(f"{problem}; convert with protobuf below 7 installed") from error
+    return converted
+
+
+def _parts(model: Any) -> Iterator[Any]:  # noqa: ANN401  any estimator
+    """Yield a model and the models in it."""
+    yield model
+    for attribute in _NESTED:
+        nested = getattr(model, attribute, None)
+        for part in nested if isinstance(nested, list | tuple) else [nested]:
+            named = part[-1] if isinstance(part, tuple) else part
+            if hasattr(named, "get_params") or hasattr(named, "calibrators"):
+                yield from _parts(named)
+
+
+def _losses(part: Any) -> list[Loss]:  # noqa: ANN401  any estimator
+    name = type(part).__name__
+    if name == "CalibratedClassifierCV":
+        if part.method == "isotonic":
+            return [
+                Loss(
+                    "isotonic calibration",
+                    "the nearest knot is returned in place of the interpolation",
+                    "calibrate with method='sigmoid'",
+                )
+            ]
+        if type(part.estimator).__name__ == "Pipeline":
+            return [
+                Loss(
+                    "a calibrated pipeline",
+                    "the calibration is applied to another number",
+                    "calibrate the classifier inside the pipeline",
+                )
+            ]
+    if name.startswith("HistGradientBoosting") and _has_categories(part):
+        return [
+            Loss(
+                "categorical_features",
+                "categories are compared as numbers",
+                "train on one column per category (one-hot)",
+            )
+        ]
+    return []
+
+
+def _has_categories(part: Any) -> bool:  # noqa: ANN401  a histogram boosting model
+    is_categorical = getattr(part, "is_categorical_", None)
+    return is_categorical is not None and bool(np.any(is_categorical))

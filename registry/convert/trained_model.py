@@ -1,0 +1,68 @@
+"""A fitted model of any library, as functions of flat rows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert.errors import LostOptionError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Loss(NamedTuple):
+    """An option of a model that its converter is known to lose without an error."""
+
+    option: str
+    effect: str
+    """What the converted model does instead."""
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A fitted model: how to run it in its own library, and how to convert it."""
+
+    model_type: str
+    """The name of its class."""
+    framework: str
+    """The library that trained it, for example `lightgbm`."""
+    converter: str
+    """The library that converts it."""
+    width: int
+    """The number of values in a row."""
+    classes: tuple[object, ...] | None
+    """The classes in the order of the probabilities; None for a regressor."""
+    predict: Callable[[NDArray[np.floating]], NDArray[np.float64]]
+    """Returns probabilities of shape (rows, classes), or (rows, 1) of a regressor."""
+    to_onnx: "Callable[[], onnx.ModelProto]"
+    losses: tuple[Loss, ...]
+    """The options that the converter is known to lose."""
+    missing_losses: tuple[Loss, ...] = ()
+    """Those that it loses only for windows with NaN."""
+    versions: Mapping[str, str]
+    """The versions of the libraries that trained and convert the model."""
+
+    def check_losses(self, has_missing: bool) -> None:
+        """Raise LostOptionError for the first option that the converter is known to lose.
+
+        Args:
+            has_missing: whether windows contain NaN.
+        """
+        for loss in (*self.losses, *(self.missing_losses if has_missing else ())):
+            raise LostOptionError(self.model_type, *loss)
+
+
+def as_columns(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return predictions as (rows, width)."""
+    wide = np.asarray(values, dtype=np.float64)
+    return wide.reshape(len(wide), -1)
+
+
+def both_classes(second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the probabilities of two classes, given that of the second one."""
+    wide = np.asarray(second, dtype=np.float64).reshape(-1)
+    return np.column_stack([1 - wide, wide])

@@ -1,0 +1,100 @@
+"""Runs the original and the converted model on the same rows and compares the outputs.
+
+Real rows alone are no sufficient test: conversions differ where a value meets a threshold, is zero
+or is missing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.reference_outputs import ORIGINAL, Agreement, compare_with_reference
+
+MAX_THRESHOLDS = 500
+"""The number of thresholds, evenly chosen, around which rows are built; three rows for each."""
+
+MISSING_SHARE = 0.1
+"""The share of values that are replaced in the rows with zeros or missing values."""
+
+WINDOWS, THRESHOLDS, ZEROS, MISSING = (
+    "given windows",
+    "rows on thresholds",
+    "rows with zeros",
+    "rows with missing values",
+)
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The comparison on one kind of rows."""
+
+    rows: str
+    """The kind of the rows."""
+    agreement: Agreement
+
+    @property
+    def is_passed(self) -> bool:
+        """Return whether the outputs agree on all rows."""
+        return not self.agreement.differing
+
+
+def verification_rows(
+    rows: NDArray[np.float32], thresholds: list[tuple[int, float]]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the rows on which a conversion is verified, by their kind.
+
+    Args:
+        rows: real rows in float32, (rows, features).
+        thresholds: the feature and the threshold of the model's splits. Each is met by three rows:
+            its value in float32 and the values directly below and above it.
+    """
+    rng = np.random.default_rng(0)
+    kinds = {WINDOWS: rows}
+    if thresholds:
+        step = max(1, len(thresholds) // MAX_THRESHOLDS)
+        chosen = thresholds[::step]
+        near = np.repeat(rows[rng.integers(len(rows), size=len(chosen))], 3, axis=0)
+        for at, (feature, threshold) in enumerate(chosen):
+            value = np.float32(threshold)
+            near[3 * at : 3 * at + 3, feature] = (
+                np.nextafter(value, np.float32(-np.inf)),
+                value,
+                np.nextafter(value, np.float32(np.inf)),
+            )
+        kinds[THRESHOLDS] = near
+    sample = rows[:500]
+    replaced = rng.random(sample.shape) < MISSING_SHARE
+    kinds[ZEROS] = np.where(replaced, np.float32(0), sample)
+    kinds[MISSING] = np.where(replaced, np.float32(np.nan), sample)
+    return kinds
+
+
+def verify(
+    original: Run, converted: Run, kinds: dict[str, NDArray[np.float32]], meaning: str
+) -> list[Check]:
+    """Compare both models on every kind of rows; without MISSING if the original rejects NaN.
+
+    Args:
+        original: the model in its own library.
+        converted: the converted model.
+        kinds: the rows by their kind.
+        meaning: the meaning of the output.
+    """
+    checks = []
+    for kind, rows in kinds.items():
+        try:
+            expected = np.asarray(original(rows))
+        except ValueError:
+            if kind != MISSING:
+                raise
+            continue  # the library rejects NaN
+        actual = np.asarray(converted(rows))
+        if expected.shape != actual.shape:
+            actual = np.full(expected.shape, np.nan)
+        agreement = compare_with_reference({meaning: expected}, {meaning: actual}, ORIGINAL)
+        checks.append(Check(kind, agreement))
+    return checks

@@ -1,0 +1,151 @@
+"""XGBoost, converted by onnxmltools; the graph is corrected where the converter errs.
+
+- `multi:softmax` differs from `multi:softprob` only in what `predict` returns; the converter omits
+  the softmax of the probabilities.
+- With `num_parallel_tree` above 1, the converter assigns the trees to the wrong classes; the model
+  itself lists the class of each tree.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.convert.errors import UnsupportedModelError
+from registry.convert.trained_model import Loss, TrainedModel, as_columns
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
+    """Return a fitted XGBClassifier, XGBRegressor, XGBRFClassifier or XGBRFRegressor."""
+    import onnxmltools
+    import xgboost
+
+    if not isinstance(model, xgboost.XGBModel):
+        raise UnsupportedModelError(
+            type(model).__name__,
+            "a fitted XGBClassifier or XGBRegressor",
+            f"{type(model).__name__}; save it with save_model and load it with "
+            f"XGBClassifier.load_model or XGBRegressor.load_model",
+        )
+    booster = model.get_booster()
+    document = json.loads(bytes(booster.save_raw("json")))["learner"]
+    objective = document["objective"]["name"]
+    classes = None
+    if isinstance(model, xgboost.XGBClassifier):
+        classes = tuple(np.asarray(model.classes_).tolist())
+
+    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.asarray(rows, dtype=np.float32)
+        return as_columns(model.predict(values) if classes is None else model.predict_proba(values))
+
+    return TrainedModel(
+        model_type=type(model).__name__,
+        framework="xgboost",
+        converter="onnxmltools",
+        width=booster.num_features(),
+        classes=classes,
+        predict=predict,
+        to_onnx=lambda: _convert(model, document, booster.num_features()),
+        losses=tuple(_losses(document, objective, booster.feature_types)),
+        versions={"xgboost": xgboost.__version__, "onnxmltools": onnxmltools.__version__},
+    )
+
+
+def _convert(model: Any, document: dict[str, Any], width: int) -> "onnx.ModelProto":  # noqa: ANN401
+    from onnxmltools.convert import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    booster = model.get_booster()
+    names, booster.feature_names = booster.feature_names, None
+    try:
+        converted: onnx.ModelProto = convert_xgboost(
+            model, initial_types=[("features", FloatTensorType([None, width]))]
+        )
+    finally:
+        booster.feature_names = names
+    classes = int(document["learner_model_param"]["num_class"])
+    if classes > 1:
+        _correct_classes(converted, _tree_model(document)["tree_info"])
+    return converted
+
+
+def _correct_classes(converted: "onnx.ModelProto", class_of_tree: list[int]) -> None:
+    """Assign every tree to its class, and return probabilities."""
+    for node in converted.graph.node:
+        if node.op_type != "TreeEnsembleClassifier":
+            continue
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        trees = list(attributes["class_treeids"].ints)
+        attributes["class_ids"].ints[:] = [class_of_tree[tree] for tree in trees]
+        attributes["post_transform"].s = b"SOFTMAX"
+
+
+def _tree_model(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the trees of a model's document; those of dart are one level deeper."""
+    boosting = document["gradient_booster"]
+    trees: dict[str, Any] = boosting.get("gbtree", boosting).get("model", {"tree_info": []})
+    return trees
+
+
+def _losses(
+    document: dict[str, Any], objective: str, feature_types: Sequence[str] | None
+) -> list[Loss]:
+    losses = []
+    if objective == "reg:logistic":
+        losses.append(
+            Loss(
+                "objective reg:logistic",
+                "the margin is returned in place of the probability",
+                "train an XGBClassifier with binary:logistic",
+            )
+        )
+    booster = document["gradient_booster"]["name"]
+    if booster != "gbtree":
+        losses.append(
+            Loss(
+                f"booster={booster!r}",
+                "there is no such booster, and the converter raises KeyError",
+                "train with booster='gbtree'",
+            )
+        )
+    elif (
+        int(_tree_model(document)["gbtree_model_param"]["num_parallel_tree"]) > 1
+        and "best_iteration" in document["attributes"]
+    ):
+        losses.append(
+            Loss(
+                "num_parallel_tree above 1 and early stopping",
+                "most trees up to the best iteration are dropped",
+                "train for the best number of iterations without early stopping",
+            )
+        )
+    if "c" in (feature_types or []):
+        losses.append(
+            Loss(
+                "enable_categorical=True",
+                "a value is taken for the code of a category",
+                "train on one column per category (one-hot)",
+            )
+        )
+    return losses
+
+
+def load(path: Any) -> Any:  # noqa: ANN401  a path, and a model of the library
+    """Return the classifier or regressor in a file of `save_model`."""
+    import xgboost
+
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(str(path))
+    except xgboost.core.XGBoostError as error:
+        raise UnsupportedModelError(str(path), "a file of save_model", str(error)) from error
+    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    is_classifier = objective.startswith(("multi:", "binary:"))
+    model = xgboost.XGBClassifier() if is_classifier else xgboost.XGBRegressor()
+    model.load_model(str(path))
+    return model

@@ -1,0 +1,43 @@
+"""A configuration that requires reference outputs serves no version without them."""
+
+import pytest
+
+from registry.errors import MissingReferenceError
+from serve_app.control_plane.resolution import resolve
+from serve_app.errors import UnusableVersionError
+from serve_app.settings import AppSettings
+from testkit.models import metadata
+from tests.serve_app.control_plane.world import NAME, World, settle, staged_world
+
+VERIFIED = ("direction_logits", "confidence", "expected_return")
+REQUIRED = AppSettings.model_validate(
+    {"versions": [{"model": NAME, "version": "1.0.0"}], "require_reference_outputs": True}
+)
+
+
+def world_with(**fields):
+    world = World()
+    world.versions["1.0.0"] = metadata(**fields)
+    return world
+
+
+async def test_required_reference_outputs():
+    """The error names the version and the remedy."""
+    with pytest.raises(MissingReferenceError, match=r"toy:1.0.0 .* modelctl convert"):
+        await resolve(REQUIRED, world_with())
+    declaration = await resolve(REQUIRED, world_with(reference_outputs=VERIFIED))
+    assert [version.ref.version for version in declaration.versions] == ["1.0.0"]
+
+
+async def test_reload_requires_reference_outputs():
+    """A reload of a version without them is rejected, and the former one stays in service."""
+    world = staged_world()
+    for number in ("1.0.0", "1.1.0"):
+        changed = {"reference_outputs": VERIFIED}
+        world.versions[number] = world.versions[number].model_copy(update=changed)
+    fleet = world.fleet()
+    await fleet.start(REQUIRED)
+    await settle(fleet, world)
+    with pytest.raises(UnusableVersionError, match="no reference outputs"):
+        await fleet.reload(NAME, "1.2.0")
+    assert world.serving() == "1.0.0"
