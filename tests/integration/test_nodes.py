@@ -85,12 +85,7 @@ asyncio.run(main())
 
 def test_open_ports(nodes):
     """Every port that another machine reaches requires the token, or only shows metrics."""
-    # HAProxy's statistics and metrics are moved by a separate change.
-    reached = {
-        listener
-        for listener in listeners(nodes.processes())
-        if not listener.is_loopback and listener.process != "haproxy"
-    }
+    reached = {found for found in listeners(nodes.processes()) if not found.is_loopback}
     rejecting = rejected_calls(reached)
     assert {method for _listener, method in rejecting} >= {
         "/ray.rpc.InternalKVGcsService/InternalKVPut",
