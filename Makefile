@@ -11,10 +11,11 @@ PYTEST := $(VENV)/bin/python -m pytest
 PARALLEL := -n logical --maxprocesses 4
 CONFIG ?= serve_config.yaml
 REGISTRY ?= models
+OSV_URL ?= https://api.osv.dev/v1/query
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-unit nightly check docs bench lock clean setup
+.PHONY: help serve test test-unit nightly check docs bench audit sbom lock clean setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -45,6 +46,14 @@ docs: setup ## build the documentation into site/ and fail on broken links
 
 bench: setup ## run the benchmarks, about 35 minutes; requires wrk (QUICK=1 for a short run)
 	$(VENV)/bin/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
+
+audit: setup ## check the locked packages for known vulnerabilities; needs access to api.osv.dev
+	$(VENV)/bin/python -m pip_audit --requirement requirements.lock --no-deps --disable-pip --strict \
+		--progress-spinner off --vulnerability-service osv --osv-url $(OSV_URL)
+
+sbom: setup ## list the installed packages in sbom.cdx.json (CycloneDX 1.6)
+	$(VENV)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible \
+		--spec-version 1.6 --output-format JSON --output-file sbom.cdx.json
 
 lock: setup ## pin the newest allowed versions in requirements.lock
 	$(VENV)/bin/pip-compile --quiet --upgrade --all-extras --strip-extras --allow-unsafe \

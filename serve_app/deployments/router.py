@@ -102,6 +102,7 @@ class Router:
             request_counter(),
             self._access,
         )
+        api.openapi()  # takes 0.1 s, for which the first request for it would hold the event loop
         self.fast_path = FastPath(api, settings.max_ongoing_requests)
         return api
 

@@ -17,6 +17,9 @@ LARGEST_RETURN = 1000.0
 """A market return beyond this many times the stake is a price or an input error, and is
 rejected."""
 
+MAX_OUTCOMES = 10_000
+"""The largest number of outcomes in one request."""
+
 LARGEST_LATENCY_MS = 1e9
 """Eleven days; a larger value is no latency."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 from fastapi import FastAPI
@@ -184,6 +185,7 @@ def _complete_document(app: FastAPI) -> None:
     """Add the bodies, which endpoints parse themselves, and the roles to the OpenAPI document."""
     framework_openapi = app.openapi
 
+    @cache
     def openapi() -> dict[str, Any]:
         document = framework_openapi()
         components = document["components"]

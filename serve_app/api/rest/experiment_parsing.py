@@ -14,10 +14,7 @@ from serve_app.api.rest.slices import Steps
 from serve_app.data_plane.windows import MAX_SHOWN, describe
 from serve_app.errors import BodyTooLargeError, InvalidRequestError, NoSuchExperimentError
 from serve_app.experiments.definition import EXPERIMENT_ID, ExperimentDefinition
-from serve_app.experiments.records import Outcome
-
-MAX_OUTCOMES = 10_000
-"""The largest number of outcomes in one body."""
+from serve_app.experiments.records import MAX_OUTCOMES, Outcome
 
 MAX_ID = 64
 """The largest number of characters of a prediction's id."""

@@ -11,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.records import LARGEST_RETURN, MAX_OUTCOMES
 
 RAW = "application/octet-stream"
 NPY = "application/x-npy"
 """The content types of bodies that hold nothing but numbers; see `serve_app.api.rest.bodies`."""
 
-Text = Annotated[str, Field(min_length=1, max_length=128)]
+NO_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+
+Text = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_CONTROL_CHARACTERS)]
+PredictionId = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROL_CHARACTERS)]
 
 
 class _Schema(BaseModel):
@@ -180,15 +184,15 @@ class ExperimentEntry(_Schema):
 class OutcomeValue(_Schema):
     """The market's return after a prediction."""
 
-    prediction_id: Text
-    market_return: float
+    prediction_id: PredictionId
+    market_return: Annotated[float, Field(ge=-LARGEST_RETURN, le=LARGEST_RETURN)]
     """As a fraction over the model's horizon, signed by the market, not by the trade."""
 
 
 class OutcomeList(_Schema):
     """Several outcomes, each of which succeeds or fails on its own."""
 
-    outcomes: Annotated[list[OutcomeValue], Field(min_length=1)]
+    outcomes: Annotated[list[OutcomeValue], Field(min_length=1, max_length=MAX_OUTCOMES)]
 
 
 class OutcomeBody(RootModel[OutcomeValue | OutcomeList]):

@@ -1,5 +1,6 @@
 """The client of the experiment log's actor: an application's experiments, with typed errors."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ from serve_app.experiments.store_errors import (
     StoreError,
     UnknownExperimentError,
 )
+
+OUTCOMES_PER_CALL = 1000
+"""The most outcomes in one call; 10,000 would hold the event loop for 60 ms to encode them."""
 
 
 class ExperimentLogClient:
@@ -92,8 +96,13 @@ class ExperimentLogClient:
 
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Sequence[RecordedOutcome]:
         """Return the result per outcome, once all are committed."""
-        recorded: list[RecordedOutcome] = await self._call("record_outcomes", outcomes)
-        return recorded
+        calls = []
+        for start in range(0, len(outcomes), OUTCOMES_PER_CALL):
+            part = outcomes[start : start + OUTCOMES_PER_CALL]
+            calls.append(asyncio.ensure_future(self._call("record_outcomes", part)))
+            await asyncio.sleep(0)  # encodes this call; other requests proceed before the next
+        recorded: list[list[RecordedOutcome]] = await asyncio.gather(*calls)
+        return [outcome for part in recorded for outcome in part]
 
     async def _call(self, method: str, *args: object) -> Any:  # noqa: ANN401
         try:

@@ -12,10 +12,11 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from serve_app.api.rest import errors
-from serve_app.api.rest.experiment_parsing import MAX_OUTCOMES, parse_definition
+from serve_app.api.rest.experiment_parsing import parse_definition
 from serve_app.cli import app
 from serve_app.deployments.actors.outbox import Outbox
 from serve_app.experiments.definition import Assignment, ExperimentDefinition
+from serve_app.experiments.records import MAX_OUTCOMES
 from serve_app.experiments.store import ExperimentStore
 from serve_app.settings import AppSettings, ExperimentSettings, RouterSettings
 from testkit.fake_server import (

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from serve_app.api.rest.experiment_parsing import (
-    MAX_OUTCOMES,
     parse_definition,
     read_definition,
     read_outcomes,
 )
 from serve_app.api.rest.slices import run_at_once
 from serve_app.errors import BodyTooLargeError, InvalidRequestError
+from serve_app.experiments.records import MAX_OUTCOMES
 from tests.serve_app.core import DEFINITION
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

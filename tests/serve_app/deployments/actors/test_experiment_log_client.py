@@ -45,6 +45,23 @@ async def test_calls_are_limited_to_the_application():
     assert log.calls == ["running", ("trading",)]
 
 
+async def test_many_outcomes_are_sent_in_several_calls():
+    """The results of outcomes keep their order over all calls, each of which is short."""
+
+    class Echo:
+        def __init__(self):
+            self.record_outcomes, self.sizes = self, []
+
+        async def remote(self, outcomes):
+            self.sizes.append(len(outcomes))
+            return [f"recorded {outcome}" for outcome in outcomes]
+
+    log = Echo()
+    recorded = await ExperimentLogClient(log, "trading").record_outcomes([*range(2500)])
+    assert recorded == [f"recorded {index}" for index in range(2500)]
+    assert log.sizes == [1000, 1000, 500]
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

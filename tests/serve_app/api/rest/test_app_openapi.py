@@ -1,0 +1,58 @@
+"""The OpenAPI document describes the real behaviour: schemathesis generates requests from it."""
+
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from serve_app.api.rest.app import build_rest_api
+from serve_app.settings import RouterSettings
+from tests.serve_app.core import core
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = RouterSettings(max_body_bytes=1_000_000)  # more than any generated body has
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+
+
+def send_requests(operation, mode):
+    """Send generated requests of one operation, and check the responses."""
+    # A batch with an invalid request is valid: that request fails alone.
+    is_batch = operation.path == "/api/ml/predict/batch"
+    checks = [check for check in CHECKS if check != negative_data_rejection or not is_batch]
+
+    @settings(max_examples=20, deadline=None, derandomize=True, database=None)
+    @given(operation.as_strategy(generation_mode=mode))
+    def send(case):
+        case.call_and_validate(checks=checks)
+
+    send()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_responses_are_those_of_the_document(control, mode):
+    """Valid and invalid requests have documented statuses, types and bodies."""
+    api = build_rest_api(core().services, SETTINGS, dict, lambda path, status: None, control)
+    for operations in api.openapi()["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)  # this server has no tokens
+    for found in schemathesis.openapi.from_asgi("/openapi.json", api).get_all_operations():
+        operation = found.ok()
+        if operation.body or mode is GenerationMode.POSITIVE:  # without a body all is valid
+            send_requests(operation, mode)
