@@ -19,7 +19,7 @@ from tests.serve_app.core import core
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = RouterSettings(max_body_bytes=1_000_000)  # more than any generated body has
+SETTINGS = RouterSettings(max_body_bytes=1_000_000, hosts=("testserver",))
 
 CHECKS = [
     not_a_server_error,
