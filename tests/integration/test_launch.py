@@ -101,7 +101,8 @@ def test_ctrl_c(tmp_path, ports):
     """Ctrl-C ends every process and frees every port."""
     launch = Launch(tmp_path, "build", ports)
     with launch.running() as process:
-        banner = next(line for line in process.stdout if line.startswith("Serving on"))
+        banner = next((line for line in process.stdout if line.startswith("Serving on")), "")
+        assert banner, process.stderr.read()
         assert banner.split()[-1] == launch.url.replace("127.0.0.1", "localhost")
         with urllib.request.urlopen(launch.url, timeout=5) as response:
             assert response.read() == b"healthy"
