@@ -11,7 +11,7 @@ from testkit.paths import ROOT
 PACKAGES = ("registry", "optimization", "serve_app", "examples", "benchmarks", "testkit", "tools")
 WHOLE_PRODUCT = ("docs", "integration", "upgrade")
 """Folders of tests that belong to no single folder of the source."""
-PROJECT = {"test_layout", "test_makefile", "test_doctests", "test_deploy"}
+PROJECT = {"test_layout", "test_makefile", "test_makefile_audit", "test_doctests", "test_deploy"}
 """Tests of files at the project's root."""
 
 TESTS = ROOT / "tests"
