@@ -40,7 +40,8 @@ def _checked(check: Callable[[object], str]) -> AfterValidator:
 
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Seconds = Annotated[FiniteFloat, Field(ge=0.001, le=3600 * 24 * 366 * 10)]
+"""Up to ten years; an analysis would overflow beyond these limits and those below."""
 ModelName = Annotated[str, _checked(check_model_name)]
 ModelVersion = Annotated[str, _checked(check_version)]
 
@@ -113,13 +114,13 @@ class ExperimentDefinition(BaseModel):
     """The variants' shares of the requests, which sum to 1. They are ignored in mirror mode."""
     duration_hours: Positive = 24.0
     """The planned end, at which the fixed-horizon test is valid, unless by bot or symbol."""
-    min_samples: PositiveInt = 100
+    min_samples: Annotated[PositiveInt, Field(le=10**9)] = 100
     """The number of labelled predictions (successful, with an outcome) that each variant needs
     before a verdict on its accuracy."""
-    min_accuracy_improvement: NotNegative = 0.02
+    min_accuracy_improvement: Share = 0.02
     """The difference in accuracy, treatment minus control, that a promotion requires; the
     sequential test is tuned to detect it."""
-    max_latency_degradation_ms: NotNegative = 2.0
+    max_latency_degradation_ms: Annotated[FiniteFloat, Field(ge=0, le=1e9)] = 2.0
     """The mean latency by which treatment may be slower."""
     confidence_level: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = 0.95
     """1 - alpha: without an effect a verdict has probability alpha at most, at any number of
@@ -129,29 +130,29 @@ class ExperimentDefinition(BaseModel):
     """Whether a verdict is applied automatically."""
 
     mode: Mode = Mode.SPLIT
-    salt: Annotated[str, Field(max_length=128)] = ""
+    salt: Annotated[str, Field(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
     """The salt of the assignment's hash; the experiment's id if empty. Two experiments with the
     same salt have the same assignment."""
-    switchback_block_s: Positive | None = None
+    switchback_block_s: Seconds | None = None
     """The length of a switchback's block, at least the horizon; required for a switchback and
     rejected otherwise."""
-    horizon_s: Positive | None = None
+    horizon_s: Seconds | None = None
     """The time for which a position is held. Outcomes closer in time than this share market moves,
     so blocks are at least this long. None: the mean delay between prediction and outcome is
     used."""
-    periods_per_year: Positive | None = None
+    periods_per_year: Annotated[FiniteFloat, Field(gt=0, le=1e12)] | None = None
     """The number of horizons per trading year, by which the Sharpe ratio is annualised. None:
     365.25 days over `horizon_s`; without either, the ratio is per prediction."""
-    dead_band: NotNegative = 0.0
+    dead_band: Annotated[FiniteFloat, Field(ge=0, le=1000)] = 0.0
     """The market's absolute return up to which HOLD is correct; the same for both variants."""
     exposure_steps: tuple[Share, ...] = ()
     """Treatment's share in each exposure step; the last one is `treatment_traffic`. Example: (0.01,
     0.05, 0.1, 0.25, 0.5). Empty: `treatment_traffic` from the start."""
     exposure_step_hours: Positive = 1.0
     """The minimum duration of an exposure step."""
-    max_accuracy_drop: Positive = 0.05
+    max_accuracy_drop: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.05
     """Treatment is rolled back if its accuracy is significantly lower, and by more than this."""
-    max_error_rate_ratio: Annotated[FiniteFloat, Field(ge=1)] = 1.5
+    max_error_rate_ratio: Annotated[FiniteFloat, Field(ge=1, le=1e6)] = 1.5
     """Treatment is rolled back if its error rate is significantly more than this many times
     control's."""
     max_error_rate_increase: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.01

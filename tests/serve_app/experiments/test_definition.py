@@ -67,3 +67,22 @@ def test_annual_periods():
     assert definition().annual_periods is None
     assert definition(horizon_s=3600).annual_periods == pytest.approx(8766)
     assert definition(horizon_s=3600, periods_per_year=6225).annual_periods == 6225
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"assignment": "switchback", "switchback_block_s": 1e-300},
+        {"horizon_s": 1e-9},
+        {"min_accuracy_improvement": 1e300},
+        {"min_samples": 10**30},
+        {"dead_band": 1e300},
+        {"max_error_rate_ratio": 1e300},
+        {"periods_per_year": 1e300},
+        {"salt": "a\0b"},
+    ],
+)
+def test_extremes_are_rejected(extreme):
+    """Values on which an analysis or a database would fail are rejected at the start."""
+    with pytest.raises(ValidationError):
+        definition(**extreme)
