@@ -2,7 +2,8 @@
 
 A token that was passed, or that TRADESERVE_TOKEN contains, is sent with every call. Otherwise calls
 carry none until a server on this machine asks for one: the client then sends the local token of the
-user (`serve_app.access.local_token`). A server elsewhere never receives that token.
+user (`serve_app.access.local_token`). A server elsewhere, or of another user, never receives that
+token.
 """
 
 import ipaddress
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serve_app.access.local_token import read_local_token
+from serve_app.access.local_token import is_port_of_user, read_local_token
 
 TOKEN_VARIABLE = "TRADESERVE_TOKEN"  # noqa: S105 - the name of the variable
 _UNAUTHORIZED = 401
@@ -37,7 +38,9 @@ class Credentials:
         if given is not None:
             _check_token(source, given)
             self._headers = {"Authorization": f"Bearer {given}"}
-        self._may_use_local = given is None and _is_loopback(urlsplit(server_url).hostname)
+        url = urlsplit(server_url)
+        self._may_use_local = given is None and _is_loopback(url.hostname)
+        self._port = url.port or (443 if url.scheme == "https" else 80)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the next call."""
@@ -53,7 +56,7 @@ class Credentials:
         if status != _UNAUTHORIZED or not self._may_use_local:
             return False
         try:
-            token = read_local_token()
+            token = read_local_token() if is_port_of_user(self._port) else None
         except OSError:
             token = None  # the server's error states what is missing
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

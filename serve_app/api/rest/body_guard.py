@@ -157,10 +157,12 @@ class BodyGuard:
 
     async def _read(self, scope: Scope, receive: Receive, add: Callable[[int], None]) -> bytes:
         fields = _body_fields(scope)
-        check_type(scope["method"], scope["path"], fields)
+        # Serve leaves the application's route_prefix in the path.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        check_type(scope["method"], path, fields)
         if not fields.has_body:
             return b""
-        limit = self._limits.of(scope["path"])
+        limit = self._limits.of(path)
         if fields.length is not None and fields.length > limit:
             raise BodyTooLargeError("bytes", limit, fields.length)
         began_s = time.perf_counter()

@@ -54,6 +54,16 @@ async def test_local_token_on_request(server):
     assert server.authorizations == [None, None, local, local]
 
 
+async def test_local_token_stays_from_other_users(server, monkeypatch):
+    """A program of another user that listens on the port in the server's place gets no token."""
+    ensure_local_token()
+    monkeypatch.setattr("serve_app.client.credentials.is_port_of_user", lambda port: False)
+    server.script(MODELS, MISSING)
+    with pytest.raises(ServerRejectedError):
+        await list_models(server.url)
+    assert server.authorizations == [None]
+
+
 async def test_rejected_local_token(server):
     """A server that rejects the local token still receives calls without it."""
     local = f"Bearer {ensure_local_token()}"

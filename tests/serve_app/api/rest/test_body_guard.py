@@ -98,6 +98,14 @@ def test_limits(path, window_bytes, expected):
     assert limits.of(path) == expected
 
 
+async def test_route_prefix():
+    """Below a route_prefix the limits and types of an endpoint are the same."""
+    app, client = App(), Client(b"x" * MIN_PREDICT_BYTES)
+    prefixed = {**scope(f"/trading{PREDICT}", kind=RAW.encode()), "root_path": "/trading"}
+    await guard(app)(prefixed, client.receive, client.send)
+    assert len(app.body) == MIN_PREDICT_BYTES
+
+
 async def test_announced_length_is_checked_first():
     """A body that announces too many bytes is rejected before any of it is read."""
     app, client = App(), Client(b"x")
