@@ -46,7 +46,8 @@ class StageChanges:
     def try_out(self, name: str, version: str) -> None:
         """Load and run a version as before it enters a stage; raise if it cannot serve."""
         metadata = self._reader.get(name, version).metadata
-        check_signed(metadata, read_trusted_keys(self._reader.layout), choose_artifact(metadata))
+        if keys := read_trusted_keys(self._reader.layout):
+            check_signed(metadata, keys, choose_artifact(metadata))
         self._check(metadata, lambda artifact: self._reader.read_artifact(name, version, artifact))
 
     def set_stage(

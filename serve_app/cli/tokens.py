@@ -36,7 +36,7 @@ class TokenLocation:
         typer.Option(
             "--registry",
             envvar="MODELCTL_REGISTRY",
-            help=f"Folder of the registry that the server serves; default: {DEFAULT_ROOT}.",
+            help=f"Folder of the registry; default: {DEFAULT_ROOT}.",
         ),
     ] = None
     token_file: Annotated[

@@ -1,5 +1,6 @@
 """Maps the errors of the core to HTTP: one table of status codes, and the error in a body."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,9 @@ STATUS: Mapping[type[ServingError], int] = {
     ConcurrencyLimitError: 429,
 }
 
+_FOLDER = re.compile(r"(?<![\w.:/~-])/(?!api/)(?:[^\s/:'\"]+/)+(?=[^\s/])")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
 
 def headers_of(error: ServingError) -> dict[str, str]:
     """Return the HTTP headers of the response to a request that failed with an error."""
@@ -86,5 +90,17 @@ def headers_of(error: ServingError) -> dict[str, str]:
 
 
 def error_value(error: ServingError) -> dict[str, Any]:
-    """Return an error as a JSON value: its code, its message and its data."""
-    return {"code": error.code, "message": str(error), **vars(error)}
+    """Return an error as a JSON value: its code, its message and its data.
+
+    A `problem` may be the text of a library's error: the folders of the files that it names, and
+    the addresses of objects, are left out.
+    """
+    value = {"code": error.code, "message": str(error), **vars(error)}
+    if "problem" in value:
+        value |= {name: without_internals(value[name]) for name in ("message", "problem")}
+    return value
+
+
+def without_internals(text: str | None) -> str | None:
+    """Return a text without the folders of absolute paths and without addresses of objects."""
+    return text and _ADDRESS.sub("", _FOLDER.sub("", text))

@@ -29,6 +29,19 @@ def test_error_value_holds_the_data():
     }
 
 
+def test_problem_without_internals():
+    """The text of a library's error reaches a client without folders and addresses."""
+    problem = (
+        "/srv/x/models/m/v1/model.pt was modified: <Session object at 0x7f00ab>; see /api/ml/models"
+    )
+    value = error_value(errors.UnusableVersionError("m", "1.0.0", problem))
+    assert value["problem"] == "model.pt was modified: <Session object>; see /api/ml/models"
+    assert value["problem"] in value["message"]
+    assert errors.PredictionFailedError.unexpected("m", "1", OSError("/a/b/c.so")).problem
+    url = "https://host/a/b answered; 3 rows/s, application/json"
+    assert error_value(errors.StorageUnavailableError(url))["problem"] == url
+
+
 def test_only_unavailability_has_retry_after():
     """Only temporary errors have the header Retry-After."""
     assert headers_of(errors.VersionLoadingError("m", "1.0.0")) == {"Retry-After": "1"}
