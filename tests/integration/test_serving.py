@@ -284,11 +284,11 @@ TIGHT = {"batching": {"max_batch_size": 1}, "max_ongoing_requests": 1, "max_queu
 async def expect_overload(cluster, window):
     """Send far more requests than the limits allow: each succeeds or receives a 503 with
     Retry-After."""
-    body = json.dumps({"symbol": "EURUSD", "features": window.tolist()})
+    body = {"symbol": "EURUSD", "features": window.tolist()}
     statuses = set()
 
     async def post(session):
-        async with session.post(f"{cluster.url}/api/ml/predict", data=body) as answer:
+        async with session.post(f"{cluster.url}/api/ml/predict", json=body) as answer:
             statuses.add(answer.status)
             if answer.status == 503:
                 assert answer.headers["Retry-After"] == "1"
