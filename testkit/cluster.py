@@ -135,7 +135,7 @@ class Cluster:
         """Return the headers with which Ray's dashboard accepts a request."""
         return request_headers(self.environment)
 
-    def wait_until_serving(self, versions: set[str], timeout_s: float = 90) -> None:
+    def wait_until_serving(self, versions: set[str], timeout_s: float = 180) -> None:
         """Wait until exactly these versions (`model:version`) are loaded."""
         deadline_s = time.monotonic() + timeout_s
         seen: Any = None
@@ -246,7 +246,7 @@ class Cluster:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"

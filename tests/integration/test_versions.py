@@ -67,7 +67,7 @@ def processes(cluster, *versions):
     }
 
 
-async def eventually(condition, timeout_s=90):
+async def eventually(condition, timeout_s=180):
     deadline_s = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline_s, "the condition was not met in time"
