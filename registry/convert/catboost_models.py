@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.convert.errors import UnsupportedModelError
-from registry.convert.trained_model import Loss, TrainedModel, as_columns
+from registry.convert.trained_model import Loss, TrainedModel, predictor_in_float32
 
 if TYPE_CHECKING:
     import onnx
@@ -31,17 +30,13 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
     if isinstance(model, catboost.CatBoostClassifier):
         classes = tuple(np.asarray(model.classes_).tolist())
 
-    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        values = np.asarray(rows, dtype=np.float32)
-        return as_columns(model.predict(values) if classes is None else model.predict_proba(values))
-
     return TrainedModel(
         model_type=type(model).__name__,
         framework="catboost",
         converter="catboost",
         width=len(model.feature_names_),
         classes=classes,
-        predict=predict,
+        predict=predictor_in_float32(model, classes is not None),
         to_onnx=lambda: _export(model),
         losses=tuple(_losses(str(model.get_all_params().get("loss_function", "")))),
         versions={"catboost": catboost.__version__},

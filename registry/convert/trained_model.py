@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from registry.convert.errors import LostOptionError
 
 if TYPE_CHECKING:
     import onnx
+
+
+Predict: TypeAlias = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 
 class Loss(NamedTuple):
@@ -36,7 +39,7 @@ class TrainedModel:
     """The number of values in a row."""
     classes: tuple[object, ...] | None
     """The classes in the order of the probabilities; None for a regressor."""
-    predict: Callable[[NDArray[np.floating]], NDArray[np.float64]]
+    predict: Predict
     """Returns probabilities of shape (rows, classes), or (rows, 1) of a regressor."""
     to_onnx: "Callable[[], onnx.ModelProto]"
     losses: tuple[Loss, ...]
@@ -54,6 +57,16 @@ class TrainedModel:
         """
         for loss in (*self.losses, *(self.missing_losses if has_missing else ())):
             raise LostOptionError(self.model_type, *loss)
+
+
+def predictor_in_float32(model: Any, is_classifier: bool) -> Predict:  # noqa: ANN401
+    """Return the `predict` of a TrainedModel for a model with scikit-learn's interface."""
+
+    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        values = np.asarray(rows, dtype=np.float32)
+        return as_columns(model.predict_proba(values) if is_classifier else model.predict(values))
+
+    return predict
 
 
 def as_columns(values: NDArray[np.floating]) -> NDArray[np.float64]:

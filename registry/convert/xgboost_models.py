@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from registry.convert.errors import UnsupportedModelError
-from registry.convert.trained_model import Loss, TrainedModel, as_columns
+from registry.convert.trained_model import Loss, TrainedModel, predictor_in_float32
 
 if TYPE_CHECKING:
     import onnx
@@ -39,17 +38,13 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
     if isinstance(model, xgboost.XGBClassifier):
         classes = tuple(np.asarray(model.classes_).tolist())
 
-    def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        values = np.asarray(rows, dtype=np.float32)
-        return as_columns(model.predict(values) if classes is None else model.predict_proba(values))
-
     return TrainedModel(
         model_type=type(model).__name__,
         framework="xgboost",
         converter="onnxmltools",
         width=booster.num_features(),
         classes=classes,
-        predict=predict,
+        predict=predictor_in_float32(model, classes is not None),
         to_onnx=lambda: _convert(model, document, booster.num_features()),
         losses=tuple(_losses(document, objective, booster.feature_types)),
         versions={"xgboost": xgboost.__version__, "onnxmltools": onnxmltools.__version__},

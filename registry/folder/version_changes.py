@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,21 +99,11 @@ class VersionChanges:
         reason: str = "",
     ) -> None:
         """Add metrics to a version; a metric of the same name is replaced."""
-        with self._transactions.exclusive(name):
-            present = self._reader.get(name, version).metadata
-            entry = self._transactions.entry(
-                name,
-                Action.METRICS_UPDATED,
-                version,
-                by=by,
-                reason=reason,
-                from_stage=present.stage,
-                to_stage=present.stage,
-            )
-            updated = metadata.update(
-                present, metrics={**present.metrics, **metrics}, updated_at=entry.time
-            )
-            self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
+
+        def changes(present: ModelMetadata) -> dict[str, Any]:
+            return {"metrics": {**present.metrics, **metrics}}
+
+        self._update(name, version, Action.METRICS_UPDATED, changes, by, reason)
 
     def sign(
         self,
@@ -125,27 +115,17 @@ class VersionChanges:
         reason: str = "",
     ) -> None:
         """Add signatures to a version; one by the same key is replaced."""
-        with self._transactions.exclusive(name):
-            present = self._reader.get(name, version).metadata
+
+        def changes(present: ModelMetadata) -> dict[str, Any]:
             where = f"{name}:{version}"
             check_offered(where, manifest(present), signatures)
             check_offered(where, manifest(present, derived=True), derived_signatures)
-            entry = self._transactions.entry(
-                name,
-                Action.SIGNED,
-                version,
-                by=by,
-                reason=reason,
-                from_stage=present.stage,
-                to_stage=present.stage,
-            )
-            updated = metadata.update(
-                present,
-                signatures={**present.signatures, **signatures},
-                derived_signatures={**present.derived_signatures, **derived_signatures},
-                updated_at=entry.time,
-            )
-            self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
+            return {
+                "signatures": {**present.signatures, **signatures},
+                "derived_signatures": {**present.derived_signatures, **derived_signatures},
+            }
+
+        self._update(name, version, Action.SIGNED, changes, by, reason)
 
     def delete(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
         """Remove a version that is in no stage, with its files; its number cannot be reused."""
@@ -167,6 +147,31 @@ class VersionChanges:
             self._transactions.apply(
                 name, entry, lambda: atomic_io.publish_folder(info.path, removed)
             )
+
+    def _update(
+        self,
+        name: str,
+        version: str,
+        action: Action,
+        changes: Callable[[ModelMetadata], Mapping[str, Any]],
+        by: str | None,
+        reason: str,
+    ) -> None:
+        """Replace the fields that `changes` returns, given the present metadata."""
+        with self._transactions.exclusive(name):
+            present = self._reader.get(name, version).metadata
+            changed = changes(present)
+            entry = self._transactions.entry(
+                name,
+                action,
+                version,
+                by=by,
+                reason=reason,
+                from_stage=present.stage,
+                to_stage=present.stage,
+            )
+            updated = metadata.update(present, **changed, updated_at=entry.time)
+            self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
 
     def _make_model_folder(self, name: str) -> None:
         folder = self._reader.layout.model(name)

@@ -1,19 +1,8 @@
 """Decides on which interfaces a server may listen: pure functions of settings and tokens."""
 
-import ipaddress
-
+from serve_app.access.loopback import is_loopback
 from serve_app.access.tokens import TokenTable
 from serve_app.errors import SettingsError
-
-
-def is_loopback(host: str | None) -> bool:
-    """Return whether only this machine reaches a server that listens on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False  # no address, which stands for every interface, or a name
 
 
 def require_tokens(host: str | None, table: TokenTable, *, anonymous: bool) -> None:

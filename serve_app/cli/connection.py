@@ -23,6 +23,15 @@ from serve_app.launch.environment import client_environment
 SERVER_TIMEOUT_S = 2.0
 """Time without a response after which the server counts as unreachable; commands take longer."""
 
+RegistryFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        envvar="MODELCTL_REGISTRY",
+        help=f"Folder of the registry; default: {DEFAULT_ROOT}.",
+    ),
+]
+
 Result = TypeVar("Result")
 
 _SILENT = logging.NullHandler()
@@ -32,14 +41,7 @@ _SILENT = logging.NullHandler()
 class RegistryLocation:
     """The registry that a command reads or changes: a folder, or that of a running cluster."""
 
-    registry: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry",
-            envvar="MODELCTL_REGISTRY",
-            help=f"Folder of the registry; default: {DEFAULT_ROOT}.",
-        ),
-    ] = None
+    registry: RegistryFolder = None
     server: Annotated[
         str | None,
         typer.Option(

@@ -15,7 +15,7 @@ from serve_app.access.roles import Role
 from serve_app.access.token_file import TokenFile
 from serve_app.access.tokens import Token, check_name
 from serve_app.cli import tables
-from serve_app.cli.connection import exit_on
+from serve_app.cli.connection import RegistryFolder, exit_on
 from serve_app.cli.options import AsJson, with_options
 from serve_app.errors import ServingError
 
@@ -31,14 +31,7 @@ _LIFETIME = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 class TokenLocation:
     """The token file of a server."""
 
-    registry: Annotated[
-        Path | None,
-        typer.Option(
-            "--registry",
-            envvar="MODELCTL_REGISTRY",
-            help=f"Folder of the registry; default: {DEFAULT_ROOT}.",
-        ),
-    ] = None
+    registry: RegistryFolder = None
     token_file: Annotated[
         Path | None,
         typer.Option(

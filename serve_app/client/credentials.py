@@ -6,7 +6,6 @@ user (`serve_app.access.local_token`). A server elsewhere, or of another user, n
 token.
 """
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serve_app.access.local_token import is_port_of_user, read_local_token
+from serve_app.access.loopback import is_loopback
 
 TOKEN_VARIABLE = "TRADESERVE_TOKEN"  # noqa: S105 - the name of the variable
 _UNAUTHORIZED = 401
@@ -39,7 +39,7 @@ class Credentials:
             _check_token(source, given)
             self._headers = {"Authorization": f"Bearer {given}"}
         url = urlsplit(server_url)
-        self._may_use_local = given is None and _is_loopback(url.hostname)
+        self._may_use_local = given is None and is_loopback(url.hostname)
         self._port = url.port or (443 if url.scheme == "https" else 80)
 
     def headers(self) -> Mapping[str, str]:
@@ -91,12 +91,3 @@ def _check_token(source: str, token: str) -> None:
         )
     if not token:
         raise ValueError(f"{source}: expected a token, received an empty text; omit it instead")
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

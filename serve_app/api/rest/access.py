@@ -14,8 +14,7 @@ from serve_app.access.callers import Caller, require_role
 from serve_app.access.control import AccessControl
 from serve_app.access.quotas import Limits, Quota
 from serve_app.access.roles import Role
-from serve_app.api.rest.encoding import json_response
-from serve_app.api.rest.errors import STATUS, error_value, headers_of
+from serve_app.api.rest.encoding import error_response
 from serve_app.errors import InvalidTokenError, ServingError
 
 Roles = frozenset[Role]
@@ -87,11 +86,10 @@ class AccessGuard:
                 if quota is not None:
                     quota.begin()
         except ServingError as error:
-            headers = headers_of(error)
+            headers = {}
             if quota is not None:
-                headers |= {"RateLimit-Policy": self._policy, "RateLimit": remaining_field(quota)}
-            response = json_response({"error": error_value(error)}, STATUS[type(error)], headers)
-            await response(scope, receive, send)
+                headers = {"RateLimit-Policy": self._policy, "RateLimit": remaining_field(quota)}
+            await error_response(error, headers)(scope, receive, send)
             return
         if quota is None:
             await self._app(scope, receive, send)

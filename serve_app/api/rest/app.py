@@ -17,8 +17,7 @@ from serve_app.api.rest import schemas
 from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard, roles_for
 from serve_app.api.rest.body_guard import BodyGuard, BodyLimits, BodyMemory
 from serve_app.api.rest.docs_pages import add_docs_pages
-from serve_app.api.rest.encoding import json_response
-from serve_app.api.rest.errors import STATUS, error_value, headers_of
+from serve_app.api.rest.encoding import error_response, json_response
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
 from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, GUARDED, HostGuard, HostRules
 from serve_app.api.rest.model_endpoints import add_model_endpoints
@@ -206,7 +205,7 @@ def _complete_document(app: FastAPI) -> None:
 
 async def _on_serving_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServingError)
-    return json_response({"error": error_value(error)}, STATUS[type(error)], headers_of(error))
+    return error_response(error)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

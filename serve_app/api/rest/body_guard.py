@@ -66,15 +66,12 @@ class BodyLimits:
 
     def of(self, path: str) -> int:
         """Return the limit of an endpoint."""
-        match path:
-            case "/api/ml/predict":
-                wanted = max(MIN_PREDICT_BYTES, BYTES_PER_WINDOW * self.largest_window())
-            case "/api/ml/predict/batch":
-                wanted = self.largest
-            case "/api/ml/outcomes":
-                wanted = OUTCOMES_BYTES
-            case _:
-                wanted = COMMAND_BYTES
+        if path == PREDICT:
+            wanted = max(MIN_PREDICT_BYTES, BYTES_PER_WINDOW * self.largest_window())
+        elif path == BATCH:
+            wanted = self.largest
+        else:
+            wanted = OUTCOMES_BYTES if path == OUTCOMES else COMMAND_BYTES
         return min(wanted, self.largest)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from serve_app.api.rest.errors import error_value
+from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.control_plane.experiment_service import OutcomeCounts
 from serve_app.control_plane.reloads import ReloadResult
 from serve_app.data_plane.responses import BatchResponse, FailedItem, PredictionResponse
 from serve_app.data_plane.status import HealthReport, ModelStatus
 from serve_app.data_plane.timing import TimingSection
+from serve_app.errors import ServingError
 from serve_app.experiments.history import StoredExperiment
 
 
@@ -20,6 +21,12 @@ def json_response(
 ) -> Response:
     """Return a response with `content` as its JSON body."""
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def error_response(error: ServingError, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response to a request that failed with an error, with additional `headers`."""
+    fields = {**headers_of(error), **(headers or {})}
+    return json_response({"error": error_value(error)}, STATUS[type(error)], fields)
 
 
 def prediction_document(response: PredictionResponse) -> dict[str, Any]:

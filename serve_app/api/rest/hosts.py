@@ -8,13 +8,12 @@ to guess their type, and to cache them.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.rest.encoding import json_response
-from serve_app.api.rest.errors import STATUS, error_value, headers_of
+from serve_app.access.loopback import is_loopback
+from serve_app.api.rest.encoding import error_response
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import (
     BodyTooLargeError,
@@ -74,14 +73,7 @@ class HostRules:
             raise ForeignOriginError(_shown(origin))
 
     def _is_own(self, name: str | None) -> bool:
-        if name is None:
-            return False
-        if name == "localhost" or name in self._names:
-            return True
-        try:
-            return ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return name is not None and (name in self._names or is_loopback(name))
 
 
 class HostGuard:
@@ -122,11 +114,8 @@ async def reject(error: ServingError, scope: Scope, receive: Receive, send: Send
     The connection is closed, except after a body that is too large: many clients read the response
     only once they have sent all of it.
     """
-    headers = headers_of(error)
-    if not isinstance(error, BodyTooLargeError):
-        headers = {**headers, "Connection": "close"}
-    response = json_response({"error": error_value(error)}, STATUS[type(error)], headers)
-    await response(scope, receive, send)
+    headers = {} if isinstance(error, BodyTooLargeError) else {"Connection": "close"}
+    await error_response(error, headers)(scope, receive, send)
 
 
 def _secured(send: Send) -> Send:

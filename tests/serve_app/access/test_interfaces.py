@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serve_app.access.interfaces import is_loopback, require_tokens
+from serve_app.access.interfaces import require_tokens
+from serve_app.access.loopback import is_loopback
 from serve_app.access.tokens import Token, TokenTable, digest_of
 from serve_app.errors import SettingsError
 

@@ -14,12 +14,15 @@ from serve_app.api.rest import schemas
 from serve_app.api.rest.app import build_rest_api
 from serve_app.settings import RouterSettings
 from testkit.hostile_requests import World, hostile_requests
+from testkit.paths import ROOT
 from tests.serve_app.core import DEFINITION, WINDOW, core
 
 SETTINGS = RouterSettings(max_body_bytes=100_000)
 SERVER_BREAKS = 500
 UNAVAILABLE = 503
-INTERNALS = re.compile(rb"Traceback|site-packages|File \"|0x[0-9a-f]{6,}|\.py\b|/work/")
+INTERNALS = re.compile(
+    rb"Traceback|site-packages|File \"|0x[0-9a-f]{6,}|\.py\b|" + re.escape(str(ROOT)).encode()
+)
 
 WORLD = World(
     window=WINDOW,

@@ -1,0 +1,13 @@
+"""Addresses that only programs on this machine reach. Imports the standard library only."""
+
+import ipaddress
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether only this machine reaches a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False  # no address, which stands for every interface, or a name
