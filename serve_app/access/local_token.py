@@ -4,7 +4,7 @@ A server keeps it in a file that only its user can read, and accepts it in addit
 tokens. `modelctl` and `ModelClient` send it to a server on the same machine that asks for a token.
 It works for every server of the user; deleting the file replaces the token within a second.
 
-Imports the standard library only, since the client does.
+Imports the standard library and `private_file` only, since the client imports it.
 """
 
 import getpass
@@ -15,6 +15,8 @@ import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+
+from serve_app.access.private_file import write_once
 
 MAX_BYTES = 200
 SOCKET_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
@@ -86,15 +88,5 @@ def ensure_local_token(path: Path | None = None) -> str:
         token = read_local_token(path)
         if token is not None:
             return token
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{_PREFIX}{secrets.token_urlsafe(32)}\n")
-            os.link(beside, path)  # unlike a rename it never replaces another process's token
-        except FileExistsError:
-            pass  # created meanwhile, or unusable
-        finally:
-            beside.unlink()
+        write_once(path, f"{_PREFIX}{secrets.token_urlsafe(32)}\n")
     raise OSError(f"{path}: expected a token that this user alone can read; remove the file")

@@ -8,10 +8,10 @@ only this user can read; the environment contains the path of the file, never th
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from serve_app.access.private_file import write_once
 from serve_app.launch.errors import RayTokenError
 
 MODE_VARIABLE = "RAY_AUTH_MODE"
@@ -49,7 +49,7 @@ def ensure_token(environment: Mapping[str, str]) -> None:
     path = token_path(environment)
     try:
         if not path.exists():
-            _generate(path)
+            write_once(path, secrets.token_hex(32))
         _check(path)
     except OSError as error:
         raise RayTokenError(
@@ -67,22 +67,6 @@ def request_headers(environment: Mapping[str, str]) -> dict[str, str]:
         except OSError:
             return {}
     return {"Authorization": f"Bearer {token}"}
-
-
-def _generate(path: Path) -> None:
-    """Write a new token; if another process does so at the same time, its token remains."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        Path(temporary).unlink()
 
 
 def _check(path: Path) -> None:
