@@ -46,7 +46,7 @@ class Layout:
     models/toy/v1.0.0/metadata.json
     >>> layout.model("../outside")
     Traceback (most recent call last):
-    registry.errors.InvalidNameError: invalid model name '../outside': expected 1 to 64 ...
+    registry.errors.versions.InvalidNameError: invalid model name '../outside': expected 1 to 64 ...
     """
 
     root: Path

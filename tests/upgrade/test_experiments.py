@@ -16,7 +16,7 @@ from serve_app.experiments.exposure import with_recorded_exposure
 from serve_app.experiments.history import OutcomeResult
 from serve_app.experiments.records import Outcome
 from serve_app.experiments.store import ExperimentStore
-from tests.upgrade.renames import renamed
+from tests.upgrade.present_form import present
 
 PROSE = {"assumptions", "basis", "explanation", "reasons", "test", "valid"}
 """Keys of an analysis whose texts a release may word differently."""
@@ -80,7 +80,7 @@ def test_experiments(store, before):
     assert len(found) == 7
     for experiment, row in zip(found, before["experiments"], strict=True):
         definition = json.loads(experiment.definition.model_dump_json())
-        assert definition == renamed(json.loads(row["definition"]))
+        assert definition == present(json.loads(row["definition"]))
         assert (experiment.status, experiment.end_reason) == (row["status"], row["end_reason"])
         assert experiment.started_at == time_of(row["started_s"])
         assert experiment.ended_at == time_of(row["ended_s"])

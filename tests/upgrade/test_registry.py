@@ -7,6 +7,7 @@ import pytest
 
 from registry import ModelRegistry, ModelStage
 from registry.errors import DeletedVersionError
+from tests.upgrade.present_form import present_metadata
 
 MODEL = "hybrid_cnn_lstm"
 
@@ -22,7 +23,8 @@ async def test_versions(registry, old):
         f"{info.metadata.name}:{info.metadata.version}": info.metadata.model_dump(mode="json")
         for info in await registry.list_models()
     }
-    assert found == old["versions"]
+    expected = {name: present_metadata(version) for name, version in old["versions"].items()}
+    assert found == expected
     assert len(found) == 5
 
 

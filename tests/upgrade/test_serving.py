@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.state.serving import read_state
-from tests.upgrade.renames import renamed
+from tests.upgrade.present_form import present, present_metadata, present_settings
 
 PRODUCTION, TREATMENT = "hybrid_cnn_lstm:1.0.0", "hybrid_cnn_lstm:1.10.0"
 
@@ -26,7 +26,11 @@ def test_versions(state, old):
         }
         for version in state.versions
     }
-    assert found == renamed(old["versions"])
+    expected = {
+        name: {**version, "metadata": present_metadata(version["metadata"])}
+        for name, version in present(old["versions"]).items()
+    }
+    assert found == expected
     assert list(found) == list(old["versions"])
 
 
@@ -46,7 +50,7 @@ def test_stages(state, old):
 
 def test_settings(state, old):
     """The declared settings keep their values, key by key."""
-    assert state.settings.model_dump(mode="json") == renamed(old["settings"])
+    assert state.settings.model_dump(mode="json") == present_settings(old["settings"])
 
 
 def test_experiments(state, old):
@@ -54,7 +58,7 @@ def test_experiments(state, old):
     (running,) = state.experiments
     (expected,) = old["experiments"]
     found = running.model_dump(mode="json")
-    assert found == renamed(expected)
+    assert found == present(expected)
     assert running.treatment_share == 0.1
     assert {str(ref) for ref in running.refs} == {PRODUCTION, TREATMENT}
 
