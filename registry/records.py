@@ -253,7 +253,7 @@ def check_version(version: object) -> str:
     '1.10.0-rc.1'
     >>> check_version("latest")
     Traceback (most recent call last):
-    registry.errors.versions.InvalidNameError: invalid version 'latest': expected a semantic version ...
+    registry.errors.versions.InvalidNameError: invalid version 'latest': expected ...
 
     Raises:
         InvalidNameError: it is not.
@@ -294,7 +294,7 @@ def check_reference(reference: object) -> str:
     'production'
     >>> check_reference("1.0")
     Traceback (most recent call last):
-    registry.errors.versions.InvalidNameError: invalid version '1.0': expected a semantic version ...
+    registry.errors.versions.InvalidNameError: invalid version '1.0': expected ...
 
     Raises:
         InvalidNameError: it is neither.
