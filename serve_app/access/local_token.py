@@ -13,15 +13,12 @@ import re
 import secrets
 import socket
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from serve_app.access.private_file import write_once
 
 MAX_BYTES = 200
-SOCKET_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _PREFIX = "ts_"
-_LISTENING = "0A"
 
 
 def local_token_path() -> Path:
@@ -55,26 +52,6 @@ def read_local_token(path: Path | None = None) -> str | None:
         os.close(descriptor)
     token = content.decode("ascii", errors="replace").strip()
     return token if token.startswith(_PREFIX) else None
-
-
-def is_port_of_user(port: int, tables: Sequence[Path] = SOCKET_TABLES) -> bool:
-    """Return whether only this user, or root, listens on a port of this machine.
-
-    While the server is down, any other user may listen on its port and ask for the token. Systems
-    without the kernel's tables of sockets are trusted.
-
-    Args:
-        port: the port.
-        tables: the tables, as proc_net_tcp(5) describes them.
-    """
-    present = [table for table in tables if table.exists()]
-    users = set()
-    for table in present:
-        for line in table.read_text().splitlines()[1:]:
-            _, local, _, state, _, _, _, user, *_ = line.split()
-            if state == _LISTENING and int(local.rpartition(":")[2], 16) == port:
-                users.add(int(user))
-    return not present or (bool(users) and users <= {0, os.getuid()})
 
 
 def ensure_local_token(path: Path | None = None) -> str:

@@ -48,7 +48,8 @@ class RegistryLocation:
             "--server",
             envvar="MODELCTL_SERVER",
             help="Ray address of a running cluster whose registry is used instead of a folder, or "
-            "auto on a machine of the cluster.",
+            "auto on a machine of the cluster; USER@ADDRESS if another user of this machine runs "
+            "it.",
         ),
     ] = None
 

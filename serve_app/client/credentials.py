@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serve_app.access.local_token import is_port_of_user, read_local_token
+from serve_app.access.local_token import read_local_token
 from serve_app.access.loopback import is_loopback
+from serve_app.access.port_users import is_port_of_user
 
 TOKEN_VARIABLE = "TRADESERVE_TOKEN"  # noqa: S105 - the name of the variable
 _UNAUTHORIZED = 401

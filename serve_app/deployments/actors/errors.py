@@ -2,6 +2,7 @@
 
 ClusterError
 ├── ClusterUnreachableError   no Ray cluster responds at the address
+├── ForeignClusterError       another user listens on the address, on this machine
 ├── ClusterTokenError         the cluster rejects the token of this user
 ├── NoRegistryActorError      the cluster has no registry actor
 ├── SeveralRegistriesError    the cluster serves several registry folders
@@ -27,6 +28,22 @@ class ClusterUnreachableError(ClusterError):
         return (
             f"no Ray cluster at {self.address}: {self.problem}; expected the address that "
             f"`ray start --head` printed, or auto on a machine of the cluster"
+        )
+
+
+class ForeignClusterError(ClusterError):
+    """A program of another user of this machine listens on the address."""
+
+    def __init__(self, address: str, users: Sequence[str]) -> None:
+        super().__init__(address, tuple(users))
+        self.address, self.users = address, tuple(users)
+
+    def __str__(self) -> str:
+        listener = " and ".join(self.users) or "no user of this machine"
+        return (
+            f"the address {self.address}: expected a cluster of this user, received a program of "
+            f"{listener}, which would receive Ray's token; start your server, or name the user "
+            f"that runs it: --server USER@{self.address}"
         )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import logging
 import os
+import pwd
 import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -16,18 +17,23 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
+import psutil
 import ray
+from ray._private import services
 from ray.actor import ActorHandle
 from ray.exceptions import AuthenticationError
 
 from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
 from registry.errors import MissingArtifactError
+from serve_app.access.loopback import is_loopback
+from serve_app.access.port_users import is_port_of_user, users_of_port
 from serve_app.access.tokens import digest_of
 from serve_app.client.credentials import TOKEN_VARIABLE
 from serve_app.deployments.actors.errors import (
     ClusterTokenError,
     ClusterUnreachableError,
+    ForeignClusterError,
     InterruptedChangeError,
     NoRegistryActorError,
     RegistryActorDownError,
@@ -205,19 +211,29 @@ class RemoteRegistry(RegistryApi):
 
 @contextmanager
 def connect(address: str) -> Iterator[RemoteRegistry]:
-    """Connect to the Ray cluster at `address` (`auto`: the one on this machine) and to its actor.
+    """Connect to a Ray cluster and to its registry actor.
+
+    Ray sends its token to whatever listens at the address. On this machine that must be a program
+    of this user, of root, or of the user that the address names.
+
+    Args:
+        address: `HOST:PORT`, or `auto` for the cluster on this machine; preceded by `USER@` if
+            another user of this machine runs the cluster.
 
     Raises:
         ClusterUnreachableError: no cluster responds there.
-        ClusterTokenError: it rejects the token.
+        ForeignClusterError: a program of another user of this machine listens there.
+        ClusterTokenError: the cluster rejects the token.
         NoRegistryActorError: no application has been deployed there.
         SeveralRegistriesError: applications with several registry folders have been.
     """
-    _check_address(address)
+    user, _, named = address.rpartition("@")
+    cluster = _cluster_at(named)
+    _check_listener(cluster, user)
     # If something else listens at the address, Ray then gives up after 40 s instead of 800 s.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
-        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(cluster, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
     except AuthenticationError as error:
         raise ClusterTokenError(address) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -230,21 +246,58 @@ def connect(address: str) -> Iterator[RemoteRegistry]:
         ray.shutdown()
 
 
-def _check_address(address: str) -> None:
-    """Raise ClusterUnreachableError if nothing listens at the address; Ray would retry for minutes.
-
-    Addresses of other kinds are rejected too: `local` would start a cluster.
-    """
-    named = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
-    if not named:
-        return
-    host, _, port = named.rpartition(":")
+def _cluster_at(address: str) -> str:
+    """Return an address as HOST:PORT; `auto` stands for the cluster that Ray finds."""
+    if address == "auto":
+        try:
+            address = services.get_ray_address_from_environment("auto", None)
+        except ConnectionError as error:
+            raise ClusterUnreachableError(address, str(error)) from error
+    host, _, port = address.rpartition(":")
+    # Addresses of other kinds are rejected too: `local` would start a cluster.
     if not host or not port.isdecimal():
-        raise ClusterUnreachableError(named, "it is not a HOST:PORT")
+        raise ClusterUnreachableError(address, "it is not a HOST:PORT")
+    return address
+
+
+def _check_listener(address: str, user: str) -> None:
+    """Check that a program listens at an address, since Ray would retry for minutes, and of whom.
+
+    Args:
+        address: `HOST:PORT`.
+        user: the name of the user that runs the cluster; empty for the running user.
+    """
+    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        with socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S) as connection:
+            ip = str(connection.getpeername()[0])
     except OSError as error:
-        raise ClusterUnreachableError(named, str(error)) from error
+        raise ClusterUnreachableError(address, str(error)) from error
+    if not _is_of_this_machine(ip):
+        if user:
+            problem = f"{user}@ names a user of this machine, and the address is of another one"
+            raise ClusterUnreachableError(address, problem)
+        return
+    try:
+        expected = pwd.getpwnam(user).pw_uid if user else None
+    except KeyError:
+        raise ClusterUnreachableError(address, f"this machine has no user {user!r}") from None
+    if not is_port_of_user(int(port), expected):
+        users = sorted(users_of_port(int(port)) or ())
+        raise ForeignClusterError(address, [_user_name(listening) for listening in users])
+
+
+def _is_of_this_machine(ip: str) -> bool:
+    interfaces = psutil.net_if_addrs().values()
+    own = {address.address for addresses in interfaces for address in addresses}
+    return is_loopback(ip) or ip in own
+
+
+def _user_name(user: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"user {user}"
 
 
 def _requires_token(problem: str) -> bool:

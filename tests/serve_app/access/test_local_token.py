@@ -1,6 +1,5 @@
 """The local token of a user."""
 
-import socket
 import threading
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from serve_app.access.local_token import (
     ensure_local_token,
-    is_port_of_user,
     local_caller,
     local_token_path,
     read_local_token,
@@ -60,26 +58,6 @@ def test_file_that_others_can_read_is_ignored(tmp_path, mode):
     assert read_local_token(path) is None
     with pytest.raises(OSError, match="remove the file"):
         ensure_local_token(path)
-
-
-@pytest.mark.parametrize(
-    ("users", "expected"), [([], False), ([0], True), ([4321], False), ([0, 4321], False)]
-)
-def test_port_of_another_user(tmp_path, users, expected):
-    """A port on which another user listens is recognised, also beside a listener of root."""
-    table = tmp_path / "tcp"
-    rows = [f" 0: 0100007F:1F41 00000000:0000 0A 0:0 00:0 0 {user} 0 1 1" for user in users]
-    elsewhere = " 1: 0100007F:1F42 00000000:0000 0A 0:0 00:0 0 4321 0 1 1"
-    connected = " 2: 0100007F:1F41 0100007F:9999 01 0:0 00:0 0 4321 0 1 1"
-    table.write_text("\n".join(["sl local_address ...", *rows, elsewhere, connected]))
-    assert is_port_of_user(8001, [table, tmp_path / "missing"]) is expected
-
-
-def test_port_of_this_user():
-    """The kernel's tables have the form that is read; without them every port is trusted."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        assert is_port_of_user(server.getsockname()[1])
-    assert is_port_of_user(1, [])
 
 
 def test_caller_is_a_valid_name():

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import socket
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
@@ -18,7 +19,7 @@ from registry.errors import (
 from registry.records import OUTPUTS
 from serve_app.access.roles import Role
 from serve_app.access.token_file import TokenFile
-from serve_app.deployments.actors import errors
+from serve_app.deployments.actors import errors, registry_client
 from serve_app.deployments.actors.registry import RegistryActor, SentFile
 from serve_app.deployments.actors.registry_client import RemoteRegistry, connect
 from serve_app.errors import InvalidTokenError
@@ -217,3 +218,53 @@ async def test_author_is_the_token(remote, root, tmp_path, monkeypatch):
     file.revoke("alice")
     with pytest.raises(InvalidTokenError, match="TRADESERVE_TOKEN"):
         await remote.rollback("m")
+
+
+def foreign_user(monkeypatch):
+    """Let the kernel's table name user 4321 as the listener of every port."""
+    monkeypatch.setattr(registry_client, "is_port_of_user", lambda port, user: user == 4321)
+    monkeypatch.setattr(registry_client, "users_of_port", lambda port: frozenset({4321}))
+
+
+@pytest.mark.parametrize("is_auto", [False, True])
+def test_port_of_another_user(monkeypatch, is_auto):
+    """A program of another user that listens at the address receives no byte, nor does it at auto.
+
+    Ray would send its token to it.
+    """
+    foreign_user(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address if is_auto else "")
+        remedy = f"program of user 4321, .* --server USER@{address}"
+        with (
+            pytest.raises(errors.ForeignClusterError, match=remedy),
+            connect("auto" if is_auto else address),
+        ):
+            pass
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("user", "problem"), [("nosuchuser", "no user 'nosuchuser'"), ("root", "not a Ray")]
+)
+def test_named_user(monkeypatch, user, problem):
+    """An address may name the user that runs the cluster, who must exist and be the listener."""
+    named = []
+
+    def init(address, **_options):
+        named.append(address)
+        raise ConnectionError("not a Ray cluster")
+
+    monkeypatch.setattr(registry_client.ray, "init", init)
+    monkeypatch.setattr(registry_client, "is_port_of_user", lambda port, user: user == 0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(errors.ClusterUnreachableError, match=problem),
+            connect(f"{user}@{address}"),
+        ):
+            pass
+    assert named == ([address] if user == "root" else [])
