@@ -2,7 +2,10 @@
 
 import asyncio
 import ssl
+import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -108,6 +111,31 @@ class FakeServer:
             return web.Response()
         content = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
         return web.Response(body=content, status=reply.status, headers=reply.headers)
+
+
+@contextmanager
+def server_in_thread(path: str, reply: Reply) -> Iterator[str]:
+    """Run a server with one scripted path on a thread of its own, and return its URL."""
+    started, stop = threading.Event(), asyncio.Event()
+    urls: list[str] = []
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with FakeServer() as server:
+            server.script(path, reply)
+            urls.append(server.url)
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    started.wait()
+    try:
+        yield urls[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 def prediction(symbol: str = "BTCUSDT", direction: int = 1) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A token that was passed, or that TRADESERVE_TOKEN contains, is sent with every call. Otherwise calls
 carry none until a server on this machine asks for one: the client then sends the local token of the
-user (`serve_app.access.local_token`). A server elsewhere, or of another user, never receives that
-token.
+user (`serve_app.access.local_token`). A server elsewhere, or of another user, and a proxy never
+receive that token.
 """
 
 import os
@@ -26,12 +26,15 @@ class Credentials:
     Args:
         server_url: the server to which the token is sent.
         token: the token; if None, that of the environment.
+        is_direct: whether calls reach the server without a proxy, which may be on another machine.
 
     Raises:
         ValueError: the token contains characters that a header cannot.
     """
 
-    def __init__(self, server_url: str, token: str | None = None) -> None:
+    def __init__(
+        self, server_url: str, token: str | None = None, *, is_direct: bool = True
+    ) -> None:
         given, source = token, "token"
         if given is None:
             given, source = os.environ.get(TOKEN_VARIABLE) or None, TOKEN_VARIABLE
@@ -40,7 +43,7 @@ class Credentials:
             _check_token(source, given)
             self._headers = {"Authorization": f"Bearer {given}"}
         url = urlsplit(server_url)
-        self._may_use_local = given is None and is_loopback(url.hostname)
+        self._may_use_local = given is None and is_direct and is_loopback(url.hostname)
         self._port = url.port or (443 if url.scheme == "https" else 80)
 
     def headers(self) -> Mapping[str, str]:

@@ -2,14 +2,12 @@
 
 import functools
 import logging
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from numpy.typing import ArrayLike
 
@@ -22,6 +20,7 @@ from serve_app.client.encoding import (
     encode_request,
 )
 from serve_app.client.experiments import ExperimentCalls
+from serve_app.client.parameters import DEFAULT_SERVER_URL, ClientParameters, check_url
 from serve_app.client.responses import (
     check_batch,
     check_list,
@@ -42,7 +41,6 @@ from serve_app.timeouts import CLIENT_COMMAND_S, CLIENT_QUERY_S, CLIENT_UNREACHA
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SERVER_URL = "http://localhost:8001"
 PREDICT = "/api/ml/predict"
 UNSUPPORTED_MEDIA_TYPE = 415
 
@@ -54,8 +52,10 @@ class ModelClient(ExperimentCalls):
     `raise_errors` it logs the warning and raises: a `ClientError`, or a `RequestError` for a
     request that was not sent. Connection errors and 503 are retried within the deadline.
 
-    A client may be used in several event loops, each with its own connections. They are opened on
-    first use; `cleanup`, or leaving `async with`, closes those of the running loop.
+    A client may be used in several event loops and threads, each loop with its own connections.
+    They are opened on first use; `cleanup`, leaving `async with`, or the end of `asyncio.run`
+    closes those of the loop. A pickled client, as processes receive it, has the same parameters,
+    which include a `token` that was given, and no connections.
 
     >>> client = ModelClient("http://localhost:8001/", timeout_s=0.5)
     >>> client.server_url
@@ -75,9 +75,12 @@ class ModelClient(ExperimentCalls):
             a server on this machine that requires a token receives the user's local one.
         ca_file: certificates in PEM that an https server's certificate must be signed by; by
             default those of the system.
+        proxy: an HTTP proxy, `http://[user:password@]host:port`, that receives every call. The
+            environment's variables for proxies are ignored: they would also apply to a server on
+            this machine.
 
     Raises:
-        ValueError: the URL, a timeout, the token or the file of certificates is invalid.
+        ValueError: a URL, a timeout, the token or the file of certificates is invalid.
     """
 
     def __init__(
@@ -91,20 +94,31 @@ class ModelClient(ExperimentCalls):
         raise_errors: bool = False,
         token: str | None = None,
         ca_file: Path | str | None = None,
+        proxy: str | None = None,
     ) -> None:
-        self._timeout_s = _check_timeout("timeout_s", timeout_s)
-        self._batch_timeout_s = _check_timeout("batch_timeout_s", batch_timeout_s)
-        self._command_timeout_s = _check_timeout("command_timeout_s", command_timeout_s)
-        connect_timeout_s = _check_timeout("connect_timeout_s", connect_timeout_s)
-        server_url = _check_url(server_url)
-        self._transport = Transport(
-            server_url,
-            connect_timeout_s,
-            Credentials(server_url, token),
-            tls_context(ca_file),
+        self._parameters = ClientParameters(
+            server_url=server_url,
+            timeout_s=timeout_s,
+            batch_timeout_s=batch_timeout_s,
+            command_timeout_s=command_timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            raise_errors=raise_errors,
+            token=token,
+            ca_file=ca_file,
+            proxy=proxy,
         )
-        self._raise_errors = raise_errors
+        self._transport = Transport(
+            self._parameters.server_url,
+            connect_timeout_s,
+            Credentials(self._parameters.server_url, token, is_direct=proxy is None),
+            tls_context(ca_file),
+            proxy,
+        )
         self._sends_raw = True
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        """Return how another process builds this client; connections stay in this process."""
+        return functools.partial(type(self), **self._parameters.as_arguments()), ()
 
     @property
     def server_url(self) -> str:
@@ -153,7 +167,7 @@ class ModelClient(ExperimentCalls):
             InvalidFeaturesError: the features are not finite numbers; nothing was sent.
             InvalidRequestError: another field cannot be sent.
         """
-        deadline = Deadline.after(self._timeout_s)
+        deadline = Deadline.after(self._parameters.timeout_s)
         request = {
             "symbol": symbol,
             "features": features,
@@ -187,7 +201,7 @@ class ModelClient(ExperimentCalls):
             raise ValueError(
                 f"max_batch_size: expected a whole number of at least 1, received {max_batch_size}"
             )
-        deadline = Deadline.after(self._batch_timeout_s)
+        deadline = Deadline.after(self._parameters.batch_timeout_s)
         items = list(requests)
         entries: list[dict[str, Any]] = []
         with self._report_failure("batch_predict"):
@@ -202,7 +216,7 @@ class ModelClient(ExperimentCalls):
 
         This never raises, since False is a result; the log contains the reason.
         """
-        deadline = Deadline.after(self._timeout_s)
+        deadline = Deadline.after(self._parameters.timeout_s)
         try:
             response = await self._transport.call("GET", "/api/ml/health", None, deadline)
             status = response.get("status") if isinstance(response, dict) else None
@@ -223,7 +237,7 @@ class ModelClient(ExperimentCalls):
         Raises:
             ClientError: the call failed; only with `raise_errors`.
         """
-        deadline = Deadline.after(self._timeout_s)
+        deadline = Deadline.after(self._parameters.timeout_s)
         with self._report_failure("list_models"):
             response = await self._transport.call("GET", "/api/ml/models", None, deadline)
             return check_list(self.server_url, response, "models")
@@ -277,15 +291,15 @@ class ModelClient(ExperimentCalls):
         return await self._transport.call("POST", PREDICT, Body(encode_request(request)), deadline)
 
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
-        deadline = Deadline.after(self._command_timeout_s, CLIENT_UNREACHABLE_S)
+        deadline = Deadline.after(self._parameters.command_timeout_s, CLIENT_UNREACHABLE_S)
         return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
     async def _record(self, path: str, fields: Mapping[str, object]) -> object:
-        deadline = Deadline.after(min(self._command_timeout_s, CLIENT_QUERY_S))
+        deadline = Deadline.after(min(self._parameters.command_timeout_s, CLIENT_QUERY_S))
         return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
 
     async def _get(self, path: str) -> object:
-        deadline = Deadline.after(min(self._command_timeout_s, CLIENT_QUERY_S))
+        deadline = Deadline.after(min(self._parameters.command_timeout_s, CLIENT_QUERY_S))
         return await self._transport.call("GET", path, None, deadline)
 
     async def _predict_chunk(
@@ -307,7 +321,7 @@ class ModelClient(ExperimentCalls):
                 )
                 received = check_batch(self.server_url, response, len(encoded))
             except ClientError as error:
-                if self._raise_errors:
+                if self._parameters.raise_errors:
                     raise
                 received = [failed_entry(items[index], error) for index in encoded]
             entries.update(zip(encoded, received, strict=True))
@@ -322,7 +336,7 @@ class ModelClient(ExperimentCalls):
             # A symbol may hold half a character, which no log handler can encode.
             reason = f"{call} failed: {error}".encode(errors="backslashreplace").decode()
             logger.warning("%s", reason)
-            if self._raise_errors:
+            if self._parameters.raise_errors:
                 raise
 
 
@@ -332,12 +346,13 @@ def get_model_client(server_url: str = DEFAULT_SERVER_URL) -> ModelClient:
     >>> get_model_client("http://localhost:8001") is get_model_client("HTTP://LocalHost:8001/")
     True
     """
-    return _client_of(_check_url(server_url))
+    server_url = check_url(server_url)
+    client = _clients.get(server_url)
+    # `setdefault` is atomic: threads that arrive together receive the same client.
+    return client or _clients.setdefault(server_url, ModelClient(server_url))
 
 
-@functools.cache
-def _client_of(server_url: str) -> ModelClient:
-    return ModelClient(server_url)
+_clients: dict[str, ModelClient] = {}
 
 
 def _log_failed(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -356,28 +371,3 @@ def _log_failed(entries: Sequence[Mapping[str, Any]]) -> None:
             failed[0].get("symbol"),
             failed[0]["error"].get("message"),
         )
-
-
-def _check_timeout(name: str, value: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name}: expected a number of seconds above 0, received {value!r}")
-    return value
-
-
-def _check_url(server_url: str) -> str:
-    """Return the canonical form of a URL: lower case, without a trailing slash."""
-    expected = f"expected http(s)://host:port such as {DEFAULT_SERVER_URL}"
-    if not isinstance(server_url, str):
-        raise ValueError(f"server_url: {expected}, received a {type(server_url).__name__}")  # noqa: TRY004 one error for every invalid parameter
-    try:
-        parts = urlsplit(server_url.strip())
-        parts.port  # noqa: B018 raises ValueError on an invalid port
-    except ValueError as error:
-        raise ValueError(f"server_url: {expected}, received {server_url!r} ({error})") from None
-    if parts.username is not None or parts.query or parts.fragment:
-        # Log lines and errors contain the URL, so it must not contain a password.
-        raise ValueError(f"server_url: {expected}, without user, password, query or fragment")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"server_url: {expected}, received {server_url!r}")
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

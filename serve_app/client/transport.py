@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 import math
+import os
 import random
 import ssl
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Self
 
@@ -71,14 +72,36 @@ class Response:
     retry_after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenedSession:
+    session: aiohttp.ClientSession
+    closing: AsyncGenerator[None, None]
+    """Closes the session when it is closed itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """The sessions that were opened in one process."""
+
+    process: int
+    by_loop: dict[asyncio.AbstractEventLoop, _OpenedSession] = field(default_factory=dict)
+    inherited: Self | None = None
+    """The sessions of the process that was forked, kept so that they are never closed here."""
+
+
 class Transport:
     """Keeps one session of connections to `server_url` per event loop that uses it.
+
+    Loops may run in several threads at once: only the loop of a session uses and removes it, and
+    each access to the shared dict is one atomic operation.
 
     Args:
         server_url: the server.
         connect_timeout_s: limit of one attempt to connect.
         credentials: the token of each call.
         tls: how the certificate of an https server is verified.
+        proxy: the URL of the HTTP proxy in front of the server; None calls the server directly,
+            whatever the environment's variables for proxies contain.
     """
 
     def __init__(
@@ -87,27 +110,34 @@ class Transport:
         connect_timeout_s: float,
         credentials: Credentials,
         tls: ssl.SSLContext | bool = True,
+        proxy: str | None = None,
     ) -> None:
         self.server_url = server_url
+        self._proxy = proxy
         self._credentials = credentials
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._sessions = _Sessions(os.getpid())
 
     async def open(self) -> aiohttp.ClientSession:
         """Return the session of the running loop, opened on the first call."""
+        if self._sessions.process != os.getpid():
+            # After a fork the sockets are the parent's, which closing them would disturb.
+            self._sessions = _Sessions(os.getpid(), inherited=self._sessions)
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            session = self._sessions[loop] = self._new_session()
+        opened = self._sessions.by_loop.get(loop)
+        if opened is None:
+            session = self._new_session()
+            opened = self._sessions.by_loop[loop] = _OpenedSession(session, _until_closed(session))
+            await anext(opened.closing)
             await self._close_sessions_of_closed_loops()
-        return session
+        return opened.session
 
     async def close(self) -> None:
         """Close the running loop's connections, if there are any."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None:
-            await session.close()
+        opened = self._sessions.by_loop.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened.closing.aclose()
         await self._close_sessions_of_closed_loops()
 
     async def call(self, method: str, path: str, body: Body | None, deadline: Deadline) -> object:
@@ -183,7 +213,12 @@ class Transport:
             happy_eyeballs_delay=self._connect_timeout_s / 4,
             ssl=self._tls,
         )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._proxy,
+            trust_env=False,  # the default, stated since a proxy must never capture loopback
+        )
 
     def _timeout(self, left_s: float) -> aiohttp.ClientTimeout:
         """Return the limit of one attempt to connect, so that it fails before the deadline does.
@@ -195,9 +230,22 @@ class Transport:
         return aiohttp.ClientTimeout(total=None, sock_connect=sock_connect_s)
 
     async def _close_sessions_of_closed_loops(self) -> None:
-        for loop in list(self._sessions):
-            if loop.is_closed():
-                await self._sessions.pop(loop).close()
+        for loop in list(self._sessions.by_loop):
+            # Another thread may do the same, and one of the two removes the session.
+            if loop.is_closed() and (opened := self._sessions.by_loop.pop(loop, None)):
+                await opened.closing.aclose()
+
+
+async def _until_closed(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Close `session` when this generator is closed, by `cleanup` or at the end of its loop.
+
+    `asyncio.run` closes the generators of its loop last, so that `asyncio.run(client.predict(…))`
+    leaves no open connection.
+    """
+    try:
+        yield
+    finally:
+        await session.close()
 
 
 def backoff_s(attempt: int, jitter: float) -> float:
