@@ -51,8 +51,12 @@ audit: setup ## check the locked packages for known vulnerabilities; needs acces
 	$(VENV)/bin/python -m pip_audit --requirement requirements.lock --no-deps --disable-pip --strict \
 		--progress-spinner off --vulnerability-service osv --osv-url $(OSV_URL)
 
+# The tool has an environment of its own: with a package that it requires, `import ray` compiles a
+# grammar and takes 1 s longer in every process (findings/jsonschema-grammar-import.sh).
 sbom: setup ## list the installed packages in sbom.cdx.json (CycloneDX 1.6)
-	$(VENV)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible \
+	$(VENV)/bin/python -m venv --clear build/sbom
+	build/sbom/bin/python -m pip --disable-pip-version-check install -qq cyclonedx-bom==7.5.0
+	build/sbom/bin/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible \
 		--spec-version 1.6 --output-format JSON --output-file sbom.cdx.json
 
 lock: setup ## pin the newest allowed versions in requirements.lock
