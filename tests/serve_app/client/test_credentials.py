@@ -160,7 +160,7 @@ class TestTls:
     async def test_unknown_authority(self, tls_server):
         """A server whose certificate is not trusted receives nothing."""
         with pytest.raises(ServerUnreachableError, match="certificate verify failed"):
-            await list_models(tls_server.url, token=SECRET, timeout_s=0.3)
+            await list_models(tls_server.url, token=SECRET, timeout_s=2)
         assert tls_server.authorizations == []
 
     def test_unreadable_file(self, tmp_path):
