@@ -70,7 +70,7 @@ def versions_of(application):
 
 def test_every_pod_sets_the_servers_flags(pods):
     """They are those of several nodes; KubeRay sets those of the token, the image its own paths."""
-    everything = exported({"RAY_AUTH_TOKEN": "a"}, is_multi_node=True)
+    everything = exported({"RAY_AUTH_TOKEN": "a", "RAY_TMPDIR": "/tmp"}, is_multi_node=True)
     expected = {name: everything[name] for name in everything if name not in MACHINE_ENVIRONMENT}
     assert expected.pop("RAY_AUTH_MODE") == "token"
     for container in containers(pods):

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from serve_app.launch.environment import exported
-from serve_app.launch.errors import ConfigError, LaunchError, RayTokenError, StartupError
+from serve_app.launch.errors import ConfigError, LaunchError, StartupError
 from serve_app.launch.ray_token import ensure_token
+from serve_app.launch.session_folder import prepare_folder
 
 
 def serve(
@@ -44,7 +45,8 @@ def env(
     variables = exported(os.environ, multi_node)
     try:
         ensure_token(variables)
-    except RayTokenError as error:
+        prepare_folder(variables)
+    except LaunchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     for name, value in variables.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from serve_app.launch.ray_token import MODE_VARIABLE, PATH_VARIABLE, TOKEN_VARIABLE, token_path
+from serve_app.launch.session_folder import FOLDER_VARIABLE, default_folder
 
 MAX_HAPROXY_FOLDER_LENGTH = 27
 """Longest path for `haproxy_files`. The path of a socket has at most 107 characters, of which Ray
@@ -86,8 +87,8 @@ MACHINE_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 
 
 def server_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return `base` with each flag of the server and the token that it does not set."""
-    return {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **_token_file(base), **base}
+    """Return `base` with each flag of the server and each path of the user that it does not set."""
+    return {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **_user_paths(base), **base}
 
 
 def client_environment(base: Mapping[str, str]) -> dict[str, str]:
@@ -96,7 +97,7 @@ def client_environment(base: Mapping[str, str]) -> dict[str, str]:
     Without the node's address Ray would replace a loopback address by the external one.
     """
     ours = {name: SERVER_ENVIRONMENT[name] for name in (MODE_VARIABLE, NODE_ADDRESS_VARIABLE)}
-    return {**ours, **_token_file(base), **base}
+    return {**ours, **_user_paths(base), **base}
 
 
 def exported(base: Mapping[str, str], is_multi_node: bool) -> dict[str, str]:
@@ -108,7 +109,7 @@ def exported(base: Mapping[str, str], is_multi_node: bool) -> dict[str, str]:
             node's external address.
     """
     effective = server_environment(base)
-    names = [*SERVER_ENVIRONMENT, *MACHINE_ENVIRONMENT, *_token_file(base)]
+    names = [*SERVER_ENVIRONMENT, *MACHINE_ENVIRONMENT, *_user_paths(base)]
     variables = {name: effective[name] for name in names}
     if is_multi_node:
         variables[NODE_ADDRESS_VARIABLE] = "1"
@@ -139,5 +140,8 @@ def haproxy_files(folder: Path) -> dict[str, str]:
     }
 
 
-def _token_file(base: Mapping[str, str]) -> dict[str, str]:
-    return {} if base.get(TOKEN_VARIABLE) else {PATH_VARIABLE: str(token_path(base))}
+def _user_paths(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the paths of the user's token and temporary folder."""
+    folder = {} if base.get(FOLDER_VARIABLE) else {FOLDER_VARIABLE: str(default_folder(base))}
+    token = {} if base.get(TOKEN_VARIABLE) else {PATH_VARIABLE: str(token_path(base))}
+    return {**folder, **token}

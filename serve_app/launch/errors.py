@@ -2,6 +2,7 @@
 
 LaunchError
 ├── ConfigError         the configuration file is missing or invalid
+├── SessionFolderError  Ray's temporary folder is unusable, or open to other users
 ├── RayTokenError       Ray's token is turned off, unreadable, or open to other users
 ├── PortTakenError      another process listens on a port that the server requires
 ├── PortRefusedError    the system does not permit the server to listen on a port
@@ -39,6 +40,21 @@ class RayTokenError(LaunchError):
 
     def __str__(self) -> str:
         return self.problem
+
+
+class SessionFolderError(LaunchError):
+    """Ray's temporary folder cannot be used, or is open to other users."""
+
+    def __init__(self, path: Path, expected: str, received: str) -> None:
+        super().__init__(path, expected, received)
+        self.path, self.expected, self.received = path, expected, received
+
+    def __str__(self) -> str:
+        return (
+            f"Ray's temporary folder {self.path}: expected {self.expected}, received "
+            f"{self.received}; choose a folder that only this user can enter with the environment "
+            f"variable RAY_TMPDIR"
+        )
 
 
 class PortTakenError(LaunchError):

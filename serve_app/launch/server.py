@@ -22,6 +22,7 @@ import psutil
 from serve_app.launch.config import ServeConfig, check_tokens, read_config
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
+from serve_app.launch.leftovers import remove_leftovers
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
 from serve_app.launch.ray_token import ensure_token, request_headers
@@ -33,6 +34,7 @@ from serve_app.launch.readiness import (
     partial_failure,
     progress,
 )
+from serve_app.launch.session_folder import logs_folder, prepare_folder
 from serve_app.timeouts import SERVER_START_S
 
 STOP_GRACE_S = 6.0
@@ -43,7 +45,9 @@ HEALTH_PATH = "/api/ml/health"
 SAMPLE_REQUEST = Path("examples/eurusd/sample_request.json")
 """Below the folder of the configuration."""
 
-LOGS = "/tmp/ray/session_latest/logs/serve"  # noqa: S108 - Ray's choice, and only shown
+HAPROXY_FOLDERS = Path("/tmp")  # noqa: S108 - TMPDIR may be too long for the paths of sockets
+HAPROXY_PREFIX = "tradeserve-ha"
+
 FORWARDING_TIMEOUT_S = 1.0
 """The time allowed for the last output of the server to reach the terminal."""
 
@@ -88,7 +92,7 @@ class Server:
         self, config: ServeConfig, environment: Mapping[str, str], stop: StopRequests
     ) -> None:
         self._config = config
-        self._dashboard_headers = request_headers(environment)
+        self._environment = environment
         self._stop_requests = stop
         self._dashboard_url: str | None = None
         self._quiet = False
@@ -111,6 +115,11 @@ class Server:
         self._forwarder = threading.Thread(target=self._forward, daemon=True)
         self._forwarder.start()
 
+    @property
+    def logs(self) -> Path:
+        """The folder with Serve's logs of this server."""
+        return logs_folder(self._environment, self._child.pid)
+
     def wait_until_healthy(self) -> None:
         """Wait until the health check returns 200 or a stop is requested.
 
@@ -128,7 +137,7 @@ class Server:
             if time.monotonic() > deadline_s:
                 raise StartupError(
                     f"{url} did not return 200 within {SERVER_START_S:.0f} s: "
-                    f"{progress(states)}; check the output above and the logs in {LOGS}"
+                    f"{progress(states)}; check the output above and the logs in {self.logs}"
                 )
             time.sleep(POLL_S)
 
@@ -168,7 +177,7 @@ class Server:
     def _application_states(self) -> Mapping[str, Any]:
         if self._dashboard_url is None:
             return {}
-        return application_states(self._dashboard_url, self._dashboard_headers)
+        return application_states(self._dashboard_url, request_headers(self._environment))
 
     def _expect_alive(self) -> None:
         if self._child.poll() is not None:
@@ -200,6 +209,8 @@ def serve(path: Path) -> None:
     check_tokens(config)
     environment = server_environment(os.environ)
     ensure_token(environment)
+    prepare_folder(environment)
+    remove_leftovers(environment, list(HAPROXY_FOLDERS.glob(f"{HAPROXY_PREFIX}*")))
     check_ports(needed_ports(config, environment))
     stop = StopRequests()
     with stop.watched(), _haproxy_folder() as folder:
@@ -208,7 +219,7 @@ def serve(path: Path) -> None:
         try:
             server.wait_until_healthy()
             if not stop.any:
-                _print(banner(config))
+                _print(banner(config, server.logs))
             server.wait_until_stop_requested()
             _print("Stopping; press Ctrl-C again to stop at once.")
         finally:
@@ -221,15 +232,15 @@ def serve(path: Path) -> None:
 
 @contextmanager
 def _haproxy_folder() -> Iterator[Path]:
-    """Yield a new folder below /tmp, since TMPDIR may be too long for the paths of sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="tradeserve-", dir="/tmp"))
+    """Yield a new folder that only this user can enter."""
+    folder = Path(tempfile.mkdtemp(prefix=HAPROXY_PREFIX, dir=HAPROXY_FOLDERS))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def banner(config: ServeConfig) -> str:
+def banner(config: ServeConfig, logs: Path) -> str:
     """Return the message of a healthy server: its address, a sample call and how to stop it."""
     host = "localhost" if config.host in {"0.0.0.0", "127.0.0.1", "::"} else config.host  # noqa: S104
     url = f"http://{host}:{config.port}"
@@ -241,7 +252,7 @@ def banner(config: ServeConfig) -> str:
         )
     else:
         call = f"curl -s {url}{HEALTH_PATH}"
-    return f"\nServing on {url}\nTry it:  {call}\nLogs:    {LOGS}\nStop it: Ctrl-C\n"
+    return f"\nServing on {url}\nTry it:  {call}\nLogs:    {logs}\nStop it: Ctrl-C\n"
 
 
 def _reachable(host: str) -> str:

@@ -1,9 +1,11 @@
 """`modelctl serve` from the command line to its last process, with a minimal application."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 import uuid
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ MARKER = "TRADESERVE_TEST_LAUNCH"
 class Launch:
     """A configuration on free ports, and an environment that identifies its processes."""
 
-    def __init__(self, folder, builder, ports):
+    def __init__(self, folder, temporary, builder, ports):
         http, stats, metrics, fallback = ports
         self.url = f"http://127.0.0.1:{http}"
         self.config = folder / "serve_config.yaml"
@@ -45,6 +47,7 @@ class Launch:
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+            "TMPDIR": str(temporary),
             MARKER: uuid.uuid4().hex,
         }
 
@@ -85,9 +88,17 @@ def ports():
     return free_ports(4)
 
 
-def test_failed_application(tmp_path, ports):
+@pytest.fixture(scope="module")
+def temporary():
+    """A folder with a short name, since the paths of Ray's sockets are limited."""
+    path = Path(tempfile.mkdtemp(prefix="ts", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def test_failed_application(tmp_path, temporary, ports):
     """An application that cannot be built is reported, and leaves no process and no port."""
-    launch = Launch(tmp_path, "build_nothing", ports)
+    launch = Launch(tmp_path, temporary, "build_nothing", ports)
     with launch.running() as process:
         _, errors = process.communicate(timeout=150)
         assert process.returncode == 1
@@ -97,15 +108,20 @@ def test_failed_application(tmp_path, ports):
         launch.assert_nothing_left()
 
 
-def test_ctrl_c(tmp_path, ports):
-    """Ctrl-C ends every process and frees every port."""
-    launch = Launch(tmp_path, "build", ports)
+def test_ctrl_c(tmp_path, temporary, ports):
+    """Ctrl-C ends every process and frees every port; the logs lie in a private folder."""
+    launch = Launch(tmp_path, temporary, "build", ports)
     with launch.running() as process:
         banner = next((line for line in process.stdout if line.startswith("Serving on")), "")
         assert banner, process.stderr.read()
         assert banner.split()[-1] == launch.url.replace("127.0.0.1", "localhost")
         with urllib.request.urlopen(launch.url, timeout=5) as response:
             assert response.read() == b"healthy"
+        logs = next(line for line in process.stdout if line.startswith("Logs:")).split()[1]
+        assert "serve" in {path.name for path in Path(logs).parent.iterdir()}
+        private = temporary / f"tradeserve-{os.getuid()}"
+        assert Path(logs).is_relative_to(private)
+        assert private.stat().st_mode & 0o7777 == 0o700
         names = {process.name() for process in launch.processes()}
         assert {"raylet", "gcs_server", "haproxy"} <= names
         process.send_signal(signal.SIGINT)

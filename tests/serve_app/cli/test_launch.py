@@ -1,6 +1,7 @@
 """The commands that start a server."""
 
 import shlex
+from pathlib import Path
 
 from serve_app.launch.environment import MACHINE_ENVIRONMENT, SERVER_ENVIRONMENT
 from tests.serve_app.cli.commands import modelctl
@@ -9,10 +10,12 @@ from tests.serve_app.cli.commands import modelctl
 def test_env(tmp_path):
     """A shell can evaluate the output, which keeps the variables that are already set."""
     path = tmp_path / "ray_token"
-    done = modelctl("env", RAY_worker_niceness="two words", RAY_AUTH_TOKEN_PATH=str(path))
+    chosen = {"RAY_AUTH_TOKEN_PATH": str(path), "TMPDIR": "/tmp"}
+    done = modelctl("env", RAY_worker_niceness="two words", **chosen)
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
     exported = dict(assignment.split("=", 1) for word, assignment in lines if word == "export")
     changed = {"RAY_worker_niceness": "two words", "RAY_AUTH_TOKEN_PATH": str(path)}
+    assert Path(exported.pop("RAY_TMPDIR")).stat().st_mode & 0o7777 == 0o700
     assert exported == {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **changed}
     assert path.exists()
 

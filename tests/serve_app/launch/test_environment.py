@@ -16,15 +16,16 @@ from serve_app.launch.environment import (
 )
 from serve_app.launch.ray_token import token_path
 
+PATHS = {"RAY_AUTH_TOKEN_PATH": "/run/token", "RAY_TMPDIR": "/run/ray"}
 SOURCE = Path(constants.__file__).read_text()
 
 
 def test_precedence():
     """Variables that are already set take precedence."""
-    base = {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
+    base = {"RAY_worker_niceness": "5", **PATHS}
     environment = server_environment(base)
     assert environment == {**SERVER_ENVIRONMENT, **MACHINE_ENVIRONMENT, **base}
-    assert base == {"RAY_worker_niceness": "5", "RAY_AUTH_TOKEN_PATH": "/run/token"}
+    assert base == {"RAY_worker_niceness": "5", **PATHS}
 
 
 def test_token_file():
@@ -35,9 +36,8 @@ def test_token_file():
 
 def test_client_environment():
     """A client has a token and accepts a loopback address; its own variables take precedence."""
-    base = {"RAY_AUTH_TOKEN_PATH": "/run/token"}
-    assert client_environment(base) == {
-        **base,
+    assert client_environment(PATHS) == {
+        **PATHS,
         "RAY_AUTH_MODE": "token",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }

@@ -10,6 +10,7 @@ from testkit.error_trees import defined_tree, drawn_tree
 
 EXAMPLES = [
     errors.ConfigError(Path("a.yaml"), ["no such file"]),
+    errors.SessionFolderError(Path("/tmp/tradeserve-7"), "mode 0700", "0755"),
     errors.RayTokenError("Ray's token /run/token: the file is empty; delete it"),
     errors.PortTakenError(8001, "HTTP", "http_options.port", "python (pid 7)", "stop it"),
     errors.PortRefusedError("127.0.0.1", 80, "HTTP", "http_options.port", "Permission denied"),

@@ -2,11 +2,14 @@
 
 import shlex
 import signal
+from pathlib import Path
 
 import pytest
 
 from serve_app.launch.config import ServeConfig
 from serve_app.launch.server import SAMPLE_REQUEST, StopRequests, banner
+
+LOGS = Path("/tmp/tradeserve-7/ray/session_1/logs/serve")
 
 
 def config(folder, host="0.0.0.0"):
@@ -19,7 +22,9 @@ def test_sample_call(tmp_path):
     sample = folder / SAMPLE_REQUEST
     sample.parent.mkdir(parents=True)
     sample.write_text("{}")
-    (call,) = [line for line in banner(config(folder)).splitlines() if line.startswith("Try it")]
+    (call,) = [
+        line for line in banner(config(folder), LOGS).splitlines() if line.startswith("Try it")
+    ]
     words = shlex.split(call.removeprefix("Try it:"))
     assert words[:3] == ["curl", "-s", "http://localhost:8001/api/ml/predict"]
     assert words[-1] == f"@{sample}"
@@ -27,12 +32,12 @@ def test_sample_call(tmp_path):
 
 def test_health_call(tmp_path):
     """Without a sample request, the banner calls the health check."""
-    assert "curl -s http://localhost:8001/api/ml/health" in banner(config(tmp_path))
+    assert "curl -s http://localhost:8001/api/ml/health" in banner(config(tmp_path), LOGS)
 
 
 def test_interface(tmp_path):
     """The banner shows the interface if the server listens on only one."""
-    assert "http://192.0.2.1:8001" in banner(config(tmp_path, "192.0.2.1"))
+    assert "http://192.0.2.1:8001" in banner(config(tmp_path, "192.0.2.1"), LOGS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
