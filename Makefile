@@ -15,7 +15,7 @@ OSV_URL ?= https://api.osv.dev/v1/query
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-unit nightly check docs bench audit sbom lock clean setup
+.PHONY: help serve test test-unit nightly check docs bench floors audit sbom lock clean setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -46,6 +46,14 @@ docs: setup ## build the documentation into site/ and fail on broken links
 
 bench: setup ## run the benchmarks, about 35 minutes; requires wrk (QUICK=1 for a short run)
 	$(VENV)/bin/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
+
+floors: setup ## run the client's tests with the oldest dependencies that pyproject.toml allows
+	$(VENV)/bin/python -m venv --clear build/floors
+	$(VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| sed 's/>=/==/' >build/floors/requirements.txt
+	build/floors/bin/python -m pip --disable-pip-version-check install -qq \
+		-r build/floors/requirements.txt cryptography pytest pytest-asyncio pytest-xdist
+	build/floors/bin/python -m pytest -q -W default tests/serve_app/client
 
 audit: setup ## check the locked packages for known vulnerabilities; needs access to api.osv.dev
 	$(VENV)/bin/python -m pip_audit --requirement requirements.lock --no-deps --disable-pip --strict \

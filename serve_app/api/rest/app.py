@@ -95,6 +95,9 @@ class RestApi(FastAPI):
         without_body = self._guards(app, self.routes, reads_body=False)
 
         async def guarded_app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope.get("method") == "HEAD":
+                # Here, so that a HEAD needs the same token and role as its GET.
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
             if self._fast_endpoint(scope) is not None:
                 send = self._counted(scope["path"], send)
             guards = with_body if self.is_endpoint(scope) else without_body
@@ -178,6 +181,17 @@ def build_rest_api(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_unexpected_error)
     return app
+
+
+def _without_body(send: Send) -> Send:
+    """Return `send` for a response to HEAD, which has the headers of GET's response."""
+
+    async def send_headers(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_headers
 
 
 def _complete_document(app: FastAPI) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 
+import pytest
+
 from serve_app.api.rest.app import build_rest_api
 from serve_app.api.rest.parsing import PREDICT_FIELDS
 from tests.serve_app.api.rest.bodies import JSON, SETTINGS, body, check_error
@@ -33,6 +35,23 @@ def test_unknown_endpoints_return_errors_of_the_same_form(http):
     """Unknown endpoints and methods have error bodies like any other."""
     check_error(http.get("/api/ml/nothing"), 404, "no_such_endpoint")
     check_error(http.get("/api/ml/predict"), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/api/ml/health", "/api/ml/models", "/docs", "/api/ml/ab-test/a/analyze"]
+)
+def test_head_returns_the_headers_of_get(http, path):
+    """Uptime checks send HEAD: it has the status and the headers of GET, and no body."""
+    head, get = http.head(path), http.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers == get.headers
+    assert int(head.headers["content-length"]) == len(get.content) > 0
+
+
+def test_head_of_an_endpoint_without_get_is_rejected(http):
+    """HEAD is GET without a body, and predictions have no GET."""
+    response = http.head("/api/ml/predict")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
 def test_unexpected_error_is_logged_and_not_exposed(http, backend, caplog):
