@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serve_app.client.arrays import to_array
 from serve_app.errors import InvalidFeaturesError, InvalidRequestError
 
 JSON = "application/json"
@@ -119,7 +120,7 @@ def as_float32(features: object) -> NDArray[np.float32]:
         InvalidFeaturesError: an element is not a finite float32 number; the message names it.
     """
     try:
-        given = np.asarray(features)
+        given = to_array(features)
     except (TypeError, ValueError, RuntimeError) as error:
         received = f"{_kind(features)} that is not an array ({error})"
         raise InvalidFeaturesError("features", _EXPECTED, received) from None
@@ -154,4 +155,6 @@ def _first_non_number(features: object, given: NDArray[Any]) -> str:
 
 def _kind(value: object) -> str:
     """Return the type of a value, never its content, since the result is logged."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # of pandas, which is not imported for this
+        return f"a missing value ({type(value).__name__}; fill it)"
     return "None" if value is None else f"a value of type {type(value).__name__}"
