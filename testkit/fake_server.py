@@ -54,6 +54,8 @@ class FakeServer:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.content_types: list[str] = []
         self.authorizations: list[str | None] = []
+        self.keys: list[str | None] = []
+        """The Idempotency-Key of every request."""
         self.reached = asyncio.Event()
         self.default: Reply | None = None
         """The reply to paths without a script."""
@@ -96,6 +98,7 @@ class FakeServer:
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.authorizations.append(request.headers.get("Authorization"))
+        self.keys.append(request.headers.get("Idempotency-Key"))
         document = self._document(request, body)
         self.received[request.path].append(document)
         self.reached.set()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from serve_app.client import DEFAULT_SERVER_URL, ModelClient
 from serve_app.deployments.actors.errors import ClusterError
 from serve_app.errors import ServingError
 from serve_app.launch.environment import client_environment
+from serve_app.timeouts import CLIENT_COMMAND_S
 
 SERVER_TIMEOUT_S = 2.0
 """Time without a response after which the server counts as unreachable; commands take longer."""
+
+NOTICE_PERIOD_S = 10.0
+"""Period at which a command that has no response yet reports that it waits."""
 
 RegistryFolder = Annotated[
     Path | None,
@@ -118,14 +123,29 @@ class ServerLocation:
     def run_command(self, command: Callable[[ModelClient], Awaitable[Result]]) -> Result:
         """Return the result of a command, as `run` does; report an unreachable server at once.
 
-        The client retries the connection for as long as the server may take for a command.
+        The client repeats a command for as long as the server may take for it, which is minutes;
+        the user learns from a line per NOTICE_PERIOD_S that it waits.
         """
 
         async def run(client: ModelClient) -> Result:
             await client.list_models()  # waits SERVER_TIMEOUT_S
-            return await command(client)
+            notices = asyncio.create_task(self._report_wait())
+            try:
+                return await command(client)
+            finally:
+                notices.cancel()
 
         return self.run(run)
+
+    async def _report_wait(self) -> None:
+        started_s = time.monotonic()
+        while True:
+            await asyncio.sleep(NOTICE_PERIOD_S)
+            typer.echo(
+                f"waiting for {self.url}: no result after {time.monotonic() - started_s:.0f} s, "
+                f"the command ends after {CLIENT_COMMAND_S:.0f} s at the latest",
+                err=True,
+            )
 
 
 @contextmanager

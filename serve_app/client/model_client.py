@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -292,7 +293,8 @@ class ModelClient(ExperimentCalls):
 
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
         deadline = Deadline.after(self._parameters.command_timeout_s, CLIENT_UNREACHABLE_S)
-        return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
+        body, key = Body(encode_command(fields)), uuid.uuid4().hex
+        return await self._transport.call("POST", path, body, deadline, key)
 
     async def _record(self, path: str, fields: Mapping[str, object]) -> object:
         deadline = Deadline.after(min(self._parameters.command_timeout_s, CLIENT_QUERY_S))

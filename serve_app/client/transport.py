@@ -32,6 +32,7 @@ _KEEPALIVE_S = 30.0
 _MAX_MESSAGE_CHARACTERS = 200
 _UNAVAILABLE = 503
 _TOO_MANY_REQUESTS = 429
+_KEY_HEADER = "Idempotency-Key"
 _KEEP_WORKING = {"X-Request-Disconnect-Disabled": "?1"}
 """Header by which the server does not watch for a disconnect of the client, which would cost it
 time."""
@@ -140,13 +141,21 @@ class Transport:
             await opened.closing.aclose()
         await self._close_sessions_of_closed_loops()
 
-    async def call(self, method: str, path: str, body: Body | None, deadline: Deadline) -> object:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Body | None,
+        deadline: Deadline,
+        key: str | None = None,
+    ) -> object:
         """Return the JSON of a 200 response.
 
         Connection errors, 429, 503 and a proxy's own errors are retried until `deadline`: after the
         server's Retry-After if the deadline permits it, else after an exponential backoff. A wait
         that would exceed the deadline does not start. The server may therefore receive a call
-        twice, which is harmless for predictions.
+        twice, which is harmless for predictions. A command carries a `key`, the same for each
+        attempt, by which the server executes it once.
 
         Raises:
             ServerUnreachableError: there was no connection, or it broke, until the deadline, or
@@ -156,6 +165,7 @@ class Transport:
             UnexpectedResponseError: the response is not JSON, or not HTTP.
         """
         url = self.server_url + path
+        keyed = {} if key is None else {_KEY_HEADER: key}
         target = url if body is None or not body.query else f"{url}?{body.query}"
         session = await self.open()
         failure: ClientError | None = None
@@ -175,7 +185,7 @@ class Transport:
                         method,
                         target,
                         body,
-                        credentials,
+                        {**keyed, **credentials},
                         self._timeout(left_s),
                     )
             # Before TimeoutError: a connect timeout is both, and may be retried.
@@ -270,7 +280,7 @@ async def _send(
     method: str,
     url: str,
     body: Body | None,
-    credentials: Mapping[str, str],
+    headers: Mapping[str, str],
     timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 for connecting only; the caller has the deadline
 ) -> Response:
     async with session.request(
@@ -278,9 +288,9 @@ async def _send(
         url,
         # aiohttp warns about plain bytes above 1 MiB, which a batch may exceed.
         data=None if body is None else BytesIO(body.content),
-        headers=credentials
+        headers=headers
         if body is None
-        else {"Content-Type": body.content_type, **_KEEP_WORKING, **credentials},
+        else {"Content-Type": body.content_type, **_KEEP_WORKING, **headers},
         allow_redirects=False,
         timeout=timeout,
     ) as received:

@@ -6,6 +6,7 @@ follows the store: a change that a crash has interrupted is completed by the nex
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,8 +51,13 @@ EVALUATION_PERIOD_S = 1.0
 class ExperimentStoreClient(Protocol):
     """The stored experiments; every method raises the leaves of ServingError."""
 
-    async def create(self, definition: ExperimentDefinition, started_at: datetime, by: str) -> None:
-        """Store a new, running experiment with its author."""
+    async def create(
+        self, definition: ExperimentDefinition, started_at: datetime, by: str, key: str
+    ) -> bool:
+        """Store a new, running experiment with its author and the key of its command.
+
+        Returns False if the same command has stored it before and it still runs.
+        """
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
@@ -113,12 +119,18 @@ class ExperimentController:
         """The analysis document of each promotion in progress, once it has been read."""
 
     async def create(
-        self, definition: ExperimentDefinition, by: str = ANONYMOUS
+        self, definition: ExperimentDefinition, by: str = ANONYMOUS, key: str | None = None
     ) -> ExperimentDefinition:
         """Load both variants, store the experiment, and return once every router splits traffic.
 
         If a router does not follow, the split is reverted: no experiment is acknowledged while some
-        requests are outside it.
+        requests are outside it. A command whose first attempt has stored the experiment, but whose
+        response was lost, confirms the split and never ends it.
+
+        Args:
+            definition: the experiment.
+            by: its author.
+            key: the same for every attempt of the author's command; None if there is only one.
 
         Returns:
             The definition, with the dead band that the models declare unless it states one.
@@ -148,8 +160,13 @@ class ExperimentController:
             # split too.
             await self._fleet.confirm()
             async with self._changing:
-                await self._store.create(definition, self._now(), by)
-            await self._start(definition.experiment_id)
+                is_new = await self._store.create(
+                    definition, self._now(), by, key or uuid.uuid4().hex
+                )
+            if is_new:
+                await self._start(definition.experiment_id)
+            else:
+                await self._split(definition.experiment_id)
         return definition
 
     async def stop(self, experiment_id: str, by: str = ANONYMOUS) -> dict[str, Any]:
@@ -194,7 +211,9 @@ class ExperimentController:
     def _require_free_model(self, definition: ExperimentDefinition) -> None:
         model = definition.control_model_name
         for running in self._fleet.state.experiments:
-            if running.definition.control_model_name == model:
+            # One with the same id is left to the store, which recognises a repeated command.
+            is_other = running.experiment_id != definition.experiment_id
+            if is_other and running.definition.control_model_name == model:
                 problem = (
                     f"experiment {running.experiment_id!r} is running on model {model!r}, and a "
                     f"model is in one experiment at a time; stop that one first"
@@ -208,10 +227,7 @@ class ExperimentController:
             ExperimentConflictError: a router does not, and the experiment was stopped.
         """
         try:
-            async with self._changing:
-                await self._follow_store()
-                self._require_split(experiment_id)
-            await self._fleet.confirm()
+            await self._split(experiment_id)
         except Exception as error:
             logger.error("experiment %s stopped at its start: %s", experiment_id, error)  # noqa: TRY400
             # Recorded first: if the store does not respond now, a later reconciliation ends it.
@@ -224,9 +240,13 @@ class ExperimentController:
             )
             raise ExperimentConflictError(experiment_id, problem) from error
 
-    def _require_split(self, experiment_id: str) -> None:
-        if self._running(experiment_id) is None:
-            raise FleetUnavailableError(f"a variant of {experiment_id!r} is not loaded")
+    async def _split(self, experiment_id: str) -> None:
+        """Return once every router splits the traffic of a stored experiment."""
+        async with self._changing:
+            await self._follow_store()
+            if self._running(experiment_id) is None:
+                raise FleetUnavailableError(f"a variant of {experiment_id!r} is not loaded")
+        await self._fleet.confirm()
 
     async def _follow_store(self) -> Sequence[StoredExperiment]:
         """Split traffic by the running experiments of the store.

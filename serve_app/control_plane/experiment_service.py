@@ -26,8 +26,13 @@ AnalysisDocument = Mapping[str, Any]
 class ExperimentCommands(Protocol):
     """Starts and ends experiments, for the whole application."""
 
-    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
-        """Load both variants and split the traffic; `by` is the author in the history."""
+    async def create_experiment(
+        self, definition: ExperimentDefinition, by: str, key: str | None
+    ) -> None:
+        """Load both variants and split the traffic; `by` is the author in the history.
+
+        `key` is the same for every attempt of the author's command, which is executed once.
+        """
 
     async def stop_experiment(self, experiment_id: str, by: str) -> AnalysisDocument:
         """End an experiment and return its final analysis; `by` is the author in the history."""
@@ -79,9 +84,11 @@ class ExperimentService:
         self._commands = commands
         self._records = records
 
-    async def create(self, definition: ExperimentDefinition, by: str) -> None:
-        """Start an experiment in the name of the caller `by`."""
-        await self._commands.create_experiment(definition, by)
+    async def create(
+        self, definition: ExperimentDefinition, by: str, key: str | None = None
+    ) -> None:
+        """Start an experiment in the name of the caller `by`; once per `key`, if there is one."""
+        await self._commands.create_experiment(definition, by, key)
 
     async def stop(self, experiment_id: str, by: str) -> AnalysisDocument:
         """End an experiment in the name of the caller `by`; return its final analysis."""

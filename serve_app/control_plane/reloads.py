@@ -20,13 +20,17 @@ class ReloadResult:
 class Reloader(Protocol):
     """Loads versions for the whole application."""
 
-    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
+    async def reload(
+        self, model: str, reference: str | None, by: str, key: str | None = None
+    ) -> ReloadResult:
         """Load a version, then let the model's stages follow the registry.
 
         Args:
             model: the name of the model.
             reference: a version or the name of a stage; None selects production.
             by: the caller, for the log.
+            key: the same for every attempt of the caller's command, which is executed once; None
+                if each call is a command of its own.
 
         Raises:
             NotRegisteredError: the registry has no such model or version.

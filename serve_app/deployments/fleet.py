@@ -1,14 +1,14 @@
 """The fleet and the experiment controller as one deployment."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from ray import serve
 
 from serve_app.control_plane.experiment_controller import ExperimentController
 from serve_app.control_plane.fleet import Fleet
 from serve_app.control_plane.reloads import ReloadResult
+from serve_app.control_plane.repetition import Repetition
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.registry import registry_actor
@@ -23,8 +23,6 @@ from serve_app.deployments.logs import log_through_serve
 from serve_app.errors import FleetUnavailableError
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.settings import AppSettings
-
-T = TypeVar("T")
 
 
 class FleetServer:
@@ -48,35 +46,41 @@ class FleetServer:
             self._fleet, ExperimentLogClient(log, application), ActorRegistry(registry).promote
         )
         await self._fleet.start(settings)
-        self._commands: set[asyncio.Task[Any]] = set()
+        self._repetition = Repetition()
         loop = asyncio.get_running_loop()
         self._loops = [
             loop.create_task(self._fleet.reconcile_forever()),
             loop.create_task(self._controller.reconcile_forever()),
         ]
 
-    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
+    async def reload(
+        self, model: str, reference: str | None, by: str, key: str | None
+    ) -> ReloadResult:
         """Load a version and move the traffic; see Fleet.reload."""
-        return await self._execute(self._fleet.reload(model, reference, by))
+        return await self._repetition.execute(
+            None if key is None else ("reload", by, key, model, reference),
+            lambda: self._fleet.reload(model, reference, by),
+        )
 
     async def request(self, model: str, version: str) -> None:
         """Start to load a version that a request named; see Fleet.request."""
         await self._fleet.request(model, version)
 
-    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
+    async def create_experiment(
+        self, definition: ExperimentDefinition, by: str, key: str | None
+    ) -> None:
         """Start an experiment; see ExperimentController.create."""
-        await self._execute(self._controller.create(definition, by))
+        await self._repetition.execute(
+            None if key is None else ("create", by, key, definition.model_dump_json()),
+            lambda: self._controller.create(definition, by, key),
+        )
 
     async def stop_experiment(self, experiment_id: str, by: str) -> dict[str, Any]:
         """End an experiment; see ExperimentController.stop."""
-        return await self._execute(self._controller.stop(experiment_id, by))
-
-    async def _execute(self, command: Coroutine[Any, Any, T]) -> T:
-        """Return a command's result; the command continues if its caller is cancelled."""
-        task = asyncio.get_running_loop().create_task(command)
-        self._commands.add(task)
-        task.add_done_callback(self._commands.discard)
-        return await asyncio.shield(task)
+        # A repetition returns the same analysis, so that it needs no key from its caller.
+        return await self._repetition.execute(
+            None, lambda: self._controller.stop(experiment_id, by)
+        )
 
     def check_health(self) -> None:
         """Raise if another fleet has taken over, or a loop has ended, so that Serve replaces this.

@@ -37,17 +37,21 @@ class FleetClient:
     def __init__(self, fleet: DeploymentHandle[Any]) -> None:
         self._fleet = fleet
 
-    async def reload(self, model: str, reference: str | None, by: str) -> ReloadResult:
+    async def reload(
+        self, model: str, reference: str | None, by: str, key: str | None = None
+    ) -> ReloadResult:
         """Load a version and move the traffic; see `control_plane.reloads.Reloader`."""
-        return await self._call(self._fleet.reload.remote(model, reference, by))
+        return await self._call(self._fleet.reload.remote(model, reference, by, key))
 
     async def request(self, model: str, version: str) -> None:
         """Start to load a version that a request named."""
         await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
 
-    async def create_experiment(self, definition: ExperimentDefinition, by: str) -> None:
+    async def create_experiment(
+        self, definition: ExperimentDefinition, by: str, key: str | None
+    ) -> None:
         """Load both variants and split the traffic."""
-        await self._call(self._fleet.create_experiment.remote(definition, by))
+        await self._call(self._fleet.create_experiment.remote(definition, by, key))
 
     async def stop_experiment(self, experiment_id: str, by: str) -> AnalysisDocument:
         """End an experiment and return its final analysis."""

@@ -85,23 +85,25 @@ class FakeFleet:
     def __init__(self, error=None):
         self.error, self.requests = error, []
         self.created = []
-        self.callers = []
+        self.callers, self.keys = [], []
 
     async def request(self, model, version):
         self.requests.append((model, version))
         if self.error:
             raise self.error
 
-    async def reload(self, model, reference, by):
+    async def reload(self, model, reference, by, key=None):
         self.requests.append((model, reference))
+        self.keys.append(key)
         self.callers.append(by)
         if self.error:
             raise self.error
         stages = {"production": "1.0.0", "staging": "1.1.0"}
         return ReloadResult(VersionRef(model, reference or "1.0.0"), stages)
 
-    async def create_experiment(self, definition, by):
+    async def create_experiment(self, definition, by, key):
         self.callers.append(by)
+        self.keys.append(key)
         self.created.append(definition)
 
     async def stop_experiment(self, experiment_id, by):

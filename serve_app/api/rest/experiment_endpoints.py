@@ -12,6 +12,7 @@ from serve_app.api.rest.access import caller_of
 from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
 from serve_app.api.rest.experiment_parsing import check_id, read_definition, read_outcomes
+from serve_app.api.rest.idempotency import key_of
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.experiments.definition import ExperimentDefinition
@@ -25,12 +26,13 @@ def add_experiment_endpoints(
     @app.post(
         "/api/ml/ab-test/create",
         responses=schemas.responses(schemas.ExperimentCreated),
-        openapi_extra=schemas.body_of(ExperimentDefinition),
+        openapi_extra=schemas.command_of(ExperimentDefinition),
     )
     async def create(request: Request) -> Response:
         """Load both variants and split the model's traffic between them."""
         definition = read_definition(await read_body(request, max_body_bytes))
-        await services.experiments.create(definition, caller_of(request.scope).name)
+        by = caller_of(request.scope).name
+        await services.experiments.create(definition, by, key_of(request))
         return json_response({"status": "success", "experiment_id": definition.experiment_id})
 
     @app.get("/api/ml/ab-test", responses=schemas.responses(list[schemas.ExperimentEntry]))

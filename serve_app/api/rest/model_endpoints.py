@@ -13,6 +13,7 @@ from serve_app.api.rest.encoding import (
     model_document,
     reload_document,
 )
+from serve_app.api.rest.idempotency import key_of
 from serve_app.api.rest.parsing import parse_reload
 from serve_app.api.services import Services
 from serve_app.data_plane.status import Health
@@ -29,13 +30,15 @@ def add_model_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -
     @app.post(
         "/api/ml/models/reload",
         responses=schemas.responses(schemas.ReloadResponse),
-        openapi_extra=schemas.body_of(schemas.ReloadBody),
+        openapi_extra=schemas.command_of(schemas.ReloadBody),
     )
     async def reload(request: Request) -> Response:
         """Load a version beside the others, then let the stages follow the registry."""
         parsed = parse_reload(await read_body(request, max_body_bytes))
         by = caller_of(request.scope).name
-        result = await services.reloader.reload(parsed.model_name, parsed.version, by)
+        result = await services.reloader.reload(
+            parsed.model_name, parsed.version, by, key_of(request)
+        )
         return json_response(reload_document(result))
 
     @app.get("/health", responses=schemas.responses(schemas.HealthResponse))

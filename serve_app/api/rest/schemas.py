@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from serve_app.api.rest import idempotency
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.records import LARGEST_RETURN, MAX_OUTCOMES
 
@@ -240,6 +241,11 @@ def body_of(schema: type[BaseModel]) -> dict[str, Any]:
     reference = {"$ref": _REF.format(model=schema.__name__)}
     content = {"application/json": {"schema": reference}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def command_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI description of a command that a client may repeat."""
+    return {**body_of(schema), "parameters": [idempotency.PARAMETER]}
 
 
 def forms_of_predict() -> dict[str, Any]:

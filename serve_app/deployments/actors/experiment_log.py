@@ -43,7 +43,7 @@ class ExperimentLogActor:
     """Serves one database to the whole cluster; a call returns only once its data is committed.
 
     Ray repeats a call whose response was lost when the actor died: predictions and outcomes count
-    once however often they are sent.
+    once however often they are sent, and an experiment is created once per key.
     """
 
     async def __init__(self, url: str, keep_days: float) -> None:  # type: ignore[misc]  # Ray awaits it
@@ -72,13 +72,17 @@ class ExperimentLogActor:
         """Return the result per outcome, once all are committed."""
         return await self._log.record_outcomes(outcomes)
 
-    @ray.method(max_task_retries=0)
     async def create(
-        self, definition: ExperimentDefinition, started_at: datetime, application: str, by: str
-    ) -> None:
-        """Store a new, running experiment with its author."""
-        await asyncio.to_thread(
-            self._store.create_experiment, definition, started_at, application, by
+        self,
+        definition: ExperimentDefinition,
+        started_at: datetime,
+        application: str,
+        by: str,
+        key: str,
+    ) -> bool:
+        """Store a new, running experiment; False if the command with this key has done so."""
+        return await asyncio.to_thread(
+            self._store.create_experiment, definition, started_at, application, by, key
         )
 
     async def end(

@@ -40,9 +40,14 @@ class ExperimentLogClient:
         self._actor = actor
         self._application = application
 
-    async def create(self, definition: ExperimentDefinition, started_at: datetime, by: str) -> None:
-        """Store a new, running experiment with its author."""
-        await self._call("create", definition, started_at, self._application, by)
+    async def create(
+        self, definition: ExperimentDefinition, started_at: datetime, by: str, key: str
+    ) -> bool:
+        """Store a new, running experiment; False if the command with this key has done so."""
+        is_new: bool = await self._call(
+            "create", definition, started_at, self._application, by, key
+        )
+        return is_new
 
     async def end(
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry

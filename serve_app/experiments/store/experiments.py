@@ -25,10 +25,21 @@ def create(
     started_at: datetime,
     application: str | None,
     by: str | None,
-) -> None:
-    """Store a new, running experiment; its history begins with the entry `created`."""
+    key: str | None,
+) -> bool:
+    """Store a new, running experiment; its history begins with the entry `created`.
+
+    Returns False if it runs already and the same command has created it: the response to an earlier
+    attempt was lost.
+    """
+    created = {name: value for name, value in (("by", by), ("key", key)) if value is not None}
     known = find(connection, definition.experiment_id)
     if known is not None:
+        is_repeated = key is not None and known.status is ExperimentStatus.RUNNING
+        if is_repeated and known.definition.model_dump() == definition.model_dump():
+            first = history(connection, definition.experiment_id)[0]
+            if first.details == created:
+                return False
         raise ExperimentExistsError(definition.experiment_id, known.status)
     for other in running(connection, application):
         model = other.definition.control_model_name
@@ -43,10 +54,9 @@ def create(
             application=application,
         )
     )
-    entry = HistoryEntry(
-        time=started_at, action="created", details={} if by is None else {"by": by}
-    )
+    entry = HistoryEntry(time=started_at, action="created", details=created)
     add_history(connection, definition.experiment_id, entry)
+    return True
 
 
 def end(

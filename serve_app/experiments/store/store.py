@@ -75,7 +75,8 @@ class ExperimentStore:
         started_at: datetime,
         application: str | None = None,
         by: str | None = None,
-    ) -> None:
+        key: str | None = None,
+    ) -> bool:
         """Store a new, running experiment; its history begins with the entry `created`.
 
         Args:
@@ -83,14 +84,18 @@ class ExperimentStore:
             started_at: the time at which it started.
             application: the application that runs it; None: every application does.
             by: its author, for the history; None if unknown.
+            key: the same for every attempt of the author's command; None if there is only one.
+
+        Returns:
+            Whether it is new; False if an earlier attempt has stored it and it still runs.
 
         Raises:
-            ExperimentExistsError: an experiment with this id exists.
+            ExperimentExistsError: an experiment with this id exists, of another command.
             ModelInExperimentError: another experiment of the application is running on control's
                 model.
         """
         with self._database.writing() as connection:
-            experiments.create(connection, definition, started_at, application, by)
+            return experiments.create(connection, definition, started_at, application, by, key)
 
     def end_experiment(
         self,

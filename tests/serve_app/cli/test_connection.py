@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 
-from tests.serve_app.cli.commands import error_text, modelctl
+from testkit.fake_server import MODELS, RELOAD, Reply
+from tests.serve_app.cli.commands import error_text, modelctl, modelctl_beside
 
 
 def test_registry_from_environment(tmp_path):
@@ -20,6 +22,22 @@ def test_folder_and_server(tmp_path):
     ):
         assert rejected.exit_code == 2
         assert "received both" in error_text(rejected)
+
+
+async def test_command_reports_that_it_waits(server, monkeypatch):
+    """A server that accepts a command and does not respond is not waited for in silence."""
+    monkeypatch.setattr("serve_app.cli.connection.NOTICE_PERIOD_S", 0.05)
+    server.script(MODELS, Reply([]))
+    server.script(RELOAD, slow)
+    done = await modelctl_beside("reload", "m", "--url", server.url)
+    assert f"waiting for {server.url}: no result after 0 s" in done.stderr
+    assert (done.exit_code, done.stdout) == (0, "m is reloaded\n")
+
+
+def slow(document):
+    """Return the reply to a reload after a while."""
+    time.sleep(0.3)
+    return Reply({"status": "success"})
 
 
 def test_folder_imports(tmp_path):

@@ -20,6 +20,7 @@ from testkit.fake_server import (
     MODELS,
     PREDICT,
     RELOAD,
+    Disconnect,
     FakeServer,
     NoResponse,
     Reply,
@@ -316,6 +317,21 @@ class TestReloadModel:
             {"model_name": "net"},
             {"model_name": "net", "version": "1.1.0"},
         ]
+
+    async def test_lost_response(self, server, client):
+        """A command whose response is lost is sent again as the same command."""
+        server.script(RELOAD, Disconnect(), Disconnect(), Reply({"status": "success"}))
+        assert await client.reload_model("net") is True
+        assert await client.reload_model("net") is True
+        first, *repeated, other = server.keys
+        assert first is not None
+        assert repeated == [first] * 2
+        assert other not in (first, None)
+
+    async def test_predictions_have_no_key(self, server, client):
+        server.script(PREDICT, Reply(prediction()))
+        await client.predict("BTCUSDT", [1.0])
+        assert server.keys == [None]
 
     async def test_rejected_reload(self, server, quiet_client, reasons):
         """A rejected reload returns False and logs the reason once."""

@@ -26,9 +26,12 @@ class Store:
         """For each analysis so far, whether it was the one at the planned end."""
         self.end_error = None
 
-    async def create(self, definition, started_at, by):
+    async def create(self, definition, started_at, by, key):
         name = definition.experiment_id
+        created = {"by": by, "key": key}
         if name in self.stored:
+            if self.entries[name][0].details == created and self.stored[name].ended_at is None:
+                return False
             raise ExperimentConflictError(name, f"experiment {name!r} exists already")
         self.stored[name] = StoredExperiment(
             definition=definition,
@@ -38,7 +41,8 @@ class Store:
             end_reason=None,
             final_report=None,
         )
-        self.entries[name] = [HistoryEntry(time=started_at, action="created", details={"by": by})]
+        self.entries[name] = [HistoryEntry(time=started_at, action="created", details=created)]
+        return True
 
     async def end(self, experiment_id, reason, report, entry):
         if self.end_error:

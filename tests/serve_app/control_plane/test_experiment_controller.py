@@ -60,6 +60,37 @@ async def test_model_is_in_one_experiment_at_a_time(world, controller):
         await controller.create(definition())
 
 
+async def test_repeated_command_is_the_same_experiment(world, controller, store):
+    """Its first response was lost: every attempt succeeds, and the experiment starts once."""
+    for _ in range(2):
+        await controller.create(definition(), "bot", "key")
+    assert (splitting_shares(world), store.actions()) == ({"a_b": 0.1}, ["created"])
+
+
+async def test_repetition_after_a_crash_splits_the_traffic(world, controller, store):
+    """The first attempt ended with its fleet, after the experiment had been stored."""
+    await store.create(definition(), START, "bot", "key")
+    await controller.create(definition(), "bot", "key")
+    assert (splitting_shares(world), store.actions()) == ({"a_b": 0.1}, ["created"])
+
+
+@pytest.mark.parametrize("attempt", [("bot", "other"), ("alice", "key"), ("bot", None)])
+async def test_other_command_with_the_same_id_is_rejected(controller, store, attempt):
+    """An id is used once: only the command that created the experiment may repeat it."""
+    await controller.create(definition(), "bot", "key")
+    with pytest.raises(ExperimentConflictError, match="'a_b' exists already"):
+        await controller.create(definition(), *attempt)
+    assert store.actions() == ["created"]
+
+
+async def test_repetition_does_not_restart_an_ended_experiment(world, controller):
+    await controller.create(definition(), "bot", "key")
+    await controller.stop("a_b")
+    with pytest.raises(ExperimentConflictError, match="exists already"):
+        await controller.create(definition(), "bot", "key")
+    assert splitting_shares(world) == {}
+
+
 async def test_dead_band_of_the_model_is_the_default(world, controller):
     for number, registered in world.versions.items():
         declared = {"dataset_info": {"dead_band": 0.001}}
@@ -126,7 +157,7 @@ async def test_promotion_across_models_is_rejected(controller):
 
 async def test_traffic_follows_the_store_after_a_crash(world, controller, store):
     """A crash may leave an experiment stored but not split, or ended but still split."""
-    await store.create(definition(), START, "bot")
+    await store.create(definition(), START, "bot", "key")
     await controller.reconcile()
     assert (splitting_shares(world), toy("1.1.0") in world.running) == ({"a_b": 0.1}, True)
     entry = HistoryEntry(time=START, action="stopped", details={})

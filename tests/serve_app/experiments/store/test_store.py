@@ -370,4 +370,22 @@ def test_history_names_the_author(store):
     """The history states who created an experiment, where that is known."""
     store.create_experiment(definition("e2", model="other"), START, by="alice")
     assert store.history("e2")[0].details == {"by": "alice"}
+
+
+def test_experiment_is_created_once_per_key(store):
+    """A call whose response was lost may be repeated; any other call with the id is an error."""
+    create = lambda made, key, by="alice": store.create_experiment(made, START, "app", by, key)  # noqa: E731
+    made = definition("e9", model="other", dead_band=0.1)
+    assert create(made, "key") is True
+    assert create(made, "key") is False
+    for arguments in [(made, "key2"), (made, None), (made, "key", "bob")]:
+        with pytest.raises(ExperimentExistsError):
+            create(*arguments)
+    with pytest.raises(ExperimentExistsError):
+        create(definition("e9", model="other", dead_band=0.2), "key")
+    entry = HistoryEntry(time=START, action="stopped", details={})
+    store.end_experiment("e9", EndReason.STOPPED, {}, entry)
+    with pytest.raises(ExperimentExistsError, match="completed"):
+        create(made, "key")
+    assert [entry.action for entry in store.history("e9")] == ["created", "stopped"]
     assert store.history("e1")[0].details == {}
