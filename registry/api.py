@@ -87,7 +87,8 @@ class RegistryApi(Protocol):
             description: a description of what distinguishes this version.
             framework: the framework that trained the model.
             metrics: metrics by name.
-            training_params: the parameters of the training.
+            training_params: the parameters of the training. Here, in the metrics and in
+                dataset_info, values of NumPy, tuples, dates and paths are stored as JSON.
             dataset_info: the training data; `dead_band` and `horizon_bars` belong here.
             input_shape: the shape of one sample without the batch axis, (timesteps, features).
             output_names: the model's output name by meaning; by default the meanings themselves.

@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from registry.errors import InvalidMetadataError, VersionExistsError
+from registry.errors import VersionExistsError
 from registry.folder.atomic_io import sha256_of
-from registry.folder.metadata import BYTES_PER_MB, check_writable, describe
+from registry.folder.metadata import BYTES_PER_MB, created
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
 from registry.reference_outputs import ARTIFACT, recorded_meanings
 from registry.signatures import manifest
@@ -38,26 +36,20 @@ def draft_metadata(
         "output_names": {output: output for output in OUTPUTS},
         "label_map": {index: label for label, index in DIRECTIONS.items()},
     }
-    try:
-        metadata = ModelMetadata.model_validate(
-            {
-                **defaults,
-                **fields,
-                "name": name,
-                "version": version,
-                "created_at": now,
-                "updated_at": now,
-                "model_size_mb": size_bytes / BYTES_PER_MB,
-                "reference_outputs": recorded_meanings(files[ARTIFACT])
-                if ARTIFACT in files
-                else (),
-                "artifacts": {},
-            }
-        )
-    except ValidationError as error:
-        raise InvalidMetadataError(f"{name}:{version}", describe(error)) from error
-    check_writable(metadata)
-    return metadata
+    return created(
+        {
+            **defaults,
+            **fields,
+            "name": name,
+            "version": version,
+            "created_at": now,
+            "updated_at": now,
+            "model_size_mb": size_bytes / BYTES_PER_MB,
+            "reference_outputs": recorded_meanings(files[ARTIFACT]) if ARTIFACT in files else (),
+            "artifacts": {},
+        },
+        f"{name}:{version}",
+    )
 
 
 MEANING = ("input_shape", "output_names", "label_map")

@@ -1,11 +1,13 @@
 """Validation of metadata, and its form on disk. Pure."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from registry.errors import InvalidMetadataError, SchemaVersionError
+from registry.folder.json_values import with_json_values
 from registry.records import SCHEMA_VERSION, ModelMetadata
 
 BYTES_PER_MB = 1_000_000
@@ -40,13 +42,23 @@ def update(metadata: ModelMetadata, **changes: object) -> ModelMetadata:
     Raises:
         InvalidMetadataError: a value does not conform to the schema or cannot be written.
     """
+    return created({**metadata.model_dump(), **changes}, f"{metadata.name}:{metadata.version}")
+
+
+def created(fields: Mapping[str, object], where: str) -> ModelMetadata:
+    """Return validated metadata of `where`, a version, with the values of libraries as JSON.
+
+    Raises:
+        InvalidMetadataError: a field is missing, unknown, or has a value that cannot be written.
+    """
     try:
-        updated = ModelMetadata.model_validate({**metadata.model_dump(), **changes})
+        metadata = ModelMetadata.model_validate(with_json_values(fields))
     except ValidationError as error:
-        where = f"{metadata.name}:{metadata.version}"
         raise InvalidMetadataError(where, describe(error)) from error
-    check_writable(updated)
-    return updated
+    except ValueError as error:  # of with_json_values
+        raise InvalidMetadataError(where, str(error)) from error
+    check_writable(metadata)
+    return metadata
 
 
 def check_writable(metadata: ModelMetadata) -> None:

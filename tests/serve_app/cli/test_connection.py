@@ -25,7 +25,7 @@ def test_folder_and_server(tmp_path):
 
 
 async def test_command_reports_that_it_waits(server, monkeypatch):
-    """A server that accepts a command and does not respond is not waited for in silence."""
+    """Until a slow server responds, the user reads that the command waits."""
     monkeypatch.setattr("serve_app.cli.connection.NOTICE_PERIOD_S", 0.05)
     server.script(MODELS, Reply([]))
     server.script(RELOAD, slow)
