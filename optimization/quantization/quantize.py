@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
 from optimization.arguments import check_windows
 from optimization.errors import InvalidInputError, QuantizationError
 from optimization.graph import optimize_graph
+from optimization.quantization.preparation import doubles_of, prepare
 from optimization.runtime import GraphLevel, OnnxModel, Windows, load_graph
 
 DYNAMIC_OPERATORS = ("LSTM", "MatMul", "Gemm", "Conv")
@@ -179,6 +180,7 @@ def _quantized(
     # Weights that the graph computes from others, such as those of weight_norm, become constants.
     folded = optimize_graph(content, name, GraphLevel.BASIC)
     model = load_graph(folded, name)
+    prepare(model)
     opset = _opset(model)
     if opset < MIN_OPSET:
         problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export it again"
@@ -189,7 +191,7 @@ def _quantized(
         raise QuantizationError(name, problem)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        source.write_bytes(folded)
+        source.write_bytes(model.SerializeToString())
         # ONNX Runtime and onnx raise exceptions of many classes.
         try:
             quantize(source, target, _small_products(model, operators))
@@ -200,10 +202,17 @@ def _quantized(
     if not kinds & _QUANTIZED:
         problem = (
             f"ONNX Runtime quantised none of its {', '.join(sorted(present & set(operators)))}, "
-            f"whose weights are not constant matrices; choose other operators"
+            f"{_reason(model)}"
         )
         raise QuantizationError(name, problem)
     return quantized
+
+
+def _reason(model: onnx.ModelProto) -> str:
+    doubles = doubles_of(model)
+    if doubles:
+        return f"{doubles} of its weights are in double precision; export it in float32"
+    return "whose weights are not constant matrices; choose other operators"
 
 
 def _opset(model: onnx.ModelProto) -> int:

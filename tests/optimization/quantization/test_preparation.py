@@ -1,0 +1,83 @@
+"""Graphs that ONNX Runtime's quantiser would skip in part."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from optimization.errors import QuantizationError
+from optimization.quantization.preparation import prepare
+from optimization.quantization.quantize import quantize_dynamically, quantize_statically
+from optimization.runtime import OnnxModel
+
+NAME = Path("pipeline.onnx")
+FEATURES, CLASSES = 96, 64
+ROWS = np.random.default_rng(0).normal(3, 2, (64, FEATURES)).astype(np.float32)
+WEIGHTS = np.random.default_rng(1).normal(size=(FEATURES, CLASSES))
+SCALER = {"offset": [3.0] * FEATURES, "scale": [0.5] * FEATURES}
+ONE_SCALE = {"offset": [3.0], "scale": [0.5]}
+
+
+def pipeline(scaler=None, names=("scale", "first", "second"), dtype=np.float32):
+    """Return a scaler and a product with 6144 weights, behind which is one that is too small."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    source, nodes = "x", []
+    if scaler is not None:
+        nodes = [helper.make_node("Scaler", ["x"], ["s"], names[0], domain="ai.onnx.ml", **scaler)]
+        source = "s"
+    nodes.append(helper.make_node("MatMul", [source, "w1"], ["h"], names[1]))
+    nodes.append(helper.make_node("MatMul", ["h", "w2"], ["y"], names[2]))
+    weights = {"w1": WEIGHTS, "w2": np.ones((CLASSES, 3))}
+    graph = helper.make_graph(
+        nodes,
+        "pipeline",
+        [helper.make_tensor_value_info("x", kind, ["batch", FEATURES])],
+        [helper.make_tensor_value_info("y", kind, ["batch", 3])],
+        [numpy_helper.from_array(value.astype(dtype), name) for name, value in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("", "", ""), ("", "MatMul_1", "")])
+@pytest.mark.parametrize("scaler", [None, SCALER])
+@pytest.mark.parametrize("is_static", [False, True])
+def test_products_are_quantised(names, scaler, is_static):
+    """Whatever the names of the nodes, and behind a scaler too."""
+    content = pipeline(scaler, names).SerializeToString()
+    if is_static:
+        quantized = quantize_statically(content, NAME, ("MatMul",), ROWS)
+    else:
+        quantized = quantize_dynamically(content, NAME, ("MatMul",))
+    assert len(quantized) < len(content) / 2
+    (expected,) = OnnxModel(content, name=NAME)(ROWS).values()
+    (received,) = OnnxModel(quantized, name=NAME)(ROWS).values()
+    assert np.abs(received - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("scaler", [SCALER, ONE_SCALE])
+def test_scaler_keeps_its_outputs(scaler):
+    """Its formula in other operators returns the same bits."""
+    model = pipeline(scaler)
+    before = OnnxModel(model.SerializeToString(), name=NAME)(ROWS)["y"]
+    prepare(model)
+    assert "Scaler" not in {node.op_type for node in model.graph.node}
+    np.testing.assert_array_equal(
+        OnnxModel(model.SerializeToString(), name=NAME)(ROWS)["y"], before
+    )
+
+
+def test_double_precision_is_the_reason():
+    """The error names it, and the remedy."""
+    content = pipeline(dtype=np.float64).SerializeToString()
+    with pytest.raises(QuantizationError, match="6336 of its weights are in double precision"):
+        quantize_dynamically(content, NAME, ("MatMul",))
+
+
+def test_scaler_of_integers_stays():
+    """Its conversion to float32 is its own."""
+    model = pipeline(SCALER)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    prepare(model)
+    assert model.graph.node[0].op_type == "Scaler"
