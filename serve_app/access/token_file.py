@@ -4,6 +4,7 @@ The file has mode 0600 and contains digests, never secrets. A change replaces it
 lock, so that concurrent commands lose nothing and a reader sees the old content or the new.
 """
 
+import os
 import stat
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
@@ -61,12 +62,16 @@ class TokenFile:
         """Return every token, the oldest first; empty if there is no file."""
         try:
             content = read_file(self.path)
-            mode = stat.S_IMODE(self.path.stat().st_mode)
+            status = self.path.stat()
         except FileNotFoundError:
             return ()
         except (OSError, UnsafePathError) as error:
             raise TokenFileError(str(self.path), str(error)) from error
-        if mode & 0o007:
+        if status.st_uid not in {0, os.getuid()}:
+            problem = f"expected a file of this user or root, received one of user {status.st_uid}"
+            raise TokenFileError(str(self.path), f"{problem}; run chown on it")
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o077:
             problem = f"expected mode 0600, received {mode:04o}; run chmod 600 on it"
             raise TokenFileError(str(self.path), problem)
         try:

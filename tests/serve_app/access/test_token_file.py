@@ -1,5 +1,6 @@
 """The file with the tokens."""
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -87,11 +88,24 @@ def test_damaged_file(file, content):
     assert file.path.read_bytes() == content
 
 
-def test_file_that_others_can_read(file):
-    """A file that every user of the machine can read or write is rejected, with the remedy."""
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o660])
+def test_file_that_others_can_read(file, mode):
+    """A file that another user can read or write is rejected, with the remedy."""
     file.create("bot", {Role.PREDICT})
-    file.path.chmod(0o644)
-    with pytest.raises(TokenFileError, match="received 0644; run chmod 600"):
+    file.path.chmod(mode)
+    with pytest.raises(TokenFileError, match=f"received {mode:04o}; run chmod 600"):
+        file.tokens()
+
+
+def test_file_of_another_user(file, monkeypatch):
+    """A file of another user is rejected, since that user creates its tokens; root is trusted."""
+    file.create("bot", {Role.PREDICT})
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    if owner == 0:
+        assert len(file.tokens()) == 1
+        os.chown(file.path, 4321, -1)
+    with pytest.raises(TokenFileError, match="expected a file of this user or root"):
         file.tokens()
 
 
