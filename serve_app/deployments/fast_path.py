@@ -19,6 +19,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.deployments.connections import limit_connections
+from serve_app.deployments.serve_paths import ServePathsGuard
 
 
 class Api(Protocol):
@@ -82,7 +83,7 @@ class FastPathMiddleware:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self._app = ServePathsGuard(app)
         self._entry: tuple[FastPath, ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,10 +103,10 @@ class FastPathMiddleware:
 
 
 def middlewares() -> list[Middleware]:
-    """Return the middleware for a replica's HTTP server; none in the process of a proxy."""
+    """Return the middleware for the HTTP server of a replica, or of Serve's fallback proxy."""
+    limit_connections()
     try:
         serve.get_replica_context()
     except RayServeException:
-        return []
-    limit_connections()
+        return [Middleware(ServePathsGuard)]
     return [Middleware(FastPathMiddleware)]

@@ -6,6 +6,8 @@
     │   ├── BodyTooLargeError           the body, or the list in it, exceeds the limit
     │   ├── BodyTimeoutError            the body does not arrive in time
     │   ├── UnsupportedMediaTypeError   the endpoint does not accept the content type
+    │   ├── ContentEncodingError        the body is compressed
+    │   ├── RepeatedHostError           the request has several Host headers
     │   ├── UnknownHostError            the Host header names another server
     │   ├── ForeignOriginError          a page of another server sent the request
     │   ├── InvalidRequestError         a field is missing, unknown or of the wrong type
@@ -88,10 +90,12 @@ from serve_app.errors.requests import (
     BodyMemoryError,
     BodyTimeoutError,
     BodyTooLargeError,
+    ContentEncodingError,
     ForeignOriginError,
     InvalidFeaturesError,
     InvalidRequestError,
     MalformedJsonError,
+    RepeatedHostError,
     UnknownHostError,
     UnsupportedMediaTypeError,
 )
@@ -114,6 +118,7 @@ __all__ = [
     "BodyTooLargeError",
     "ClientError",
     "ConcurrencyLimitError",
+    "ContentEncodingError",
     "DeadlineExceededError",
     "ExperimentConflictError",
     "FleetUnavailableError",
@@ -133,6 +138,7 @@ __all__ = [
     "PredictionFailedError",
     "RateLimitError",
     "ReloadInProgressError",
+    "RepeatedHostError",
     "RequestError",
     "ServedElsewhereError",
     "ServerRejectedError",

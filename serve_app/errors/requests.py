@@ -99,6 +99,35 @@ class BodyMemoryError(UnavailableError):
         )
 
 
+class ContentEncodingError(RequestError):
+    """The body is compressed."""
+
+    code = "unsupported_content_encoding"
+
+    def __init__(self, received: str) -> None:
+        super().__init__(received)
+        self.received = received
+
+    def __str__(self) -> str:
+        return (
+            f"Content-Encoding: expected identity or no such header, received {self.received}; "
+            f"send the body uncompressed"
+        )
+
+
+class RepeatedHostError(RequestError):
+    """The request has several Host headers."""
+
+    code = "repeated_host"
+
+    def __init__(self, received: int) -> None:
+        super().__init__(received)
+        self.received = received
+
+    def __str__(self) -> str:
+        return f"Host: expected one header, received {self.received}; send one"
+
+
 class UnknownHostError(RequestError):
     """The request names another server than this one in its Host header."""
 

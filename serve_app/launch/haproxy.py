@@ -38,11 +38,19 @@ SECURITY_HEADERS: Mapping[str, str] = {
 """The headers of HAProxy's own responses; a test compares them with the router's."""
 
 RESPONSES = {
+    500: ("proxy_failed", "the proxy failed on this request; repeat it", 1),
     502: ("router_failed", "the router ended during the request; repeat it", 0),
     503: ("no_router", "no router is ready; repeat the request", 1),
     504: ("router_failed", "the router did not respond in time; repeat the request", 0),
 }
-"""HAProxy's own errors, each returned as 503: code, message and Retry-After in seconds."""
+"""HAProxy's own errors, each returned as 503: code, message and Retry-After in seconds.
+
+HAProxy uses no such file for requests that are not HTTP (400) or whose headers are late (408): its
+texts for these are fixed, and repeat nothing of the request.
+"""
+
+NO_ENDPOINT = ("no_such_endpoint", "no such endpoint; see /docs for the endpoints")
+"""The code and the message for Serve's own paths, which are not for clients."""
 
 _MARKER = "# limits of tradeserve"
 _DESCRIPTORS_PER_CONNECTION = 2.5
@@ -105,7 +113,14 @@ def _frontend(per_address: int, max_connections: int) -> str:
         f'    http-after-response set-header {name} "{value}" if !ts_from_router\n'
         for name, value in SECURITY_HEADERS.items()
     )
+    no_endpoint = f"status 404 content-type application/json string '{_body(*NO_ENDPOINT)}'"
     return (
+        # Serve's list of applications, and for pages of browsers also its health check, which
+        # KubeRay requires: both rules of Serve below precede the checks of the router.
+        f"    http-request return {no_endpoint} if {{ path -i /-/routes }}\n"
+        f"    acl ts_page req.hdr(origin) -m found\n"
+        f"    acl ts_page req.hdr(sec-fetch-site) -m found\n"
+        f"    http-request return {no_endpoint} if {{ path -i /-/healthz }} ts_page\n"
         f"    stick-table type ipv6 size 100k expire 1m store conn_cur\n"
         f"    tcp-request connection track-sc0 src\n"
         f"    acl ts_local src 127.0.0.1 ::1\n"
@@ -126,7 +141,7 @@ def error_files() -> Mapping[str, str]:
 
 
 def _response(code: str, message: str, retry_after_s: int) -> str:
-    body = f'{{"error":{{"code":"{code}","message":"{message}"}}}}'
+    body = _body(code, message)
     headers = {
         **SECURITY_HEADERS,
         "Content-Type": "application/json",
@@ -136,6 +151,10 @@ def _response(code: str, message: str, retry_after_s: int) -> str:
     }
     lines = [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(["HTTP/1.1 503 Service Unavailable", *lines, "", body])
+
+
+def _body(code: str, message: str) -> str:
+    return f'{{"error":{{"code":"{code}","message":"{message}"}}}}'
 
 
 def affordable_connections(descriptors: int) -> int:

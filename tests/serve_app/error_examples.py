@@ -8,6 +8,8 @@ EXAMPLES = [
     errors.BodyTimeoutError(30.0, 11),
     errors.BodyMemoryError(10),
     errors.UnsupportedMediaTypeError("application/json", "'text/plain'"),
+    errors.ContentEncodingError("'gzip'"),
+    errors.RepeatedHostError(2),
     errors.UnknownHostError("'evil.example'"),
     errors.ForeignOriginError("'https://evil.example'"),
     errors.InvalidRequestError("symbol", "a text", "3"),

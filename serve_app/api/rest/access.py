@@ -47,7 +47,7 @@ ROLES: Mapping[tuple[str, str], Roles] = {
 }
 """The roles of which a caller needs one, by method and path."""
 
-_BROWSER_HEADERS = {b"origin", b"sec-fetch-site", b"sec-fetch-mode"}
+BROWSER_HEADERS = {b"origin", b"sec-fetch-site", b"sec-fetch-mode"}
 """Headers that a browser sends with the requests of a page, and that a page cannot suppress."""
 
 
@@ -144,7 +144,7 @@ def credentials(scope: Scope) -> tuple[bytes | None, bool]:
             if authorization is not None:
                 raise InvalidTokenError("expected one Authorization header, received several")
             authorization = value
-        elif name in _BROWSER_HEADERS:
+        elif name in BROWSER_HEADERS:
             is_browser = True
     if authorization is None:
         return None, is_browser

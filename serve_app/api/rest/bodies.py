@@ -7,13 +7,14 @@ application/x-npy         the numbers in NumPy's file format; the rest in the qu
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from serve_app.api.rest.npy import read_npy
 from serve_app.api.rest.parsing import (
@@ -47,22 +48,50 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
             received.
         ClientDisconnect: the client has left.
     """
-    announced = request.headers.get("content-length", "0")
-    if _LENGTH.fullmatch(announced) and int(announced) > limit_bytes:
-        raise BodyTooLargeError("bytes", limit_bytes, int(announced))
+    announced = request.headers.get("content-length", "")
+    return await receive_body(request.receive, limit_bytes, announced_bytes(announced))
+
+
+async def receive_body(
+    receive: Receive,
+    limit_bytes: int,
+    announced: int | None,
+    add: Callable[[int], None] | None = None,
+) -> bytes:
+    """Return a body, and read at most `limit_bytes` of it.
+
+    Args:
+        receive: receives the messages of a request.
+        limit_bytes: the limit.
+        announced: the length that the request announces, None if it announces none.
+        add: receives the size of each part before it is kept; its errors are passed on.
+
+    Raises:
+        BodyTooLargeError: the body exceeds the limit, as announced or as received.
+        ClientDisconnect: the client has left.
+    """
+    if announced is not None and announced > limit_bytes:
+        raise BodyTooLargeError("bytes", limit_bytes, announced)
     chunks, received, is_more = [], 0, True
     while is_more:  # Request.stream does the same, with a generator and two more frames
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk = message.get("body", b"")
         received += len(chunk)
         if received > limit_bytes:
             raise BodyTooLargeError("bytes", limit_bytes, received)
+        if add is not None:
+            add(len(chunk))
         chunks.append(chunk)
         is_more = message.get("more_body", False)
     # A body in one chunk is not copied.
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def announced_bytes(content_length: str) -> int | None:
+    """Return the length in a Content-Length header; None if it contains no such number."""
+    return int(content_length) if _LENGTH.fullmatch(content_length) else None
 
 
 def read_window(content_type: str, query: str, body: bytes) -> Steps[ParsedPredict]:

@@ -5,7 +5,6 @@ none.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +14,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.api.rest.bodies import announced_bytes, receive_body
 from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, reject
 from serve_app.api.rest.schemas import NPY, RAW
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import (
     BodyMemoryError,
     BodyTimeoutError,
-    BodyTooLargeError,
+    ContentEncodingError,
     ServingError,
     UnsupportedMediaTypeError,
 )
@@ -44,6 +44,7 @@ OUTCOMES_BYTES = 1_000_000
 COMMAND_BYTES = 64 * 1024
 """The limit of every other body."""
 
+IDENTITY = "identity"
 JSON = "application/json"
 TYPES: Mapping[str, tuple[str, ...]] = {PREDICT: (JSON, RAW, NPY)}
 """The content types that an endpoint accepts, by path; others accept JSON only."""
@@ -51,7 +52,6 @@ TYPES: Mapping[str, tuple[str, ...]] = {PREDICT: (JSON, RAW, NPY)}
 BODY_READ_S = "tradeserve.body_read_s"
 """The key of a scope with the time that its body took to arrive, in seconds."""
 
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 _QUERIES = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -159,30 +159,23 @@ class BodyGuard:
         check_type(scope["method"], path, fields)
         if not fields.has_body:
             return b""
-        limit = self._limits.of(path)
-        if fields.length is not None and fields.length > limit:
-            raise BodyTooLargeError("bytes", limit, fields.length)
+        if fields.encoding != IDENTITY:
+            raise ContentEncodingError(ascii(fields.encoding[:MAX_SHOWN]))
+        received = 0
+
+        def count(size: int) -> None:
+            nonlocal received
+            received += size
+            add(size)
+
         began_s = time.perf_counter()
-        chunks: list[bytes] = []
-        received, is_more = 0, True
         try:
             async with asyncio.timeout(self._timeout_s):
-                while is_more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    chunk = message.get("body", b"")
-                    received += len(chunk)
-                    if received > limit:
-                        raise BodyTooLargeError("bytes", limit, received)
-                    add(len(chunk))
-                    chunks.append(chunk)
-                    is_more = message.get("more_body", False)
+                body = await receive_body(receive, self._limits.of(path), fields.length, count)
         except TimeoutError:
             raise BodyTimeoutError(self._timeout_s, received) from None
         scope[BODY_READ_S] = time.perf_counter() - began_s
-        # A body in one chunk is not copied.
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +186,8 @@ class BodyFields:
     types: tuple[bytes, ...]
     """The values of all Content-Type headers."""
     length: int | None
+    encoding: str = IDENTITY
+    """The value of Content-Encoding, in small letters."""
 
 
 def check_type(method: str, path: str, fields: BodyFields) -> None:
@@ -216,13 +211,15 @@ def check_type(method: str, path: str, fields: BodyFields) -> None:
 
 
 def _body_fields(scope: Scope) -> BodyFields:
-    has_body, types, length = False, [], None
+    has_body, types, length, encoding = False, [], None, IDENTITY
     for name, value in scope["headers"]:
         if name == b"content-length":
             has_body = has_body or value != b"0"
-            length = int(value) if _LENGTH.fullmatch(value) else length
+            length = announced_bytes(value.decode("latin-1"))
         elif name == b"transfer-encoding":
             has_body = True
         elif name == b"content-type":
             types.append(value)
-    return BodyFields(has_body, tuple(types), length)
+        elif name == b"content-encoding":
+            encoding = value.decode("latin-1").strip().lower()
+    return BodyFields(has_body, tuple(types), length, encoding)

@@ -9,6 +9,7 @@ from serve_app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     ConcurrencyLimitError,
+    ContentEncodingError,
     ExperimentConflictError,
     FleetUnavailableError,
     ForeignOriginError,
@@ -27,6 +28,7 @@ from serve_app.errors import (
     PredictionFailedError,
     RateLimitError,
     ReloadInProgressError,
+    RepeatedHostError,
     ServingError,
     StorageUnavailableError,
     TooManyVersionsError,
@@ -41,9 +43,11 @@ from serve_app.errors import (
 
 STATUS: Mapping[type[ServingError], int] = {
     MalformedJsonError: 400,
+    RepeatedHostError: 400,
     ForeignOriginError: 403,
     BodyTimeoutError: 408,
     BodyTooLargeError: 413,
+    ContentEncodingError: 415,
     UnsupportedMediaTypeError: 415,
     UnknownHostError: 421,
     BodyMemoryError: 503,

@@ -18,6 +18,7 @@ from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import (
     BodyTooLargeError,
     ForeignOriginError,
+    RepeatedHostError,
     ServingError,
     UnknownHostError,
 )
@@ -89,23 +90,26 @@ class HostGuard:
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or reject it with 403 or 421."""
+        """Serve a request, or reject it with 400, 403 or 421."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host, origin = b"", None
+        hosts, origin = [], None
         for name, value in scope["headers"]:
             if name == b"host":
-                host = value
+                hosts.append(value)
             elif name == b"origin":
                 origin = value
         try:
+            if len(hosts) > 1:
+                raise RepeatedHostError(len(hosts))
+            host = hosts[0] if hosts else b""
             self._rules.check(host, origin)
         except ServingError as error:
-            await reject(error, scope, receive, _secured(send))
+            await reject(error, scope, receive, secured(send))
             return
         scope[GUARDED] = True
-        await self._app(scope, receive, _secured(send))
+        await self._app(scope, receive, secured(send))
 
 
 async def reject(error: ServingError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +122,9 @@ async def reject(error: ServingError, scope: Scope, receive: Receive, send: Send
     await error_response(error, headers)(scope, receive, send)
 
 
-def _secured(send: Send) -> Send:
+def secured(send: Send) -> Send:
+    """Return a function that sends responses with the security headers that they lack."""
+
     async def send_secured(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn import config
 
 from serve_app.deployments.fast_path import FastPath, FastPathMiddleware, middlewares
+from serve_app.deployments.serve_paths import ServePathsGuard
 
 
 class Api:
@@ -51,7 +52,7 @@ async def served_by(path):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
     await FastPathMiddleware(PlainTextResponse("Serve"))(scope, None, send)
     return sent[1]["body"].decode()
 
@@ -84,7 +85,7 @@ async def test_endpoints_are_guarded(serves):
 
     middleware = FastPathMiddleware(default)
     for path in ("/slow", "/-/healthz", "/slow"):
-        await middleware({"type": "http", "method": "GET", "path": path}, None, None)
+        await middleware({"type": "http", "method": "GET", "path": path, "headers": []}, None, None)
     assert served == [("/slow", True), ("/-/healthz", False), ("/slow", True)]
 
 
@@ -94,9 +95,12 @@ async def test_other_event_loops_have_no_fast_path(serves):
     assert await asyncio.to_thread(asyncio.run, served_by("/fast")) == "Serve"
 
 
-def test_proxy_has_no_middleware():
-    """The process of a proxy has no fast path."""
-    assert middlewares() == []
+def test_proxy_has_no_fast_path(monkeypatch):
+    """Serve's fallback proxy hides Serve's own paths and limits its connections, no more."""
+    monkeypatch.setattr(config, "HTTP_PROTOCOLS", dict(config.HTTP_PROTOCOLS))
+    before = config.HTTP_PROTOCOLS["auto"]
+    assert [middleware.cls for middleware in middlewares()] == [ServePathsGuard]
+    assert config.HTTP_PROTOCOLS["auto"] != before
 
 
 def test_replica_has_the_middleware(serves, monkeypatch):

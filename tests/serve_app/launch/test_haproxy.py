@@ -106,13 +106,13 @@ def is_closed(connection):
             return True
 
 
-def get(config, source="127.0.0.1", path="/"):
+def get(config, source="127.0.0.1", path="/", headers=()):
     """Return the status, the headers and the body of a request."""
     connection = HTTPConnection(
         "127.0.0.1", config.frontend_port, timeout=20, source_address=(source, 0)
     )
     with closing(connection):
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers))
         response = connection.getresponse()
         return response.status, response.headers, response.read()
 
@@ -178,6 +178,17 @@ def test_connections_of_the_machine(config):
     with idle_connections(config, "127.0.0.1"):
         wait_until(lambda: get(config)[1]["Connection"] == "close")
         assert get(config)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/-/routes", "/-/ROUTES"])
+def test_serves_own_paths(config, path):
+    """Serve's list of applications is not for clients, nor its health check for pages."""
+    for own, headers in ((path, {}), ("/-/healthz", {"Origin": "https://evil.example"})):
+        status, _, body = get(config, path=own, headers=headers)
+        assert (status, json.loads(body)["error"]["code"]) == (404, "no_such_endpoint")
+    page = {"Sec-Fetch-Site": "same-origin"}
+    assert get(config, path="/-/healthz", headers=page)[0] == 404
+    assert b"success" in get(config, path="/-/healthz")[2]
 
 
 @pytest.mark.slow

@@ -121,6 +121,22 @@ async def test_received_length_is_checked(length):
     assert (client.status, client.reads) == (413, 11)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "status"), [(b"gzip", 415), (b"br, gzip", 415), (b"Identity", 200)]
+)
+async def test_compressed_body(encoding, status):
+    """A compressed body is rejected with what is expected, before any of it is read."""
+    app, client = App(), Client(b"abc")
+    compressed = scope()
+    compressed["headers"].append((b"content-encoding", encoding))
+    await guard(app)(compressed, client.receive, client.send)
+    if status == 200:
+        assert app.body == b"abc"
+        return
+    assert (client.status, client.reads, app.body) == (415, 0, None)
+    assert b"expected identity or no such header, received" in client.sent[1]["body"]
+
+
 async def test_slow_body():
     """A body that does not arrive in time is rejected."""
     client = Client(b"x", complete=False)

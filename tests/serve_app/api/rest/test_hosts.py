@@ -142,3 +142,11 @@ async def test_accepted_requests_are_marked():
         {"type": "http", "headers": [(b"host", b"localhost")]}, None, None
     )
     assert scopes[0][GUARDED]
+
+
+def test_repeated_host():
+    """A request with two Host headers is rejected: another server may read the other one."""
+    headers = [("Host", "localhost"), ("Host", "localhost")]
+    guard = HostGuard(PlainTextResponse("ok"), RULES)
+    response = TestClient(guard, "http://localhost").get("/", headers=headers)
+    assert "received 2" in check_error(response, 400, "repeated_host")["message"]
