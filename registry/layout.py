@@ -19,12 +19,14 @@ models/                       the registry
 """
 
 import os
+import stat
 import uuid
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from registry.errors import InvalidNameError
+from registry.reading import reading
 from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_version, precedence
 
 METADATA = "metadata.json"
@@ -111,12 +113,28 @@ class Layout:
         """Return the link to the version in `stage` (Production or Staging)."""
         return self.model(name) / STAGE_LINKS[stage]
 
+    def has_model(self, name: str) -> bool:
+        """Return whether the folder of model `name` exists.
+
+        Raises:
+            UnreadablePathError: this user may not see it.
+        """
+        return is_folder(self.model(name))
+
     def models(self) -> list[str]:
-        """Return the names of all models, sorted."""
+        """Return the names of all models, sorted.
+
+        Raises:
+            UnreadablePathError: this user may not read the registry's folder.
+        """
         return sorted(name for name in _folders(self.root) if _is_model_name(name))
 
     def versions(self, name: str) -> list[str]:
-        """Return the versions of model `name`, oldest first by semantic precedence."""
+        """Return the versions of model `name`, oldest first by semantic precedence.
+
+        Raises:
+            UnreadablePathError: this user may not read the model's folder.
+        """
         folders = (folder for folder in _folders(self.model(name)) if folder.startswith("v"))
         versions = (folder.removeprefix("v") for folder in folders)
         return sorted(filter(is_version, versions), key=precedence)
@@ -125,10 +143,23 @@ class Layout:
 def _folders(path: Path) -> list[str]:
     """Return the names of the folders in `path`, without links to folders."""
     try:
-        with os.scandir(path) as entries:
+        with reading(path), os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder.
+
+    Raises:
+        UnreadablePathError: this user may not see it.
+    """
+    try:
+        with reading(path):
+            return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 @cache

@@ -12,6 +12,7 @@
     ├── StageHeldError              the operation would leave a stage without its version
     ├── NothingToRollBackError      no earlier production version is left
     ├── StorageError                the disk is full, read-only, or fails
+    ├── UnreadablePathError         this user may not read a file or folder, or the disk fails
     ├── UnsafePathError             a link or special file is in the place of a file or folder
     ├── ArtifactError
     │   ├── MissingArtifactError    the file does not exist
@@ -62,6 +63,7 @@ from registry.errors.signatures import (
 )
 from registry.errors.storage import (
     StorageError,
+    UnreadablePathError,
     UnsafePathError,
 )
 from registry.errors.versions import (
@@ -105,6 +107,7 @@ __all__ = [
     "UnknownModelError",
     "UnknownVersionError",
     "UnreadableArtifactError",
+    "UnreadablePathError",
     "UnsafePathError",
     "UnusableModelError",
     "VersionExistsError",

@@ -5,7 +5,7 @@ that dies leaves at most its intent. The next writer determines from the folder 
 was committed, and adds the entry to the history or discards the intent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from registry.errors import InvalidMetadataError
 from registry.folder import atomic_io
-from registry.records import Action, HistoryEntry
+from registry.records import Action, HistoryEntry, ModelStage
 
 
 class Journal:
@@ -122,6 +122,25 @@ def rollback_target(entries: Sequence[HistoryEntry]) -> str | None:
             case _:
                 pass
     return next((version for version in reversed(stack) if version not in {*gone, stack[-1]}), None)
+
+
+def recorded_holders(entries: Sequence[HistoryEntry]) -> Mapping[ModelStage, str]:
+    """Return the version in each stage by the history; stages without a version are left out."""
+    holders: dict[ModelStage, str] = {}
+    for entry in entries:
+        match entry.action:
+            case Action.PROMOTED | Action.ROLLED_BACK:
+                holders[ModelStage.PRODUCTION] = entry.version
+            case Action.STAGED:
+                holders[ModelStage.STAGING] = entry.version
+                continue
+            case Action.UNSTAGED | Action.RETIRED | Action.DELETED:
+                pass
+            case _:
+                continue
+        if holders.get(ModelStage.STAGING) == entry.version:
+            del holders[ModelStage.STAGING]
+    return holders
 
 
 def production_at(entries: Sequence[HistoryEntry], time: datetime) -> str | None:

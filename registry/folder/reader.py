@@ -7,6 +7,7 @@ corrects it when a writer died in between.
 
 import hashlib
 import logging
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from registry.errors import (
     MissingArtifactError,
     UnknownModelError,
     UnknownVersionError,
-    UnsafePathError,
+    UnreadablePathError,
 )
 from registry.folder import atomic_io
-from registry.folder.journal import Journal, production_at
+from registry.folder.journal import Journal, production_at, recorded_holders
 from registry.folder.stage_links import Holders, StageLinks, stage_of
-from registry.folder.version_files import DAMAGED, VersionFiles, check_no_link
-from registry.layout import STAGE_LINKS, Layout
-from registry.records import Action, HistoryEntry, ModelInfo, ModelStage
+from registry.folder.version_files import DAMAGED, UNREADABLE, VersionFiles, check_no_link
+from registry.layout import STAGE_LINKS, Layout, is_folder
+from registry.records import Action, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,9 @@ class FolderReader:
         Raises:
             UnknownModelError, UnknownVersionError: it does not exist.
             EmptyStageError: no version is in the stage.
+            InvalidMetadataError: the version or the stage's link was removed or modified
+                externally.
+            UnreadablePathError: this user may not read the version.
         """
         if version is not None:
             return self._version(name, version, self.links.holders(name))
@@ -60,7 +64,8 @@ class FolderReader:
             holders = self.links.holders(name)
             wanted = holders.get(stage or ModelStage.PRODUCTION)
             if wanted is None and stage is not None:
-                self.files.versions(name)
+                versions = self.files.versions(name)
+                self._check_not_lost(name, stage, versions)
                 raise EmptyStageError(name, stage)
             try:
                 return self._version(name, wanted or self.files.versions(name)[-1], holders)
@@ -72,11 +77,11 @@ class FolderReader:
     def list_versions(self, name: str | None = None) -> list[ModelInfo]:
         """Return every version of one model, or of all, sorted by name and precedence.
 
-        A version with unreadable metadata is logged and left out, so that it does not hide the
-        others. `get` raises for it, and `verify` reports it.
+        A version with unreadable metadata, or an unreadable model, is logged and left out, so that
+        it does not hide the others. `get` raises for it, and `verify` reports it.
         """
         if name is None:
-            return [info for model in self.layout.models() for info in self._list_model(model)]
+            return [info for model in self.layout.models() for info in self._list_or_log(model)]
         check_no_link(self.layout.model(name))
         found = self._list_model(name)
         if not found:
@@ -107,7 +112,7 @@ class FolderReader:
     def history(self, name: str) -> list[HistoryEntry]:
         """Return all changes of a model, oldest first, including those of deleted versions."""
         check_no_link(self.layout.model(name))
-        if not self.layout.model(name).is_dir():
+        if not self.layout.has_model(name):
             raise UnknownModelError(name, self.files.models())
         journal = self.journal(name)
         intent = journal.intent()
@@ -122,14 +127,32 @@ class FolderReader:
             raise InvalidNameError("time", time.isoformat(), "a time with a time zone")
         return production_at(self.history(name), time)
 
-    def lost_production(self, name: str) -> str | None:
-        """Return the production version by the history if its link is missing or invalid."""
+    def expected_holders(self, name: str) -> Holders:
+        """Return the version in each stage by its link, by the record where the link is lost.
+
+        The record is the history or, without one, the stages in the metadata.
+        """
         versions = self.layout.versions(name)
-        if self.links.holders(name).get(ModelStage.PRODUCTION) in versions:
-            return None
-        entries = self.history(name)
-        recorded = production_at(entries, entries[-1].time) if entries else None
-        return recorded if recorded in versions else None
+        for _ in range(ATTEMPTS):
+            holders = self.links.holders(name)
+            linked = {stage: held for stage, held in holders.items() if held in versions}
+            if not versions or len(linked) == len(STAGE_LINKS):
+                return linked
+            recorded = self._recorded_holders(name, versions)
+            if self.links.holders(name) == holders:  # otherwise a writer was between the two
+                break
+        expected = {
+            stage: recorded[stage]
+            for stage in STAGE_LINKS
+            if stage in recorded and recorded[stage] in versions
+        } | linked
+        if expected.get(ModelStage.STAGING) == expected.get(ModelStage.PRODUCTION):
+            expected.pop(ModelStage.STAGING, None)
+        return expected
+
+    def expected_stage(self, metadata: ModelMetadata) -> ModelStage:
+        """Return the stage of a version, by the record where its link is lost."""
+        return stage_of(metadata, self.expected_holders(metadata.name))
 
     def journal(self, name: str) -> Journal:
         """Return the model's journal."""
@@ -139,9 +162,9 @@ class FolderReader:
         """Return whether the folder shows that the change `entry` was committed."""
         match entry.action:
             case Action.REGISTERED:
-                return self.layout.version(name, entry.version).is_dir()
+                return is_folder(self.layout.version(name, entry.version))
             case Action.DELETED:
-                return not self.layout.version(name, entry.version).is_dir()
+                return not is_folder(self.layout.version(name, entry.version))
             case Action.PROMOTED | Action.ROLLED_BACK:
                 return self.links.holders(name).get(ModelStage.PRODUCTION) == entry.version
             case Action.STAGED:
@@ -158,6 +181,46 @@ class FolderReader:
         except DAMAGED:
             return False
 
+    def _holders_by_history(self, name: str) -> Holders | None:
+        """Return the version in each stage by the history; None without a readable history."""
+        try:
+            entries = self.history(name)
+        except UNREADABLE as error:
+            logger.warning("%s: stages without the history: %s", name, error)
+            return None
+        return recorded_holders(entries) if entries else None
+
+    def _recorded_holders(self, name: str, versions: list[str]) -> Holders:
+        by_history = self._holders_by_history(name)
+        if by_history is not None:
+            return by_history
+        recorded: dict[ModelStage, list[str]] = {}
+        for version in versions:
+            with suppress(*DAMAGED):
+                stage = self.files.read(name, version).metadata.stage
+                recorded.setdefault(stage, []).append(version)
+        return {
+            stage: recorded[stage][0] for stage in STAGE_LINKS if len(recorded.get(stage, ())) == 1
+        }
+
+    def _check_not_lost(self, name: str, stage: ModelStage, versions: list[str]) -> None:
+        """Raise InvalidMetadataError if a stage is empty only because its link was removed."""
+        recorded = self._holders_by_history(name) or {}
+        lost = recorded.get(stage)
+        if lost in versions and stage not in self.links.holders(name):
+            problem = (
+                f"by the history version {lost} is in {stage}, but there is no link to it; run "
+                f"`modelctl repair {name}`, or set the stage again"
+            )
+            raise InvalidMetadataError(f"{name}/{STAGE_LINKS[stage]}", problem)
+
+    def _list_or_log(self, name: str) -> list[ModelInfo]:
+        try:
+            return self._list_model(name)
+        except UnreadablePathError as error:
+            logger.warning("model left out of the list: %s; run verify", error)
+            return []
+
     def _list_model(self, name: str) -> list[ModelInfo]:
         infos: list[ModelInfo] = []
         broken: set[str] = set()
@@ -169,7 +232,7 @@ class FolderReader:
                     infos.append(self._staged(self.files.read(name, version), holders))
                 except UnknownVersionError:
                     continue  # deleted in the meantime
-                except (InvalidMetadataError, UnsafePathError) as error:
+                except UNREADABLE as error:
                     logger.warning("version left out of the list: %s; run verify", error)
                     broken.add(version)
             listed = {info.metadata.version for info in infos} | broken

@@ -77,8 +77,8 @@ class StageChanges:
     def retire(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
         """Archive a version, which is then in no stage."""
         with self._transactions.exclusive(name):
-            present = self._reader.get(name, version).metadata.stage
-            if ModelStage.PRODUCTION is present or version == self._reader.lost_production(name):
+            present = self._reader.get(name, version).metadata
+            if self._reader.expected_stage(present) is ModelStage.PRODUCTION:
                 raise StageHeldError(name, version, ModelStage.PRODUCTION, "retire")
             self._move(name, Action.RETIRED, version, by, reason)
 
@@ -107,6 +107,7 @@ class StageChanges:
         """Move a version to the stage that the action leads to."""
         stage = _STAGES[action]
         metadata = self._reader.get(name, version).metadata
+        expected = self._reader.expected_holders(name)
         entry = self._transactions.entry(
             name,
             action,
@@ -115,7 +116,7 @@ class StageChanges:
             reason=reason,
             from_stage=metadata.stage,
             to_stage=stage,
-            replaced=self._reader.links.holders(name).get(stage),
+            replaced=expected.get(stage) or self._reader.links.holders(name).get(stage),
         )
         if stage in STAGE_LINKS:
             self._transactions.apply(

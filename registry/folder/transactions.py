@@ -5,19 +5,22 @@ committed by one rename and then settled. Settling can be repeated: if the write
 has finished, the next writer completes it.
 """
 
-import getpass
+import fcntl
 import logging
+import os
 import shutil
-import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from filelock import FileLock
 from pydantic import ValidationError
 
+from registry.author import default_author
 from registry.errors import InvalidMetadataError, StorageError, UnknownModelError
+from registry.folder import atomic_io
 from registry.folder.metadata import describe
 from registry.folder.reader import FolderReader
 from registry.folder.stage_links import stage_after
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S = 60.0
 """How long a writer waits for another one; a suspended writer must not block a rollback forever."""
+
+
+LOCK_POLL_S = 0.05
 
 
 def utc_now() -> datetime:
@@ -57,14 +63,40 @@ class Transactions:
             UnknownModelError: the model has no folder.
             StorageError: a file operation failed while the lock was held, or locking itself did.
         """
-        if not self._layout.model(name).is_dir():
-            raise UnknownModelError(name, self._reader.files.models())
-        check_no_link(self._layout.model(name))
+        self._check_exists(name)
         try:
+            atomic_io.make_file(self._layout.lock(name))
             with FileLock(self._layout.lock(name), timeout=LOCK_TIMEOUT_S):
                 yield
         except OSError as error:
-            raise StorageError(self._layout.root, str(error)) from error
+            raise StorageError.of(self._layout.root, error) from error
+
+    @contextmanager
+    def lock_for_reading(self, name: str) -> Iterator[None]:
+        """Keep the writers of an existing model out; requires no permission to write.
+
+        Without a readable lock file, as in a copy, there is nothing to wait for: nothing is locked.
+
+        Raises:
+            UnknownModelError: the model has no folder.
+            StorageError: a writer holds the lock for too long.
+        """
+        self._check_exists(name)
+        with ExitStack() as stack:
+            try:
+                descriptor = os.open(self._layout.lock(name), os.O_RDONLY | os.O_NOFOLLOW)
+                stack.callback(os.close, descriptor)
+                self._wait_for_writers(name, descriptor)
+            except FileNotFoundError:
+                logger.debug("%s has no lock file: nobody has changed this copy", name)
+            except OSError as error:
+                logger.warning(
+                    "%s is read without its lock: a change in progress may look like a leftover: "
+                    "%s",
+                    name,
+                    error,
+                )
+            yield
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -105,7 +137,7 @@ class Transactions:
                 replaced=replaced,
                 added=added,
                 serves=serves,
-                by=by or f"{getpass.getuser()}@{socket.gethostname()}",
+                by=by or default_author(),
                 reason=reason,
             )
         except ValidationError as error:
@@ -159,6 +191,25 @@ class Transactions:
         if metadata.stage is not stage:
             changed = {"stage": stage, "updated_at": time or self.now()}
             self._reader.files.write(metadata.model_copy(update=changed))
+
+    def _check_exists(self, name: str) -> None:
+        if not self._layout.has_model(name):
+            raise UnknownModelError(name, self._reader.files.models())
+        check_no_link(self._layout.model(name))
+
+    def _wait_for_writers(self, name: str, descriptor: int) -> None:
+        deadline_s = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > deadline_s:
+                    problem = f"locked for {LOCK_TIMEOUT_S:g} s"
+                    remedy = "another process changes the model: wait for it or end it"
+                    raise StorageError(self._layout.lock(name), problem, remedy) from error
+                time.sleep(LOCK_POLL_S)
+            else:
+                return
 
     def _discard(self, name: str, entry: HistoryEntry) -> None:
         """Remove the traces of a change that was not committed; may be repeated."""

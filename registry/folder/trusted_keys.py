@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection
-from pathlib import Path
 
 from registry.errors import InvalidMetadataError, StorageError
 from registry.folder import atomic_io
@@ -43,7 +42,7 @@ def write_trusted_keys(layout: Layout, key_ids: Collection[str]) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(Path(path), str(error)) from error
+        raise StorageError.of(path, error) from error
 
 
 def _present(layout: Layout) -> tuple[str, ...] | None:

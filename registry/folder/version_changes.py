@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from registry.errors import DeletedVersionError, StageHeldError, StorageError
 from registry.folder import atomic_io, metadata
 from registry.folder.drafts import check_identical, draft_metadata
 from registry.folder.reader import FolderReader
+from registry.folder.sharing import make_folder
 from registry.folder.source_files import check_sources
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
@@ -67,7 +69,7 @@ class VersionChanges:
             )
             incoming = layout.incoming(name)
             try:
-                incoming.mkdir()
+                make_folder(incoming)
                 digests = {
                     artifact: atomic_io.copy_file(source, incoming / artifact)
                     for artifact, source in files.items()
@@ -131,10 +133,9 @@ class VersionChanges:
         """Remove a version that is in no stage, with its files; its number cannot be reused."""
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)
-            if info.metadata.stage in STAGE_LINKS:
-                raise StageHeldError(name, version, info.metadata.stage, "delete")
-            if version == self._reader.lost_production(name):
-                raise StageHeldError(name, version, ModelStage.PRODUCTION, "delete")
+            held = self._reader.expected_stage(info.metadata)
+            if held in STAGE_LINKS:
+                raise StageHeldError(name, version, held, "delete")
             entry = self._transactions.entry(
                 name,
                 Action.DELETED,
@@ -174,11 +175,13 @@ class VersionChanges:
             self._transactions.apply(name, entry, lambda: self._reader.files.write(updated))
 
     def _make_model_folder(self, name: str) -> None:
-        folder = self._reader.layout.model(name)
+        layout = self._reader.layout
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            layout.root.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                make_folder(layout.model(name))
         except OSError as error:
-            raise StorageError(self._reader.layout.root, str(error)) from error
+            raise StorageError.of(layout.root, error) from error
 
     def _check_not_deleted(self, name: str, version: str) -> None:
         for entry in self._reader.history(name):

@@ -8,13 +8,18 @@ from registry.errors import (
     InvalidMetadataError,
     UnknownModelError,
     UnknownVersionError,
+    UnreadablePathError,
     UnsafePathError,
 )
 from registry.folder import atomic_io, metadata
-from registry.layout import METADATA, Layout
+from registry.layout import METADATA, Layout, is_folder
+from registry.reading import reading
 from registry.records import ModelInfo, ModelMetadata
 
-DAMAGED = (UnknownModelError, UnknownVersionError, InvalidMetadataError, UnsafePathError)
+UNREADABLE = (InvalidMetadataError, UnreadablePathError, UnsafePathError)
+"""The errors of a version that exists, and whose metadata cannot be read."""
+
+DAMAGED = (UnknownModelError, UnknownVersionError, *UNREADABLE)
 """The errors of a version whose folder or metadata was removed or modified externally."""
 
 
@@ -38,8 +43,8 @@ class VersionFiles:
         self._parsed: dict[tuple[str, str], _Parsed] = {}
 
     def models(self) -> list[str]:
-        """Return the names of the models that have at least one version."""
-        return [name for name in self._layout.models() if self._layout.versions(name)]
+        """Return the names of the models that have at least one version, or cannot be read."""
+        return [name for name in self._layout.models() if self._may_have_versions(name)]
 
     def versions(self, name: str) -> list[str]:
         """Return the versions of a model, oldest first.
@@ -60,13 +65,15 @@ class VersionFiles:
         Raises:
             UnknownModelError, UnknownVersionError: it does not exist.
             InvalidMetadataError: the file is missing or invalid.
+            UnreadablePathError: this user may not read it.
             UnsafePathError: a link or special file is in its place.
         """
         parsed = self._parsed.get((name, version))
         folder = parsed.info.path if parsed else self._layout.version(name, version)
         file = parsed.file if parsed else f"{folder}/{METADATA}"
         try:
-            status = os.lstat(file)
+            with reading(file):
+                status = os.lstat(file)
             state = (status.st_mtime_ns, status.st_ino, status.st_size)
             if parsed is None or parsed.state != state:
                 content = atomic_io.read_file(file)
@@ -74,7 +81,7 @@ class VersionFiles:
                 parsed = self._parsed[name, version] = _Parsed(file, state, info)
         except FileNotFoundError:
             self._parsed.pop((name, version), None)
-            if folder.is_dir():
+            if is_folder(folder):
                 raise InvalidMetadataError(file, "the file is missing") from None
             raise UnknownVersionError(name, version, self.versions(name)) from None
         return parsed.info
@@ -84,8 +91,15 @@ class VersionFiles:
         file = self._layout.metadata(changed.name, changed.version)
         atomic_io.write_file(file, metadata.dump(changed))
 
+    def _may_have_versions(self, name: str) -> bool:
+        try:
+            return bool(self._layout.versions(name))
+        except UnreadablePathError:
+            return True
+
 
 def check_no_link(path: Path) -> None:
     """Raise UnsafePathError if `path` is a link."""
-    if path.is_symlink():
-        raise UnsafePathError(path)
+    with reading(path):
+        if path.is_symlink():
+            raise UnsafePathError(path)

@@ -205,7 +205,7 @@ def _written(files: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
             for name, path in paths.items():
                 path.write_bytes(files[name])
         except OSError as error:
-            raise StorageError(folder, str(error)) from error
+            raise StorageError.of(folder, error) from error
         yield paths
 
 

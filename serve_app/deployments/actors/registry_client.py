@@ -4,7 +4,6 @@ Every call goes through the actor, which thus remains the folder's single writer
 """
 
 import asyncio
-import getpass
 import logging
 import os
 import pwd
@@ -25,6 +24,7 @@ from ray.exceptions import AuthenticationError
 
 from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
+from registry.author import default_author
 from registry.errors import MissingArtifactError
 from serve_app.access.loopback import is_loopback
 from serve_app.access.port_users import is_port_of_user, users_of_port
@@ -197,7 +197,7 @@ class RemoteRegistry(RegistryApi):
         """
         secret = os.environ.get(TOKEN_VARIABLE)
         if not secret:
-            return f"{getpass.getuser()}@{socket.gethostname()}"
+            return default_author()
         sent: Awaitable[str | None] = self.actor.token_name.remote(digest_of(secret.encode()))
         name = await _result(sent)
         if name is None:

@@ -56,8 +56,8 @@ def test_publish_does_not_replace(tmp_path):
 def test_link_is_moved_and_removed(tmp_path):
     """A link is moved atomically, and removing it is idempotent."""
     link = tmp_path / "production"
-    atomic_io.point_link(link, "v1.0.0")
-    atomic_io.point_link(link, "v1.1.0")
+    atomic_io.point_link(link, "v1.0.0", b"text")
+    atomic_io.point_link(link, "v1.1.0", b"text")
     assert str(link.readlink()) == "v1.1.0"
     atomic_io.remove_link(link)
     atomic_io.remove_link(link)

@@ -179,8 +179,11 @@ def test_artifact_name_out_of_version(folder, model_folder):
 
 
 def test_link_to_missing_version(folder, model_folder):
-    """Repair removes a staging link to nowhere; a production link needs the history."""
+    """Without any record repair removes a staging link to nowhere, and no production link."""
     (model_folder / "history.jsonl").unlink()
+    for version in ("1.0.0", "1.1.0"):
+        metadata = model_folder / f"v{version}" / "metadata.json"
+        metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "stage": "None"}))
     for link in ("production", "staging"):
         (model_folder / link).unlink()
         (model_folder / link).symlink_to("v9.9.9")
