@@ -7,15 +7,12 @@ It works for every server of the user; deleting the file replaces the token with
 Imports the standard library and `private_file` only, since the client imports it.
 """
 
-import getpass
 import os
-import re
 import secrets
-import socket
 import stat
 from pathlib import Path
 
-from serve_app.access.private_file import write_once
+from serve_app.access.private_file import home_folder, write_once
 
 MAX_BYTES = 200
 _PREFIX = "ts_"
@@ -24,14 +21,8 @@ _PREFIX = "ts_"
 def local_token_path() -> Path:
     """Return the file of the running user's token, below XDG_CONFIG_HOME or ~/.config."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config) if Path(config).is_absolute() else Path.home() / ".config"
+    base = Path(config) if Path(config).is_absolute() else home_folder() / ".config"
     return base / "tradeserve" / "operator_token"
-
-
-def local_caller() -> str:
-    """Return the name under which the token's requests are recorded."""
-    caller = f"{getpass.getuser()}@{socket.gethostname()}"
-    return re.sub(r"[^A-Za-z0-9._@-]", "_", caller).lstrip("._@-")[:64]
 
 
 def read_local_token(path: Path | None = None) -> str | None:

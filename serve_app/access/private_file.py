@@ -1,8 +1,28 @@
 """Files with a secret that only their owner can read. Imports the standard library only."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+
+def home_folder() -> Path:
+    """Return the user's home folder or, without one, its private folder in the temporary folder.
+
+    Users of containers that the system does not know have no home folder unless HOME is set.
+
+    Raises:
+        PermissionError: another user has made that folder.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        folder = Path(tempfile.gettempdir()) / f"tradeserve-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or not stat.S_ISDIR(status.st_mode):
+        raise PermissionError(f"{folder}: expected a folder of this user alone; set HOME instead")
+    return folder
 
 
 def write_once(path: Path, content: str) -> None:

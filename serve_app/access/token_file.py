@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from registry.errors import UnsafePathError
+from registry.errors import UnreadablePathError, UnsafePathError
 from registry.folder.atomic_io import read_file, write_file
 from serve_app.access.roles import Role
 from serve_app.access.tokens import Token, TokenTable, digest_of, new_secret
@@ -65,7 +65,7 @@ class TokenFile:
             status = self.path.stat()
         except FileNotFoundError:
             return ()
-        except (OSError, UnsafePathError) as error:
+        except (OSError, UnreadablePathError, UnsafePathError) as error:
             raise TokenFileError(str(self.path), str(error)) from error
         if status.st_uid not in {0, os.getuid()}:
             problem = f"expected a file of this user or root, received one of user {status.st_uid}"

@@ -1,11 +1,13 @@
 """The tokens of a server as they change: its token file and its user's local token."""
 
 import logging
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from serve_app.access.local_token import ensure_local_token, local_caller, local_token_path
+from registry.author import default_author
+from serve_app.access.local_token import ensure_local_token, local_token_path
 from serve_app.access.roles import EVERY_ROLE
 from serve_app.access.token_file import Stamp, TokenFile, stamp_of
 from serve_app.access.tokens import Token, TokenTable, digest_of
@@ -14,6 +16,11 @@ logger = logging.getLogger(__name__)
 
 Revision = tuple[Stamp, Stamp]
 """Identifies the content of both files."""
+
+
+def local_caller() -> str:
+    """Return the name under which the local token's requests are recorded."""
+    return re.sub(r"[^A-Za-z0-9._@-]", "_", default_author()).lstrip("._@-")[:64]
 
 
 class ReadTokens(NamedTuple):
@@ -65,7 +72,7 @@ class TokenSource:
                 digest=digest_of(secret.encode()),
                 created_at=datetime.now(UTC),
             )
-        except (OSError, KeyError, ValueError) as error:  # KeyError: a user without a name
+        except (OSError, ValueError) as error:
             if str(error) != self._problem:
                 self._problem = str(error)
                 logger.warning("local operator token unavailable: %s", error)

@@ -14,6 +14,7 @@ from serve_app.access.token_file import TokenFile
 from serve_app.access.tokens import TokenTable
 from serve_app.errors import SettingsError, TokenFileError
 from serve_app.launch.errors import ConfigError
+from serve_app.launch.resolved_config import ipv6_host, resolved
 from serve_app.settings import AppSettings
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class ServeConfig:
     """The HTTP port."""
     settings: Sequence[AppSettings] = ()
     """The settings of each of our applications."""
+    resolved: Mapping[str, Any] | None = None
+    """The content with absolute paths; None with applications of others, which may rely on the
+    working directory."""
 
 
 def read_config(path: Path) -> ServeConfig:
@@ -60,7 +64,17 @@ def read_config(path: Path) -> ServeConfig:
             settings.append(_checked(AppSettings, application.args, path, prefix))
     http = deployment.http_options
     _check_no_tls(http, path)
-    return ServeConfig(path=path.resolve(), host=http.host, port=http.port, settings=settings)
+    return ServeConfig(
+        path=path.resolve(),
+        host=ipv6_host(http.host) or http.host,
+        port=http.port,
+        settings=settings,
+        resolved=(
+            resolved(content, BUILDER, Path.cwd())
+            if len(settings) == len(deployment.applications)
+            else None
+        ),
+    )
 
 
 def check_tokens(config: ServeConfig) -> None:

@@ -6,6 +6,7 @@ the configuration, then becomes HAProxy. It runs on every node, at each start an
 as a script that imports no other module of this package.
 """
 
+import ipaddress
 import os
 import re
 import resource
@@ -26,6 +27,9 @@ MAX_CONNECTIONS = 16_384
 """Connections that HAProxy holds open if the limit on descriptors permits as many."""
 
 LIMIT_VARIABLE = "TRADESERVE_MAX_CONNECTIONS_PER_ADDRESS"
+HOST_VARIABLE = "TRADESERVE_HTTP_HOST"
+"""The IPv6 address on which HAProxy listens; `::` stands for every interface, of IPv4 too."""
+
 MAXCONN_VARIABLE = "RAY_SERVE_HAPROXY_MAXCONN"
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -61,7 +65,9 @@ class UnknownTemplateError(Exception):
     """A line of Ray Serve's configuration is not as expected, so that a limit cannot be added."""
 
 
-def with_limits(config: str, folder: Path, per_address: int, max_connections: int) -> str:
+def with_limits(
+    config: str, folder: Path, per_address: int, max_connections: int, host: str = ""
+) -> str:
     """Return HAProxy's configuration with the limits added; with them already there, unchanged.
 
     Args:
@@ -69,6 +75,7 @@ def with_limits(config: str, folder: Path, per_address: int, max_connections: in
         folder: contains `error_files`.
         per_address: connections that one address may hold open.
         max_connections: connections that HAProxy may hold open.
+        host: the IPv6 address to listen on instead of the configuration's address.
 
     Raises:
         UnknownTemplateError: this version of Ray Serve writes another configuration.
@@ -76,6 +83,8 @@ def with_limits(config: str, folder: Path, per_address: int, max_connections: in
     if _MARKER in config:
         return config
     config = re.sub(r"^ +errorfile .*\n", "", config, flags=re.MULTILINE)
+    if host:
+        config = _listening_on(host, config)
     errors = "".join(f"    errorfile {status} {folder}/{status}.http\n" for status in RESPONSES)
     for pattern, replacement in (
         (r"^( +maxconn )\d+$", rf"\g<1>{max_connections}"),
@@ -92,13 +101,29 @@ def with_limits(config: str, folder: Path, per_address: int, max_connections: in
         (r"^(listen stats\n +bind )\*:", r"\g<1>127.0.0.1:"),
         (r"^frontend http_frontend\n", rf"\g<0>{_frontend(per_address, max_connections)}"),
     ):
-        config, count = re.subn(pattern, replacement, config, flags=re.MULTILINE)
-        if count != 1:
-            raise UnknownTemplateError(
-                f"HAProxy's configuration: expected one line {pattern!r}, received {count}; use "
-                f"the version of Ray that requirements.lock pins, or set "
-                f"RAY_SERVE_HAPROXY_BINARY_PATH to HAProxy itself and lose these limits"
-            )
+        config = _replaced(pattern, replacement, config)
+    return config
+
+
+def _listening_on(host: str, config: str) -> str:
+    """Return the configuration with a frontend that listens on an IPv6 address."""
+    address = ipaddress.IPv6Address(host)
+    if address.is_unspecified:
+        # Two sockets: with one, the addresses of IPv4 clients would not be those of the rules.
+        binds = r"\g<1>bind 0.0.0.0:\g<2>\n    bind [::]:\g<2> v6only"
+    else:
+        binds = rf"\g<1>bind [{address}]:\g<2>"
+    return _replaced(r"^(frontend http_frontend\n +)bind \S+:(\d+)$", binds, config)
+
+
+def _replaced(pattern: str, replacement: str, config: str) -> str:
+    config, count = re.subn(pattern, replacement, config, flags=re.MULTILINE)
+    if count != 1:
+        raise UnknownTemplateError(
+            f"HAProxy's configuration: expected one line {pattern!r}, received {count}; use "
+            f"the version of Ray that requirements.lock pins, or set "
+            f"RAY_SERVE_HAPROXY_BINARY_PATH to HAProxy itself and lose these limits"
+        )
     return config
 
 
@@ -174,7 +199,8 @@ def main() -> None:
     try:
         per_address = _number(LIMIT_VARIABLE, MAX_CONNECTIONS_PER_ADDRESS)
         max_connections = _number(MAXCONN_VARIABLE, affordable_connections(descriptors))
-        config = with_limits(path.read_text(), path.parent, per_address, max_connections)
+        host = os.environ.get(HOST_VARIABLE, "")
+        config = with_limits(path.read_text(), path.parent, per_address, max_connections, host)
     except (ValueError, UnknownTemplateError) as error:
         sys.exit(str(error))
     for name, content in error_files().items():

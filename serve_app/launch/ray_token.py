@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from serve_app.access.private_file import write_once
+from serve_app.access.private_file import home_folder, write_once
 from serve_app.launch.errors import RayTokenError
 
 MODE_VARIABLE = "RAY_AUTH_MODE"
@@ -26,9 +26,16 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def token_path(environment: Mapping[str, str]) -> Path:
-    """Return the path of the file with the token."""
+    """Return the path of the file with the token.
+
+    Raises:
+        RayTokenError: this user has no home folder.
+    """
     named = environment.get(PATH_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / DEFAULT_FILE
+    try:
+        return Path(named).expanduser() if named else home_folder() / DEFAULT_FILE
+    except (OSError, RuntimeError) as error:
+        raise RayTokenError(f"Ray's token: {error}; set {PATH_VARIABLE}") from error
 
 
 def ensure_token(environment: Mapping[str, str]) -> None:

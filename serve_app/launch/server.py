@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Any
 
 import psutil
+import yaml
 
 from serve_app.launch.config import ServeConfig, check_tokens, read_config
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
+from serve_app.launch.haproxy import HOST_VARIABLE
 from serve_app.launch.leftovers import remove_leftovers
 from serve_app.launch.ports import check_ports, needed_ports
 from serve_app.launch.process_tree import MARKER, ProcessTree
@@ -34,6 +36,7 @@ from serve_app.launch.readiness import (
     partial_failure,
     progress,
 )
+from serve_app.launch.resolved_config import ipv6_host
 from serve_app.launch.session_folder import logs_folder, prepare_folder
 from serve_app.timeouts import SERVER_START_S
 
@@ -89,7 +92,11 @@ class Server:
     """`serve run` as a child process, with every process that it starts."""
 
     def __init__(
-        self, config: ServeConfig, environment: Mapping[str, str], stop: StopRequests
+        self,
+        config: ServeConfig,
+        environment: Mapping[str, str],
+        stop: StopRequests,
+        folder: Path,
     ) -> None:
         self._config = config
         self._environment = environment
@@ -99,10 +106,8 @@ class Server:
         self._tree = ProcessTree(uuid.uuid4().hex)
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter
             # A new cluster, regardless of other clusters on this machine and of RAY_ADDRESS.
-            [
-                *(sys.executable, "-m", "ray.serve.scripts"),
-                *("run", str(config.path), "--address", "local"),
-            ],
+            serve_command(config, folder),
+            cwd=None if config.resolved is None else folder,
             env={**environment, "PYTHONUNBUFFERED": "1", MARKER: self._tree.launch},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -196,6 +201,21 @@ class Server:
                     _print(line.rstrip("\n"))
 
 
+def serve_command(config: ServeConfig, folder: Path) -> list[str]:
+    """Return the command that runs the configuration; write what it reads to `folder`.
+
+    With our applications only, no module is imported from the working directory.
+    """
+    if config.resolved is None:
+        command = [sys.executable, "-m", "ray.serve.scripts", "run", str(config.path)]
+    else:
+        written = folder / config.path.name
+        written.write_text(yaml.safe_dump(dict(config.resolved)), encoding="utf-8")
+        command = [sys.executable, "-P", "-m", "ray.serve.scripts", "run", str(written)]
+        command += ["--app-dir", str(folder)]
+    return [*command, "--address", "local"]
+
+
 def serve(path: Path) -> None:
     """Serve the configuration file until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -208,6 +228,8 @@ def serve(path: Path) -> None:
     config = read_config(path)
     check_tokens(config)
     environment = server_environment(os.environ)
+    if config.resolved is not None and (host := ipv6_host(config.host)):
+        environment[HOST_VARIABLE] = host
     ensure_token(environment)
     prepare_folder(environment)
     remove_leftovers(environment, list(HAPROXY_FOLDERS.glob(f"{HAPROXY_PREFIX}*")))
@@ -215,7 +237,7 @@ def serve(path: Path) -> None:
     stop = StopRequests()
     with stop.watched(), _haproxy_folder() as folder:
         _print(f"Starting {config.path.name}; it takes about 15 s.")
-        server = Server(config, {**haproxy_files(folder), **environment}, stop)
+        server = Server(config, {**haproxy_files(folder), **environment}, stop, folder)
         try:
             server.wait_until_healthy()
             if not stop.any:
@@ -243,7 +265,7 @@ def _haproxy_folder() -> Iterator[Path]:
 def banner(config: ServeConfig, logs: Path) -> str:
     """Return the message of a healthy server: its address, a sample call and how to stop it."""
     host = "localhost" if config.host in {"0.0.0.0", "127.0.0.1", "::"} else config.host  # noqa: S104
-    url = f"http://{host}:{config.port}"
+    url = f"http://{_in_url(host)}:{config.port}"
     sample = config.path.parent / SAMPLE_REQUEST
     if sample.is_file():
         call = (
@@ -257,7 +279,11 @@ def banner(config: ServeConfig, logs: Path) -> str:
 
 def _reachable(host: str) -> str:
     """Return the host at which a server that listens on `host` is reached."""
-    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else _in_url(host)  # noqa: S104
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _print(line: str) -> None:

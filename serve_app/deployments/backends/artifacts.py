@@ -15,7 +15,12 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
-from registry.errors import CorruptArtifactError, MissingArtifactError, UnsafePathError
+from registry.errors import (
+    CorruptArtifactError,
+    MissingArtifactError,
+    UnreadablePathError,
+    UnsafePathError,
+)
 from registry.folder.atomic_io import read_file, write_file
 from registry.records import ModelMetadata
 
@@ -51,7 +56,7 @@ class ArtifactCache:
             os.utime(path)  # marks the file as recently used
         except FileNotFoundError:
             return None
-        except (OSError, CorruptArtifactError, UnsafePathError) as error:
+        except (OSError, CorruptArtifactError, UnreadablePathError, UnsafePathError) as error:
             logger.warning("cached artifact not used: %s", error)
             return None
         return content

@@ -15,8 +15,18 @@ TOKENS = TokenTable(
         Token(name="bot", roles={"predict"}, digest=digest_of(b"a"), created_at=datetime.now(UTC)),
     )
 )
-LOOPBACK = ("127.0.0.1", "127.0.0.2", "localhost", "::1")
-OTHERS = ("0.0.0.0", "::", "192.0.2.1", "trading.example", "", None)
+LOOPBACK = ("127.0.0.1", "127.0.0.2", "localhost", "::1", "::ffff:127.0.0.1")
+OTHERS = (
+    "0.0.0.0",
+    "::",
+    "::ffff:0.0.0.0",
+    "::ffff:192.0.2.1",
+    "fd00::5",
+    "192.0.2.1",
+    "trading.example",
+    "",
+    None,
+)
 
 
 @pytest.mark.parametrize("host", LOOPBACK)

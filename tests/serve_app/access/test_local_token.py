@@ -7,11 +7,9 @@ import pytest
 
 from serve_app.access.local_token import (
     ensure_local_token,
-    local_caller,
     local_token_path,
     read_local_token,
 )
-from serve_app.access.tokens import check_name
 
 
 def test_path_follows_the_environment(monkeypatch, tmp_path):
@@ -58,8 +56,3 @@ def test_file_that_others_can_read_is_ignored(tmp_path, mode):
     assert read_local_token(path) is None
     with pytest.raises(OSError, match="remove the file"):
         ensure_local_token(path)
-
-
-def test_caller_is_a_valid_name():
-    """The user's name in histories is a valid name of a token."""
-    assert check_name(local_caller())

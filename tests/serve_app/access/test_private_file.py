@@ -1,10 +1,40 @@
 """Files that only their owner can read."""
 
+import os
+import pwd
 import stat
+import tempfile
 
 import pytest
 
-from serve_app.access.private_file import write_once
+from serve_app.access.private_file import home_folder, write_once
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    """A user that the system does not know, without HOME."""
+
+    def unknown(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"tradeserve-{os.getuid()}"
+
+
+def test_user_without_home(homeless):
+    """Without a home folder a private one in the temporary folder takes its place."""
+    assert home_folder() == home_folder() == homeless
+    assert stat.S_IMODE(homeless.stat().st_mode) == 0o700
+
+
+def test_folder_of_others(homeless):
+    """A folder that others may change is rejected."""
+    homeless.mkdir()
+    homeless.chmod(0o777)
+    with pytest.raises(PermissionError, match="set HOME instead"):
+        home_folder()
 
 
 def test_new_file(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from serve_app.access.local_token import read_local_token
 from serve_app.access.roles import EVERY_ROLE, Role
 from serve_app.access.token_file import TokenFile
-from serve_app.access.token_source import TokenSource
-from serve_app.access.tokens import digest_of
+from serve_app.access.token_source import TokenSource, local_caller
+from serve_app.access.tokens import check_name, digest_of
 from serve_app.errors import TokenFileError
 
 
@@ -66,3 +66,8 @@ def test_damaged_file(file, local):
             source.read(revision)
     file.path.write_bytes(content)
     assert [token.name for token in source.read(revision).table.tokens] == ["bot"]
+
+
+def test_caller_is_a_valid_name():
+    """The user's name in histories is a valid name of a token."""
+    assert check_name(local_caller())

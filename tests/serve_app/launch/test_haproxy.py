@@ -52,7 +52,7 @@ def backend():
 
 
 @contextmanager
-def started(folder, server_port):
+def started(folder, server_port, host=""):
     """Start HAProxy with Serve's own class; yield its configuration."""
     port, stats, metrics = free_ports(3)
     config = ray_haproxy.HAProxyConfig(
@@ -74,6 +74,7 @@ def started(folder, server_port):
         for name, value in MACHINE_ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setenv(haproxy.LIMIT_VARIABLE, str(PER_ADDRESS))
+        patch.setenv(haproxy.HOST_VARIABLE, host)
         executable = MACHINE_ENVIRONMENT["RAY_SERVE_HAPROXY_BINARY_PATH"]
         patch.setattr(ray_haproxy, "RAY_SERVE_HAPROXY_BINARY_PATH", executable)
         loop = asyncio.new_event_loop()
@@ -132,6 +133,29 @@ def test_interfaces(config):
         config.metrics_port,
     }
     assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def has_ipv6():
+    """Return whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize(("host", "has_ipv4"), [("::", True), ("::1", False)])
+def test_ipv6(tmp_path, backend, host, has_ipv4):
+    """HAProxy listens on the IPv6 address; on every interface of both with `::`."""
+    with started(tmp_path, backend, host) as config:
+        socket.create_connection(("::1", config.frontend_port), timeout=20).close()
+        if has_ipv4:
+            connect(config).close()
+        else:
+            with pytest.raises(ConnectionRefusedError):
+                connect(config)
 
 
 def test_admin_socket(config):
