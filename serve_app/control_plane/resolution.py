@@ -3,10 +3,13 @@
 import logging
 
 from registry.errors import (
+    InvalidMetadataError,
     InvalidNameError,
     RegistryError,
     UnknownModelError,
     UnknownVersionError,
+    UnreadablePathError,
+    UnsafePathError,
 )
 from registry.records import STAGE_NAMES, ModelMetadata, check_has_reference
 from serve_app.control_plane.ports import Catalogue
@@ -16,24 +19,34 @@ from serve_app.state.serving import Declaration, ServedVersion, ServingState, St
 from serve_app.state.version_settings import numbered
 from serve_app.versions import VersionRef
 
+UNREADABLE = (InvalidMetadataError, UnreadablePathError, UnsafePathError)
+"""The errors of a version that is registered and cannot be read."""
+
 logger = logging.getLogger(__name__)
 
 
 async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
     """Return the version that each declaration denotes; one that is declared twice is served once.
 
-    A stage without a version is left out with a warning, and so is a damaged staging version, which
-    must not keep production from being served.
+    A stage without a version is left out with a warning. So is, with an error, a version that is
+    damaged or that this user may not read: it must not keep the others from being served.
 
     Raises:
         SettingsError: nothing is left to serve.
-        RegistryError: a version that is declared by its number, or production, cannot be read.
+        RegistryError: nothing is left to serve, since no declared version can be read.
+        UnknownModelError, UnknownVersionError: a declared version is not registered.
         MissingReferenceError: a version has no reference outputs, and the settings require them.
     """
     chosen: dict[VersionRef, ServedVersion] = {}
     stages: Stages = {}
+    unreadable: list[RegistryError] = []
     for declared in settings.versions:
-        metadata = await _find_declared(declared, catalogue)
+        try:
+            metadata = await _find_declared(declared, catalogue)
+        except UNREADABLE as error:
+            unreadable.append(error)
+            logger.error("%s:%s is left out: %s", declared.model, declared.version, error)  # noqa: TRY400
+            continue
         if metadata is None:
             continue
         if settings.require_reference_outputs:
@@ -45,6 +58,8 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
             logger.warning("%s is declared twice: the settings of the first are used", ref)
         else:
             chosen[ref] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
+    if not chosen and unreadable:
+        raise unreadable[0]
     if not chosen:
         references = ", ".join(
             f"{declared.model}:{declared.version}" for declared in settings.versions

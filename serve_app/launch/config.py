@@ -1,5 +1,6 @@
 """Reads `serve_config.yaml` and reports every problem in it before Ray starts."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,23 @@ def check_tokens(config: ServeConfig) -> None:
             require_tokens(config.host, table, anonymous=settings.access.anonymous)
     except (SettingsError, TokenFileError) as error:
         raise ConfigError(config.path, [str(error)]) from error
+
+
+def check_registries(config: ServeConfig) -> None:
+    """Check that this user may write to the registries, in which the server keeps its state.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    for settings in config.settings:
+        folder = Path(settings.registry_root)
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            problem = (
+                f"registry_root: expected a folder that user {os.geteuid()} may read and write, "
+                f"since the server keeps its serving state and its experiments there, received "
+                f"{folder.resolve()}; start it as the owner, or serve a copy of the registry"
+            )
+            raise ConfigError(config.path, [problem])
 
 
 def _check_no_tls(http: "HTTPOptionsSchema", path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import yaml
 
-from serve_app.launch.config import ServeConfig, check_tokens, read_config
+from serve_app.launch.config import ServeConfig, check_registries, check_tokens, read_config
 from serve_app.launch.environment import haproxy_files, server_environment
 from serve_app.launch.errors import StartupError, StopError
 from serve_app.launch.haproxy import HOST_VARIABLE
@@ -226,6 +226,7 @@ def serve(path: Path) -> None:
         LaunchError: the server could not start, ended, or (StopError) could not be ended.
     """
     config = read_config(path)
+    check_registries(config)
     check_tokens(config)
     environment = server_environment(os.environ)
     if config.resolved is not None and (host := ipv6_host(config.host)):

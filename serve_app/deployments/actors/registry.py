@@ -137,6 +137,8 @@ class RegistryActor:
             lock.acquire()
         except Timeout:
             raise ServedElsewhereError(application, str(self._path)) from None
+        except OSError as error:  # the serving state is stored there
+            raise StorageError.of(self._path, error) from error
         self._locks[application] = lock
 
     def _read_serving_state(self, application: str) -> ServingState | None:

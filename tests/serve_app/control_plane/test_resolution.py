@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.errors import MissingReferenceError
+from registry.errors import InvalidMetadataError, MissingReferenceError, UnreadablePathError
 from serve_app.control_plane.resolution import resolve
 from serve_app.errors import UnusableVersionError
 from serve_app.settings import AppSettings
@@ -27,6 +27,37 @@ async def test_required_reference_outputs():
         await resolve(REQUIRED, world_with())
     declaration = await resolve(REQUIRED, world_with(reference_outputs=VERIFIED))
     assert [version.ref.version for version in declaration.versions] == ["1.0.0"]
+
+
+class Readable:
+    """A catalogue of several models, of which some cannot be read."""
+
+    def __init__(self, errors):
+        self.errors = errors
+
+    async def find(self, model, reference):
+        if model in self.errors:
+            raise self.errors[model]
+        return metadata(name=model)
+
+
+UNREADABLE = {
+    "a": UnreadablePathError("a/v1.0.0/metadata.json", "Permission denied", 5009, 0),
+    "b": InvalidMetadataError("b/v1.0.0/metadata.json", "the file is missing"),
+}
+
+
+async def test_unreadable_version_hides_no_other(caplog):
+    """A version that cannot be read is left out with an error; alone, it is the reason."""
+    settings = AppSettings.model_validate(
+        {"versions": [{"model": name} for name in "abc"], "default_model": "c"}
+    )
+    declaration = await resolve(settings, Readable(UNREADABLE))
+    assert [version.ref.model for version in declaration.versions] == ["c"]
+    assert "a:production is left out: cannot read a/v1.0.0/metadata.json" in caplog.text
+    alone = AppSettings.model_validate({"versions": [{"model": "a"}]})
+    with pytest.raises(UnreadablePathError, match="Permission denied"):
+        await resolve(alone, Readable(UNREADABLE))
 
 
 async def test_reload_requires_reference_outputs():

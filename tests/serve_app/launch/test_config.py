@@ -1,11 +1,13 @@
 """Validation of the configuration before Ray starts, and its messages."""
 
+import os
+
 import pytest
 import yaml
 
 from serve_app.access.roles import Role
 from serve_app.access.token_file import TokenFile
-from serve_app.launch.config import BUILDER, check_tokens, read_config
+from serve_app.launch.config import BUILDER, check_registries, check_tokens, read_config
 from serve_app.launch.errors import ConfigError
 
 
@@ -149,3 +151,23 @@ def test_unreadable_tokens(write, tmp_path):
     args = {"access": {"token_file": str(path)}, "versions": [{"model": "m"}]}
     with pytest.raises(ConfigError, match="restore it from a backup"):
         check_tokens(read_config(write(application(args=args))))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_registry_that_cannot_be_written(write, monkeypatch, tmp_path):
+    """A registry that this user may only read is rejected before Ray starts, with the remedy."""
+    models = tmp_path / "models"
+    models.mkdir(mode=0o555)
+    monkeypatch.chdir(tmp_path)
+    config = read_config(write(application(args={"versions": [{"model": "m"}]})))
+    with pytest.raises(ConfigError, match="serve a copy of the registry"):
+        check_registries(config)
+
+
+def test_registry_that_can_be_written(write, monkeypatch, tmp_path):
+    """A registry of this user is accepted, and so is none, which another check reports."""
+    monkeypatch.chdir(tmp_path)
+    config = read_config(write(application(args={"versions": [{"model": "m"}]})))
+    check_registries(config)
+    (tmp_path / "models").mkdir()
+    check_registries(config)
