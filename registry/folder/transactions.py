@@ -88,7 +88,7 @@ class Transactions:
                 stack.callback(os.close, descriptor)
                 self._wait_for_writers(name, descriptor)
             except FileNotFoundError:
-                logger.debug("%s has no lock file: nobody has changed this copy", name)
+                logger.debug("%s has no lock file: no process changes this copy", name)
             except OSError as error:
                 logger.warning(
                     "%s is read without its lock: a change in progress may look like a leftover: "
