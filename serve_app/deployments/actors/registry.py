@@ -26,6 +26,8 @@ from serve_app.state.serving import ServingState, read_state
 NAME_PREFIX = "registry:"
 NAMESPACE = "serve"
 HEAD_NODE = "node:__internal_head__"
+SERVING_STATE_MODE = 0o600
+"""Only the server reads its serving state."""
 
 ONCE = CHANGES - {"register_model", "add_artifacts"}
 """The changes that `call_once` makes; those with files have separate methods."""
@@ -101,7 +103,8 @@ class RegistryActor:
             return True
         if (0 if present is None else present.revision) != replaces:
             return False
-        write_file(self._layout.serving(application), state.model_dump_json(indent=1).encode())
+        content = state.model_dump_json(indent=1).encode()
+        write_file(self._layout.serving(application), content, SERVING_STATE_MODE)
         return True
 
     async def tokens(self, path: str, known: Revision | None = None) -> ReadTokens | None:

@@ -1,9 +1,10 @@
 """The database connection: from URL to engine, transactions, and the translation of errors."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ def _check(url: str) -> URL:
 
 def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
+        _create_private_file(url.database or "")
         engine = create_engine(url, connect_args={"timeout": lock_timeout_s})
         event.listen(engine, "connect", partial(_set_up_sqlite, lock_timeout_s))
         event.listen(engine, "begin", _begin_sqlite)
@@ -151,6 +153,14 @@ def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
 
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _create_private_file(database: str) -> None:
+    """Create a database that only its user can read; SQLite gives its journal the same mode."""
+    if database.startswith("file:"):
+        return  # its options may forbid that it is created
+    with suppress(OSError):  # it exists, or SQLite reports the reason
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _set_up_sqlite(lock_timeout_s: float, connection: sqlite3.Connection, _record: object) -> None:

@@ -23,6 +23,8 @@ from serve_app.deployments.actors import errors, registry_client
 from serve_app.deployments.actors.registry import RegistryActor, SentFile
 from serve_app.deployments.actors.registry_client import RemoteRegistry, connect
 from serve_app.errors import InvalidTokenError
+from serve_app.settings import AppSettings
+from serve_app.state.serving import ServingState
 from testkit.models import SHAPE, linear_onnx_file
 
 
@@ -160,6 +162,15 @@ async def test_callable_methods(root):
     for method in ("get_model", "register_model", "add_artifacts"):
         with pytest.raises(InvalidNameError, match="invalid registry method"):
             await actor.call_once(method)
+
+
+async def test_serving_state_is_private(root):
+    """Only the server's user can read the serving state."""
+    root.mkdir()
+    settings = AppSettings(registry_root=str(root), versions=[{"model": "m"}])
+    state = ServingState(settings=settings, versions=(), stages={}, targets={})
+    assert await RegistryActor(str(root)).write_serving_state("a", state, 0)
+    assert (root / ".serving-a.json").stat().st_mode & 0o777 == 0o600
 
 
 async def test_unknown_file_type(root):

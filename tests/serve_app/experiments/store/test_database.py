@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 from sqlalchemy import Engine, event, insert, text
@@ -29,6 +30,17 @@ def test_unusable_url(url, problem):
         ExperimentStore(url)
     assert problem in str(e.value)
     assert "secret" not in str(e.value)
+
+
+def test_private_file(tmp_path):
+    """Only its user can read a new database and its journal; an existing one keeps its mode."""
+    path = tmp_path / "x.db"
+    for mode in (0o600, 0o640):
+        with closing(ExperimentStore(f"sqlite:///{path}")):
+            files = list(tmp_path.iterdir())
+            assert {file.stat().st_mode & 0o777 for file in files} == {mode}
+            assert len(files) > 1
+        path.chmod(0o640)
 
 
 def test_password_in_malformed_url():
