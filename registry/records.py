@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import semver
 from pydantic import (
@@ -29,6 +29,9 @@ _ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 DIRECTIONS: Mapping[str, int] = {"HOLD": 0, "BUY": 1, "SELL": 2}
 """Direction on the wire by label; the same for every model, whatever its own class order."""
+
+NumberType: TypeAlias = Literal["float32", "float64"]
+"""The types that the numbers of a window can have."""
 
 OUTPUTS = ("direction_logits", "confidence", "expected_return")
 """The heads of a built-in network; other models may have any outputs of `registry.outputs`."""
@@ -71,6 +74,9 @@ class ModelMetadata(BaseModel):
     dataset_info: dict[str, JsonValue] = Field(default_factory=dict)
     input_shape: tuple[int, ...] = (60, 110)
     """The shape of one sample without the batch axis: (timesteps, features)."""
+    input_type: NumberType = "float32"
+    """The type of the input that the ONNX file declares. Windows of a float64 model are never
+    rounded: requests in another type are rejected."""
     output_names: dict[str, str]
     """The model's output name by meaning: direction_logits, confidence, expected_return."""
     label_map: dict[int, str]

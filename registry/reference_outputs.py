@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ Arrays: TypeAlias = Mapping[str, NDArray[np.floating]]
 class RecordedWindows:
     """The content of `windows.npz`."""
 
-    windows: NDArray[np.float32]
-    """Windows of shape (windows, timesteps, features)."""
+    windows: NDArray[np.floating]
+    """Windows of shape (windows, timesteps, features), in the type of the model's input."""
     outputs: Arrays
     """The training library's outputs by meaning; empty if the file has none."""
 
@@ -215,7 +215,11 @@ def recorded_meanings(source: Path | BinaryIO) -> tuple[str, ...]:
 
 
 def read_recorded(
-    content: bytes, path: str, shape: tuple[int, ...], meanings: tuple[str, ...]
+    content: bytes,
+    path: str,
+    shape: tuple[int, ...],
+    meanings: tuple[str, ...],
+    dtype: np.dtype[Any] = np.dtype(np.float32),  # noqa: B008  immutable
 ) -> RecordedWindows:
     """Return the content of a version's `windows.npz`.
 
@@ -225,6 +229,7 @@ def read_recorded(
         shape: the shape of one window.
         meanings: the meanings of the model's outputs. If the file holds reference outputs, it must
             hold one for each of them.
+        dtype: the type of the model's input.
 
     Raises:
         UnreadableArtifactError: the file is damaged, or an array has another shape or type.
@@ -246,7 +251,7 @@ def read_recorded(
         expected = f"the outputs of the training library for {', '.join(meanings)}"
         raise UnreadableArtifactError(path, expected, f"it holds {', '.join(outputs)}")
     return RecordedWindows(
-        windows.astype(np.float32),
+        windows.astype(dtype),
         {
             meaning: _arranged(path, meaning, value, len(windows))
             for meaning, value in outputs.items()
@@ -254,7 +259,7 @@ def read_recorded(
     )
 
 
-def dump_recorded(windows: NDArray[np.float32], outputs: Arrays) -> bytes:
+def dump_recorded(windows: NDArray[np.floating], outputs: Arrays) -> bytes:
     """Return the content of a `windows.npz`: windows and the training library's outputs.
 
     >>> content = dump_recorded(

@@ -93,7 +93,9 @@ class FakeServer:
             return orjson.loads(body) if body else None
         fields = dict(request.query)
         shape = [int(part) for part in fields.pop("shape", "-1").split(",")]
-        return {**fields, "features": np.frombuffer(body, "<f4").reshape(shape).tolist()}
+        header = request.headers.get("Content-Type", "")
+        dtype = "<f8" if header.endswith("dtype=float64") else "<f4"
+        return {**fields, "features": np.frombuffer(body, dtype).reshape(shape).tolist()}
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -120,6 +120,43 @@ def _onnx(
     return content
 
 
+def price_step_onnx() -> bytes:
+    """Return an ONNX model of doubles, of windows of SHAPE: BUY after a rise of the last row.
+
+    direction_probabilities depend on the difference between the last two rows, which float32 does
+    not resolve for prices such as 65432.12.
+    """
+    nodes = [
+        helper.make_node("Slice", ["features", "two", "three", "one"], ["last"]),
+        helper.make_node("Slice", ["features", "one", "two", "one"], ["before"]),
+        helper.make_node("Sub", ["last", "before"], ["step"]),
+        helper.make_node("ReduceSum", ["step", "both"], ["sum"], keepdims=0),
+        helper.make_node("Unsqueeze", ["sum", "one"], ["column"]),
+        helper.make_node("Mul", ["column", "scale"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["direction_probabilities"], axis=1),
+    ]
+    constants = {
+        **{name: np.array([at]) for at, name in enumerate(("one", "two", "three"), start=1)},
+        "both": np.array([1, 2]),
+        "scale": np.array([[0.0, 1e3, -1e3]]),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "price_step",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, ["batch", *SHAPE])],
+        [
+            helper.make_tensor_value_info(
+                "direction_probabilities", TensorProto.DOUBLE, ["batch", 3]
+            )
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def linear_onnx_file(folder: Path, weight: float = 1.0, shape: tuple[int, int] = SHAPE) -> Path:
     """Write `linear_onnx` to a file in `folder` and return its path."""
     path = folder / f"linear-{weight}.onnx"

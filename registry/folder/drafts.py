@@ -1,6 +1,6 @@
 """The metadata of a version being registered, and its comparison with a published version."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from registry.errors import VersionExistsError
 from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, created
-from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata
+from registry.predictors import Declarations, read_declarations
+from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata, NumberType
 from registry.reference_outputs import ARTIFACT, recorded_meanings
 from registry.signatures import manifest
 
@@ -46,10 +47,24 @@ def draft_metadata(
             "updated_at": now,
             "model_size_mb": size_bytes / BYTES_PER_MB,
             "reference_outputs": recorded_meanings(files[ARTIFACT]) if ARTIFACT in files else (),
+            "input_type": _input_type(_declarations(files)),
             "artifacts": {},
         },
         f"{name}:{version}",
     )
+
+
+def _declarations(files: Mapping[str, Path]) -> Sequence[Declarations]:
+    """Return what the ONNX files among `files` declare."""
+    models = (source for artifact, source in files.items() if artifact.endswith(".onnx"))
+    found = (read_declarations(source.read_bytes()) for source in models)
+    return [declared for declared in found if declared is not None]
+
+
+def _input_type(declared: Sequence[Declarations]) -> NumberType:
+    """Return float64 if a file takes doubles, which must not be rounded."""
+    types = {value.type for model in declared for value in model.inputs}
+    return "float64" if "float64" in types else "float32"
 
 
 MEANING = ("input_shape", "output_names", "label_map")

@@ -8,6 +8,7 @@ from registry.predictors.loading import (
     load_predictor,
     try_artifact,
 )
+from registry.predictors.onnx_declarations import Declarations, read_declarations
 from registry.predictors.onnx_references import check_self_contained
 from registry.predictors.values import (
     Outputs,
@@ -20,6 +21,7 @@ from registry.predictors.values import (
 )
 
 __all__ = [
+    "Declarations",
     "Outputs",
     "Predictor",
     "Row",
@@ -32,6 +34,7 @@ __all__ = [
     "is_runnable",
     "load_predictor",
     "path_of",
+    "read_declarations",
     "rows_of",
     "try_artifact",
 ]

@@ -135,7 +135,8 @@ def try_artifact(
     own = None
     if recorded is not None:
         meanings = tuple(metadata.output_names)
-        own = read_recorded(recorded, path_of(metadata, ARTIFACT), metadata.input_shape, meanings)
+        where, dtype = path_of(metadata, ARTIFACT), np.dtype(metadata.input_type)
+        own = read_recorded(recorded, where, metadata.input_shape, meanings, dtype)
     predictor = _load(artifact, content, metadata, num_threads=1, on_gpu=False)
     _warm_up(predictor, metadata, artifact, before_step, None if own is None else own.windows)
     if own is not None and own.outputs:
@@ -166,7 +167,7 @@ def _warm_up(
     for batch in (1, 2):
         before_step()
         sample = (batch, *metadata.input_shape)
-        windows = _noise(sample) if own is None else np.resize(own[:batch], sample)
+        windows = np.resize(own[:batch], sample) if own is not None else _noise(sample, metadata)
         outputs = _run(predictor, windows, metadata, artifact)
         for problem in filter(None, map(find_problem, rows_of(outputs))) if is_evaluated else ():
             source = (
@@ -213,6 +214,7 @@ def _run(predictor: Predictor, windows: Windows, metadata: ModelMetadata, artifa
         raise UnusableModelError(path_of(metadata, artifact), problem) from error
 
 
-def _noise(shape: tuple[int, ...]) -> Windows:
+def _noise(shape: tuple[int, ...], metadata: ModelMetadata) -> Windows:
     """Return windows that resemble features, since a model may legitimately fail on constants."""
-    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return noise.astype(metadata.input_type, copy=False)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from registry.errors import MissingPackageError, NoGpuError, UnreadableArtifactError
-from registry.predictors.onnx_references import EXPECTED, check_self_contained
+from registry.predictors.onnx_references import check_self_contained
+from registry.predictors.protobuf import EXPECTED
 from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
 from registry.records import ModelMetadata
 
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _CUDA = "CUDAExecutionProvider"
-_INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_INPUT_TYPES = {"float32": "tensor(float)", "float64": "tensor(double)"}
+"""The input's type in ONNX Runtime by the version's `input_type`."""
 
 
 class OnnxPredictor:
@@ -48,7 +48,7 @@ class OnnxPredictor:
         self._check_outputs()
         inputs = self._session.get_inputs()
         sample = _sample_shape([tensor.shape for tensor in inputs], metadata.input_shape)
-        if sample is None or inputs[0].type not in _INPUT_TYPES:
+        if sample is None or inputs[0].type not in _INPUT_TYPES.values():
             timesteps, features = metadata.input_shape
             found = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in inputs)
             raise UnreadableArtifactError(
@@ -57,13 +57,19 @@ class OnnxPredictor:
                 f"{features}) or (batch, {timesteps * features})",
                 f"its inputs are {found}",
             )
+        if inputs[0].type != _INPUT_TYPES[metadata.input_type]:
+            raise UnreadableArtifactError(
+                self._path,
+                f"a model of {metadata.input_type}, the version's input_type",
+                f"its input is {inputs[0].type}, for which windows would be rounded; register the "
+                f"file as model.onnx of a new version",
+            )
         self._input_name, self._sample = inputs[0].name, sample
-        self._dtype = _INPUT_TYPES[inputs[0].type]
 
     def __call__(self, windows: Windows) -> Outputs:
         """Run the model; see Predictor."""
         batch = len(windows)
-        samples = windows.reshape(batch, *self._sample).astype(self._dtype, copy=False)
+        samples = windows.reshape(batch, *self._sample)
         values = self._session.run(self._names, {self._input_name: samples})
         return {
             meaning: arrange(self._path, meaning, value, batch)

@@ -7,8 +7,7 @@ such values, so a model that has one is rejected before a library opens it.
 from collections.abc import Iterator, Mapping
 
 from registry.errors import UnreadableArtifactError
-
-EXPECTED = "an ONNX model, all its weights in the one file"
+from registry.predictors.protobuf import EXPECTED, fields
 
 TENSOR_FIELDS: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -31,9 +30,6 @@ TENSOR_FIELDS: Mapping[str, Mapping[int, str]] = {
 
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14
 """Fields of a TensorProto."""
-
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-"""Wire types of the protobuf encoding; the two others, of groups, do not occur in ONNX."""
 
 _KEY = b"location"
 """The key under which a tensor names its file; protobuf stores text as it is."""
@@ -71,14 +67,14 @@ def _tensors(model: memoryview, path: str) -> Iterator[memoryview]:
         if depth > _MAX_DEPTH:
             raise UnreadableArtifactError(path, EXPECTED, f"it is nested over {_MAX_DEPTH} deep")
         children = TENSOR_FIELDS[kind]
-        for number, value in _fields(message, path):
+        for number, value in fields(message, path):
             if number in children and isinstance(value, memoryview):
                 pending.append((children[number], value, depth + 1))
 
 
 def _check_tensor(tensor: memoryview, path: str) -> None:
     name, references = "", False
-    for number, value in _fields(tensor, path):
+    for number, value in fields(tensor, path):
         if number == _NAME and isinstance(value, memoryview):
             name = bytes(value[:100]).decode(errors="replace")
         # 0 is the default: the values are in this file.
@@ -89,44 +85,3 @@ def _check_tensor(tensor: memoryview, path: str) -> None:
             f"onnx.save_model(model, path, save_as_external_data=False)"
         )
         raise UnreadableArtifactError(path, EXPECTED, problem)
-
-
-def _fields(message: memoryview, path: str) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the number and the value of each field: an integer, or bytes."""
-    position, end = 0, len(message)
-    while position < end:
-        tag, position = _varint(message, position, path)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == _VARINT:
-            value, position = _varint(message, position, path)
-            yield number, value
-            continue
-        if wire_type == _LENGTH:
-            size, position = _varint(message, position, path)
-        elif wire_type in (_FIXED32, _FIXED64):
-            size = 4 if wire_type == _FIXED32 else 8
-        else:
-            raise _damaged(path)
-        if number == 0 or size > end - position:
-            raise _damaged(path)
-        yield number, message[position : position + size]
-        position += size
-
-
-def _varint(message: memoryview, position: int, path: str) -> tuple[int, int]:
-    """Return the integer at a position, and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            break
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise _damaged(path)
-
-
-def _damaged(path: str) -> UnreadableArtifactError:
-    problem = "its structure is damaged; export the model again"
-    return UnreadableArtifactError(path, EXPECTED, problem)

@@ -36,6 +36,12 @@ class TorchPredictor:
         from registry.architectures import load_checkpoint
 
         self._names = output_names_of(metadata)
+        if metadata.input_type != "float32":
+            raise UnreadableArtifactError(
+                self._path,
+                f"a model of {metadata.input_type}, the version's input_type",
+                "a checkpoint takes float32; register it as a version without the ONNX file",
+            )
         try:
             self._network = load_checkpoint(content, metadata.model_type)
         except UnreadableArtifactError as error:

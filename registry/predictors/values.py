@@ -12,10 +12,11 @@ from registry.errors import InvalidMetadataError, UnusableModelError
 from registry.outputs import OUTPUT_WIDTHS, check_output_names
 from registry.records import ModelMetadata
 
-Windows: TypeAlias = NDArray[np.float32]
-"""Windows of shape (batch, timesteps, features), or one window without the batch axis."""
+Windows: TypeAlias = NDArray[np.floating]
+"""Windows of shape (batch, timesteps, features), or one window without the batch axis, in the
+`input_type` of the version."""
 
-Outputs: TypeAlias = Mapping[str, NDArray[np.float32]]
+Outputs: TypeAlias = Mapping[str, NDArray[np.floating]]
 """Outputs by meaning (see `registry.outputs`), each of shape (batch, width)."""
 
 Row: TypeAlias = Mapping[str, list[float]]
@@ -53,8 +54,11 @@ def find_problem(row: Row) -> str | None:
     return None
 
 
-def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.float32]:
-    """Return a model's raw output as float32 (batch, width); (batch,) is accepted for width 1.
+def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.floating]:
+    """Return a model's raw output as (batch, width); (batch,) is accepted for width 1.
+
+    Doubles are kept, since two scores may differ only in these digits; any other type becomes
+    float32.
 
     Args:
         path: the artifact, for the error.
@@ -73,7 +77,8 @@ def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.fl
         raise UnusableModelError(
             path, f"expected {meaning} of shape {shape}, received {value.shape}"
         )
-    return value.reshape(shape).astype(np.float32, copy=False)
+    arranged = value.reshape(shape)
+    return arranged if value.dtype == np.float64 else arranged.astype(np.float32, copy=False)
 
 
 def output_names_of(metadata: ModelMetadata) -> Mapping[str, str]:

@@ -1,7 +1,8 @@
 """Encodes a bot's request as the body of an HTTP request. Pure: no IO.
 
-JSON has no NaN, and orjson silently writes `null` for it. Therefore the numbers are checked here,
-as float32, which is also the type of a model's input.
+JSON has no NaN, and orjson silently writes `null` for it. Therefore the numbers are checked here.
+They are sent as float32, the type of most models' input, and the content type declares it; a model
+of float64 rejects such a request, which is then sent again in float64.
 """
 
 import functools
@@ -20,10 +21,15 @@ from serve_app.errors import InvalidFeaturesError, InvalidRequestError
 JSON = "application/json"
 RAW = "application/octet-stream"
 
-_EXPECTED = "an array or (nested) list of finite numbers within float32"
+SINGLE: np.dtype[Any] = np.dtype(np.float32)
+DOUBLE: np.dtype[Any] = np.dtype(np.float64)
+"""The types in which features are sent."""
+
+_LARGEST_EXACT = 2**53
+"""The integer up to which float64 holds every integer."""
 
 
-def encode_request(request: object) -> bytes:
+def encode_request(request: object, dtype: np.dtype[Any] = SINGLE) -> bytes:
     """Return one request, with `symbol`, `features` and its optional fields, as JSON.
 
     Fields that are None are omitted. Unknown fields are passed on, and the server validates them.
@@ -41,11 +47,20 @@ def encode_request(request: object) -> bytes:
     if not isinstance(symbol, str):
         raise InvalidRequestError("symbol", "text, for example BTCUSDT", _kind(symbol))
     fields = {name: value for name, value in request.items() if value is not None}
-    fields["features"] = as_float32(fields.get("features"))
+    fields["features"] = as_array(fields.get("features"), dtype)
     try:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise InvalidRequestError("request", "fields that JSON can represent", str(error)) from None
+
+
+def json_type(dtype: np.dtype[Any]) -> str:
+    """Return the content type of JSON whose numbers have a type.
+
+    >>> json_type(SINGLE)
+    'application/json; dtype=float32'
+    """
+    return f"{JSON}; dtype={dtype.name}"
 
 
 class Body(NamedTuple):
@@ -57,7 +72,7 @@ class Body(NamedTuple):
     """Fields that are not in `content`, encoded as a query string."""
 
 
-def encode_raw(request: Mapping[str, object]) -> Body | None:
+def encode_raw(request: Mapping[str, object], dtype: np.dtype[Any] = SINGLE) -> Body | None:
     """Return a request with its features as bytes and its other fields as a query.
 
     This form is the fastest for both sides. Returns None if a field is not text, since only JSON
@@ -67,7 +82,7 @@ def encode_raw(request: Mapping[str, object]) -> Body | None:
         InvalidFeaturesError: the features are not numbers, ragged, not finite or beyond float32.
         InvalidRequestError: a field cannot be encoded.
     """
-    features = as_float32(request.get("features"))
+    features = as_array(request.get("features"), dtype)
     fields = {
         name: value for name, value in request.items() if value is not None and name != "features"
     }
@@ -81,7 +96,8 @@ def encode_raw(request: Mapping[str, object]) -> Body | None:
         raise InvalidRequestError(
             "request", "fields that UTF-8 can represent", str(error)
         ) from None
-    return Body(features.astype("<f4", copy=False).tobytes(), RAW, query)
+    content_type = RAW if dtype == SINGLE else f"{RAW}; dtype={dtype.name}"
+    return Body(features.astype(dtype.newbyteorder("<"), copy=False).tobytes(), content_type, query)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -108,34 +124,45 @@ def encode_command(fields: Mapping[str, object]) -> bytes:
         raise InvalidRequestError("request", "fields that JSON can represent", str(error)) from None
 
 
-def as_float32(features: object) -> NDArray[np.float32]:
-    """Return features of any numeric dtype as contiguous float32 of the same shape.
+def as_array(features: object, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return features of any numeric dtype as a contiguous array of the same shape.
 
     The server validates the shape, since it knows the model's input.
 
-    >>> as_float32([[1, 2], [3, 4]]).dtype
+    >>> as_array([[1, 2], [3, 4]], SINGLE).dtype
     dtype('float32')
 
+    Args:
+        features: an array or (nested) lists.
+        dtype: the type to send. Only conversions to SINGLE round.
+
     Raises:
-        InvalidFeaturesError: an element is not a finite float32 number; the message names it.
+        InvalidFeaturesError: an element is not a finite number of that type, or would be rounded
+            to DOUBLE; the message names it.
     """
+    expected = f"an array or (nested) list of finite numbers within {dtype.name}"
     try:
         given = to_array(features)
     except (TypeError, ValueError, RuntimeError) as error:
         received = f"{_kind(features)} that is not an array ({error})"
-        raise InvalidFeaturesError("features", _EXPECTED, received) from None
+        raise InvalidFeaturesError("features", expected, received) from None
     if given.ndim == 0:
-        raise InvalidFeaturesError("features", _EXPECTED, _kind(features))
+        raise InvalidFeaturesError("features", expected, _kind(features))
     if given.dtype.kind not in "fiu":
-        raise InvalidFeaturesError("features", _EXPECTED, _first_non_number(features, given))
-    if given.dtype == np.float32:
+        raise InvalidFeaturesError("features", expected, _first_non_number(features, given))
+    if given.dtype == dtype:
         converted = np.ascontiguousarray(given)
     else:
         with np.errstate(over="ignore"):
-            converted = given.astype(np.float32, order="C")
+            converted = given.astype(dtype, order="C")
     finite = np.isfinite(converted)
     if not finite.all():
-        raise InvalidFeaturesError("features", _EXPECTED, _first_non_finite(given, finite))
+        raise InvalidFeaturesError("features", expected, _first_non_finite(given, finite))
+    if dtype == DOUBLE and given.dtype.kind in "iu" and (abs(converted) > _LARGEST_EXACT).any():
+        received = "integers above 2**53, which float64 rounds"
+        raise InvalidFeaturesError("features", expected, received)
+    if dtype == DOUBLE and given.dtype.itemsize > DOUBLE.itemsize:
+        raise InvalidFeaturesError("features", expected, f"numbers of {given.dtype}")
     return converted
 
 

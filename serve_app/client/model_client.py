@@ -3,37 +3,42 @@
 import functools
 import logging
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from serve_app.client.credentials import Credentials, tls_context
 from serve_app.client.encoding import (
+    DOUBLE,
+    SINGLE,
     Body,
     encode_batch,
     encode_command,
     encode_raw,
     encode_request,
+    json_type,
 )
 from serve_app.client.experiments import ExperimentCalls
+from serve_app.client.number_types import NumberTypes, is_rounded
 from serve_app.client.parameters import DEFAULT_SERVER_URL, ClientParameters, check_url
 from serve_app.client.responses import (
     check_batch,
     check_list,
     check_prediction,
     check_success,
+    describe_failures,
     failed_entry,
-    is_failed,
 )
 from serve_app.client.transport import Deadline, Transport
 from serve_app.errors import (
     ClientError,
     RequestError,
+    RoundedFeaturesError,
     ServerRejectedError,
     ServingError,
     UnexpectedResponseError,
@@ -116,6 +121,7 @@ class ModelClient(ExperimentCalls):
             proxy,
         )
         self._sends_raw = True
+        self._types = NumberTypes()
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         """Return how another process builds this client; connections stay in this process."""
@@ -158,7 +164,8 @@ class ModelClient(ExperimentCalls):
 
         Args:
             symbol: the traded instrument, for example BTCUSDT.
-            features: (timesteps, features), or flat in row order; sent as float32.
+            features: (timesteps, features), or flat in row order; sent as float32, or as float64
+                to a model that takes float64.
             model_name: the name of the model; the server's default model if None.
             model_version: a version, `production` or `staging`; production if None.
             unit_id: the bot or account that an experiment keeps in one variant.
@@ -209,7 +216,8 @@ class ModelClient(ExperimentCalls):
             for start in range(0, len(items), max_batch_size):
                 chunk = items[start : start + max_batch_size]
                 entries += await self._predict_chunk(chunk, max_batch_size, deadline)
-        _log_failed(entries)
+        if failures := describe_failures(entries):
+            logger.warning("batch_predict: %s", failures)
         return entries
 
     async def health_check(self) -> bool:
@@ -280,8 +288,21 @@ class ModelClient(ExperimentCalls):
         return None
 
     async def _predict(self, request: Mapping[str, object], deadline: Deadline) -> object:
+        """Send the features as float32, or as float64 if the model takes them."""
+        dtype = self._types.type_of([request])
+        try:
+            return await self._predict_in(request, dtype, deadline)
+        except ServerRejectedError as error:
+            if error.code != RoundedFeaturesError.code or dtype == DOUBLE:
+                raise
+        self._types.add_double([request])
+        return await self._predict_in(request, DOUBLE, deadline)
+
+    async def _predict_in(
+        self, request: Mapping[str, object], dtype: np.dtype[Any], deadline: Deadline
+    ) -> object:
         """Send the features as raw bytes, or as JSON to a server that rejects raw bodies."""
-        if self._sends_raw and (body := encode_raw(request)) is not None:
+        if self._sends_raw and (body := encode_raw(request, dtype)) is not None:
             try:
                 return await self._transport.call("POST", PREDICT, body, deadline)
             except ServerRejectedError as error:
@@ -289,7 +310,8 @@ class ModelClient(ExperimentCalls):
                     raise
             logger.info("server %s rejects raw bodies: sending JSON from now on", self.server_url)
             self._sends_raw = False
-        return await self._transport.call("POST", PREDICT, Body(encode_request(request)), deadline)
+        body = Body(encode_request(request, dtype), json_type(dtype))
+        return await self._transport.call("POST", PREDICT, body, deadline)
 
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
         deadline = Deadline.after(self._parameters.command_timeout_s, CLIENT_UNREACHABLE_S)
@@ -310,13 +332,14 @@ class ModelClient(ExperimentCalls):
         """Return the entries of one body, which omits the requests that cannot be encoded."""
         entries: dict[int, dict[str, Any]] = {}
         encoded: dict[int, bytes] = {}
+        dtype = self._types.type_of(items)
         for index, item in enumerate(items):
             try:
-                encoded[index] = encode_request(item)
+                encoded[index] = encode_request(item, dtype)
             except RequestError as error:
                 entries[index] = failed_entry(item, error)
         if encoded:
-            body = Body(encode_batch(encoded.values(), max_batch_size))
+            body = Body(encode_batch(encoded.values(), max_batch_size), json_type(dtype))
             try:
                 response = await self._transport.call(
                     "POST", "/api/ml/predict/batch", body, deadline
@@ -327,6 +350,12 @@ class ModelClient(ExperimentCalls):
                     raise
                 received = [failed_entry(items[index], error) for index in encoded]
             entries.update(zip(encoded, received, strict=True))
+        rounded = [index for index, entry in entries.items() if is_rounded(entry)]
+        if rounded and dtype == SINGLE:
+            again = [items[index] for index in rounded]
+            self._types.add_double(again)
+            sent = await self._predict_chunk(again, max_batch_size, deadline)
+            entries.update(zip(rounded, sent, strict=True))
         return [entries[index] for index in range(len(items))]
 
     @contextmanager
@@ -355,21 +384,3 @@ def get_model_client(server_url: str = DEFAULT_SERVER_URL) -> ModelClient:
 
 
 _clients: dict[str, ModelClient] = {}
-
-
-def _log_failed(entries: Sequence[Mapping[str, Any]]) -> None:
-    failed = [entry for entry in entries if is_failed(entry)]
-    if failed:
-        logger.warning(
-            "batch_predict: %d of %d requests failed (%s); first failure, %s: %s",
-            len(failed),
-            len(entries),
-            ", ".join(
-                f"{count} {code}"
-                for code, count in Counter(
-                    str(entry["error"].get("code")) for entry in failed
-                ).items()
-            ),
-            failed[0].get("symbol"),
-            failed[0]["error"].get("message"),
-        )

@@ -1,6 +1,7 @@
 """Validates the model server's responses, and writes failures as entries of a batch. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve_app.errors import (
@@ -114,3 +115,17 @@ def _error_of(error: RequestError | ClientError) -> dict[str, Any]:
     if isinstance(error, ServerRejectedError):
         return {**error.details, "code": error.code, "message": error.message}
     return {"code": error.code, "message": str(error), **vars(error)}
+
+
+def describe_failures(entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """Describe the failed requests of a batch in one line; None if there are none."""
+    failed = [entry for entry in entries if is_failed(entry)]
+    if not failed:
+        return None
+    codes = Counter(str(entry["error"].get("code")) for entry in failed)
+    counts = ", ".join(f"{count} {code}" for code, count in codes.items())
+    first = failed[0]
+    return (
+        f"{len(failed)} of {len(entries)} requests failed ({counts}); first failure, "
+        f"{first.get('symbol')}: {first['error'].get('message')}"
+    )

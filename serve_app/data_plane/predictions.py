@@ -86,7 +86,7 @@ class PredictionService:
         if running is not None:
             return await self._predict_in_experiment(running, request, watch)
         route = await self._routes.find(request.model_name, request.model_version)
-        window = as_window(request.features, route.metadata.input_shape)
+        window = as_window(request.features, route.metadata)
         watch.lap(TimingSection.ROUTE)
         result = await route.ready_backend().predict(window)
         watch.lap_of_run(result.run if isinstance(result, Prediction) else None)
@@ -95,7 +95,7 @@ class PredictionService:
     async def prepare(self, request: PredictionRequest) -> tuple[Route, Windows]:
         """Return the route and the checked window of a request outside experiments."""
         route = await self._routes.find(request.model_name, request.model_version)
-        return route, as_window(request.features, route.metadata.input_shape)
+        return route, as_window(request.features, route.metadata)
 
     def respond(
         self,
@@ -159,7 +159,7 @@ class PredictionService:
         )
 
     async def _run(self, metadata: ModelMetadata, features: object) -> Prediction:
-        window = as_window(features, metadata.input_shape)
+        window = as_window(features, metadata)
         route = self._routes.route_to(metadata)
         result = await route.ready_backend().predict(window)
         if isinstance(result, Failure):

@@ -11,23 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.predictors import Windows
-from serve_app.errors import InvalidFeaturesError
+from registry.records import ModelMetadata
+from serve_app.errors import InvalidFeaturesError, RoundedFeaturesError
 
 MAX_SHOWN = 40
 """The number of characters of an invalid value that an error repeats."""
 
 
-def as_window(features: object, shape: tuple[int, ...]) -> Windows:
-    """Return features as one float32 window of `shape` (timesteps, features).
+LARGEST_EXACT = 2**53
+"""The integer up to which float64 holds every integer."""
+
+
+def as_window(features: object, metadata: ModelMetadata) -> Windows:
+    """Return features as one window (timesteps, features) in the type of the model's input.
+
+    Numbers for a float32 model are rounded to float32. Numbers for a float64 model are never
+    changed: they are floats of 64 bits, or integers that such floats can hold.
 
     Args:
         features: timesteps x features numbers, flat in row order or as the nested matrix.
-        shape: the input shape of the model.
+        metadata: metadata of the model's version.
 
     Raises:
         InvalidFeaturesError: the length or shape is wrong, or a value is not a number, is NaN or
-            infinite, or exceeds float32.
+            infinite, or exceeds the type.
+        RoundedFeaturesError: the model takes float64, and the features are in another type.
     """
+    shape = metadata.input_shape
     expected = _expected(shape)
     if isinstance(features, list):
         _check_lengths(features, shape, expected)
@@ -36,12 +46,25 @@ def as_window(features: object, shape: tuple[int, ...]) -> Windows:
         received = " x ".join(map(str, numbers.shape)) or "1"
         raise InvalidFeaturesError("features", expected, f"{received} numbers")
     window = numbers.reshape(shape)
-    if window.dtype != np.float32 or not window.flags.c_contiguous:
+    if metadata.input_type == "float64":
+        window = _in_doubles(window)
+    elif window.dtype != np.float32 or not window.flags.c_contiguous:
         with np.errstate(over="ignore"):
             window = np.ascontiguousarray(window, dtype=np.float32)
     if not np.isfinite(window).all():
         raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
     return window
+
+
+def _in_doubles(window: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a window in float64, if its numbers are exactly those that were sent."""
+    converted = np.ascontiguousarray(window, dtype=np.float64)
+    is_exact = window.dtype.kind == "f" and window.dtype.itemsize == converted.itemsize
+    if window.dtype.kind in "iu":
+        is_exact = bool((np.abs(converted) <= LARGEST_EXACT).all())
+    if not is_exact:
+        raise RoundedFeaturesError(str(window.dtype))
+    return converted
 
 
 def _check_lengths(features: list[Any], shape: tuple[int, ...], expected: str) -> None:
@@ -106,7 +129,8 @@ def _first_not_finite(window: Windows, numbers: NDArray[Any], shape: tuple[int, 
     value = numbers.reshape(shape)[timestep, feature]
     return (
         f"{value} at timestep {timestep}, feature {feature}"
-        f" (not finite: {len(bad)} of {window.size}; float32 holds up to 3.4e38)"
+        f" (not finite: {len(bad)} of {window.size}; {window.dtype} holds up to "
+        f"{np.finfo(window.dtype).max:.1e})"
     )
 
 

@@ -48,7 +48,7 @@ class ModelServer:
     ) -> None:
         log_through_serve()
         listen_on_node_address()
-        self._shape = metadata.input_shape
+        self._metadata = metadata
         self._model: BatchedModel = await load_model(
             metadata, settings, registry_root, require_signature
         )
@@ -69,12 +69,12 @@ class ModelServer:
         Raises:
             InvalidFeaturesError: the window does not fit the model.
         """
-        return await self._model.predict(as_window(window, self._shape), others_in_flight)
+        return await self._model.predict(as_window(window, self._metadata), others_in_flight)
 
     async def predict_many(self, windows: Windows) -> list[Prediction | Failure]:
         """Return the predictions for windows (batch, timesteps, features), in order."""
         return await self._model.predict_many(
-            [as_window(window, self._shape) for window in windows]
+            [as_window(window, self._metadata) for window in windows]
         )
 
     async def address(self) -> Address | None:

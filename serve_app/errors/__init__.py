@@ -12,6 +12,7 @@
     │   ├── ForeignOriginError          a page of another server sent the request
     │   ├── InvalidRequestError         a field is missing, unknown or of the wrong type
     │   │   └── InvalidFeaturesError    the features do not fit the model, or are not finite
+    │   │       └── RoundedFeaturesError    the model takes float64, the features are another type
     │   ├── NotServedError              this server does not serve the model or version
     │   ├── NotRegisteredError          the registry has no such model or version
     │   ├── ReloadInProgressError       a reload of the model is in flight
@@ -96,6 +97,7 @@ from serve_app.errors.requests import (
     InvalidRequestError,
     MalformedJsonError,
     RepeatedHostError,
+    RoundedFeaturesError,
     UnknownHostError,
     UnsupportedMediaTypeError,
 )
@@ -140,6 +142,7 @@ __all__ = [
     "ReloadInProgressError",
     "RepeatedHostError",
     "RequestError",
+    "RoundedFeaturesError",
     "ServedElsewhereError",
     "ServerRejectedError",
     "ServerUnreachableError",

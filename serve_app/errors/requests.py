@@ -51,6 +51,23 @@ class InvalidFeaturesError(InvalidRequestError):
     code = "invalid_features"
 
 
+class RoundedFeaturesError(InvalidFeaturesError):
+    """The model takes float64, and the features were sent in a type that may have rounded them."""
+
+    code = "rounded_features"
+
+    def __init__(self, received_type: str) -> None:
+        super().__init__("features", "float64 numbers, which the model takes", received_type)
+        self.args = (received_type,)
+
+    def __str__(self) -> str:
+        return (
+            f"features: expected {self.expected}, received {self.received}, which may have rounded "
+            f"them; send float64: JSON numbers, an .npy file of float64, or raw numbers with the "
+            f"content type application/octet-stream; dtype=float64"
+        )
+
+
 class UnsupportedMediaTypeError(RequestError):
     """The endpoint does not accept bodies of this content type."""
 

@@ -49,6 +49,13 @@ def check_variants(
             f"a version with control's input shape, {control.input_shape}",
             f"{treatment.input_shape}",
         )
+    if control.input_type != treatment.input_type:
+        raise InvalidRequestError(
+            "treatment_model_version",
+            f"a version of control's input type, {control.input_type}, since each request is "
+            f"served by either",
+            treatment.input_type,
+        )
     names = {definition.control_model_name, definition.treatment_model_name}
     if definition.auto_apply and len(names) > 1:
         raise InvalidRequestError(

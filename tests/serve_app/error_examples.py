@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.ForeignOriginError("'https://evil.example'"),
     errors.InvalidRequestError("symbol", "a text", "3"),
     errors.InvalidFeaturesError("features", "6600 numbers", "3"),
+    errors.RoundedFeaturesError("float32"),
     errors.NotServedError("m", "1.0.0", ["m:2.0.0"]),
     errors.NotRegisteredError("m", "1.0.0", "no such version"),
     errors.ReloadInProgressError("m", "1.0.0"),

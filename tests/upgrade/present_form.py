@@ -8,7 +8,8 @@ RENAMED = {
 """The present name of a JSON key by its old one, where the two differ."""
 
 ADDED_METADATA = {
-    "reference_outputs": [], "derived": {}, "signatures": {}, "derived_signatures": {}
+    "reference_outputs": [], "derived": {}, "signatures": {}, "derived_signatures": {},
+    "input_type": "float32",
 }  # fmt: skip
 """The fields of a version's metadata that release 0.1.0 did not have, with their values for it."""
 

@@ -3,12 +3,16 @@
 application/json          all fields in one object; also without a content type
 application/octet-stream  the numbers as float32, little-endian in row order; the rest in the query
 application/x-npy         the numbers in NumPy's file format; the rest in the query
+
+The parameter `dtype` of the content type declares another type: float64 for raw numbers, or float32
+for JSON whose sender has rounded its numbers.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -20,12 +24,15 @@ from serve_app.api.rest.npy import read_npy
 from serve_app.api.rest.parsing import (
     PREDICT_FIELDS,
     TIMINGS,
+    ParsedBatch,
     ParsedPredict,
     parse_predict,
+    read_batch,
     read_predict,
 )
 from serve_app.api.rest.schemas import NPY, RAW
 from serve_app.api.rest.slices import Steps
+from serve_app.data_plane.requests import PredictionRequest
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import BodyTooLargeError, InvalidFeaturesError, InvalidRequestError
 
@@ -33,6 +40,7 @@ MAX_CACHED_QUERY = 256
 """The longest query that is cached, in characters; a bot repeats the same one."""
 
 _FLOAT32 = np.dtype("<f4")
+_TYPES: Mapping[str, np.dtype[Any]] = {"float32": _FLOAT32, "float64": np.dtype("<f8")}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,7}")
 _FLAGS = {"true": True, "false": False}
@@ -107,21 +115,66 @@ def read_window(content_type: str, query: str, body: bytes) -> Steps[ParsedPredi
         InvalidRequestError: a field is missing, unknown, of the wrong type or in the wrong place.
         InvalidFeaturesError: the features are not numbers.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
+    dtype = _declared_type(parameters) if parameters else None
     read = _cached_query_fields if len(query) <= MAX_CACHED_QUERY else _query_fields
     fields = dict(read(query))
     if kind == RAW:
-        numbers = _raw(body, fields.pop("shape", None))
+        numbers = _raw(body, dtype or _FLOAT32, fields.pop("shape", None))
         return parse_predict({**fields, "features": numbers})
     if "shape" in fields:
         received = f"one of {kind[:MAX_SHOWN] or 'no type'}"
         raise InvalidRequestError("shape", f"a body of {RAW}", received)
     if kind == NPY:
+        if dtype is not None:
+            raise InvalidRequestError("dtype", f"a body of {RAW} or JSON", f"one of {NPY}")
         return parse_predict({**fields, "features": read_npy(body)})
     if fields:
         expected = f"fields in the body, or the content type {RAW} or {NPY} for a body of numbers"
         raise InvalidRequestError("query", expected, f"{', '.join(fields)} with a JSON body")
-    return (yield from read_predict(body))
+    parsed = yield from read_predict(body)
+    if dtype is None:
+        return parsed
+    return parsed._replace(request=_in_type(parsed.request, dtype))
+
+
+def read_windows(
+    content_type: str, body: bytes, check_size: Callable[[int], None]
+) -> Steps[ParsedBatch]:
+    """Read a batch of requests; see `read_batch`.
+
+    Raises:
+        InvalidRequestError: the content type declares a type that windows do not have.
+    """
+    _, _, parameters = content_type.partition(";")
+    dtype = _declared_type(parameters) if parameters else None
+    parsed = yield from read_batch(body, check_size)
+    if dtype is None:
+        return parsed
+    items = [
+        _in_type(item, dtype) if isinstance(item, PredictionRequest) else item
+        for item in parsed.items
+    ]
+    return parsed._replace(items=items)
+
+
+@lru_cache(maxsize=64)
+def _declared_type(parameters: str) -> np.dtype[Any] | None:
+    """Return the type of the numbers that the parameters of a content type declare, if any."""
+    for parameter in parameters.lower().split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name == "dtype":
+            if value.strip('"') not in _TYPES:
+                raise InvalidRequestError("dtype", " or ".join(_TYPES), f"{value!a:.40}")
+            return _TYPES[value.strip('"')]
+    return None
+
+
+def _in_type(request: PredictionRequest, dtype: np.dtype[Any]) -> PredictionRequest:
+    """Return a request with its features in the type that its sender declared."""
+    with np.errstate(over="ignore"):
+        return request._replace(features=np.asarray(request.features).astype(dtype, copy=False))
 
 
 def _query_fields(query: str) -> Mapping[str, object]:
@@ -141,11 +194,11 @@ def _query_fields(query: str) -> Mapping[str, object]:
 _cached_query_fields = lru_cache(maxsize=4096)(_query_fields)
 
 
-def _raw(body: bytes, shape: object) -> NDArray[np.float32]:
-    if len(body) % _FLOAT32.itemsize:
-        expected = "float32 numbers, 4 bytes each, little-endian in row order"
+def _raw(body: bytes, dtype: np.dtype[Any], shape: object) -> NDArray[Any]:
+    if len(body) % dtype.itemsize:
+        expected = f"{dtype.name} numbers, {dtype.itemsize} bytes each, little-endian in row order"
         raise InvalidFeaturesError("features", expected, f"{len(body)} bytes")
-    numbers = np.frombuffer(body, _FLOAT32)
+    numbers: NDArray[Any] = np.frombuffer(body, dtype)
     if shape is None:
         return numbers
     if not isinstance(shape, str) or not _SHAPE.fullmatch(shape):
@@ -153,6 +206,6 @@ def _raw(body: bytes, shape: object) -> NDArray[np.float32]:
     lengths = [int(length) for length in shape.split(",")]
     if math.prod(lengths) != len(numbers):
         raise InvalidFeaturesError(
-            "features", f"{shape} float32 numbers", f"{len(numbers)} numbers"
+            "features", f"{shape} {dtype.name} numbers", f"{len(numbers)} numbers"
         )
     return numbers.reshape(lengths)

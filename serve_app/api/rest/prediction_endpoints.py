@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
-from serve_app.api.rest.bodies import read_body, read_window
+from serve_app.api.rest.bodies import read_body, read_window, read_windows
 from serve_app.api.rest.body_guard import BODY_READ_S
 from serve_app.api.rest.disconnects import ClientWatch
 from serve_app.api.rest.encoding import (
@@ -16,7 +16,7 @@ from serve_app.api.rest.encoding import (
     prediction_document,
     timings_document,
 )
-from serve_app.api.rest.parsing import TIMINGS, read_batch
+from serve_app.api.rest.parsing import TIMINGS
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
 from serve_app.data_plane.requests import BatchRequest
@@ -66,7 +66,9 @@ def prediction_endpoints(
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
         watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
-        parsed = await slices.run(read_batch(body, services.batches.check_size))
+        content_type = request.headers.get("content-type", "")
+        steps = read_windows(content_type, body, services.batches.check_size)
+        parsed = await slices.run(steps)
         # No ClientWatch: a replica continues with the windows that it has received, and until it is
         # done they count towards the limits.
         batch = BatchRequest(items=parsed.items, max_batch_size=parsed.max_batch_size)

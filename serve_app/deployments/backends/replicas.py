@@ -76,7 +76,8 @@ class ReplicaBackend:
         self._last_response_s = -math.inf
         self.channels = ChannelPool(version.ref, REPLICA_HEARTBEAT_S)
         """The channels to the replicas discovered so far."""
-        window_bytes = 4 * math.prod(version.metadata.input_shape)
+        item_bytes = np.dtype(version.metadata.input_type).itemsize
+        window_bytes = item_bytes * math.prod(version.metadata.input_shape)
         self._windows_per_message = max(1, MAX_MESSAGE_BYTES // window_bytes)
         # Per replica one call is computed while the next one is sent.
         self._batcher = Batcher(

@@ -5,7 +5,8 @@ the payload of its type:
 
     HELLO     router    {"protocol", "version", "token"} as JSON; the first frame of a connection
     ACCEPT    replica   empty: the router may send calls
-    CALL      router    u32 windows, timesteps, features, 0; then the values as float32
+    CALL      router    u32 windows, timesteps, features, bytes per value; then the values as
+                        float32 or float64
     RESULTS   replica   one result per window as JSON: [direction, confidence, expected return,
                         waited s, took s], or the problem of the window as a string
     ERROR     replica   [code, arguments] of an error of `serve_app.errors` as JSON
@@ -20,7 +21,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -29,7 +30,7 @@ from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.errors import ServingError
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of this protocol. A router and a replica of different ones use Serve's handle."""
 
 MAX_FRAME_BYTES = 32 * 2**20
@@ -40,6 +41,8 @@ MAX_HELLO_BYTES = 4096
 
 _HEADER = struct.Struct("<IIQ")
 _SHAPE = struct.Struct("<IIII")
+_TYPES: Mapping[int, np.dtype[Any]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
+"""The type of a call's values by their size in bytes."""
 
 
 class ProtocolError(Exception):
@@ -155,8 +158,9 @@ def decode_hello(payload: bytes) -> Hello:
 
 def encode_call(call_id: int, windows: Windows) -> bytes:
     """Return the call with windows (batch, timesteps, features)."""
-    shape = _SHAPE.pack(*windows.shape, 0)
-    values = np.ascontiguousarray(windows, dtype="<f4")
+    item_bytes = windows.itemsize
+    shape = _SHAPE.pack(*windows.shape, item_bytes)
+    values = np.ascontiguousarray(windows, dtype=_TYPES[item_bytes])
     return encode(FrameType.CALL, call_id, shape, values.data.cast("B"))
 
 
@@ -166,11 +170,14 @@ def decode_call(payload: bytes) -> Windows:
         raise ProtocolError(
             f"expected the shape of a call's windows, received {len(payload)} bytes"
         )
-    *shape, _ = _SHAPE.unpack_from(payload)
-    expected = _SHAPE.size + 4 * shape[0] * shape[1] * shape[2]
+    *shape, item_bytes = _SHAPE.unpack_from(payload)
+    if item_bytes not in _TYPES:
+        raise ProtocolError(f"expected values of 4 or 8 bytes, received {item_bytes}")
+    expected = _SHAPE.size + item_bytes * shape[0] * shape[1] * shape[2]
     if len(payload) != expected or 0 in shape:
         raise ProtocolError(f"expected {expected} bytes for {shape}, received {len(payload)}")
-    return np.frombuffer(payload, dtype="<f4", offset=_SHAPE.size).reshape(shape)
+    values: Windows = np.frombuffer(payload, _TYPES[item_bytes], offset=_SHAPE.size)
+    return values.reshape(shape)
 
 
 def encode_results(call_id: int, results: Sequence[Prediction | Failure]) -> bytes:

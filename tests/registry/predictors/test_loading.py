@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -14,6 +15,7 @@ from registry.errors import (
     InvalidMetadataError,
     MissingArtifactError,
     MissingPackageError,
+    ReferenceMismatchError,
     UnknownArchitectureError,
     UnreadableArtifactError,
     UnusableModelError,
@@ -25,8 +27,10 @@ from registry.predictors import (
     load_predictor,
     try_artifact,
 )
-from testkit.models import linear_onnx, metadata
+from registry.reference_outputs import dump_recorded
+from testkit.models import linear_onnx, metadata, price_step_onnx
 
+PROBABILITIES = {"direction_probabilities": "direction_probabilities"}
 LOGITS_ONLY = {"direction_logits": "direction_logits"}
 CHECKPOINT = {
     "model_type": "HybridCNNLSTM",
@@ -102,11 +106,57 @@ def test_flat_model_receives_row_order():
 
 
 def test_double_model():
-    """A model of doubles receives doubles, and its outputs are returned as float32."""
-    content = identity_onnx(["batch", 3], input_type=TensorProto.DOUBLE)
-    predictor = load_predictor(content, identity_metadata(), num_threads=1)
-    values = predictor(np.array([[[1, 2, 3]]], dtype=np.float32))["direction_logits"]
-    assert (values.tolist(), values.dtype) == ([[1, 2, 3]], np.float32)
+    """A model of doubles receives and returns doubles, whose directions are its own."""
+    of = metadata(input_type="float64", output_names=PROBABILITIES)
+    predictor = load_predictor(price_step_onnx(), of, num_threads=1)
+    window = np.full((3, 2), 65432.12)
+    window[2] += 0.001
+    values = predictor(np.stack([window, 2 * 65432.12 - window]))["direction_probabilities"]
+    assert (values.argmax(axis=1).tolist(), values.dtype) == ([1, 2], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("content", "input_type", "problem"),
+    [
+        (price_step_onnx(), "float32", r"its input is tensor\(double\)"),
+        (linear_onnx(), "float64", r"its input is tensor\(float\)"),
+    ],
+)
+def test_model_of_another_type_is_rejected(content, input_type, problem):
+    """A file whose input has another type than the version's would receive rounded windows."""
+    with pytest.raises(UnreadableArtifactError, match=problem):
+        load_predictor(
+            content,
+            metadata(
+                input_type=input_type,
+                output_names=PROBABILITIES if input_type == "float32" else LOGITS_ONLY,
+            ),
+            1,
+        )
+
+
+def test_checkpoint_of_a_double_version_is_rejected(checkpoint):
+    """A checkpoint takes float32, so it cannot serve a version of float64."""
+    of = metadata(**CHECKPOINT, input_type="float64")
+    with pytest.raises(UnreadableArtifactError, match="a checkpoint takes float32"):
+        load_predictor(checkpoint, of, num_threads=1)
+
+
+def test_windows_of_a_double_version_keep_their_digits():
+    """The trial run compares a float64 model with its reference outputs on its own doubles."""
+    windows = np.full((2, 3, 2), 65432.12)
+    windows[0, 2] += 0.001
+    windows[1, 2] -= 0.001
+    expected = {
+        "direction_probabilities": np.array([[0.1065, 0.7870, 0.1065], [0.1065, 0.1065, 0.7870]])
+    }
+    of = metadata(input_type="float64", output_names=PROBABILITIES, artifacts={"windows.npz": "0"})
+    recorded = dump_recorded(windows, expected)
+    with pytest.raises(ReferenceMismatchError):
+        try_artifact("model.onnx", price_step_onnx(), of, recorded=recorded)
+    session = onnxruntime.InferenceSession(price_step_onnx())
+    expected["direction_probabilities"] = session.run(None, {"features": windows})[0]
+    try_artifact("model.onnx", price_step_onnx(), of, recorded=dump_recorded(windows, expected))
 
 
 def test_single_value_without_second_axis():

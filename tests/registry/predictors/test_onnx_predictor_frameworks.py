@@ -136,7 +136,7 @@ async def test_outputs_equal_those_of_library(register, converted, windows, rows
     predictor = load_predictor(content, metadata, num_threads=1)
     expected = converted.classifier.predict_proba(rows)
 
-    outputs = predictor(windows)
+    outputs = predictor(windows.astype(metadata.input_type))
     np.testing.assert_allclose(outputs["direction_probabilities"], expected, rtol=0, atol=1e-5)
     predictions = decode(outputs, metadata.label_map)
     chosen = [WIRE[label_map[index]] for index in expected.argmax(axis=1)]

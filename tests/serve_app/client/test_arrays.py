@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serve_app.client.arrays import to_array
-from serve_app.client.encoding import as_float32, encode_raw
+from serve_app.client.encoding import SINGLE, as_array, encode_raw
 from serve_app.errors import InvalidFeaturesError
 
 WINDOW = np.arange(6.0).reshape(2, 3)
@@ -49,7 +49,7 @@ class NAType:
 def test_rejected(features, received):
     """The error names the element and its position, and nothing is replaced silently."""
     with pytest.raises(InvalidFeaturesError, match=received):
-        as_float32(features)
+        as_array(features, SINGLE)
 
 
 @pytest.mark.parametrize(

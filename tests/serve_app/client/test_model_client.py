@@ -64,6 +64,15 @@ class TestPredict:
         assert server.received[PREDICT] == [fields] * 3
         assert server.content_types == ["application/octet-stream", *["application/json"] * 2]
 
+    async def test_doubles(self, server, client):
+        """A model that takes float64 receives all digits, from the second attempt on at once."""
+        rejection = Reply(error("rounded_features", "send float64"), status=422)
+        server.script(PREDICT, rejection, Reply(prediction()))
+        for _ in range(2):
+            assert await client.predict("BTCUSDT", [65432.12], "prices") == prediction()
+        sent = [request["features"][0] for request in server.received[PREDICT]]
+        assert sent == [float(np.float32(65432.12)), 65432.12, 65432.12]
+
     async def test_field_of_wrong_type(self, server, client):
         """A field that is not text is sent as JSON, so that the server can report its type."""
         server.script(PREDICT, Reply(prediction()))

@@ -51,6 +51,14 @@ def test_windows_arrive_bit_for_bit():
     assert np.array_equal(received, WINDOWS)
 
 
+def test_doubles_arrive_bit_for_bit():
+    """Windows of a float64 model keep all their digits."""
+    windows = np.array([[[65432.12, 1 / 3]]])
+    received = decode_call(only(encode_call(7, windows)).payload)
+    assert received.dtype == np.float64
+    assert received.tobytes() == windows.tobytes()
+
+
 def test_windows_in_another_layout_arrive():
     transposed = WINDOWS.astype(">f8").transpose(0, 2, 1)
     assert np.array_equal(decode_call(only(encode_call(1, transposed)).payload), transposed)
