@@ -203,7 +203,7 @@ def _manifest(metadata: ModelMetadata, files: Mapping[str, bytes]) -> bytes:
 
 
 def _export(checkpoint: bytes, metadata: ModelMetadata) -> bytes:
-    network = load_checkpoint(checkpoint, metadata.model_type)
+    network = load_checkpoint(checkpoint, metadata.model_type, metadata.training_params)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         export_onnx(network, path, metadata.input_shape)

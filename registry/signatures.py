@@ -89,6 +89,8 @@ def manifest(metadata: ModelMetadata, *, derived: bool = False) -> bytes:
         "input_shape": metadata.input_shape,
         "output_names": metadata.output_names,
         "label_map": {str(index): label for index, label in metadata.label_map.items()},
+        # They hold the constructor's arguments if model.pt is a state dict alone.
+        "training_params": metadata.training_params if "model.pt" in files else {},
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 

@@ -1,10 +1,12 @@
 """Checkpoints: a network's model type, constructor arguments and weights; nothing executable."""
 
+import inspect
 import io
 import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +17,8 @@ from registry.errors import BrokenArchitectureError, MissingArtifactError, Unrea
 
 CHECKPOINT_FORMAT = (
     "a checkpoint written by registry.architectures.save_checkpoint "
-    "(a dict of model_type, constructor_args and state_dict)"
+    "(a dict of model_type, constructor_args and state_dict), or a state dict whose constructor "
+    "arguments are in training_params"
 )
 _KEYS = ("model_type", "constructor_args", "state_dict")
 
@@ -64,10 +67,20 @@ def save_checkpoint(network: nn.Module, path: Path, model_type: str | None = Non
     )
 
 
-def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
+def load_checkpoint(
+    source: Path | bytes,
+    model_type: str,
+    training_params: Mapping[str, Any] = MappingProxyType({}),
+) -> nn.Module:
     """Load a network in eval mode, on the CPU, from a checkpoint file or its content.
 
     Nothing in the file is executed: only tensors and plain values are read from it.
+
+    Args:
+        source: the file or its content: a checkpoint, or the network's state dict alone.
+        model_type: the model type of the network.
+        training_params: hold the constructor's arguments for a state dict, beside other values.
+            Arguments that are missing take the constructor's defaults.
 
     Raises:
         ArchitectureError: the model type has no usable network class.
@@ -83,7 +96,14 @@ def load_checkpoint(source: Path | bytes, model_type: str) -> nn.Module:
     except OSError as error:
         raise UnreadableArtifactError(where, CHECKPOINT_FORMAT, str(error)) from error
     try:
-        network = _restore(model_type, architecture, _read(content))
+        found = _read(content)
+        if _is_state_dict(found):
+            found = {
+                "model_type": model_type,
+                "constructor_args": _constructor_args(architecture, training_params),
+                "state_dict": found,
+            }
+        network = _restore(model_type, architecture, found)
     except _FormatError as error:
         raise UnreadableArtifactError(where, CHECKPOINT_FORMAT, str(error)) from error
     return network.eval()
@@ -111,9 +131,22 @@ def _read(content: bytes) -> Mapping[str, Any]:
     if not isinstance(checkpoint, dict):
         raise _FormatError(f"it contains a {type(checkpoint).__name__}, not a dict")
     missing = [key for key in _KEYS if key not in checkpoint]
-    if missing:
+    if missing and not _is_state_dict(checkpoint):
         raise _FormatError(f"it lacks {', '.join(missing)}")
     return checkpoint
+
+
+def _is_state_dict(content: Mapping[str, Any]) -> bool:
+    """Return whether content is the weights of a network alone."""
+    return bool(content) and all(isinstance(value, torch.Tensor) for value in content.values())
+
+
+def _constructor_args(
+    architecture: type[nn.Module], training_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a constructor among the parameters of a training."""
+    accepted = inspect.signature(architecture).parameters
+    return {name: value for name, value in training_params.items() if name in accepted}
 
 
 def _restore(
@@ -133,5 +166,8 @@ def _restore(
         network.load_state_dict(state_dict)
     except Exception as error:
         problem = " ".join(str(error).split())
-        raise _FormatError(f"state_dict does not match constructor_args: {problem}") from error
+        given = ", ".join(f"{name}={value!r}" for name, value in constructor_args.items())
+        raise _FormatError(
+            f"state_dict does not match constructor_args ({given or 'none given'}): {problem}"
+        ) from error
     return network

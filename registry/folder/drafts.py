@@ -67,7 +67,7 @@ def _input_type(declared: Sequence[Declarations]) -> NumberType:
     return "float64" if "float64" in types else "float32"
 
 
-MEANING = ("input_shape", "output_names", "label_map")
+MEANING = ("input_shape", "output_names", "label_map", "training_params")
 """The optional fields of a registration that its manifest contains."""
 
 

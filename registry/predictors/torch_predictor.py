@@ -43,7 +43,7 @@ class TorchPredictor:
                 "a checkpoint takes float32; register it as a version without the ONNX file",
             )
         try:
-            self._network = load_checkpoint(content, metadata.model_type)
+            self._network = load_checkpoint(content, metadata.model_type, metadata.training_params)
         except UnreadableArtifactError as error:
             raise UnreadableArtifactError(self._path, error.expected, error.problem) from error
         if on_gpu and not torch.cuda.is_available():

@@ -133,3 +133,13 @@ def test_invalid_key_id(key_id):
     """A text that is not the id of a key is rejected."""
     with pytest.raises(ValueError, match="expected the id of a key"):
         check_key_id(key_id)
+
+
+def test_training_params_of_a_checkpoint(key):
+    """The parameters that may be constructor arguments of model.pt are signed with it."""
+    of = metadata(artifacts={"model.pt": "0" * 64}, training_params={"heads": 2})
+    signatures = {"signatures": key.sign(manifest(of))}
+    check_signed(of.model_copy(update=signatures), [key.id])
+    changed = of.model_copy(update={**signatures, "training_params": {"heads": 4}})
+    with pytest.raises(SignatureError, match="not over its files and metadata"):
+        check_signed(changed, [key.id])

@@ -116,15 +116,6 @@ def test_truncated_file(checkpoint):
             load_checkpoint(content[:kept], TYPE)
 
 
-def test_bare_state_dict(network, checkpoint):
-    """A bare state dict is rejected, and the error names the missing content."""
-    torch.save(dict(network.state_dict()), checkpoint)
-    with pytest.raises(
-        UnreadableArtifactError, match="lacks model_type, constructor_args, state_dict"
-    ):
-        load_checkpoint(checkpoint, TYPE)
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -149,3 +140,32 @@ def test_checkpoint_is_not_a_dict(checkpoint):
     torch.save([1, 2], checkpoint)
     with pytest.raises(UnreadableArtifactError, match="contains a list, not a dict"):
         load_checkpoint(checkpoint, TYPE)
+
+
+PARAMS = {"input_size": 3, "lstm_hidden_size": 4, "lstm_layers": 1, "dropout": 0.3, "epochs": 50}
+
+
+def state_dict(path, **arguments):
+    """Write the weights of a network alone, and return it with the path."""
+    network = HybridCNNLSTM(**arguments).eval()
+    torch.save(network.state_dict(), path)
+    return network
+
+
+def test_state_dict_with_its_arguments_in_training_params(tmp_path):
+    """A state dict is loaded with the constructor's arguments among the training parameters."""
+    arguments = {name: value for name, value in PARAMS.items() if name != "epochs"}
+    network = state_dict(tmp_path / "model.pt", **arguments)
+    loaded = load_checkpoint(tmp_path / "model.pt", TYPE, PARAMS)
+    assert not loaded.training
+    window = torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(window).direction_logits, network(window).direction_logits)
+
+
+@pytest.mark.parametrize("params", [{}, {**PARAMS, "lstm_hidden_size": 8}, {"epochs": 50}])
+def test_state_dict_without_its_arguments(tmp_path, params):
+    """Training parameters that do not describe the weights are an error that names them."""
+    state_dict(tmp_path / "model.pt", input_size=3, lstm_hidden_size=4, lstm_layers=1)
+    with pytest.raises(UnreadableArtifactError, match=r"training_params.*does not match") as error:
+        load_checkpoint(tmp_path / "model.pt", TYPE, params)
+    assert "lstm_hidden_size=8" in str(error.value) or "none given" in str(error.value)
