@@ -14,6 +14,8 @@ from optimization.errors import InvalidInputError, InvalidModelError
 from registry.errors import UnreadableArtifactError
 from registry.predictors import check_self_contained
 
+_NUMBERS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
 EXPECTED = "an ONNX model with one float32 input, batch first, and all weights in the one file"
 
 Windows = NDArray[np.float32]
@@ -75,7 +77,15 @@ class OnnxModel:
         self.input_shape: tuple[int | None, ...] = tuple(
             size if isinstance(size, int) else None for size in inputs[0].shape
         )
-        self.output_names: list[str] = [output.name for output in self._session.get_outputs()]
+        self.output_names: list[str] = [
+            output.name for output in self._session.get_outputs() if output.type in _NUMBERS
+        ]
+        """The outputs of floats. A classifier's labels beside its scores follow from these."""
+        if not self.output_names:
+            found = ", ".join(f"{o.name} {o.type}" for o in self._session.get_outputs())
+            raise InvalidModelError(
+                self.path, "a model with an output of floats", f"its outputs are {found}"
+            )
 
     def __call__(self, windows: Windows) -> Mapping[str, NDArray[np.float32]]:
         """Run the model; InvalidInputError if it fails on windows of that shape."""

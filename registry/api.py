@@ -91,8 +91,10 @@ class RegistryApi(Protocol):
                 dataset_info, values of NumPy, tuples, dates and paths are stored as JSON.
             dataset_info: the training data; `dead_band` and `horizon_bars` belong here.
             input_shape: the shape of one sample without the batch axis, (timesteps, features).
-            output_names: the model's output name by meaning; by default the meanings themselves.
-            label_map: HOLD, BUY or SELL by class index; by default 0, 1, 2 in this order.
+            output_names: the model's output name by meaning; by default the outputs of an ONNX
+                file that are named like meanings, otherwise the meanings themselves.
+            label_map: HOLD, BUY or SELL by class index, for two or three classes; by default the
+                names of the classes in an ONNX file, otherwise HOLD, BUY and SELL for 0, 1 and 2.
             tags: search keywords.
             artifacts: further files by artifact name, for example `model.onnx`.
             signatures: signatures over the manifest of the version, see `registry.signatures`.

@@ -1,12 +1,13 @@
 """The registry's values: versions, their metadata and their history. Performs no IO."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import semver
 from pydantic import (
@@ -17,10 +18,11 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
     field_validator,
+    model_validator,
 )
 
 from registry.errors import InvalidNameError, MissingReferenceError
-from registry.outputs import check_output_names
+from registry.outputs import DIRECTION_OUTPUTS, check_output_names, output_width
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -80,7 +82,7 @@ class ModelMetadata(BaseModel):
     output_names: dict[str, str]
     """The model's output name by meaning: direction_logits, confidence, expected_return."""
     label_map: dict[int, str]
-    """The label (HOLD, BUY or SELL) by the model's class index."""
+    """The label (HOLD, BUY or SELL) by the model's class index; two or three classes."""
     model_size_mb: float
     """The total size of the artifacts, in MB (10^6 bytes)."""
     tags: tuple[str, ...] = ()
@@ -102,11 +104,13 @@ class ModelMetadata(BaseModel):
 
     @field_validator("label_map")
     @classmethod
-    def _names_every_direction_once(cls, label_map: dict[int, str]) -> dict[int, str]:
-        if sorted(label_map) != [0, 1, 2] or set(label_map.values()) != set(DIRECTIONS):
+    def _names_directions_once(cls, label_map: dict[int, str]) -> dict[int, str]:
+        labels = set(label_map.values())
+        is_complete = len(labels) in (2, 3) and labels <= set(DIRECTIONS)
+        if not is_complete or sorted(label_map) != list(range(len(labels))):
             raise ValueError(
-                f"expected class indices 0, 1, 2 mapped to {', '.join(DIRECTIONS)}, "
-                f"received {label_map}"
+                f"expected class indices 0, 1, 2 (or 0, 1) mapped to different ones of "
+                f"{', '.join(DIRECTIONS)}, received {label_map}"
             )
         return label_map
 
@@ -132,6 +136,34 @@ class ModelMetadata(BaseModel):
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError(f"expected (timesteps, features), both at least 1, received {shape}")
         return shape
+
+    @model_validator(mode="after")
+    def _regressor_has_a_dead_band(self) -> Self:
+        band = self.dataset_info.get("dead_band")
+        is_number = isinstance(band, int | float) and not isinstance(band, bool)
+        if self.is_regressor and not (is_number and 0 < band < math.inf):  # type: ignore[operator]
+            raise ValueError(
+                f"dataset_info: expected dead_band, the return from which on a regressor's "
+                f"prediction is BUY or SELL, a number above 0, received {band!r}"
+            )
+        return self
+
+    @property
+    def is_regressor(self) -> bool:
+        """Whether the direction follows from the expected return, for lack of an own output."""
+        return not any(meaning in self.output_names for meaning in DIRECTION_OUTPUTS)
+
+    @property
+    def dead_band(self) -> float:
+        """The return up to which a regressor's prediction is HOLD."""
+        return float(self.dataset_info["dead_band"])  # type: ignore[arg-type]
+
+    @property
+    def output_widths(self) -> dict[str, int]:
+        """The number of numbers per window of each output, by meaning."""
+        return {
+            meaning: output_width(meaning, len(self.label_map)) for meaning in self.output_names
+        }
 
 
 def check_has_reference(metadata: ModelMetadata) -> None:

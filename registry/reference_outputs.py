@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import ReferenceMismatchError, UnreadableArtifactError
-from registry.outputs import DIRECTION_OUTPUTS, OUTPUT_WIDTHS
+from registry.outputs import DIRECTION_OUTPUTS
 
 ARTIFACT = "windows.npz"
 """The name of the artifact."""
@@ -218,7 +218,7 @@ def read_recorded(
     content: bytes,
     path: str,
     shape: tuple[int, ...],
-    meanings: tuple[str, ...],
+    widths: Mapping[str, int],
     dtype: np.dtype[Any] = np.dtype(np.float32),  # noqa: B008  immutable
 ) -> RecordedWindows:
     """Return the content of a version's `windows.npz`.
@@ -227,8 +227,8 @@ def read_recorded(
         content: the file's content.
         path: the file, for the error.
         shape: the shape of one window.
-        meanings: the meanings of the model's outputs. If the file holds reference outputs, it must
-            hold one for each of them.
+        widths: the numbers per window of the model's outputs by meaning. If the file holds
+            reference outputs, it must hold one for each of them.
         dtype: the type of the model's input.
 
     Raises:
@@ -247,13 +247,13 @@ def read_recorded(
     if windows.dtype.kind not in "fiu" or windows.shape[1:] != shape or len(windows) == 0:
         problem = f"the windows are {windows.dtype} of shape {windows.shape}"
         raise UnreadableArtifactError(path, expected, problem)
-    if outputs and set(outputs) != set(meanings):
-        expected = f"the outputs of the training library for {', '.join(meanings)}"
+    if outputs and set(outputs) != set(widths):
+        expected = f"the outputs of the training library for {', '.join(widths)}"
         raise UnreadableArtifactError(path, expected, f"it holds {', '.join(outputs)}")
     return RecordedWindows(
         windows.astype(dtype),
         {
-            meaning: _arranged(path, meaning, value, len(windows))
+            meaning: _arranged(path, meaning, value, (len(windows), widths[meaning]))
             for meaning, value in outputs.items()
         },
     )
@@ -295,10 +295,9 @@ def _load(content: bytes, path: str) -> Mapping[str, NDArray[np.generic]]:
 
 
 def _arranged(
-    path: str, meaning: str, value: NDArray[np.generic], count: int
+    path: str, meaning: str, value: NDArray[np.generic], shape: tuple[int, int]
 ) -> NDArray[np.floating]:
-    shape = (count, OUTPUT_WIDTHS[meaning])
-    is_column = shape[1] == 1 and value.shape == (count,)
+    is_column = shape[1] == 1 and value.shape == shape[:1]
     if value.dtype.kind != "f" or (value.shape != shape and not is_column):
         raise UnreadableArtifactError(
             path,

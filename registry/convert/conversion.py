@@ -233,11 +233,12 @@ def label_map_of(
                 "the classes", f"{name} as {direction}", f"{given[name]} for it"
             )
     labels = [{**named, **given}.get(name) for name in names]
-    if sorted(map(str, labels)) != sorted(DIRECTIONS):
+    is_complete = None not in labels and len(set(labels)) == len(labels) in (2, 3)
+    if not is_complete or not set(labels) <= set(DIRECTIONS):
         known = ", ".join(map(repr, classes))
         raise UnsupportedModelError(
             "the classes",
-            f"one class for each of {', '.join(DIRECTIONS)}; pass directions "
+            f"two or three classes with different ones of {', '.join(DIRECTIONS)}; pass directions "
             f"(on the command line --direction CLASS=DIRECTION)",
             f"the classes {known} with the directions {given or 'none'}",
         )

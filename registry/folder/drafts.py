@@ -1,6 +1,6 @@
 """The metadata of a version being registered, and its comparison with a published version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,13 @@ from typing import Any
 from registry.errors import VersionExistsError
 from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, created
-from registry.predictors import Declarations, read_declarations
+from registry.outputs import DIRECTION_OUTPUTS, MEANINGS
+from registry.predictors import (
+    Declarations,
+    check_classes,
+    named_label_maps,
+    read_declarations,
+)
 from registry.records import DIRECTIONS, OUTPUTS, ModelMetadata, NumberType
 from registry.reference_outputs import ARTIFACT, recorded_meanings
 from registry.signatures import manifest
@@ -31,13 +37,15 @@ def draft_metadata(
 
     Raises:
         InvalidMetadataError: a field is missing, unknown or of the wrong type.
+        UnreadableArtifactError: a file names its classes in another order than the label map.
     """
+    declared = _declarations(files)
     size_bytes = sum(source.stat().st_size for source in files.values())
     defaults = {
-        "output_names": {output: output for output in OUTPUTS},
-        "label_map": {index: label for label, index in DIRECTIONS.items()},
+        "output_names": _output_names(declared),
+        "label_map": _label_map(declared),
     }
-    return created(
+    metadata = created(
         {
             **defaults,
             **fields,
@@ -47,27 +55,45 @@ def draft_metadata(
             "updated_at": now,
             "model_size_mb": size_bytes / BYTES_PER_MB,
             "reference_outputs": recorded_meanings(files[ARTIFACT]) if ARTIFACT in files else (),
-            "input_type": _input_type(_declarations(files)),
+            "input_type": _input_type(declared),
             "artifacts": {},
         },
         f"{name}:{version}",
     )
+    for artifact, model in declared.items():
+        check_classes(model, metadata.label_map, files[artifact])
+    return metadata
 
 
-def _declarations(files: Mapping[str, Path]) -> Sequence[Declarations]:
-    """Return what the ONNX files among `files` declare."""
-    models = (source for artifact, source in files.items() if artifact.endswith(".onnx"))
-    found = (read_declarations(source.read_bytes()) for source in models)
-    return [declared for declared in found if declared is not None]
+def _declarations(files: Mapping[str, Path]) -> Mapping[str, Declarations]:
+    """Return what the ONNX files among `files` declare, by artifact."""
+    models = {artifact: file for artifact, file in files.items() if artifact.endswith(".onnx")}
+    found = {artifact: read_declarations(file.read_bytes()) for artifact, file in models.items()}
+    return {artifact: model for artifact, model in found.items() if model is not None}
 
 
-def _input_type(declared: Sequence[Declarations]) -> NumberType:
+def _input_type(declared: Mapping[str, Declarations]) -> NumberType:
     """Return float64 if a file takes doubles, which must not be rounded."""
-    types = {value.type for model in declared for value in model.inputs}
+    types = {value.type for model in declared.values() for value in model.inputs}
     return "float64" if "float64" in types else "float32"
 
 
-MEANING = ("input_shape", "output_names", "label_map", "training_params")
+def _output_names(declared: Mapping[str, Declarations]) -> Mapping[str, str]:
+    """Return the outputs of model.onnx that have the name of a meaning, else the usual ones."""
+    model = declared.get("model.onnx")
+    names = {value.name for value in model.outputs} if model else set()
+    found = {meaning: meaning for meaning in MEANINGS if meaning in names}
+    is_sufficient = {*DIRECTION_OUTPUTS, "expected_return"} & found.keys()
+    return found if is_sufficient else {output: output for output in OUTPUTS}
+
+
+def _label_map(declared: Mapping[str, Declarations]) -> Mapping[int, str]:
+    """Return the label map that model.onnx states by the names of its classes, else the usual."""
+    named = named_label_maps(declared.get("model.onnx"))
+    return named[0] if named else {index: label for label, index in DIRECTIONS.items()}
+
+
+MEANING = ("input_shape", "output_names", "label_map", "training_params", "dataset_info")
 """The optional fields of a registration that its manifest contains."""
 
 

@@ -1,5 +1,6 @@
 """Runs a version's artifacts on windows; the libraries that run them are imported when used."""
 
+from registry.predictors.class_names import check_classes, named_label_maps
 from registry.predictors.loading import (
     artifacts_to_try,
     choose_artifact,
@@ -27,12 +28,14 @@ __all__ = [
     "Row",
     "Windows",
     "artifacts_to_try",
+    "check_classes",
     "check_self_contained",
     "choose_artifact",
     "find_problem",
     "import_library",
     "is_runnable",
     "load_predictor",
+    "named_label_maps",
     "path_of",
     "read_declarations",
     "rows_of",

@@ -134,9 +134,8 @@ def try_artifact(
     before_step()
     own = None
     if recorded is not None:
-        meanings = tuple(metadata.output_names)
         where, dtype = path_of(metadata, ARTIFACT), np.dtype(metadata.input_type)
-        own = read_recorded(recorded, where, metadata.input_shape, meanings, dtype)
+        own = read_recorded(recorded, where, metadata.input_shape, metadata.output_widths, dtype)
     predictor = _load(artifact, content, metadata, num_threads=1, on_gpu=False)
     _warm_up(predictor, metadata, artifact, before_step, None if own is None else own.windows)
     if own is not None and own.outputs:

@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from registry.errors import MissingPackageError, NoGpuError, UnreadableArtifactError
+from registry.predictors.class_names import check_classes
+from registry.predictors.onnx_declarations import read_declarations
 from registry.predictors.onnx_references import check_self_contained
 from registry.predictors.protobuf import EXPECTED
 from registry.predictors.values import Outputs, Windows, arrange, output_names_of, path_of
@@ -43,7 +45,9 @@ class OnnxPredictor:
     ) -> None:
         self._path = path_of(metadata, artifact)
         names = output_names_of(metadata)
-        self._meanings, self._names = list(names), list(names.values())
+        self._names = list(names.values())
+        self._widths = list(metadata.output_widths.items())
+        check_classes(read_declarations(content), metadata.label_map, self._path)
         self._session = _start_session(content, self._path, num_threads, on_gpu)
         self._check_outputs()
         inputs = self._session.get_inputs()
@@ -72,8 +76,8 @@ class OnnxPredictor:
         samples = windows.reshape(batch, *self._sample)
         values = self._session.run(self._names, {self._input_name: samples})
         return {
-            meaning: arrange(self._path, meaning, value, batch)
-            for meaning, value in zip(self._meanings, values, strict=True)
+            meaning: arrange(self._path, meaning, value, (batch, width))
+            for (meaning, width), value in zip(self._widths, values, strict=True)
         }
 
     def _check_outputs(self) -> None:

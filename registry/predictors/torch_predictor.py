@@ -36,6 +36,7 @@ class TorchPredictor:
         from registry.architectures import load_checkpoint
 
         self._names = output_names_of(metadata)
+        self._widths = metadata.output_widths
         if metadata.input_type != "float32":
             raise UnreadableArtifactError(
                 self._path,
@@ -68,7 +69,12 @@ class TorchPredictor:
                 f"received {type(values).__name__} without {', '.join(missing)}",
             )
         return {
-            meaning: arrange(self._path, meaning, getattr(values, name).cpu().numpy(), len(windows))
+            meaning: arrange(
+                self._path,
+                meaning,
+                getattr(values, name).cpu().numpy(),
+                (len(windows), self._widths[meaning]),
+            )
             for meaning, name in self._names.items()
         }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import InvalidMetadataError, UnusableModelError
-from registry.outputs import OUTPUT_WIDTHS, check_output_names
+from registry.outputs import check_output_names
 from registry.records import ModelMetadata
 
 Windows: TypeAlias = NDArray[np.floating]
@@ -54,7 +54,7 @@ def find_problem(row: Row) -> str | None:
     return None
 
 
-def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.floating]:
+def arrange(path: str, meaning: str, value: object, shape: tuple[int, int]) -> NDArray[np.floating]:
     """Return a model's raw output as (batch, width); (batch,) is accepted for width 1.
 
     Doubles are kept, since two scores may differ only in these digits; any other type becomes
@@ -62,18 +62,17 @@ def arrange(path: str, meaning: str, value: object, batch: int) -> NDArray[np.fl
 
     Args:
         path: the artifact, for the error.
-        meaning: a key of OUTPUT_WIDTHS.
+        meaning: the meaning of the output, for the error.
         value: the raw output.
-        batch: the number of windows in the batch.
+        shape: the expected shape, (batch, width).
 
     Raises:
         UnusableModelError: it is not an array of numbers of that shape.
     """
-    shape = (batch, OUTPUT_WIDTHS[meaning])
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
         received = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise UnusableModelError(path, f"expected {meaning} of numbers, received {received}")
-    if value.shape != shape and not (shape[1] == 1 and value.shape == (batch,)):
+    if value.shape != shape and not (shape[1] == 1 and value.shape == shape[:1]):
         raise UnusableModelError(
             path, f"expected {meaning} of shape {shape}, received {value.shape}"
         )

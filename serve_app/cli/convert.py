@@ -83,6 +83,8 @@ def _registration(conversion: "Conversion", folder: Path) -> str:
     if "label_map" in fields:
         pairs = (f"{index}={label}" for index, label in fields["label_map"].items())
         words += ["--label-map", ",".join(pairs)]
+    else:
+        words += ["--dataset", "dead_band=RETURN"]
     for meaning, name in fields["output_names"].items():
         words += ["--output", f"{meaning}={name}"]
     return shlex.join(words)

@@ -63,13 +63,18 @@ def register(
         str, typer.Option(help="Shape of one window, TIMESTEPS,FEATURES.")
     ] = "60,110",
     label_map: Annotated[
-        str, typer.Option(help="Direction of each class index.")
-    ] = "0=HOLD,1=BUY,2=SELL",
+        str | None,
+        typer.Option(
+            help="Direction of each class index, for example 0=HOLD,1=BUY,2=SELL; default: the "
+            "classes that an ONNX file names, otherwise this example."
+        ),
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
             help="Name of an output in the model, MEANING=NAME; default: the meaning; repeatable. "
-            "Once the direction's output is named, the model has the named outputs only."
+            "Once the direction's output is named, or the expected return of a model with a "
+            "dead_band, the model has the named outputs only."
         ),
     ] = None,
     sign_with: SignWith = None,
@@ -87,15 +92,17 @@ def register(
         "tags": tag or [],
         "framework": framework,
         "input_shape": parsing.shape("--input-shape", input_shape),
-        "label_map": parsing.label_map("--label-map", label_map),
         "by": attribution.by,
         "reason": attribution.reason,
     }
+    if label_map is not None:
+        fields["label_map"] = parsing.label_map("--label-map", label_map)
     if output:
         names = parsing.pairs("--output", output, "MEANING=NAME")
-        is_complete = any(meaning in DIRECTION_OUTPUTS for meaning in names)
-        usual = {} if is_complete else {meaning: meaning for meaning in OUTPUTS}
-        fields["output_names"] = {**usual, **names}
+        is_classifier = any(meaning in DIRECTION_OUTPUTS for meaning in names)
+        is_regressor = "expected_return" in names and "dead_band" in fields["dataset_info"]
+        usual = () if is_classifier or is_regressor else OUTPUTS
+        fields["output_names"] = {**{meaning: meaning for meaning in usual}, **names}
     if sign_with:
         meaning = {key: fields[key] for key in MEANING if key in fields}
         with exit_on(RegistryError, OSError):

@@ -55,7 +55,7 @@ def decode(outputs: Outputs, label_map: Mapping[int, str]) -> list[Prediction | 
     Returns:
         A prediction per row, or a failure if an output is not finite or not a probability.
     """
-    directions = [DIRECTIONS[label_map[index]] for index in range(len(DIRECTIONS))]
+    directions = [DIRECTIONS[label_map[index]] for index in range(len(label_map))]
     return [_decode_row(row, directions) for row in rows_of(outputs)]
 
 

@@ -17,7 +17,7 @@ def test_direction_is_sufficient(direction, others):
 @pytest.mark.parametrize(
     ("output_names", "problem"),
     [
-        ({}, "exactly one of direction_logits and direction_probabilities, received neither"),
+        ({}, "exactly one of direction_logits and direction_probabilities, .* received neither"),
         ({"confidence": "c"}, "received neither"),
         (
             {"direction_logits": "l", "direction_probabilities": "p"},
@@ -32,3 +32,9 @@ def test_insufficient_names(output_names, problem):
     """Names that are not sufficient for a prediction raise an error with the reason."""
     with pytest.raises(ValueError, match=problem):
         check_output_names(output_names)
+
+
+def test_regressor():
+    """The expected return alone is sufficient, with or without a confidence."""
+    check_output_names({"expected_return": "y"})
+    check_output_names({"expected_return": "y", "confidence": "c"})

@@ -99,7 +99,13 @@ def test_reference():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"label_map": {0: "HOLD", 1: "BUY"}},
+        {"label_map": {0: "BUY"}},
+        {"label_map": {0: "BUY", 1: "BUY"}},
+        {"label_map": {0: "UP", 1: "DOWN"}},
+        {"label_map": {1: "SELL", 2: "BUY"}},
+        {"output_names": {"expected_return": "y"}},
+        {"output_names": {"expected_return": "y"}, "dataset_info": {"dead_band": 0}},
+        {"output_names": {"expected_return": "y"}, "dataset_info": {"dead_band": "0.1"}},
         {"label_map": {0: "HOLD", 1: "BUY", 2: "BUY"}},
         {"label_map": {1: "HOLD", 2: "BUY", 3: "SELL"}},
         {"input_shape": (6600,)},
@@ -130,3 +136,16 @@ def test_metadata_without_later_fields():
         "by": "ops",
     }
     assert HistoryEntry.model_validate(line).added == ()
+
+
+def test_two_classes():
+    """Two classes may have any two different directions."""
+    of = metadata(label_map={0: "SELL", 1: "BUY"})
+    assert of.output_widths == {"direction_logits": 2, "confidence": 1, "expected_return": 1}
+
+
+def test_regressor_with_a_dead_band():
+    """A model without an output for the direction declares its dead band."""
+    of = metadata(output_names={"expected_return": "y"}, dataset_info={"dead_band": 0.002})
+    assert (of.is_regressor, of.dead_band) == (True, 0.002)
+    assert not metadata().is_regressor

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from registry.errors import ReferenceMismatchError, UnreadableArtifactError
+from registry.outputs import output_width
 from registry.reference_outputs import (
     OPTIMIZED,
     ORIGINAL,
@@ -23,7 +24,8 @@ WINDOWS = np.random.default_rng(0).standard_normal((100, *SHAPE), dtype=np.float
 
 
 def read(content, meanings=("direction_probabilities",)):
-    return read_recorded(content, "toy/v1.0.0/windows.npz", SHAPE, meanings)
+    widths = {meaning: output_width(meaning, classes=3) for meaning in meanings}
+    return read_recorded(content, "toy/v1.0.0/windows.npz", SHAPE, widths)
 
 
 def changed(rows, values):

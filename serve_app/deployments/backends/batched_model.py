@@ -12,8 +12,9 @@ from registry.predictors import Predictor, Windows, choose_artifact, load_predic
 from registry.records import ModelMetadata
 from registry.signatures import check_signed
 from registry.trial_run import TrialLimits, limited, shared_process
-from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
+from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.data_plane.dynamic_batching import Batcher, batch_wait_s
+from serve_app.data_plane.regression import decoder_of
 from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.backends.artifacts import fetch, node_cache
 from serve_app.deployments.telemetry import run_counter
@@ -46,6 +47,7 @@ class BatchedModel:
     ) -> None:
         self._predictor = predictor
         self._metadata = metadata
+        self._decode = decoder_of(metadata)
         self._batching = batching
         self._batcher = Batcher(self._run_waiting, batching.max_batch_size, max_in_flight=1)
         self._count_run = count_run
@@ -100,7 +102,7 @@ class BatchedModel:
                 return [result for window in windows for result in self._run([window])]
             logger.exception("%s failed on a window", VersionRef.of(self._metadata))
             return [Failure(f"{type(error).__name__}: {error}")]
-        return decode(outputs, self._metadata.label_map)
+        return self._decode(outputs)
 
 
 async def load_model(

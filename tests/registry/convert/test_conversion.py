@@ -253,12 +253,19 @@ def test_class_names_become_label_map(rows, classes):
 
 @pytest.mark.parametrize(
     ("values", "directions"),
-    [((0, 1, 2), None), ((0, 1), {0: "SELL", 1: "BUY"}), ((0, 1, 2), {0: "BUY", 1: "BUY"})],
+    [((0, 1, 2), None), ((0,), {0: "SELL"}), ((0, 1, 2), {0: "BUY", 1: "BUY"})],
 )
 def test_classes_without_directions(values, directions):
     """Every direction needs exactly one class."""
-    with pytest.raises(UnsupportedModelError, match="one class for each of HOLD, BUY, SELL"):
+    with pytest.raises(
+        UnsupportedModelError, match="two or three classes with different ones of HOLD"
+    ):
         label_map_of(values, directions)
+
+
+def test_two_classes():
+    """Two classes need two different directions."""
+    assert label_map_of((0, 1), {0: "SELL", 1: "BUY"}) == {0: "SELL", 1: "BUY"}
 
 
 def test_doubles_that_float32_cannot_hold(rows, classes):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from registry import ModelRegistry
-from registry.errors import UnreadableArtifactError
+from registry.errors import InvalidMetadataError, UnreadableArtifactError
 from registry.predictors import load_predictor, try_artifact
 from serve_app.data_plane.decoding import decode
+from serve_app.data_plane.regression import decoder_of
 
 SHAPE = (4, 3)
 WIRE = {"HOLD": 0, "BUY": 1, "SELL": 2}
@@ -165,3 +166,55 @@ async def test_zipmap_is_rejected(register, rows, classes, train):
     metadata, content = await register(train(rows, classes, zipmap=True))
     with pytest.raises(UnreadableArtifactError, match=r"seq\(map.*convert .* with zipmap=False"):
         try_artifact("model.onnx", content, metadata)
+
+
+async def test_names_that_contradict_the_label_map(register, rows, classes):
+    """Classes that the file names in another order than the label map are rejected."""
+    model = scikit_learn(rows, np.array(["SELL", "HOLD", "BUY"])[classes])
+    with pytest.raises(UnreadableArtifactError, match="names them BUY, HOLD, SELL"):
+        await register(model, LABEL_MAPS[0])
+
+
+async def test_two_classes(tmp_path, rows, windows):
+    """A classifier of up and down is registered with what its file states, and is equal."""
+    classes = np.where(rows[:, 0] > 0, "up", "down")
+    model = scikit_learn(rows, classes)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.onnx)
+    info = await ModelRegistry(tmp_path / "models").register_model(
+        "m",
+        "1.0.0",
+        path,
+        "LogisticRegression",
+        input_shape=SHAPE,
+        output_names={"direction_probabilities": model.direction_output},
+    )
+    assert info.metadata.label_map == {0: "SELL", 1: "BUY"}
+    try_artifact("model.onnx", model.onnx, info.metadata)
+    results = decoder_of(info.metadata)(load_predictor(model.onnx, info.metadata, 1)(windows))
+    expected = [WIRE["BUY" if name == "up" else "SELL"] for name in model.classifier.predict(rows)]
+    assert [prediction.direction for prediction in results] == expected
+
+
+async def test_regressor(tmp_path, rows, windows):
+    """A regressor of one output is registered with a dead band, and is equal."""
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LinearRegression
+
+    regressor = LinearRegression().fit(rows, rows[:, 0] * 0.01)
+    content = to_onnx(regressor, rows[:1]).SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    registry = ModelRegistry(tmp_path / "models")
+    fields = {"input_shape": SHAPE, "output_names": {"expected_return": "variable"}}
+    with pytest.raises(InvalidMetadataError, match=r"dead_band, the return .* received None"):
+        await registry.register_model("m", "1.0.0", path, "LinearRegression", **fields)
+    info = await registry.register_model(
+        "m", "1.0.0", path, "LinearRegression", dataset_info={"dead_band": 0.002}, **fields
+    )
+    try_artifact("model.onnx", content, info.metadata)
+    results = decoder_of(info.metadata)(load_predictor(content, info.metadata, 1)(windows))
+    expected = regressor.predict(rows).ravel()
+    received = [prediction.expected_return for prediction in results]
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
+    assert {prediction.direction for prediction in results} == {0, 1, 2}
