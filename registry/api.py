@@ -89,8 +89,10 @@ class RegistryApi(Protocol):
             metrics: metrics by name.
             training_params: the parameters of the training. Here, in the metrics and in
                 dataset_info, values of NumPy, tuples, dates and paths are stored as JSON.
-            dataset_info: the training data; `dead_band` and `horizon_bars` belong here.
-            input_shape: the shape of one sample without the batch axis, (timesteps, features).
+            dataset_info: the training data; `dead_band`, `horizon_bars` and `missing_values`
+                (whether NaN is a missing value) belong here.
+            input_shape: the shape of one sample without the batch axis, (timesteps, features), or
+                (features,) for a model of flat rows.
             output_names: the model's output name by meaning; by default the outputs of an ONNX
                 file that are named like meanings, otherwise the meanings themselves.
             label_map: HOLD, BUY or SELL by class index, for two or three classes; by default the

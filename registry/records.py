@@ -75,7 +75,8 @@ class ModelMetadata(BaseModel):
     training_params: dict[str, JsonValue] = Field(default_factory=dict)
     dataset_info: dict[str, JsonValue] = Field(default_factory=dict)
     input_shape: tuple[int, ...] = (60, 110)
-    """The shape of one sample without the batch axis: (timesteps, features)."""
+    """The shape of one sample without the batch axis: (timesteps, features). (features,), of a
+    model of flat rows, is stored as (1, features)."""
     input_type: NumberType = "float32"
     """The type of the input that the ONNX file declares. Windows of a float64 model are never
     rounded: requests in another type are rejected."""
@@ -133,9 +134,12 @@ class ModelMetadata(BaseModel):
     @field_validator("input_shape")
     @classmethod
     def _is_positive(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if len(shape) != 2 or min(shape) < 1:
-            raise ValueError(f"expected (timesteps, features), both at least 1, received {shape}")
-        return shape
+        if len(shape) not in (1, 2) or min(shape) < 1:
+            raise ValueError(
+                f"expected (timesteps, features), or (features,) of flat rows, each at least 1, "
+                f"received {shape}"
+            )
+        return shape if len(shape) == 2 else (1, *shape)
 
     @model_validator(mode="after")
     def _regressor_has_a_dead_band(self) -> Self:
@@ -147,6 +151,19 @@ class ModelMetadata(BaseModel):
                 f"prediction is BUY or SELL, a number above 0, received {band!r}"
             )
         return self
+
+    @field_validator("dataset_info")
+    @classmethod
+    def _declares_missing_values(cls, dataset_info: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        declared = dataset_info.get("missing_values", False)
+        if not isinstance(declared, bool):
+            raise ValueError(f"missing_values: expected true or false, received {declared!r}")  # noqa: TRY004  pydantic converts it
+        return dataset_info
+
+    @property
+    def accepts_missing(self) -> bool:
+        """Whether NaN in a window is a missing value; otherwise such a window is rejected."""
+        return self.dataset_info.get("missing_values") is True
 
     @property
     def is_regressor(self) -> bool:

@@ -244,6 +244,8 @@ def read_recorded(
     if len(others) != 1:
         raise UnreadableArtifactError(path, expected, f"its arrays are {', '.join(arrays)}")
     (windows,) = others.values()
+    if shape[0] == 1 and windows.ndim == 2:
+        windows = windows[:, np.newaxis]  # flat rows
     if windows.dtype.kind not in "fiu" or windows.shape[1:] != shape or len(windows) == 0:
         problem = f"the windows are {windows.dtype} of shape {windows.shape}"
         raise UnreadableArtifactError(path, expected, problem)

@@ -90,6 +90,7 @@ def manifest(metadata: ModelMetadata, *, derived: bool = False) -> bytes:
         "output_names": metadata.output_names,
         "label_map": {str(index): label for index, label in metadata.label_map.items()},
         # They hold the constructor's arguments if model.pt is a state dict alone.
+        "missing_values": metadata.accepts_missing,
         "dead_band": metadata.dead_band if metadata.is_regressor else None,
         "training_params": metadata.training_params if "model.pt" in files else {},
     }

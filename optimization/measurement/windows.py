@@ -153,6 +153,8 @@ def read_windows(
         raise InvalidInputError(where, expected, "no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInputError(where, expected, f"{type(error).__name__}: {error}") from error
+    if shape[0] == 1 and array.ndim == 2:
+        array = array[:, np.newaxis]  # flat rows
     if array.dtype.kind not in "fiu" or array.shape[1:] != shape or len(array) == 0:
         raise InvalidInputError(where, expected, f"{array.dtype} of shape {array.shape}")
     return check_windows(where, array.astype(np.float32))

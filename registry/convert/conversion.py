@@ -62,7 +62,11 @@ class Conversion:
 
     @property
     def registration(self) -> dict[str, Any]:
-        """Return the keyword arguments for `register_model`, without the name and the files."""
+        """Return the keyword arguments for `register_model`, without the name and the files.
+
+        The dead band of a regressor is to be added to `dataset_info`. Missing values are declared
+        if the given windows contain some.
+        """
         fields: dict[str, Any] = {
             "model_type": self.model_type,
             "framework": self.framework,
@@ -71,6 +75,8 @@ class Conversion:
         }
         if self.label_map is not None:
             fields["label_map"] = dict(self.label_map)
+        if np.isnan(self.windows).any():
+            fields["dataset_info"] = {"missing_values": True}
         return fields
 
     def write(self, folder: Path) -> None:

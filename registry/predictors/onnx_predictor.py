@@ -1,13 +1,12 @@
 """Runs models on ONNX Runtime, independently of the framework that trained them."""
 
-import math
 import os
-from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from registry.errors import MissingPackageError, NoGpuError, UnreadableArtifactError
 from registry.predictors.class_names import check_classes
+from registry.predictors.inputs import split_of
 from registry.predictors.onnx_declarations import read_declarations
 from registry.predictors.onnx_references import check_self_contained
 from registry.predictors.protobuf import EXPECTED
@@ -26,7 +25,7 @@ class OnnxPredictor:
     """A model on the CPU provider or the CUDA provider of ONNX Runtime.
 
     It has one input, (batch, timesteps, features), or (batch, timesteps * features) for models of
-    flat rows, which receive each window in row order.
+    flat rows, which receive each window in row order, or several; see `split_of`.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
@@ -51,30 +50,31 @@ class OnnxPredictor:
         self._session = _start_session(content, self._path, num_threads, on_gpu)
         self._check_outputs()
         inputs = self._session.get_inputs()
-        sample = _sample_shape([tensor.shape for tensor in inputs], metadata.input_shape)
-        if sample is None or inputs[0].type not in _INPUT_TYPES.values():
+        shapes = {tensor.name: tensor.shape for tensor in inputs}
+        split = split_of(shapes, metadata.input_shape)
+        types = {tensor.type for tensor in inputs}
+        if split is None or not types <= set(_INPUT_TYPES.values()):
             timesteps, features = metadata.input_shape
             found = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in inputs)
             raise UnreadableArtifactError(
                 self._path,
-                f"a model with one input of float or double, of shape (batch, {timesteps}, "
+                f"a model with inputs of float or double, together of shape (batch, {timesteps}, "
                 f"{features}) or (batch, {timesteps * features})",
                 f"its inputs are {found}",
             )
-        if inputs[0].type != _INPUT_TYPES[metadata.input_type]:
+        if types != {_INPUT_TYPES[metadata.input_type]}:
             raise UnreadableArtifactError(
                 self._path,
                 f"a model of {metadata.input_type}, the version's input_type",
-                f"its input is {inputs[0].type}, for which windows would be rounded; register the "
-                f"file as model.onnx of a new version",
+                f"its input is {', '.join(types)}, for which windows would be rounded; register "
+                f"the file as model.onnx of a new version",
             )
-        self._input_name, self._sample = inputs[0].name, sample
+        self._split = split
 
     def __call__(self, windows: Windows) -> Outputs:
         """Run the model; see Predictor."""
         batch = len(windows)
-        samples = windows.reshape(batch, *self._sample)
-        values = self._session.run(self._names, {self._input_name: samples})
+        values = self._session.run(self._names, self._split(windows))
         return {
             meaning: arrange(self._path, meaning, value, (batch, width))
             for (meaning, width), value in zip(self._widths, values, strict=True)
@@ -143,22 +143,3 @@ def _start_session(
         # ONNX Runtime falls back to the CPU with a log line, but a configured GPU must be used.
         raise NoGpuError(path, "ONNX Runtime", "its CUDA provider did not start, see its log above")
     return session
-
-
-def _sample_shape(
-    declared: Sequence[Sequence[int | str | None]], sample: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """Return the shape that the only input expects of a window, None if it accepts none.
-
-    In a declared shape only integers are fixed sizes: a name or None accepts any size.
-    """
-    if len(declared) != 1:
-        return None
-    for shape in (sample, (math.prod(sample),)):
-        sizes = declared[0][1:]
-        if len(declared[0]) == len(shape) + 1 and all(
-            not isinstance(size, int) or size == wanted
-            for size, wanted in zip(sizes, shape, strict=True)
-        ):
-            return shape
-    return None

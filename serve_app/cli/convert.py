@@ -85,6 +85,8 @@ def _registration(conversion: "Conversion", folder: Path) -> str:
         words += ["--label-map", ",".join(pairs)]
     else:
         words += ["--dataset", "dead_band=RETURN"]
+    if "dataset_info" in fields:
+        words += ["--dataset", "missing_values=true"]
     for meaning, name in fields["output_names"].items():
         words += ["--output", f"{meaning}={name}"]
     return shlex.join(words)

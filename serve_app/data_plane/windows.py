@@ -33,8 +33,8 @@ def as_window(features: object, metadata: ModelMetadata) -> Windows:
         metadata: metadata of the model's version.
 
     Raises:
-        InvalidFeaturesError: the length or shape is wrong, or a value is not a number, is NaN or
-            infinite, or exceeds the type.
+        InvalidFeaturesError: the length or shape is wrong, or a value is not a number, is infinite,
+            exceeds the type, or is NaN and the model does not accept missing values.
         RoundedFeaturesError: the model takes float64, and the features are in another type.
     """
     shape = metadata.input_shape
@@ -51,9 +51,14 @@ def as_window(features: object, metadata: ModelMetadata) -> Windows:
     elif window.dtype != np.float32 or not window.flags.c_contiguous:
         with np.errstate(over="ignore"):
             window = np.ascontiguousarray(window, dtype=np.float32)
-    if not np.isfinite(window).all():
+    if not np.isfinite(window).all() and not _is_missing_only(window, metadata):
         raise InvalidFeaturesError("features", expected, _first_not_finite(window, numbers, shape))
     return window
+
+
+def _is_missing_only(window: Windows, metadata: ModelMetadata) -> bool:
+    """Return whether NaN, as a missing value, is all that is not finite in a window."""
+    return metadata.accepts_missing and not np.isinf(window).any()
 
 
 def _in_doubles(window: NDArray[Any]) -> NDArray[np.float64]:

@@ -56,6 +56,12 @@ def check_variants(
             f"served by either",
             treatment.input_type,
         )
+    if control.accepts_missing != treatment.accepts_missing:
+        raise InvalidRequestError(
+            "treatment_model_version",
+            f"a version whose missing_values is {control.accepts_missing}, as control's",
+            str(treatment.accepts_missing),
+        )
     names = {definition.control_model_name, definition.treatment_model_name}
     if definition.auto_apply and len(names) > 1:
         raise InvalidRequestError(

@@ -108,7 +108,9 @@ def test_reference():
         {"output_names": {"expected_return": "y"}, "dataset_info": {"dead_band": "0.1"}},
         {"label_map": {0: "HOLD", 1: "BUY", 2: "BUY"}},
         {"label_map": {1: "HOLD", 2: "BUY", 3: "SELL"}},
-        {"input_shape": (6600,)},
+        {"input_shape": ()},
+        {"input_shape": (2, 3, 4)},
+        {"dataset_info": {"missing_values": "yes"}},
         {"input_shape": (0, 110)},
         {"schema_version": 2},
         {"metrics": {"accuracy": "high"}},
@@ -149,3 +151,10 @@ def test_regressor_with_a_dead_band():
     of = metadata(output_names={"expected_return": "y"}, dataset_info={"dead_band": 0.002})
     assert (of.is_regressor, of.dead_band) == (True, 0.002)
     assert not metadata().is_regressor
+
+
+def test_flat_rows_and_missing_values():
+    """Flat rows are windows of one timestep, and NaN is accepted where it is declared."""
+    assert metadata(input_shape=(40,)).input_shape == (1, 40)
+    assert metadata(dataset_info={"missing_values": True}).accepts_missing
+    assert not metadata().accepts_missing

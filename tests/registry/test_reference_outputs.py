@@ -163,3 +163,9 @@ def test_tolerance_by_artifact():
     assert tolerance_of("model_quantized.onnx") is OPTIMIZED
     given = tolerance_of("model_quantized.onnx", evidence)
     assert (given.relative, given.direction_agreement) == (0.5, 0.9)
+
+
+def test_flat_rows():
+    """The windows of a model of flat rows may lack the axis of timesteps."""
+    content = dump_recorded(WINDOWS.reshape(100, 6), {})
+    assert read_recorded(content, "windows.npz", (1, 6), {}).windows.shape == (100, 1, 6)

@@ -236,7 +236,7 @@ def test_two_inputs():
     model = onnx.load_from_string(linear_onnx())
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch"]))
     with pytest.raises(
-        UnreadableArtifactError, match=r"one input .* its inputs are features .*, mask"
+        UnreadableArtifactError, match=r"inputs of float .* its inputs are features .*, mask"
     ):
         load_predictor(model.SerializeToString(), metadata(), num_threads=1)
 

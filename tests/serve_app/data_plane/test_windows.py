@@ -92,3 +92,12 @@ def test_infinite_double_is_rejected():
     assert as_window([*FLAT[:-1], 1e39], DOUBLE)[2, 1] == 1e39
     with pytest.raises(InvalidFeaturesError, match=r"float64 holds up to 1\.8e\+308"):
         as_window([*FLAT[:-1], float("inf")], DOUBLE)
+
+
+def test_missing_values():
+    """NaN reaches a model that declares missing values; infinity and 1e39 in float32 do not."""
+    of = metadata(dataset_info={"missing_values": True})
+    assert np.isnan(as_window([float("nan"), *FLAT[1:]], of)[0, 0])
+    for value in (float("inf"), 1e39):
+        with pytest.raises(InvalidFeaturesError, match="not finite"):
+            as_window([float("nan"), *FLAT[2:], value], of)
