@@ -2,8 +2,9 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, growth, soak-router, soak-replicas; with
---quick neither operations nor batching, so that it takes no more than five minutes.
+Without a name all run but the long ones: autoscaling, connections, growth, soak-router and
+soak-replicas; with --quick neither operations nor batching, so that it takes no more than five
+minutes.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import typer
 from benchmarks import (
     autoscaling,
     batching,
+    connections,
     experiment_store,
     inference,
     operations,
@@ -39,6 +41,7 @@ USUAL: Mapping[str, Callable[[bool], Report]] = {
 NOT_QUICK = ("operations", "batching")
 LONG: Mapping[str, Callable[[bool], Report]] = {
     "autoscaling": lambda _: autoscaling.run(),
+    "connections": lambda quick: connections.run(rounds=1) if quick else connections.run(),
     "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),
     "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
     "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),
