@@ -1,11 +1,13 @@
 """Encodes a bot's request as the body of an HTTP request. Pure: no IO.
 
-JSON has no NaN, and orjson silently writes `null` for it. Therefore the numbers are checked here.
-They are sent as float32, the type of most models' input, and the content type declares it; a model
-of float64 rejects such a request, which is then sent again in float64.
+JSON has no NaN, and orjson silently writes `null` for it. Therefore the numbers are checked here,
+and a NaN that stands for a missing value is written as the word `NaN`, which the server reads.
+Numbers are sent as float32, the type of most models' input, and the content type declares it; a
+model of float64 rejects such a request, which is then sent again in float64.
 """
 
 import functools
+import json
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -29,10 +31,13 @@ _LARGEST_EXACT = 2**53
 """The integer up to which float64 holds every integer."""
 
 
-def encode_request(request: object, dtype: np.dtype[Any] = SINGLE) -> bytes:
+def encode_request(
+    request: object, dtype: np.dtype[Any] = SINGLE, *, missing_values: bool = False
+) -> bytes:
     """Return one request, with `symbol`, `features` and its optional fields, as JSON.
 
     Fields that are None are omitted. Unknown fields are passed on, and the server validates them.
+    With `missing_values` the features may contain NaN.
 
     >>> encode_request({"symbol": "BTCUSDT", "features": [[0.5], [1.0]], "model_name": None})
     b'{"symbol":"BTCUSDT","features":[[0.5],[1.0]]}'
@@ -47,7 +52,9 @@ def encode_request(request: object, dtype: np.dtype[Any] = SINGLE) -> bytes:
     if not isinstance(symbol, str):
         raise InvalidRequestError("symbol", "text, for example BTCUSDT", _kind(symbol))
     fields = {name: value for name, value in request.items() if value is not None}
-    fields["features"] = as_array(fields.get("features"), dtype)
+    features = as_array(fields.get("features"), dtype, missing_values=missing_values)
+    has_missing = missing_values and bool(np.isnan(features).any())
+    fields["features"] = orjson.Fragment(json.dumps(features.tolist())) if has_missing else features
     try:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
@@ -72,17 +79,23 @@ class Body(NamedTuple):
     """Fields that are not in `content`, encoded as a query string."""
 
 
-def encode_raw(request: Mapping[str, object], dtype: np.dtype[Any] = SINGLE) -> Body | None:
+def encode_raw(
+    request: Mapping[str, object],
+    dtype: np.dtype[Any] = SINGLE,
+    *,
+    missing_values: bool = False,
+) -> Body | None:
     """Return a request with its features as bytes and its other fields as a query.
 
     This form is the fastest for both sides. Returns None if a field is not text, since only JSON
-    preserves its type for the server's validation.
+    preserves its type for the server's validation. With `missing_values` the features may contain
+    NaN.
 
     Raises:
         InvalidFeaturesError: the features are not numbers, ragged, not finite or beyond float32.
         InvalidRequestError: a field cannot be encoded.
     """
-    features = as_array(request.get("features"), dtype)
+    features = as_array(request.get("features"), dtype, missing_values=missing_values)
     fields = {
         name: value for name, value in request.items() if value is not None and name != "features"
     }
@@ -124,7 +137,9 @@ def encode_command(fields: Mapping[str, object]) -> bytes:
         raise InvalidRequestError("request", "fields that JSON can represent", str(error)) from None
 
 
-def as_array(features: object, dtype: np.dtype[Any]) -> NDArray[Any]:
+def as_array(
+    features: object, dtype: np.dtype[Any], *, missing_values: bool = False
+) -> NDArray[Any]:
     """Return features of any numeric dtype as a contiguous array of the same shape.
 
     The server validates the shape, since it knows the model's input.
@@ -135,6 +150,7 @@ def as_array(features: object, dtype: np.dtype[Any]) -> NDArray[Any]:
     Args:
         features: an array or (nested) lists.
         dtype: the type to send. Only conversions to SINGLE round.
+        missing_values: whether elements may be NaN.
 
     Raises:
         InvalidFeaturesError: an element is not a finite number of that type, or would be rounded
@@ -156,6 +172,8 @@ def as_array(features: object, dtype: np.dtype[Any]) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             converted = given.astype(dtype, order="C")
     finite = np.isfinite(converted)
+    if missing_values:
+        finite |= np.isnan(converted)
     if not finite.all():
         raise InvalidFeaturesError("features", expected, _first_non_finite(given, finite))
     if dtype == DOUBLE and given.dtype.kind in "iu" and (abs(converted) > _LARGEST_EXACT).any():

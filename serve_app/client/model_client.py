@@ -77,6 +77,8 @@ class ModelClient(ExperimentCalls):
         connect_timeout_s: limit of one attempt to connect, which also takes at most half of the
             time left.
         raise_errors: raise an error instead of returning None, False or an empty list.
+        missing_values: send NaN, as a missing value, to models that accept it; others reject the
+            request. By default the client rejects NaN before anything is sent.
         token: the token of this bot; by default that of the variable TRADESERVE_TOKEN. Without one,
             a server on this machine that requires a token receives the user's local one.
         ca_file: certificates in PEM that an https server's certificate must be signed by; by
@@ -98,6 +100,7 @@ class ModelClient(ExperimentCalls):
         command_timeout_s: float = CLIENT_COMMAND_S,
         connect_timeout_s: float = 0.25,
         raise_errors: bool = False,
+        missing_values: bool = False,
         token: str | None = None,
         ca_file: Path | str | None = None,
         proxy: str | None = None,
@@ -109,6 +112,7 @@ class ModelClient(ExperimentCalls):
             command_timeout_s=command_timeout_s,
             connect_timeout_s=connect_timeout_s,
             raise_errors=raise_errors,
+            missing_values=missing_values,
             token=token,
             ca_file=ca_file,
             proxy=proxy,
@@ -172,7 +176,8 @@ class ModelClient(ExperimentCalls):
 
         Raises:
             ClientError: the call failed; this and the next two only with `raise_errors`.
-            InvalidFeaturesError: the features are not finite numbers; nothing was sent.
+            InvalidFeaturesError: the features are not finite numbers, or NaN with
+                `missing_values`; nothing was sent.
             InvalidRequestError: another field cannot be sent.
         """
         deadline = Deadline.after(self._parameters.timeout_s)
@@ -302,15 +307,17 @@ class ModelClient(ExperimentCalls):
         self, request: Mapping[str, object], dtype: np.dtype[Any], deadline: Deadline
     ) -> object:
         """Send the features as raw bytes, or as JSON to a server that rejects raw bodies."""
-        if self._sends_raw and (body := encode_raw(request, dtype)) is not None:
+        missing = self._parameters.missing_values
+        raw = encode_raw(request, dtype, missing_values=missing) if self._sends_raw else None
+        if raw is not None:
             try:
-                return await self._transport.call("POST", PREDICT, body, deadline)
+                return await self._transport.call("POST", PREDICT, raw, deadline)
             except ServerRejectedError as error:
                 if error.code != "malformed_json" and error.status != UNSUPPORTED_MEDIA_TYPE:
                     raise
             logger.info("server %s rejects raw bodies: sending JSON from now on", self.server_url)
             self._sends_raw = False
-        body = Body(encode_request(request, dtype), json_type(dtype))
+        body = Body(encode_request(request, dtype, missing_values=missing), json_type(dtype))
         return await self._transport.call("POST", PREDICT, body, deadline)
 
     async def _command(self, path: str, fields: Mapping[str, object]) -> object:
@@ -335,7 +342,9 @@ class ModelClient(ExperimentCalls):
         dtype = self._types.type_of(items)
         for index, item in enumerate(items):
             try:
-                encoded[index] = encode_request(item, dtype)
+                encoded[index] = encode_request(
+                    item, dtype, missing_values=self._parameters.missing_values
+                )
             except RequestError as error:
                 entries[index] = failed_entry(item, error)
         if encoded:

@@ -23,6 +23,7 @@ class ClientParameters:
     command_timeout_s: float
     connect_timeout_s: float
     raise_errors: bool
+    missing_values: bool
     token: str | None = field(repr=False)
     ca_file: Path | str | None
     proxy: str | None = field(repr=False)

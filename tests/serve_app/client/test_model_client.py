@@ -16,6 +16,7 @@ from serve_app.errors import (
     UnexpectedResponseError,
 )
 from testkit.fake_server import (
+    BATCH,
     HEALTH,
     MODELS,
     PREDICT,
@@ -136,6 +137,16 @@ class TestPredict:
         with pytest.raises(InvalidFeaturesError, match=f"features: expected .*{received}"):
             await client.predict("BTCUSDT", features)
         assert not server.received
+
+    async def test_missing_values(self, server):
+        """A client for models that accept NaN sends it, alone and in a batch."""
+        server.script(PREDICT, Reply(prediction()))
+        server.script(BATCH, Reply({"predictions": [prediction()]}))
+        async with ModelClient(server.url, raise_errors=True, missing_values=True) as client:
+            await client.predict("BTCUSDT", [[1.0, float("nan")]])
+            await client.batch_predict([{"symbol": "BTCUSDT", "features": [[1.0, float("nan")]]}])
+        for sent in (server.received[PREDICT][0], server.received[BATCH][0]["requests"][0]):
+            np.testing.assert_array_equal(np.array(sent["features"], float), [[1.0, np.nan]])
 
     @pytest.mark.parametrize(
         ("symbol", "field"), [(None, "symbol"), (7, "symbol"), ("\ud800", "request")]
