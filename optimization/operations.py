@@ -173,7 +173,7 @@ def compare(
 ) -> Comparison:
     """Compare a file with its network; see ONNXOptimizer.compare_pytorch_onnx."""
     check_network(network)
-    exported = OnnxModel(onnx_path, caller.num_threads)
+    exported = OnnxModel(onnx_path, caller.num_threads, is_exported=True)
     shape = (1, *declared_shape(exported)) if input_shape is None else input_shape
     sample, batch = sample_shape(shape), int(shape[0])
     compared = (

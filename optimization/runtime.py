@@ -55,6 +55,9 @@ class OnnxModel:
         source: the file or its content.
         num_threads: the number of threads within one operator.
         name: the file in messages, if `source` is its content.
+        is_exported: whether the file was exported from a network, all of whose outputs count. By
+            default outputs of other types than floats are left out: a classifier's labels beside
+            its scores follow from these.
 
     Raises:
         InvalidModelError: the model is missing, damaged, or takes another input.
@@ -62,7 +65,12 @@ class OnnxModel:
     """
 
     def __init__(
-        self, source: Path | bytes, num_threads: int = 1, name: Path | str = "the given content"
+        self,
+        source: Path | bytes,
+        num_threads: int = 1,
+        name: Path | str = "the given content",
+        *,
+        is_exported: bool = False,
     ) -> None:
         self.path = source if isinstance(source, Path) else name
         content = source if isinstance(source, bytes) else read_onnx(source)
@@ -78,9 +86,10 @@ class OnnxModel:
             size if isinstance(size, int) else None for size in inputs[0].shape
         )
         self.output_names: list[str] = [
-            output.name for output in self._session.get_outputs() if output.type in _NUMBERS
+            output.name
+            for output in self._session.get_outputs()
+            if is_exported or output.type in _NUMBERS
         ]
-        """The outputs of floats. A classifier's labels beside its scores follow from these."""
         if not self.output_names:
             found = ", ".join(f"{o.name} {o.type}" for o in self._session.get_outputs())
             raise InvalidModelError(

@@ -48,7 +48,7 @@ def verify_export(
     reference = torch_model(network)
     try:
         onnx.checker.check_model(content, full_check=True)
-        exported = OnnxModel(content, name=output_path)
+        exported = OnnxModel(content, name=output_path, is_exported=True)
         for batch in VERIFIED_BATCHES:
             windows = random.standard_normal((batch, *shape), dtype=np.float32)
             parity = require_parity(reference, exported, windows, tolerance)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 
 import psutil
@@ -144,9 +145,13 @@ def sockets_of(pid):
     """Return the sockets of the launch that a process has started."""
     children = psutil.Process(pid).children(recursive=True)
     (launch,) = {launched_by(child) for child in children} - {None}
-    found = listeners(with_children(ProcessTree(launch).members()))
-    names = {listener.process.partition(":another")[0] for listener in found}
-    assert {"gcs_server", "raylet", "haproxy", "ray::ServeReplica"} <= names
+    expected = {"gcs_server", "raylet", "haproxy", "ray::ServeReplica"}
+    deadline_s = time.monotonic() + 20
+    names = set()
+    while not expected <= names:  # HAProxy may be replaced by its successor just now
+        assert time.monotonic() < deadline_s, names
+        found = listeners(with_children(ProcessTree(launch).members()))
+        names = {listener.process.partition(":another")[0] for listener in found}
     return found
 
 

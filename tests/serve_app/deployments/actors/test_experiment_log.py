@@ -48,8 +48,8 @@ async def test_applications_share_a_database(tmp_path):
     """
     actor = await opened(f"sqlite:///{tmp_path}/x.db")
     try:
-        await actor.create(definition(), START, "one", "bot")
-        await actor.create(definition(experiment_id="other"), START, "two", "bot")
+        await actor.create(definition(), START, "one", "bot", "key 1")
+        await actor.create(definition(experiment_id="other"), START, "two", "bot", "key 2")
         for application, name in (("one", "v1_vs_v2"), ("two", "other")):
             for found in (actor.running, actor.experiments):
                 listed = [entry.definition.experiment_id for entry in await found(application)]
@@ -57,6 +57,6 @@ async def test_applications_share_a_database(tmp_path):
         with pytest.raises(UnknownExperimentError):
             await actor.experiment("other", "one")
         with pytest.raises(ModelInExperimentError):
-            await actor.create(definition(experiment_id="third"), START, "two", "bot")
+            await actor.create(definition(experiment_id="third"), START, "two", "bot", "key 3")
     finally:
         await actor.close()
