@@ -52,6 +52,24 @@ def test_quantize_statically(exported, windows, symmetric):
     assert all(zero.dtype == np.int8 and zero == 0 for zero in zeros) == symmetric
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_seven_bits(exported, windows, per_channel):
+    """No processor saturates: the sum of two products of weight and activation fits in 16 bits."""
+    content = exported.read_bytes()
+    operators = ("MatMul", "Gemm", "Conv")
+    for quantized in (
+        quantize_dynamically(content, exported, ALL, per_channel),
+        quantize_statically(content, exported, operators, windows, per_channel),
+    ):
+        weights = [
+            onnx.numpy_helper.to_array(weight).astype(int)
+            for weight in onnx.load_model_from_string(quantized).graph.initializer
+            if weight.data_type == onnx.TensorProto.INT8 and np.prod(weight.dims) > 1000
+        ]
+        assert weights
+        assert all(2 * 255 * np.abs(values).max() < 2**15 for values in weights)
+
+
 def test_rowwise_equals_single_rows(exported, windows):
     """A row-wise model returns for each row the dynamic model's outputs for that row alone."""
     dynamic = quantize_dynamically(exported.read_bytes(), exported, ALL)
