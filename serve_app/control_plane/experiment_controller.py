@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from serve_app.access.tokens import ANONYMOUS
 from serve_app.control_plane.experiment_steps import (
@@ -28,6 +28,7 @@ from serve_app.control_plane.experiment_steps import (
     next_step,
 )
 from serve_app.control_plane.fleet import Fleet
+from serve_app.control_plane.ports import ExperimentStoreClient
 from serve_app.errors import (
     ExperimentConflictError,
     FleetUnavailableError,
@@ -37,7 +38,6 @@ from serve_app.errors import (
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
 from serve_app.experiments.exposure import with_recorded_exposure
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
-from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.experiments.lifecycle import check_new, check_variants, with_dead_band
 from serve_app.experiments.running import RunningExperiment
 from serve_app.versions import VersionRef
@@ -46,45 +46,6 @@ logger = logging.getLogger(__name__)
 
 EVALUATION_PERIOD_S = 1.0
 """Longest wait of evidence for an analysis, in addition to the duration of the analyses."""
-
-
-class ExperimentStoreClient(Protocol):
-    """The stored experiments; every method raises the leaves of ServingError."""
-
-    async def create(
-        self, definition: ExperimentDefinition, started_at: datetime, by: str, key: str
-    ) -> bool:
-        """Store a new, running experiment with its author and the key of its command.
-
-        Returns False if the same command has stored it before and it still runs.
-        """
-
-    async def end(
-        self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
-    ) -> StoredExperiment:
-        """End an experiment; if it has ended already, its first end is kept."""
-
-    async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
-        """Append an entry to an experiment's history."""
-
-    async def experiment(self, experiment_id: str) -> StoredExperiment:
-        """Return an experiment."""
-
-    async def running(self) -> Sequence[StoredExperiment]:
-        """Return the running experiments."""
-
-    async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
-        """Return an experiment's history, oldest entry first."""
-
-    async def analyse(
-        self,
-        experiment: StoredExperiment,
-        exposed_at: datetime,
-        *,
-        status: ExperimentStatus = ExperimentStatus.RUNNING,
-        at_planned_end: bool = False,
-    ) -> InterimAnalysis:
-        """Analyse an experiment from everything that is stored about it."""
 
 
 Promotion = Callable[[str, str, str, str], Awaitable[None]]

@@ -1,11 +1,15 @@
-"""The protocols through which the control plane acts: state store, registry, Serve and routers."""
+"""The protocols through which the control plane acts: stores, registry, Serve and routers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from registry.records import ModelMetadata
+from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
+from serve_app.experiments.history import HistoryEntry, StoredExperiment
+from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.state.reports import RouterReport
 from serve_app.state.serving import ServedVersion, ServingState
 from serve_app.versions import VersionRef
@@ -99,3 +103,42 @@ class Routers(Protocol):
         Raises:
             FleetUnavailableError: Serve does not list them.
         """
+
+
+class ExperimentStoreClient(Protocol):
+    """The stored experiments; every method raises the leaves of ServingError."""
+
+    async def create(
+        self, definition: ExperimentDefinition, started_at: datetime, by: str, key: str
+    ) -> bool:
+        """Store a new, running experiment with its author and the key of its command.
+
+        Returns False if the same command has stored it before and it still runs.
+        """
+
+    async def end(
+        self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
+    ) -> StoredExperiment:
+        """End an experiment; if it has ended already, its first end is kept."""
+
+    async def note(self, experiment_id: str, entry: HistoryEntry) -> None:
+        """Append an entry to an experiment's history."""
+
+    async def experiment(self, experiment_id: str) -> StoredExperiment:
+        """Return an experiment."""
+
+    async def running(self) -> Sequence[StoredExperiment]:
+        """Return the running experiments."""
+
+    async def history(self, experiment_id: str) -> Sequence[HistoryEntry]:
+        """Return an experiment's history, oldest entry first."""
+
+    async def analyse(
+        self,
+        experiment: StoredExperiment,
+        exposed_at: datetime,
+        *,
+        status: ExperimentStatus = ExperimentStatus.RUNNING,
+        at_planned_end: bool = False,
+    ) -> InterimAnalysis:
+        """Analyse an experiment from everything that is stored about it."""
