@@ -31,16 +31,17 @@ def allowed_phrases() -> list[str]:
     return re.findall(r"`([^`]+)`", PAGE.section("Style").split("\n\n")[1])
 
 
-def pattern_of(words: str) -> str:
-    """Return a pattern for words in prose, in snake_case and in CamelCase, and across lines."""
+def pattern_of(phrases: list[str]) -> re.Pattern[str]:
+    """Return a pattern for phrases in prose, in snake_case and in CamelCase, and across lines."""
     gap = r"(?:[\s_-]|\n\s*#)+"
-    spaced = gap.join(map(re.escape, re.split(r"[\s-]", words)))
-    camel = "".join(part[:1].upper() + part[1:] for part in re.split(r"[\s-]", words))
-    return rf"(?<![A-Za-z])(?i:{spaced})(?![a-z])|(?<=[a-z]){camel}(?![a-z])"
+    words = [re.split(r"[\s-]", phrase) for phrase in phrases]
+    spaced = "|".join(gap.join(map(re.escape, parts)) for parts in words)
+    camel = "|".join("".join(part[:1].upper() + part[1:] for part in parts) for parts in words)
+    return re.compile(rf"(?<![A-Za-z])(?i:{spaced})(?![a-z])|(?<=[a-z])(?:{camel})(?![a-z])")
 
 
-BANNED = re.compile("|".join(pattern_of(words) for words in banned_words()))
-ALLOWED = re.compile("|".join(pattern_of(words) for words in allowed_phrases()))
+BANNED = pattern_of(banned_words())
+ALLOWED = pattern_of(allowed_phrases())
 
 
 def findings(text: str) -> list[str]:

@@ -16,6 +16,8 @@ from optimization.runtime import OnnxModel
 from optimization.search.search import SearchSettings, search
 from tests.optimization.networks import FOREIGN, SHAPE, WithSpectrum
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "weight norm, dict": ["direction_logits", "states"],
     "transformer encoder, tuple": ["direction_logits", "confidence", "expected_return"],

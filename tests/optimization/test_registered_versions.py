@@ -21,6 +21,8 @@ from registry import ModelRegistry
 from registry.architectures import build_network, save_checkpoint
 from registry.predictors import choose_artifact, load_predictor
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (12, 6)
 NETWORKS = {
     "HybridCNNLSTM": {"input_size": 6, "lstm_hidden_size": 48},

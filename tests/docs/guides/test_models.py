@@ -2,9 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from registry import ModelRegistry
 from registry.trial_run import try_out
 from testkit.snippets import page, run_python
+
+pytestmark = pytest.mark.slow
 
 PAGE = page("docs/guides/models.md")
 

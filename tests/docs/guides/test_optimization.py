@@ -1,6 +1,10 @@
 """The snippet of the guide to optimisation runs as it stands."""
 
+import pytest
+
 from testkit.snippets import page, run_python
+
+pytestmark = pytest.mark.slow
 
 PAGE = page("docs/guides/optimization.md")
 

@@ -1,10 +1,14 @@
 """The commands of the guide to signed models run as they stand."""
 
+import pytest
+
 from registry.folder.trusted_keys import write_trusted_keys
 from registry.layout import Layout
 from registry.signatures import SigningKey, check_key_id
 from testkit.models import linear_onnx
 from testkit.snippets import page, run_shell
+
+pytestmark = pytest.mark.slow
 
 PAGE = page("docs/guides/signing.md")
 

@@ -12,6 +12,8 @@ from registry.architectures import (
 )
 from registry.errors import InputShapeError
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "TemporalConvNet": {"input_size": 6, "channels": 8, "blocks": 2},
     "OrderBookTransformer": {

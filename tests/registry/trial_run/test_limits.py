@@ -9,6 +9,8 @@ import pytest
 
 from registry.trial_run.limits import is_out_of_memory, limited
 
+pytestmark = pytest.mark.slow
+
 MB = 1_000_000
 
 

@@ -8,6 +8,8 @@ import torch
 
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--budget", "60", "--batches", "1", "--threads", "1", "--runs", "10")
 
 

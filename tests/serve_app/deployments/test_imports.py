@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from testkit.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_graph_imports_no_heavy_library():

@@ -14,6 +14,8 @@ from tests.serve_app.experiments.simulation import (
     most_false_alarms,
 )
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = {
     "independent": {},
     "independent, 10 % treatment": {"share": 0.1},

@@ -10,6 +10,8 @@ from serve_app.api.rest.experiment_parsing import read_outcomes
 from serve_app.api.rest.parsing import read_batch, read_predict
 from serve_app.errors import BodyTooLargeError, RequestError
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SIZE = 300_000
 LONGEST_STEP_S = 0.05
