@@ -7,9 +7,9 @@ import ray
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from serve_app.launch.banner import HEALTH_PATH
 from serve_app.launch.config import BUILDER
 from serve_app.launch.environment import MACHINE_ENVIRONMENT, exported
-from serve_app.launch.server import HEALTH_PATH
 from serve_app.settings import AppSettings
 from testkit.paths import ROOT
 

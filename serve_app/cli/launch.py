@@ -20,10 +20,10 @@ def serve(
 ) -> None:
     """Serve a configuration on this machine in its own Ray cluster until Ctrl-C."""
     # Serving requires Ray and psutil, which a machine that only reads a registry may lack.
-    from serve_app.launch import server
+    from serve_app.launch import launcher
 
     try:
-        server.serve(config)
+        launcher.serve(config)
     except LaunchError as error:
         if isinstance(error, StartupError) and error.details:
             typer.echo(error.details, err=True)
