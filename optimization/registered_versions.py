@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from optimization.errors import InvalidModelError
 from optimization.export.exporter import export_onnx
 from optimization.measurement.machine import differences, this_machine
+from optimization.measurement.parity import NO_DIRECTION
 from optimization.measurement.windows import (
     Evaluation,
     noise,
@@ -121,7 +122,7 @@ def evaluation_of(
             for direction_output in DIRECTION_OUTPUTS
             if direction_output in source.metadata.output_names
         ),
-        None,
+        NO_DIRECTION,
     )
     if given is not None:
         return split_windows(given, given_source, direction=direction)

@@ -22,7 +22,15 @@ from pydantic import (
 )
 
 from registry.errors import InvalidNameError, MissingReferenceError
-from registry.outputs import DIRECTION_OUTPUTS, check_output_names, output_width
+from registry.outputs import (
+    DIRECTION_OUTPUTS,
+    MEDIAN,
+    QUANTILES,
+    check_levels,
+    check_output_names,
+    output_width,
+    quantile_level,
+)
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -81,7 +89,7 @@ class ModelMetadata(BaseModel):
     """The type of the input that the ONNX file declares. Windows of a float64 model are never
     rounded: requests in another type are rejected."""
     output_names: dict[str, str]
-    """The model's output name by meaning: direction_logits, confidence, expected_return."""
+    """The model's output name by meaning; see `registry.outputs`."""
     label_map: dict[int, str]
     """The label (HOLD, BUY or SELL) by the model's class index; two or three classes."""
     model_size_mb: float
@@ -152,6 +160,15 @@ class ModelMetadata(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _quantiles_have_levels(self) -> Self:
+        if QUANTILES in self.output_names:
+            try:
+                check_levels(self.dataset_info.get("quantile_levels"))
+            except ValueError as error:
+                raise ValueError(f"dataset_info: {error}") from error
+        return self
+
     @field_validator("dataset_info")
     @classmethod
     def _declares_missing_values(cls, dataset_info: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -176,11 +193,18 @@ class ModelMetadata(BaseModel):
         return float(self.dataset_info["dead_band"])  # type: ignore[arg-type]
 
     @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """The levels of the return's quantiles, ascending; empty without quantiles."""
+        if QUANTILES in self.output_names:
+            return check_levels(self.dataset_info["quantile_levels"])
+        levels = [level for meaning in self.output_names if (level := quantile_level(meaning))]
+        return tuple(sorted([*levels, MEDIAN])) if levels else ()
+
+    @property
     def output_widths(self) -> dict[str, int]:
         """The number of numbers per window of each output, by meaning."""
-        return {
-            meaning: output_width(meaning, len(self.label_map)) for meaning in self.output_names
-        }
+        classes, levels = len(self.label_map), len(self.quantile_levels)
+        return {meaning: output_width(meaning, classes, levels) for meaning in self.output_names}
 
 
 def check_has_reference(metadata: ModelMetadata) -> None:

@@ -18,6 +18,9 @@ _CLASSES = 3
 
 DIRECTION_OUTPUTS = ("direction_logits", "direction_probabilities")
 
+NO_DIRECTION = ""
+"""The name of the direction's output for a model that has none, such as one of quantiles."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
@@ -215,8 +218,10 @@ def direction_scores(outputs: Outputs, direction: str | None = None) -> NDArray[
     """Return the scores whose maximum chooses the class, or None if no output has them.
 
     This is the output `direction`, else one with a name of DIRECTION_OUTPUTS, else one of shape
-    (batch, 3), preferably one named after logits or probabilities.
+    (batch, 3), preferably one named after logits or probabilities; none for NO_DIRECTION.
     """
+    if direction == NO_DIRECTION:
+        return None
     for name in (direction or "", *DIRECTION_OUTPUTS):
         if name in outputs and outputs[name].ndim == 2:
             return outputs[name]

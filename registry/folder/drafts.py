@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from registry.errors import VersionExistsError
+from registry.errors import UnreadableArtifactError, VersionExistsError
 from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, created
-from registry.outputs import DIRECTION_OUTPUTS, MEANINGS
+from registry.outputs import DIRECTION_OUTPUTS, MEANINGS, QUANTILES
 from registry.predictors import (
     Declarations,
     check_classes,
@@ -37,7 +37,8 @@ def draft_metadata(
 
     Raises:
         InvalidMetadataError: a field is missing, unknown or of the wrong type.
-        UnreadableArtifactError: a file names its classes in another order than the label map.
+        UnreadableArtifactError: a file names its classes in another order than the label map, or
+            has another number of quantiles than the metadata has levels.
     """
     declared = _declarations(files)
     size_bytes = sum(source.stat().st_size for source in files.values())
@@ -62,7 +63,21 @@ def draft_metadata(
     )
     for artifact, model in declared.items():
         check_classes(model, metadata.label_map, files[artifact])
+        _check_levels(model, metadata, files[artifact])
     return metadata
+
+
+def _check_levels(declared: Declarations, metadata: ModelMetadata, path: Path) -> None:
+    """Check that a file has as many quantiles as the metadata has levels, if it states a number."""
+    shapes = {value.name: value.shape for value in declared.outputs}
+    shape = shapes.get(metadata.output_names.get(QUANTILES, ""), ())
+    levels = metadata.quantile_levels
+    if len(shape) == 2 and shape[1] not in (None, len(levels)):
+        raise UnreadableArtifactError(
+            str(path),
+            f"a model of {len(levels)} quantiles, as many as dataset_info has quantile_levels",
+            f"its output {metadata.output_names[QUANTILES]} has {shape[1]}; declare their levels",
+        )
 
 
 def _declarations(files: Mapping[str, Path]) -> Mapping[str, Declarations]:
@@ -83,7 +98,7 @@ def _output_names(declared: Mapping[str, Declarations]) -> Mapping[str, str]:
     model = declared.get("model.onnx")
     names = {value.name for value in model.outputs} if model else set()
     found = {meaning: meaning for meaning in MEANINGS if meaning in names}
-    is_sufficient = {*DIRECTION_OUTPUTS, "expected_return"} & found.keys()
+    is_sufficient = {*DIRECTION_OUTPUTS, "expected_return", QUANTILES} & found.keys()
     return found if is_sufficient else {output: output for output in OUTPUTS}
 
 

@@ -10,7 +10,7 @@ from registry import ModelInfo, ModelStage
 from registry.api import RegistryApi
 from registry.errors import RegistryError, UnknownModelError, UnknownVersionError
 from registry.folder.drafts import MEANING, manifest_of_files
-from registry.outputs import DIRECTION_OUTPUTS
+from registry.outputs import DIRECTION_OUTPUTS, QUANTILES
 from registry.records import OUTPUTS, Finding, check_has_reference
 from registry.registry import files_of
 from registry.signatures import SigningKey
@@ -100,7 +100,8 @@ def register(
     if output:
         names = parsing.pairs("--output", output, "MEANING=NAME")
         is_classifier = any(meaning in DIRECTION_OUTPUTS for meaning in names)
-        is_regressor = "expected_return" in names and "dead_band" in fields["dataset_info"]
+        has_return = "expected_return" in names or QUANTILES in names
+        is_regressor = has_return and "dead_band" in fields["dataset_info"]
         usual = () if is_classifier or is_regressor else OUTPUTS
         fields["output_names"] = {**{meaning: meaning for meaning in usual}, **names}
     if sign_with:

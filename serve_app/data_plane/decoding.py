@@ -31,10 +31,15 @@ class Prediction:
     output."""
     run: Run | None = field(default=None, compare=False)
     """None if no model computed the prediction. Comparisons ignore it."""
+    return_quantiles: Mapping[str, float] | None = None
+    """The quantiles of that return by level, ascending, as the model computed them: they may cross.
+    None if the model has none."""
 
     def with_run(self, run: Run) -> "Prediction":
         """Return the prediction with the timing of its run."""
-        return Prediction(self.direction, self.confidence, self.expected_return, run)
+        return Prediction(
+            self.direction, self.confidence, self.expected_return, run, self.return_quantiles
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from registry.predictors import Outputs, Row, find_problem, rows_of
 from registry.records import DIRECTIONS, ModelMetadata
 from serve_app.data_plane.decoding import Failure, Prediction, decode
+from serve_app.data_plane.quantiles import decode_quantiles
 
 Decoder: TypeAlias = Callable[[Outputs], list[Prediction | Failure]]
 """Turns a batch of outputs into one result per row."""
@@ -14,9 +15,13 @@ Decoder: TypeAlias = Callable[[Outputs], list[Prediction | Failure]]
 
 def decoder_of(metadata: ModelMetadata) -> Decoder:
     """Return the decoder for the outputs of a version."""
+    decoder: Decoder
     if metadata.is_regressor:
-        return partial(decode_returns, dead_band=metadata.dead_band)
-    return partial(decode, label_map=metadata.label_map)
+        decoder = partial(decode_returns, dead_band=metadata.dead_band)
+    else:
+        decoder = partial(decode, label_map=metadata.label_map)
+    levels = metadata.quantile_levels
+    return partial(decode_quantiles, decode=decoder, levels=levels) if levels else decoder
 
 
 def decode_returns(outputs: Outputs, dead_band: float) -> list[Prediction | Failure]:

@@ -153,6 +153,21 @@ def test_regressor_with_a_dead_band():
     assert not metadata().is_regressor
 
 
+def test_quantiles_of_a_regressor():
+    """The levels of quantiles are declared with one output, and follow from separate ones."""
+    info = {"dead_band": 0.002, "quantile_levels": [0.1, 0.5, 0.9]}
+    of = metadata(output_names={"return_quantiles": "y"}, dataset_info=info)
+    assert (of.is_regressor, of.output_widths) == (True, {"return_quantiles": 3})
+    names = {"return_quantile_0.9": "b", "expected_return": "m", "return_quantile_0.1": "a"}
+    separate = metadata(output_names=names, dataset_info={"dead_band": 0.002})
+    assert separate.quantile_levels == of.quantile_levels == (0.1, 0.5, 0.9)
+    assert set(separate.output_widths.values()) == {1}
+    with pytest.raises(ValidationError, match="dataset_info: expected quantile_levels"):
+        metadata(output_names={"return_quantiles": "y"}, dataset_info={"dead_band": 0.002})
+    with pytest.raises(ValidationError, match="expected dead_band"):
+        metadata(output_names={"return_quantiles": "y"}, dataset_info={"quantile_levels": [0.5]})
+
+
 def test_flat_rows_and_missing_values():
     """Flat rows are windows of one timestep, and NaN is accepted where it is declared."""
     assert metadata(input_shape=(40,)).input_shape == (1, 40)

@@ -143,3 +143,15 @@ def test_training_params_of_a_checkpoint(key):
     changed = of.model_copy(update={**signatures, "training_params": {"heads": 4}})
     with pytest.raises(SignatureError, match="not over its files and metadata"):
         check_signed(changed, [key.id])
+
+
+def test_changed_quantile_levels():
+    """The levels decide what the quantiles mean, so they are part of the manifest."""
+    names = {"return_quantiles": "y"}
+    documents = {
+        manifest(
+            metadata(output_names=names, dataset_info={"dead_band": 0.1, "quantile_levels": levels})
+        )
+        for levels in ([0.1, 0.5], [0.2, 0.5])
+    }
+    assert len(documents) == 2

@@ -32,7 +32,7 @@ def error_response(error: ServingError, headers: Mapping[str, str] | None = None
 def prediction_document(response: PredictionResponse) -> dict[str, Any]:
     """Return the body of the response to a request for one prediction."""
     prediction, version = response.prediction, response.version
-    document = {
+    document: dict[str, Any] = {
         "symbol": response.symbol,
         "prediction": {
             "direction": prediction.direction,
@@ -46,6 +46,8 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "timestamp": response.time,
     }
+    if prediction.return_quantiles is not None:
+        document["prediction"]["return_quantiles"] = prediction.return_quantiles
     if response.fallback:
         document["fallback"] = True
     return document

@@ -52,6 +52,8 @@ class PredictionValue(_Schema):
     """Between 0 and 1; for a model without this output, the probability of the chosen class."""
     expected_return: float | None
     """The market's return over the model's horizon; null for a model without this output."""
+    return_quantiles: dict[str, float] | None = None
+    """The quantiles of that return by level, such as "0.1"; absent for a model without them."""
 
 
 class Timings(_Schema):

@@ -8,7 +8,8 @@ the payload of its type:
     CALL      router    u32 windows, timesteps, features, bytes per value; then the values as
                         float32 or float64
     RESULTS   replica   one result per window as JSON: [direction, confidence, expected return,
-                        waited s, took s], or the problem of the window as a string
+                        waited s, took s], with {level: quantile} appended if the model has
+                        quantiles, or the problem of the window as a string
     ERROR     replica   [code, arguments] of an error of `serve_app.errors` as JSON
     PING      router    empty: a heartbeat
     PONG      replica   empty: the reply to a heartbeat
@@ -30,7 +31,7 @@ from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction, Run
 from serve_app.errors import ServingError
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of this protocol. A router and a replica of different ones use Serve's handle."""
 
 MAX_FRAME_BYTES = 32 * 2**20
@@ -228,20 +229,35 @@ def _as_json(result: Prediction | Failure) -> object:
     if isinstance(result, Failure):
         return result.problem
     waited_s, took_s = result.run or (None, None)
-    return result.direction, result.confidence, result.expected_return, waited_s, took_s
+    values = result.direction, result.confidence, result.expected_return, waited_s, took_s
+    return values if result.return_quantiles is None else (*values, result.return_quantiles)
 
 
 def _from_json(result: object) -> Prediction | Failure:
     match result:
         case str(problem):
             return Failure(problem)
-        case [int(direction), float(confidence), float() | None as expected_return, *run]:
-            match run:
-                case [float(waited_s), float(took_s)]:
-                    return Prediction(direction, confidence, expected_return, Run(waited_s, took_s))
-                case [None, None]:
-                    return Prediction(direction, confidence, expected_return)
+        case [int(direction), float(confidence), float() | None as expected_return, *further]:
+            match further:
+                case [float(waited_s), float(took_s), *quantiles]:
+                    run = Run(waited_s, took_s)
+                    return Prediction(
+                        direction, confidence, expected_return, run, _quantiles(quantiles)
+                    )
+                case [None, None, *quantiles]:
+                    return Prediction(
+                        direction, confidence, expected_return, None, _quantiles(quantiles)
+                    )
     raise ProtocolError("expected a prediction or the problem of a window, received something else")
+
+
+def _quantiles(last: list[object]) -> Mapping[str, float] | None:
+    match last:
+        case []:
+            return None
+        case [dict(quantiles)] if all(type(value) is float for value in quantiles.values()):
+            return quantiles
+    raise ProtocolError("expected quantiles by their levels, received something else")
 
 
 def _parse(payload: bytes) -> object:

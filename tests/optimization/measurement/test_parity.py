@@ -5,6 +5,7 @@ import pytest
 
 from optimization.errors import InvalidInputError, ParityError
 from optimization.measurement.parity import (
+    NO_DIRECTION,
     Tolerance,
     direction_scores,
     measure_parity,
@@ -131,3 +132,4 @@ def test_direction_scores():
     assert direction_scores(width) is width["logits"]
     assert direction_scores({"hidden": width["hidden"]}) is width["hidden"]
     assert direction_scores({"all": width["all"]}) is None
+    assert direction_scores({"hidden": width["hidden"]}, NO_DIRECTION) is None

@@ -9,6 +9,7 @@ import pytest
 from registry import ModelRegistry
 from registry.errors import InvalidMetadataError, UnreadableArtifactError
 from registry.predictors import load_predictor, try_artifact
+from registry.reference_outputs import dump_recorded
 from serve_app.data_plane.decoding import decode
 from serve_app.data_plane.regression import decoder_of
 
@@ -217,4 +218,43 @@ async def test_regressor(tmp_path, rows, windows):
     expected = regressor.predict(rows).ravel()
     received = [prediction.expected_return for prediction in results]
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
+    assert {prediction.direction for prediction in results} == {0, 1, 2}
+
+
+async def test_quantiles_in_one_output(tmp_path, rows, windows):
+    """A model whose output holds all quantiles is registered with their levels, and is equal."""
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LinearRegression
+
+    targets = rows[:, :1] * 0.01 + np.array([[-0.02, 0.0, 0.02]])
+    regressor = LinearRegression().fit(rows, targets)
+    content = to_onnx(regressor, rows[:1]).SerializeToString()
+    path, recorded = tmp_path / "model.onnx", tmp_path / "windows.npz"
+    path.write_bytes(content)
+    recorded.write_bytes(dump_recorded(windows, {"return_quantiles": regressor.predict(rows)}))
+
+    async def register(*levels):
+        return await ModelRegistry(tmp_path / "models").register_model(
+            "m",
+            "1.0.0",
+            path,
+            "LinearRegression",
+            input_shape=SHAPE,
+            output_names={"return_quantiles": "variable"},
+            dataset_info={"dead_band": 0.002, "quantile_levels": levels},
+            artifacts={"windows.npz": recorded},
+        )
+
+    with pytest.raises(
+        InvalidMetadataError, match=r"ascending numbers between .*received \[0\.9, 0"
+    ):
+        await register(0.9, 0.5, 0.1)
+    with pytest.raises(UnreadableArtifactError, match=r"a model of 2 quantiles.* has 3"):
+        await register(0.1, 0.5)
+    metadata = (await register(0.1, 0.5, 0.9)).metadata
+    try_artifact("model.onnx", content, metadata, recorded=recorded.read_bytes())
+    results = decoder_of(metadata)(load_predictor(content, metadata, 1)(windows))
+    received = [list(prediction.return_quantiles.values()) for prediction in results]
+    np.testing.assert_allclose(received, regressor.predict(rows), rtol=0, atol=1e-6)
+    assert [prediction.expected_return for prediction in results] == [row[1] for row in received]
     assert {prediction.direction for prediction in results} == {0, 1, 2}

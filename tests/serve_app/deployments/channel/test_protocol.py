@@ -71,11 +71,13 @@ def test_results_arrive_bit_for_bit():
         Prediction(0, 0.0, None, Run(0.25, 0.5)),
         Failure("an output is NaN or infinite"),
         Prediction(1, 1.0, 0.01),
+        Prediction(1, 1.0, 0.01, None, {"0.1": -1 / 3, "0.5": 0.01}),
+        Prediction(1, 1.0, 0.01, Run(0.25, 0.5), {"0.5": 0.01}),
     ]
     received = decode_results(only(encode_results(3, results)).payload)
     assert received == results
     runs = [result.run for result in received if isinstance(result, Prediction)]
-    assert runs == [Run(0.0, 1e-9), Run(0.25, 0.5), None]
+    assert runs == [Run(0.0, 1e-9), Run(0.25, 0.5), None, None, Run(0.25, 0.5)]
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
