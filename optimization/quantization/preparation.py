@@ -6,15 +6,22 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def prepare(model: onnx.ModelProto) -> None:
-    """Name every node uniquely, and express scalers in operators whose types can be inferred.
+    """Express a graph in the forms that the quantiser knows; the outputs remain the same.
 
-    Nodes are excluded from quantisation by name: without one, all that have none are excluded. The
-    type behind a Scaler (ai.onnx.ml) is unknown to ONNX's inference, and with it the products that
-    follow. The outputs of the model remain the same.
+    - Every node receives a name of its own. Nodes are excluded from quantisation by name: without
+      one, all that have none are excluded.
+    - A Scaler (ai.onnx.ml) becomes a difference and a product, and other operators of that domain
+      declare the type of their output, which ONNX's inference does not know: the quantiser skips
+      products of an unknown type.
+    - The bias of a Gemm has one axis. ONNX Runtime writes (1, n) when it fuses a product and a sum,
+      for which the quantiser fails with a scale per channel.
     """
     nodes = [part for node in model.graph.node for part in _without_scaler(model.graph, node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    _declare_types(model.graph)
+    for node in model.graph.node:
+        _flatten_bias(model.graph, node)
     names: set[str] = set()
     for index, node in enumerate(model.graph.node):
         name = node.name or f"{node.op_type}_{index}"
@@ -22,6 +29,29 @@ def prepare(model: onnx.ModelProto) -> None:
             name = f"{name}_{index}"
         names.add(name)
         node.name = name
+
+
+def _declare_types(graph: onnx.GraphProto) -> None:
+    """Declare the outputs of scalers, normalisers and imputers, which are of float32."""
+    known = {value.name for value in (*graph.value_info, *graph.output)}
+    for node in graph.node:
+        attributes = {attribute.name for attribute in node.attribute}
+        if node.op_type in ("Normalizer", "Scaler") or "imputed_value_floats" in attributes:
+            (output,) = node.output
+            declared = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+            graph.value_info.extend([declared] if output not in known else [])
+
+
+def _flatten_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
+    """Give a Gemm a bias of shape (n,) instead of (1, n), which is broadcast in the same way."""
+    if node.op_type != "Gemm" or len(node.input) < 3:
+        return
+    bias = next((weight for weight in graph.initializer if weight.name == node.input[2]), None)
+    if bias is not None and len(bias.dims) == 2 and bias.dims[0] == 1:
+        name = f"{node.output[0]}/bias"
+        values = numpy_helper.to_array(bias).ravel()
+        graph.initializer.append(numpy_helper.from_array(values, name))
+        node.input[2] = name
 
 
 def doubles_of(model: onnx.ModelProto) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -46,6 +47,63 @@ def pipeline(scaler=None, names=("scale", "first", "second"), dtype=np.float32):
 def test_products_are_quantised(names, scaler, is_static):
     """Whatever the names of the nodes, and behind a scaler too."""
     content = pipeline(scaler, names).SerializeToString()
+    if is_static:
+        quantized = quantize_statically(content, NAME, ("MatMul",), ROWS)
+    else:
+        quantized = quantize_dynamically(content, NAME, ("MatMul",))
+    assert len(quantized) < len(content) / 2
+    (expected,) = OnnxModel(content, name=NAME)(ROWS).values()
+    (received,) = OnnxModel(quantized, name=NAME)(ROWS).values()
+    assert np.abs(received - expected).max() < 0.05 * np.abs(expected).max()
+
+
+ML = "ai.onnx.ml"
+FRONTS = {
+    "MinMaxScaler": [
+        helper.make_node("Mul", ["x", "scale"], ["m"]),
+        helper.make_node("Add", ["m", "min"], ["s"]),
+    ],
+    "MinMaxScaler(clip=True)": [
+        helper.make_node("Mul", ["x", "scale"], ["m"]),
+        helper.make_node("Add", ["m", "min"], ["a"]),
+        helper.make_node("Clip", ["a", "zero", "one"], ["s"]),
+    ],
+    "Normalizer": [helper.make_node("Normalizer", ["x"], ["s"], domain=ML, norm="L2")],
+    "SimpleImputer, StandardScaler": [
+        helper.make_node(
+            "Imputer",
+            ["x"],
+            ["i"],
+            domain=ML,
+            imputed_value_floats=[0.0] * FEATURES,
+            replaced_value_float=float("nan"),
+        ),
+        helper.make_node("Scaler", ["i"], ["s"], domain=ML, **SCALER),
+    ],
+}
+"""The nodes that skl2onnx 1.20 writes in front of a network, by the steps of the pipeline."""
+
+
+@pytest.mark.parametrize("is_static", [False, True])
+@pytest.mark.parametrize("front", FRONTS)
+def test_pipelines_are_quantised(front, is_static):
+    """Products behind the steps of a pipeline, with a bias of shape (1, n)."""
+    model = pipeline(SCALER)
+    graph = model.graph
+    added = helper.make_node("Add", ["h", "bias"], ["biased"])
+    graph.node[2].input[0] = "biased"
+    nodes = [*FRONTS[front], graph.node[1], added, graph.node[2]]
+    weights = {"scale": 0.1, "min": -0.2, "zero": 0, "one": 1, "bias": np.ones((1, CLASSES))}
+    used = {name for node in nodes for name in node.input}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value, np.float32), name)
+        for name, value in weights.items()
+        if name in used
+    )
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    content = model.SerializeToString()
     if is_static:
         quantized = quantize_statically(content, NAME, ("MatMul",), ROWS)
     else:
