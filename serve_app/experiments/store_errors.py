@@ -7,7 +7,8 @@
     ├── UnavailableStoreError       nothing was written; the same call may succeed later
     │   ├── LockedStoreError        another process held the write lock for too long
     │   ├── FullStoreError          the disk is full
-    │   └── ReadOnlyStoreError      the database is read-only
+    │   ├── ReadOnlyStoreError      the database is read-only
+    │   └── MovedStoreError         the file was moved, deleted or replaced while it was open
     ├── RejectedRowError            the database cannot store a value; a retry will fail too
     ├── UnknownExperimentError      the experiment is not stored
     ├── ExperimentExistsError       an experiment with this id exists
@@ -99,6 +100,25 @@ class ReadOnlyStoreError(UnavailableStoreError):
     """The database is read-only."""
 
     remedy = "grant this process write access, and try again"
+
+
+class MovedStoreError(UnavailableStoreError):
+    """The file was moved, deleted or replaced while it was open."""
+
+    def __init__(self, url: str, problem: str, rescued: str | None) -> None:
+        super().__init__(url, problem)
+        self.args = url, problem, rescued
+        self.rescued = rescued
+
+    @property
+    def remedy(self) -> str:  # type: ignore[override]
+        """Return how to continue with the same content."""
+        if self.rescued is None:
+            return "move it back; nothing is stored until then, and the server continues by itself"
+        return (
+            f"its content was saved: mv {self.rescued} to that path; nothing is stored until then, "
+            f"and the server continues by itself"
+        )
 
 
 class RejectedRowError(StoreError):

@@ -1,10 +1,11 @@
 """The database connection: from URL to engine, transactions, and the translation of errors."""
 
-import os
+import logging
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,26 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from serve_app.experiments.store.database_file import (
+    DatabaseFile,
+    create_private_file,
+    existing_file_uri,
+    use_wal,
+)
 from serve_app.experiments.store_errors import (
     DamagedStoreError,
     FullStoreError,
     InvalidUrlError,
     LockedStoreError,
     MissingPackageError,
+    MovedStoreError,
     ReadOnlyStoreError,
     RejectedRowError,
     StoreError,
     UnavailableStoreError,
 )
+
+logger = logging.getLogger(__name__)
 
 WRITE_LOCK = 7_246_113_105_240_871
 """The key of the PostgreSQL advisory lock that every writing transaction holds."""
@@ -72,29 +82,76 @@ class Database:
     Every writing transaction acquires the database's single write lock before it reads: SQLite's
     own (BEGIN IMMEDIATE), or an advisory lock in PostgreSQL. No other process can therefore change
     rows between its reads and its writes, and two writing transactions cannot deadlock.
+
+    Args:
+        url: the database's.
+        lock_timeout_s: how long a writing transaction waits for the lock.
+        prepare: called with this object once the database is open, and again once its file has been
+            replaced.
     """
 
-    def __init__(self, url: str, lock_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        lock_timeout_s: float = 30.0,
+        prepare: Callable[["Database"], None] = lambda _: None,
+    ) -> None:
         parsed = _check(url)
         self.url = parsed.render_as_string(hide_password=True)
-        self._engine = _create(parsed, self.url, lock_timeout_s)
+        self._prepare = prepare
+        self._reopening = threading.RLock()
+        with self._translated():
+            self._file, connected = _open_file(parsed)
+        self._engine = _create(connected, self.url, lock_timeout_s)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
+        try:
+            prepare(self)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection in a reading transaction; on SQLite it sees a single snapshot."""
-        with self._translated(), self._engine.begin() as connection:
-            yield connection
+        with self._translated():
+            self._follow_file()
+            with self._engine.begin() as connection:
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yield a connection in the only writing transaction, which is committed on exit."""
-        with self._translated(), self._writing_engine.begin() as connection:
-            yield connection
+        with self._translated():
+            self._follow_file()
+            with self._writing_engine.begin() as connection:
+                yield connection
+            if self._follow_file():
+                raise MovedStoreError(self.url, "it was replaced during a transaction", None)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._file is not None:
+            self._file.close()
+
+    def _follow_file(self) -> bool:
+        """Open the file that has the database's name now; return whether it is another one.
+
+        Raises:
+            MovedStoreError: no file has the name.
+        """
+        if self._file is None or self._file.is_unchanged():
+            return False
+        with self._reopening:
+            if self._file.is_unchanged():
+                return True  # another thread has opened it
+            self._file.keep_content()
+            self._engine.dispose()
+            self._file.close()
+            self._file = DatabaseFile(self._file.path)
+            logger.warning("the database %s was replaced; the new file is used", self.url)
+            self._prepare(self)
+        return True
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -102,6 +159,11 @@ class Database:
             yield
         except (StatementError, PoolTimeoutError) as error:
             raise _translate(error, self.url) from error
+        except sqlite3.Error as error:
+            kind = _known_sqlite_error(error) or UnavailableStoreError
+            raise kind(self.url, str(error)) from error
+        except OSError as error:
+            raise UnavailableStoreError(self.url, str(error)) from error
 
 
 def _check(url: str) -> URL:
@@ -124,9 +186,23 @@ def _check(url: str) -> URL:
     return parsed
 
 
+def _open_file(url: URL) -> tuple[DatabaseFile | None, URL]:
+    """Return the file of a SQLite database and the URL that opens it and never creates it.
+
+    Another database, or a URI with options of its own, has no file to follow.
+    """
+    database = url.database or ""
+    if url.get_backend_name() != "sqlite" or database.startswith("file:"):
+        return None, url
+    path = Path(database).absolute()
+    create_private_file(path)
+    location, _, _ = existing_file_uri(path).partition("?")
+    options = {**url.query, "mode": "rw", "uri": "true"}
+    return DatabaseFile(path), url.set(database=location, query=options)
+
+
 def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
-        _create_private_file(url.database or "")
         engine = create_engine(url, connect_args={"timeout": lock_timeout_s})
         event.listen(engine, "connect", partial(_set_up_sqlite, lock_timeout_s))
         event.listen(engine, "begin", _begin_sqlite)
@@ -155,38 +231,12 @@ def _create(url: URL, shown: str, lock_timeout_s: float) -> Engine:
     return engine
 
 
-def _create_private_file(database: str) -> None:
-    """Create a database that only its user can read; SQLite gives its journal the same mode."""
-    if database.startswith("file:"):
-        return  # its options may forbid that it is created
-    with suppress(OSError):  # it exists, or SQLite reports the reason
-        os.close(os.open(database, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
 def _set_up_sqlite(lock_timeout_s: float, connection: sqlite3.Connection, _record: object) -> None:
     # The engine begins transactions explicitly; sqlite3 must not begin any implicitly.
     connection.isolation_level = None
-    _use_wal(connection, time.monotonic() + lock_timeout_s)
+    use_wal(connection, time.monotonic() + lock_timeout_s)
     # With NORMAL a power failure could lose the last commits.
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _use_wal(connection: sqlite3.Connection, until_s: float) -> None:
-    """Switch to WAL mode, retrying until `until_s` on the monotonic clock.
-
-    When several processes switch a new database at the same time, SQLite fails some of them
-    immediately; its own `timeout` does not apply here.
-    """
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorname.startswith("SQLITE_BUSY")
-            if not is_busy or time.monotonic() >= until_s:
-                raise
-            time.sleep(0.005)
-        else:
-            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -200,10 +250,8 @@ def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError
     if isinstance(error, PoolTimeoutError):
         return UnavailableStoreError(url, "all connections of the pool are in use")
     if isinstance(cause, sqlite3.Error):
-        name = getattr(cause, "sqlite_errorname", "")
-        known = [kind for start, kind in _BY_SQLITE_NAME.items() if name.startswith(start)]
-        if known:
-            return known[0](url, problem)
+        if (known := _known_sqlite_error(cause)) is not None:
+            return known(url, problem)
     else:
         state = getattr(cause, "sqlstate", None)
         if state in _BY_SQLSTATE:
@@ -211,3 +259,10 @@ def _translate(error: StatementError | PoolTimeoutError, url: str) -> StoreError
     if isinstance(error, _ROW_IS_AT_FAULT) or not isinstance(error, DBAPIError):
         return RejectedRowError(url, problem)
     return UnavailableStoreError(url, problem)
+
+
+def _known_sqlite_error(
+    error: sqlite3.Error,
+) -> type[UnavailableStoreError | DamagedStoreError] | None:
+    name = getattr(error, "sqlite_errorname", "")
+    return next((kind for start, kind in _BY_SQLITE_NAME.items() if name.startswith(start)), None)

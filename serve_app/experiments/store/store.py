@@ -43,16 +43,16 @@ class ExperimentStore:
     """
 
     def __init__(self, url: str, *, lock_timeout_s: float = 30.0) -> None:
-        self._database = Database(url, lock_timeout_s)
-        self._rules: dict[str, SummaryRules] = {}
         # Imported here: Alembic takes 0.2 s to import, and routers and the fleet open no store.
         from serve_app.experiments.store.migration import migrate
 
-        try:
-            migrate(self._database)
-        except BaseException:
-            self._database.close()
-            raise
+        self._rules: dict[str, SummaryRules] = {}
+
+        def prepare(database: Database) -> None:
+            migrate(database)
+            self._rules.clear()
+
+        self._database = Database(url, lock_timeout_s, prepare)
 
     @property
     def url(self) -> str:

@@ -14,6 +14,8 @@ EXAMPLES = [
     errors.LockedStoreError("sqlite:///x", "database is locked"),
     errors.FullStoreError("sqlite:///x", "database or disk is full"),
     errors.ReadOnlyStoreError("sqlite:///x", "attempt to write a readonly database"),
+    errors.MovedStoreError("sqlite:///x", "it was moved", None),
+    errors.MovedStoreError("sqlite:///x", "it was deleted", "x.rescued-20260101T000000Z"),
     errors.RejectedRowError("sqlite:///x", "too long"),
     errors.UnknownExperimentError("e9", ["e1"]),
     errors.ExperimentExistsError("e1", "running"),
