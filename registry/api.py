@@ -110,7 +110,7 @@ class RegistryApi(Protocol):
             VersionExistsError: the version is published with different content.
             DeletedVersionError: a version with this number was deleted.
             UnreadableArtifactError: a file is a pickle that would run code, or an ONNX model with
-                external weights.
+                weights in other files that cannot be packed.
             SignatureError: a signature is not valid, or one that is required is missing.
             MissingArtifactError, InvalidNameError, InvalidMetadataError: see their messages.
         """

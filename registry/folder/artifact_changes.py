@@ -17,7 +17,7 @@ from registry.errors import (
 )
 from registry.folder import atomic_io, metadata
 from registry.folder.reader import FolderReader
-from registry.folder.source_files import check_sources
+from registry.folder.source_files import checked_sources
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
 from registry.folder.trusted_keys import read_trusted_keys
@@ -49,8 +49,23 @@ class ArtifactChanges:
         derived_signatures: Mapping[str, str] | None = None,
     ) -> ModelInfo:
         """Add `files` (source by artifact name) with their evidence; see RegistryApi."""
-        check_sources(files, "add")
-        signatures = dict(derived_signatures or {})
+        with checked_sources(files, "add") as sources:
+            signatures = dict(derived_signatures or {})
+            return self._add(
+                name, version, sources, optimization, serving_artifact, by, reason, signatures
+            )
+
+    def _add(
+        self,
+        name: str,
+        version: str,
+        files: Mapping[str, Path],
+        optimization: Mapping[str, Any],
+        serving_artifact: str | None,
+        by: str | None,
+        reason: str,
+        signatures: Mapping[str, str],
+    ) -> ModelInfo:
         self._check_servable(name, version, files, serving_artifact, signatures, optimization)
         with self._transactions.exclusive(name):
             info = self._reader.get(name, version)
@@ -79,7 +94,7 @@ class ArtifactChanges:
                     artifacts={**present.artifacts, **digests},
                     model_size_mb=present.model_size_mb + added_bytes / metadata.BYTES_PER_MB,
                     derived=derived_from(present, digests),
-                    derived_signatures=signatures
+                    derived_signatures=dict(signatures)
                     or (present.derived_signatures if not digests else {}),
                     optimization=dict(optimization),
                     serving_artifact=serving_artifact,

@@ -8,6 +8,7 @@ from typing import Any
 from registry.errors import UnreadableArtifactError, VersionExistsError
 from registry.folder.atomic_io import sha256_of
 from registry.folder.metadata import BYTES_PER_MB, created
+from registry.folder.source_files import checked_sources
 from registry.outputs import DIRECTION_OUTPUTS, MEANINGS, QUANTILES
 from registry.predictors import (
     Declarations,
@@ -125,10 +126,12 @@ def manifest_of_files(
 
     Raises:
         InvalidMetadataError: a field is not valid.
+        ArtifactError: a file is missing or not accepted; see checked_sources.
         OSError: a file cannot be read.
     """
-    draft = draft_metadata(name, version, fields, files, datetime.now(UTC))
-    digests = {artifact: sha256_of(source) for artifact, source in files.items()}
+    with checked_sources(files, "register") as sources:
+        draft = draft_metadata(name, version, fields, sources, datetime.now(UTC))
+        digests = {artifact: sha256_of(source) for artifact, source in sources.items()}
     return manifest(draft.model_copy(update={"artifacts": digests}))
 
 

@@ -12,7 +12,7 @@ from registry.folder import atomic_io, metadata
 from registry.folder.drafts import check_identical, draft_metadata
 from registry.folder.reader import FolderReader
 from registry.folder.sharing import make_folder
-from registry.folder.source_files import check_sources
+from registry.folder.source_files import checked_sources
 from registry.folder.stage_changes import Check
 from registry.folder.transactions import Transactions
 from registry.folder.trusted_keys import read_trusted_keys
@@ -47,9 +47,20 @@ class VersionChanges:
         `fields` may contain `signatures`.
         If the files include reference outputs, every file that can serve must return them.
         """
+        with checked_sources(files, "register") as sources:
+            return self._register(name, version, sources, fields, by, reason)
+
+    def _register(
+        self,
+        name: str,
+        version: str,
+        files: Mapping[str, Path],
+        fields: Mapping[str, Any],
+        by: str | None,
+        reason: str,
+    ) -> ModelInfo:
         layout = self._reader.layout
         target = layout.version(name, version)
-        check_sources(files, "register")
         draft = draft_metadata(name, version, fields, files, self._transactions.now())
         if draft.reference_outputs:
             listed = draft.model_copy(update={"artifacts": dict.fromkeys(files, "")})

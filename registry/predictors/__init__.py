@@ -10,7 +10,8 @@ from registry.predictors.loading import (
     try_artifact,
 )
 from registry.predictors.onnx_declarations import Declarations, read_declarations
-from registry.predictors.onnx_references import check_self_contained
+from registry.predictors.onnx_packing import MAX_PACKED_BYTES, pack
+from registry.predictors.onnx_references import check_self_contained, has_references
 from registry.predictors.values import (
     Outputs,
     Predictor,
@@ -22,6 +23,7 @@ from registry.predictors.values import (
 )
 
 __all__ = [
+    "MAX_PACKED_BYTES",
     "Declarations",
     "Outputs",
     "Predictor",
@@ -32,10 +34,12 @@ __all__ = [
     "check_self_contained",
     "choose_artifact",
     "find_problem",
+    "has_references",
     "import_library",
     "is_runnable",
     "load_predictor",
     "named_label_maps",
+    "pack",
     "path_of",
     "read_declarations",
     "rows_of",

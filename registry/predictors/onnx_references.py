@@ -28,13 +28,21 @@ TENSOR_FIELDS: Mapping[str, Mapping[int, str]] = {
 }
 """The message type by field number, for the fields that lead to a tensor (onnx.proto)."""
 
-_NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14
-"""Fields of a TensorProto."""
+EXTERNAL_DATA, DATA_LOCATION = 13, 14
+"""The fields of a TensorProto that lead to another file."""
+
+REMEDY = (
+    "load the model beside that file with model = onnx.load(path), and save it with "
+    "onnx.save_model(model, path, save_as_external_data=False)"
+)
+"""The remedy for values in another file."""
+
+_NAME = 8
 
 _KEY = b"location"
 """The key under which a tensor names its file; protobuf stores text as it is."""
 
-_MAX_DEPTH = 100
+MAX_DEPTH = 100
 """The nesting that protobuf's own parser accepts."""
 
 
@@ -50,38 +58,49 @@ def check_self_contained(content: bytes, path: object) -> None:
     Raises:
         UnreadableArtifactError: a tensor does, or the file's structure is damaged.
     """
+    for tensor in _tensors(content, str(path)):
+        if refers_to_file(tensor, str(path)):
+            problem = f"the values of {_name_of(tensor, str(path))!r} are in another file; {REMEDY}"
+            raise UnreadableArtifactError(str(path), EXPECTED, problem)
+
+
+def has_references(content: bytes, path: object) -> bool:
+    """Return whether a tensor of an ONNX model keeps its values in another file.
+
+    Raises:
+        UnreadableArtifactError: the file's structure is damaged.
+    """
+    return any(refers_to_file(tensor, str(path)) for tensor in _tensors(content, str(path)))
+
+
+def refers_to_file(tensor: memoryview, path: str) -> bool:
+    """Return whether a tensor keeps its values in another file, or declares it."""
+    return any(
+        # 0 is the default: the values are in this file.
+        number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0)
+        for number, value in fields(tensor, path)
+    )
+
+
+def _tensors(content: bytes, path: str) -> Iterator[memoryview]:
+    """Yield every tensor of a model, none if there is no reference in it."""
     # The search is fast; walking through the fields of a large tree ensemble takes seconds.
-    if _KEY in content:
-        for tensor in _tensors(memoryview(content), str(path)):
-            _check_tensor(tensor, str(path))
-
-
-def _tensors(model: memoryview, path: str) -> Iterator[memoryview]:
-    """Yield every tensor of a model."""
-    pending = [("ModelProto", model, 0)]
+    pending = [("ModelProto", memoryview(content), 0)] if _KEY in content else []
     while pending:
         kind, message, depth = pending.pop()
         if kind == "TensorProto":
             yield message
             continue
-        if depth > _MAX_DEPTH:
-            raise UnreadableArtifactError(path, EXPECTED, f"it is nested over {_MAX_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise UnreadableArtifactError(path, EXPECTED, f"it is nested over {MAX_DEPTH} deep")
         children = TENSOR_FIELDS[kind]
         for number, value in fields(message, path):
             if number in children and isinstance(value, memoryview):
                 pending.append((children[number], value, depth + 1))
 
 
-def _check_tensor(tensor: memoryview, path: str) -> None:
-    name, references = "", False
+def _name_of(tensor: memoryview, path: str) -> str:
     for number, value in fields(tensor, path):
         if number == _NAME and isinstance(value, memoryview):
-            name = bytes(value[:100]).decode(errors="replace")
-        # 0 is the default: the values are in this file.
-        references |= number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-    if references:
-        problem = (
-            f"the values of {name!r} are in another file; save the model with "
-            f"onnx.save_model(model, path, save_as_external_data=False)"
-        )
-        raise UnreadableArtifactError(path, EXPECTED, problem)
+            return bytes(value[:100]).decode(errors="replace")
+    return ""

@@ -26,6 +26,7 @@ from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
 from registry.author import default_author
 from registry.errors import MissingArtifactError
+from registry.folder.source_files import read_packed
 from serve_app.access.loopback import is_loopback
 from serve_app.access.port_users import is_port_of_user, users_of_port
 from serve_app.access.tokens import digest_of
@@ -112,7 +113,8 @@ class RemoteRegistry(RegistryApi):
         reason: str = "",
     ) -> ModelInfo:
         """Read the files into memory here, send them, and register them on the head node."""
-        content = await asyncio.to_thread(_read, Path(model_path), "the model's file")
+        source = Path(model_path)
+        content = await asyncio.to_thread(_read, source, source.name.lower(), "the model's file")
         contents = await _read_all(artifacts or {})
         await self.wait_for_actor()
         fields = {
@@ -133,7 +135,7 @@ class RemoteRegistry(RegistryApi):
         sent: Awaitable[ModelInfo] = self.actor.register.remote(
             name,
             version,
-            SentFile(Path(model_path).suffix, content),
+            SentFile(source.suffix, content),
             contents,
             {key: _picklable(value) for key, value in fields.items()},
         )
@@ -349,14 +351,15 @@ async def _result_of_change(sent: Awaitable[T], method: str, model: str) -> T:
 
 async def _read_all(artifacts: Mapping[str, Path | str]) -> dict[str, bytes]:
     return {
-        artifact: await asyncio.to_thread(_read, Path(path), f"the file for {artifact}")
+        artifact: await asyncio.to_thread(_read, Path(path), artifact, f"the file for {artifact}")
         for artifact, path in artifacts.items()
     }
 
 
-def _read(path: Path, expected: str) -> bytes:
+def _read(path: Path, artifact: str, expected: str) -> bytes:
+    """Return a file's content, in which an ONNX model refers to no other file."""
     try:
-        return path.read_bytes()
+        return read_packed(artifact, path)
     except (FileNotFoundError, IsADirectoryError):
         raise MissingArtifactError(path, expected) from None
 

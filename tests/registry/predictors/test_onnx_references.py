@@ -2,55 +2,15 @@
 
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from registry.errors import UnreadableArtifactError
 from registry.predictors import check_self_contained
 from registry.predictors.onnx_references import TENSOR_FIELDS
 from testkit.models import linear_onnx
+from tests.registry.predictors.onnx_tensors import PLACES, external, with_tensor
 
 LOCATIONS = ["weights.bin", "/etc/hostname", "../v1.0.0/model.onnx", "a/../../b", "file:///etc/x"]
-
-
-def external(location, name="outside"):
-    """Return a tensor that keeps its values in another file."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1])
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
-    return tensor
-
-
-def with_tensor(place, tensor):
-    """Return a model with a tensor in one of the places where ONNX allows one."""
-    model = onnx.load_from_string(linear_onnx())
-    node = model.graph.node.add(op_type="Constant", output=["unused"])
-    match place:
-        case "initializer":
-            model.graph.initializer.append(tensor)
-        case "attribute":
-            node.attribute.append(helper.make_attribute("value", tensor))
-        case "attributes":
-            node.attribute.append(helper.make_attribute("values", [tensor]))
-        case "subgraph":
-            inner = helper.make_graph([], "inner", [], [], [tensor])
-            node.attribute.append(helper.make_attribute("body", inner))
-        case "sparse":
-            indices = numpy_helper.from_array(numpy_helper.to_array(model.graph.initializer[0]))
-            sparse = helper.make_sparse_tensor(tensor, indices, [8])
-            model.graph.sparse_initializer.append(sparse)
-        case "function":
-            inside = helper.make_node("Constant", [], ["value"], value=tensor)
-            opset = [helper.make_opsetid("", 17)]
-            model.functions.append(
-                helper.make_function("own", "Outside", [], ["value"], [inside], opset)
-            )
-        case "training":
-            training = model.training_info.add()
-            training.algorithm.CopyFrom(helper.make_graph([], "training", [], [], [tensor]))
-    return model.SerializeToString()
-
-
-PLACES = ["initializer", "attribute", "attributes", "subgraph", "sparse", "function", "training"]
 
 
 def test_self_contained_model():
@@ -73,8 +33,9 @@ def test_locations(location):
         check_self_contained(with_tensor("initializer", external(location)), "m/v1.0.0/model.onnx")
     assert str(caught.value) == (
         "cannot load m/v1.0.0/model.onnx as an ONNX model, all its weights in the one file: the "
-        "values of 'outside' are in another file; save the model with onnx.save_model(model, "
-        "path, save_as_external_data=False)"
+        "values of 'outside' are in another file; load the model beside that file with model = "
+        "onnx.load(path), and save it with onnx.save_model(model, path, "
+        "save_as_external_data=False)"
     )
 
 
