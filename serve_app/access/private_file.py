@@ -5,24 +5,39 @@ import stat
 import tempfile
 from pathlib import Path
 
+_CONFIG = Path(".config") / "tradeserve"
+"""The folder of the secrets below the home folder."""
+
 
 def home_folder() -> Path:
-    """Return the user's home folder or, without one, its private folder in the temporary folder.
+    """Return the home folder or, if it cannot hold secrets, a private folder among temporary files.
 
-    Users of containers that the system does not know have no home folder unless HOME is set.
+    Users of containers that the system does not know have no home folder unless HOME is set, or
+    they have `/` or another folder in which they may not write.
 
     Raises:
-        PermissionError: another user has made that folder.
+        PermissionError: another user has made the private folder.
     """
     try:
-        return Path.home()
+        home = Path.home()
     except RuntimeError:
-        folder = Path(tempfile.gettempdir()) / f"tradeserve-{os.getuid()}"
+        home = None
+    if home is not None and _may_hold(home / _CONFIG):
+        return home
+    folder = Path(tempfile.gettempdir()) / f"tradeserve-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or not stat.S_ISDIR(status.st_mode):
         raise PermissionError(f"{folder}: expected a folder of this user alone; set HOME instead")
     return folder
+
+
+def _may_hold(folder: Path) -> bool:
+    """Return whether a folder exists, or this user may create it."""
+    if os.path.lexists(folder):
+        return True
+    parents = (parent for parent in folder.parents if os.path.lexists(parent))
+    return os.access(next(parents), os.W_OK | os.X_OK)
 
 
 def write_once(path: Path, content: str) -> None:

@@ -4,6 +4,7 @@ import os
 import pwd
 import stat
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_user_without_home(homeless):
     """Without a home folder a private one in the temporary folder takes its place."""
     assert home_folder() == home_folder() == homeless
     assert stat.S_IMODE(homeless.stat().st_mode) == 0o700
+
+
+def test_home_that_cannot_be_written(homeless, monkeypatch, tmp_path):
+    """A home folder that the user may not write, such as / in a container, is not used."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != home)
+    assert home_folder() == homeless
+    (home / ".config" / "tradeserve").mkdir(parents=True)
+    assert home_folder() == home
 
 
 def test_folder_of_others(homeless):
