@@ -25,7 +25,7 @@ DIRECTIONS = {0: "SELL", 1: "HOLD", 2: "BUY"}
 class Data(NamedTuple):
     """The training data."""
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.floating]
     classes: NDArray[np.int64]
     target: NDArray[np.float64]
 
@@ -65,8 +65,10 @@ def cases() -> list[Case]:
         usual: Mapping[str, Any] = {"iterations": 20, "verbose": 0, "allow_writing_files": False}
         return _fit(getattr(catboost, kind)(**{**usual, **options}))
 
+    levels = {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9]}
     forest = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}
     logistic = linear_model.LogisticRegression()
+    support = pipeline.make_pipeline(preprocessing.StandardScaler(), svm.SVR())
     scaled = pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
     random_forest = ensemble.RandomForestClassifier(20, random_state=0)
     behind_scaler = pipeline.make_pipeline(preprocessing.StandardScaler(), random_forest)
@@ -88,6 +90,7 @@ def cases() -> list[Case]:
         Case("XGBoost", "`XGBRFClassifier`", gradient("XGBRFClassifier")),
         Case("XGBoost", "regression", gradient("XGBRegressor")),
         Case("XGBoost", "`count:poisson`", gradient("XGBRegressor", objective="count:poisson")),
+        Case("XGBoost", "`reg:quantileerror`, 3 levels", gradient("XGBRegressor", **levels)),
         Case("XGBoost", "`dart`", gradient(boosted, booster="dart")),
         Case("CatBoost", "`MultiClass`", cat("CatBoostClassifier")),
         Case(
@@ -100,6 +103,7 @@ def cases() -> list[Case]:
         Case("scikit-learn", "logistic regression", _fit(logistic)),
         Case("scikit-learn", "scaler, logistic regression", _fit(scaled)),
         Case("scikit-learn", "support vectors", _fit(svm.SVC(probability=True))),
+        Case("scikit-learn", "scaler, support vectors, regression", _fit(support)),
         Case("scikit-learn", "random forest", _fit(random_forest)),
         Case("scikit-learn", "scaler, random forest", _fit(behind_scaler)),
         Case("scikit-learn", "gradient boosting", _fit(ensemble.GradientBoostingClassifier())),
@@ -131,9 +135,11 @@ def table() -> str:
             trained = read_model(model)
             versions |= trained.versions
             alone, converted = _alone(model, given), _converted(model, given)
-        rows.append(f"| {case.library} | {case.model} | {alone} | {converted} |")
+            doubles = _doubles(case, given) if converted == "equal" else "none"
+        rows.append(f"| {case.library} | {case.model} | {alone} | {converted} | {doubles} |")
     used = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    heading = "| Library | Model | The converter alone | `modelctl convert` |\n|---|---|---|---|"
+    columns = ("Library", "Model", "The converter alone", "`modelctl convert`", "Fine prices")
+    heading = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     return f"With {used}:\n\n{heading}\n" + "\n".join(rows) + "\n"
 
 
@@ -168,7 +174,7 @@ def _usual(model: Any, width: int) -> Any:  # noqa: ANN401  a model of any libra
 
 def _alone(model: Any, given: Data) -> str:  # noqa: ANN401  a model of any library
     trained = read_model(model)
-    meaning = "expected_return" if trained.classes is None else "direction_probabilities"
+    meaning = trained.meaning
     try:
         result = _usual(model, given.rows.shape[1])
     except Exception as error:  # noqa: BLE001  converters raise errors of any class
@@ -199,6 +205,16 @@ def _converted(model: Any, given: Data) -> str:  # noqa: ANN401  a model of any 
     except ConversionError:
         return "rejected: the converter raises an error"
     return "equal"
+
+
+def _doubles(case: Case, given: Data) -> str:
+    """Return the input with which a model of prices that float32 does not resolve is converted."""
+    fine = given._replace(rows=65_432 + given.rows.astype(np.float64) * 0.01)
+    try:
+        conversion = convert(case.train(fine), fine.rows, DIRECTIONS)
+    except ConversionError:
+        return "rejected"
+    return "double input" if conversion.windows.dtype == np.float64 else "float input"
 
 
 if __name__ == "__main__":

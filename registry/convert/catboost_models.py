@@ -62,6 +62,15 @@ def _losses(loss_function: str) -> list[Loss]:
                 "train with loss_function='MultiClass'",
             )
         ]
+    if name == "MultiQuantile":
+        return [
+            Loss(
+                "loss_function MultiQuantile",
+                "there is a file that does not load",
+                "train one model per level with loss_function='Quantile:alpha=LEVEL', or XGBoost's "
+                "reg:quantileerror with a list of levels",
+            )
+        ]
     if name in _EXPONENTIAL:
         return [
             Loss(

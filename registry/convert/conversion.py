@@ -1,40 +1,34 @@
 """Converts a fitted model to a version that is ready to register."""
 
 import json
-import warnings
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.convert import graph, verification
+from registry.convert import verification
+from registry.convert.equality import EXTRAS, convert_exactly, needs_doubles
 from registry.convert.errors import (
-    ConverterFailedError,
-    LostOptionError,
     MissingConverterError,
-    OutputsDifferError,
     UnsupportedModelError,
 )
 from registry.convert.trained_model import TrainedModel
 from registry.convert.verification import Check
 from registry.records import DIRECTIONS
-from registry.reference_outputs import ORIGINAL, compare_with_reference, dump_recorded
+from registry.reference_outputs import dump_recorded
+
+if TYPE_CHECKING:
+    pass
 
 MAX_RECORDED = 2000
 """The number of windows that are recorded with their outputs, evenly chosen."""
 
 _LIBRARIES = ("lightgbm", "xgboost", "catboost", "sklearn")
 """The modules of the supported libraries; a class may derive from several, the first decides."""
-
-_EXTRAS = {
-    "lightgbm": "tradeserve[convert-lightgbm]",
-    "xgboost": "tradeserve[convert-xgboost]",
-    "catboost": "tradeserve[convert-catboost]",
-    "sklearn": "tradeserve[convert-scikit-learn]",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +37,9 @@ class Conversion:
 
     onnx: bytes
     """The ONNX file."""
-    windows: NDArray[np.float32]
-    """The recorded windows, (windows, timesteps, features)."""
+    windows: NDArray[np.floating]
+    """The recorded windows, (windows, timesteps, features), in the type of the model's input:
+    float64 if its outputs depend on digits that float32 does not have."""
     outputs: Mapping[str, NDArray[np.float64]]
     """The original's outputs for these windows by meaning."""
     model_type: str
@@ -53,6 +48,10 @@ class Conversion:
     """The library that trained it."""
     label_map: Mapping[int, str] | None
     """The direction of each class index; None for a regressor."""
+    dead_band: float | None = None
+    """The return up to which a regressor's prediction is HOLD."""
+    quantile_levels: tuple[float, ...] = ()
+    """The levels of a regressor's quantiles; empty without any."""
     checks: tuple[Check, ...]
     """The comparisons with the original."""
     keeps_missing: bool
@@ -64,8 +63,8 @@ class Conversion:
     def registration(self) -> dict[str, Any]:
         """Return the keyword arguments for `register_model`, without the name and the files.
 
-        The dead band of a regressor is to be added to `dataset_info`. Missing values are declared
-        if the given windows contain some.
+        Missing values are declared if the given windows contain some. A regressor needs a dead band
+        in `dataset_info`; it is to be added if `convert` received none.
         """
         fields: dict[str, Any] = {
             "model_type": self.model_type,
@@ -75,8 +74,15 @@ class Conversion:
         }
         if self.label_map is not None:
             fields["label_map"] = dict(self.label_map)
+        info: dict[str, Any] = {}
         if np.isnan(self.windows).any():
-            fields["dataset_info"] = {"missing_values": True}
+            info["missing_values"] = True
+        if self.dead_band is not None:
+            info["dead_band"] = self.dead_band
+        if self.quantile_levels:
+            info["quantile_levels"] = list(self.quantile_levels)
+        if info:
+            fields["dataset_info"] = info
         return fields
 
     def write(self, folder: Path) -> None:
@@ -104,6 +110,7 @@ def convert(
     model: Any,  # noqa: ANN401  a model of any supported library
     windows: NDArray[np.floating],
     directions: Mapping[Any, str] | None = None,
+    dead_band: float | None = None,
 ) -> Conversion:
     """Convert a fitted model and verify that the result returns what the model does.
 
@@ -111,11 +118,16 @@ def convert(
     zeros, and on rows with missing values if the model accepts them. The given windows are recorded
     with the model's outputs: every artifact of the version must return them.
 
+    If the windows are float64 and the outputs depend on digits that float32 does not have, the
+    converted model has an input of doubles, and so have the recorded windows. A model whose own
+    steps need doubles has them inside, whatever its input.
+
     Args:
         model: a fitted model of scikit-learn, LightGBM, XGBoost or CatBoost.
         windows: real windows such as those of the training, (windows, timesteps, features), or
             (windows, features) for a model without a time axis. The model receives each as one row.
         directions: HOLD, BUY or SELL by class; not needed if the classes have these names.
+        dead_band: the return up to which a regressor's prediction is HOLD, for its registration.
 
     Raises:
         LostOptionError: the converter is known to lose an option of the model.
@@ -125,36 +137,26 @@ def convert(
         MissingConverterError: a library is not installed.
     """
     trained = read_model(model)
-    single = _as_windows(windows, trained.width)
-    rows = single.reshape(len(single), -1)
-    trained.check_losses(bool(np.isnan(rows).any()))
+    given = _as_windows(windows, trained.width)
+    trained.check_losses(bool(np.isnan(given).any()))
     label_map = None if trained.classes is None else label_map_of(trained.classes, directions)
-    meaning = "expected_return" if label_map is None else "direction_probabilities"
+    _check_dead_band(trained, dead_band)
+    values = given if needs_doubles(trained, given) else given.astype(np.float32)
+    rows = values.reshape(len(values), -1)
     expected = trained.predict(rows)
-    _check_precision(trained, windows, expected, meaning)
-    content, checks = convert_and_verify(trained, rows, meaning, expected.shape[1])
-    for check in checks:
-        is_required = check.rows != verification.MISSING or bool(np.isnan(rows).any())
-        if not check.is_passed and is_required:
-            raise OutputsDifferError(
-                trained.model_type,
-                trained.converter,
-                check.rows,
-                check.agreement.windows,
-                len(check.agreement.differing),
-                check.agreement.largest,
-                check.agreement.allowed,
-                check.agreement.changed_directions,
-            )
+    _check_width(trained, expected.shape[1])
+    content, checks = convert_exactly(trained, rows, expected.shape[1])
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_RECORDED)).astype(int))
     missing = [check.is_passed for check in checks if check.rows == verification.MISSING]
     return Conversion(
         onnx=content,
-        windows=single[chosen],
-        outputs={meaning: expected[chosen]},
+        windows=values[chosen],
+        outputs={trained.meaning: expected[chosen]},
         model_type=trained.model_type,
         framework=trained.framework,
         label_map=label_map,
+        dead_band=dead_band,
+        quantile_levels=trained.quantile_levels,
         checks=tuple(checks),
         keeps_missing=all(missing) and bool(missing),
         versions=trained.versions,
@@ -179,42 +181,9 @@ def read_model(model: Any) -> TrainedModel:  # noqa: ANN401  a model of any supp
     try:
         return _reader(library)(model)
     except ModuleNotFoundError as error:
-        raise MissingConverterError(str(error.name), _EXTRAS[library]) from error
+        raise MissingConverterError(str(error.name), EXTRAS[library]) from error
     except (AttributeError, ValueError) as error:
         raise UnsupportedModelError(type(model).__name__, "a fitted model", str(error)) from error
-
-
-def convert_and_verify(
-    trained: TrainedModel, rows: NDArray[np.float32], meaning: str, width: int
-) -> tuple[bytes, list[Check]]:
-    """Convert a model and compare the result with the original, whatever the result.
-
-    Args:
-        trained: the original.
-        rows: real rows in float32, (rows, features).
-        meaning: the meaning and name of the output.
-        width: the width of the output.
-
-    Raises:
-        ConverterFailedError: the converter raises an error, or its result does not run.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            converted = trained.to_onnx()
-        content = graph.with_one_output(converted, meaning, width)
-        kinds = verification.verification_rows(rows, graph.thresholds(converted))
-        checks = verification.verify(
-            trained.predict, lambda values: graph.run(content, values), kinds, meaning
-        )
-    except ModuleNotFoundError as error:
-        library = trained.framework.replace("scikit-learn", "sklearn")
-        raise MissingConverterError(str(error.name), _EXTRAS[library]) from error
-    # The converters and ONNX Runtime raise classes of their own.
-    except Exception as error:
-        problem = f"{type(error).__name__}: {_first_line(error)}"
-        raise ConverterFailedError(trained.model_type, trained.converter, problem) from error
-    return content, checks
 
 
 def label_map_of(
@@ -264,8 +233,8 @@ def _reader(library: str) -> Callable[[Any], TrainedModel]:
     return read
 
 
-def _as_windows(windows: NDArray[np.floating], width: int) -> NDArray[np.float32]:
-    """Return windows of shape (windows, timesteps, features) in float32, as the server has them."""
+def _as_windows(windows: NDArray[np.floating], width: int) -> NDArray[np.floating]:
+    """Return windows of shape (windows, timesteps, features) in float32 or float64."""
     array = np.asarray(windows)
     if array.ndim == 2:
         array = array[:, np.newaxis, :]
@@ -276,30 +245,25 @@ def _as_windows(windows: NDArray[np.floating], width: int) -> NDArray[np.float32
     if array.shape[1] * array.shape[2] != width:
         expected = f"windows of {width} values, as many as the model has features"
         raise UnsupportedModelError("these windows", expected, received)
-    return array.astype(np.float32)
+    return array if array.dtype == np.float64 else array.astype(np.float32)
 
 
-def _check_precision(
-    trained: TrainedModel,
-    windows: NDArray[np.floating],
-    expected: NDArray[np.float64],
-    meaning: str,
-) -> None:
-    """Raise LostOptionError if the model's outputs depend on digits that float32 does not have."""
-    if np.asarray(windows).dtype != np.float64:
+def _check_dead_band(trained: TrainedModel, dead_band: float | None) -> None:
+    if dead_band is None:
         return
-    exact = trained.predict(np.asarray(windows).reshape(len(windows), -1))
-    agreement = compare_with_reference({meaning: exact}, {meaning: expected}, ORIGINAL)
-    if agreement.differing:
-        raise LostOptionError(
+    if trained.classes is not None:
+        raise UnsupportedModelError(trained.model_type, "no dead band, since it has classes", "one")
+    if not 0 < dead_band < math.inf:
+        raise UnsupportedModelError("the model", "a dead band above 0", repr(dead_band))
+
+
+def _check_width(trained: TrainedModel, width: int) -> None:
+    """Raise UnsupportedModelError if a regressor has several outputs that are no quantiles."""
+    expected = len(trained.quantile_levels) or 1
+    if trained.classes is None and width != expected:
+        raise UnsupportedModelError(
             trained.model_type,
-            "windows in float64",
-            f"{len(agreement.differing)} of {agreement.windows} windows have other outputs, "
-            f"by up to {agreement.largest:.3g}, since the server has float32",
-            "train on windows.astype(numpy.float32), differences in place of levels",
+            "one output, or the quantiles of an XGBRegressor; otherwise write the ONNX file with "
+            "the library's converter and register it with dump_recorded and quantile_levels",
+            f"{width} outputs",
         )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), "no message")[:500]

@@ -2,27 +2,37 @@
 
 The text is corrected before the conversion where the format allows it:
 
-- Thresholds are doubles, and ONNX has float32. Rounded down, they send every float32 value to the
-  same branch: `x <= t` holds for the same float32 values as `x <= floor(t)`.
+- Thresholds are doubles, and the converter writes float32. Rounded down, they send every float32
+  value to the same branch: `x <= t` holds for the same float32 values as `x <= floor(t)`.
+- For windows in float64 they must stay doubles, which the operators of ONNX accept. The text that
+  is converted holds the number of each threshold in place of it, and the graph then the threshold.
 - A random forest averages its trees, which the converter replaces by a sum or a constant. Leaves
   divided by the number of iterations have that average as their sum.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.convert import graph
 from registry.convert.errors import UnsupportedModelError
 from registry.convert.trained_model import Loss, TrainedModel, as_columns, both_classes
 
 if TYPE_CHECKING:
     import onnx
 
+_Numbers: TypeAlias = NDArray[np.float64]
+
+_MAX_NUMBER = 2**24
+"""The largest number up to which float32 holds every integer."""
+
+_IS_CATEGORY = 0b0001
 _MISSING_TYPE = 0b1100
 _ZERO_IS_MISSING = 0b0100
-"""The bits of a split's `decision_type` that name the values that count as missing."""
+"""The bits of a split's `decision_type`: it is one of categories, and which values are missing."""
 
 _ZERO = np.float32(1e-35)
 """The largest value that LightGBM takes for 0."""
@@ -55,15 +65,21 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         classes=classes,
         predict=predict,
         to_onnx=lambda: _convert(corrected(text), booster.num_feature()),
+        to_double_onnx=lambda: _convert_in_doubles(text, booster.num_feature()),
         losses=tuple(_losses(text, objective, booster.pandas_categorical)),
         versions={"lightgbm": lightgbm.__version__, "onnxmltools": onnxmltools.__version__},
     )
 
 
-def corrected(text: str) -> str:
-    """Return a model's text with thresholds in float32 and averages as sums."""
+def corrected(text: str, change: Callable[[_Numbers], _Numbers] | None = None) -> str:
+    """Return a model's text with averages as sums, and other thresholds.
+
+    Args:
+        text: the model's text.
+        change: returns the thresholds to write; by default those in float32.
+    """
     text = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
-    text = _replace(text, "threshold", _rounded_down)
+    text = _replace_thresholds(text, change or _rounded_down)
     if re.search(r"^average_output$", text, re.MULTILINE):
         trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
         iterations = trees // int(_field(text, "num_tree_per_iteration"))
@@ -83,6 +99,23 @@ def _convert(text: str, width: int) -> "onnx.ModelProto":
         initial_types=[("features", FloatTensorType([None, width]))],
         zipmap=False,
     )
+    return converted
+
+
+def _convert_in_doubles(text: str, width: int) -> "onnx.ModelProto":
+    found: list[float] = []
+
+    def numbered(thresholds: _Numbers) -> _Numbers:
+        # The converter reads the sign, on which the branch of a missing value depends.
+        numbers = np.arange(len(found), len(found) + len(thresholds), dtype=np.float64) + 1
+        found.extend(_without_zeros(thresholds).tolist())
+        return np.where(thresholds < 0, -numbers, numbers)
+
+    converted = _convert(corrected(text, numbered), width)
+    if len(found) > _MAX_NUMBER:
+        raise ValueError(f"expected at most {_MAX_NUMBER} splits, received {len(found)}")
+    table = np.array(found)
+    graph.in_doubles(converted, lambda numbers: table[np.abs(numbers).astype(np.int64) - 1])
     return converted
 
 
@@ -142,7 +175,7 @@ def _field(text: str, name: str) -> str:
     return found[1] if found else ""
 
 
-def _replace(text: str, name: str, change: Any) -> str:  # noqa: ANN401  a function of arrays
+def _replace(text: str, name: str, change: Callable[[_Numbers], _Numbers]) -> str:
     """Apply a function to the numbers of every line `name=NUMBERS`."""
 
     def changed(line: re.Match[str]) -> str:
@@ -154,13 +187,31 @@ def _replace(text: str, name: str, change: Any) -> str:  # noqa: ANN401  a funct
     return re.sub(rf"^{name}=(.*)$", changed, text, flags=re.MULTILINE)
 
 
-def _rounded_down(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest float32 values that are not above `values`.
+def _replace_thresholds(text: str, change: Callable[[_Numbers], _Numbers]) -> str:
+    """Apply a function to the thresholds; those of categories are numbers of bit sets and stay."""
+
+    def changed(lines: re.Match[str]) -> str:
+        values = np.array(lines[1].split(), dtype=np.float64)
+        is_category = np.array(lines[2].split(), dtype=np.int64) & _IS_CATEGORY != 0
+        new = np.where(is_category, values, change(values))
+        return f"threshold={' '.join(map(repr, new.tolist()))}\ndecision_type={lines[2]}"
+
+    pattern = r"^threshold=(.+)\ndecision_type=(.+)$"
+    return re.sub(pattern, changed, text, flags=re.MULTILINE)
+
+
+def _without_zeros(values: _Numbers) -> _Numbers:
+    """Return thresholds below -1e-35 for those from there to 0.
 
     LightGBM takes a value of at most 1e-35 for 0, which lies above a threshold of -1e-35.
     """
     is_almost_zero = (values < 0) & (values >= -np.float64(_ZERO))
-    values = np.where(is_almost_zero, np.nextafter(-_ZERO, np.float32(-np.inf)), values)
+    return np.where(is_almost_zero, np.nextafter(-_ZERO, np.float32(-np.inf)), values)
+
+
+def _rounded_down(values: _Numbers) -> _Numbers:
+    """Return the largest float32 values that are not above `values`."""
+    values = _without_zeros(values)
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
         above = single.astype(np.float64) > values

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.convert import graph
 from registry.convert.errors import UnsupportedModelError
 from registry.convert.trained_model import Loss, TrainedModel, as_columns
 
@@ -53,7 +54,8 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any estimator
         width=width,
         classes=classes,
         predict=predict,
-        to_onnx=lambda: _convert(model, width),
+        to_onnx=lambda: _convert(model, width, np.float32),
+        to_double_onnx=lambda: _convert_in_doubles(model, width),
         losses=tuple(loss for part in _parts(model) for loss in _losses(part)),
         missing_losses=tuple(
             Loss(
@@ -68,12 +70,18 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any estimator
     )
 
 
-def _convert(model: Any, width: int) -> "onnx.ModelProto":  # noqa: ANN401
+def _convert_in_doubles(model: Any, width: int) -> "onnx.ModelProto":  # noqa: ANN401
+    converted = _convert(model, width, np.float64)
+    graph.round_for_trees(converted)
+    return converted
+
+
+def _convert(model: Any, width: int, kind: type[np.floating]) -> "onnx.ModelProto":  # noqa: ANN401
     from skl2onnx import to_onnx
 
     # Without the option zipmap, which some compound models pass to parts that reject it.
     try:
-        converted: onnx.ModelProto = to_onnx(model, np.zeros((1, width), np.float32))
+        converted: onnx.ModelProto = to_onnx(model, np.zeros((1, width), kind))
     except ValueError as error:
         if not str(error).startswith("Unable to create node"):
             raise

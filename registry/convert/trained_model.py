@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.convert.errors import LostOptionError
+from registry.outputs import QUANTILES
 
 if TYPE_CHECKING:
     import onnx
@@ -40,14 +41,27 @@ class TrainedModel:
     classes: tuple[object, ...] | None
     """The classes in the order of the probabilities; None for a regressor."""
     predict: Predict
-    """Returns probabilities of shape (rows, classes), or (rows, 1) of a regressor."""
+    """Returns probabilities of shape (rows, classes), or of a regressor (rows, 1) or, with
+    quantiles, (rows, levels)."""
     to_onnx: "Callable[[], onnx.ModelProto]"
+    """Converts it to a graph of floats."""
+    to_double_onnx: "Callable[[], onnx.ModelProto] | None" = None
+    """Converts it to a graph of doubles; None if the library itself rounds its input to float32."""
+    quantile_levels: tuple[float, ...] = ()
+    """The levels of a regressor's outputs if these are quantiles."""
     losses: tuple[Loss, ...]
     """The options that the converter is known to lose."""
     missing_losses: tuple[Loss, ...] = ()
     """Those that it loses only for windows with NaN."""
     versions: Mapping[str, str]
     """The versions of the libraries that trained and convert the model."""
+
+    @property
+    def meaning(self) -> str:
+        """The meaning of its output; see `registry.outputs`."""
+        if self.classes is not None:
+            return "direction_probabilities"
+        return QUANTILES if self.quantile_levels else "expected_return"
 
     def check_losses(self, has_missing: bool) -> None:
         """Raise LostOptionError for the first option that the converter is known to lose.

@@ -6,6 +6,7 @@ or is missing.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,10 @@ WINDOWS, THRESHOLDS, ZEROS, MISSING = (
     "rows with missing values",
 )
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+Rows: TypeAlias = NDArray[np.floating]
+"""Rows in float32, or in float64 for a model of doubles, (rows, features)."""
+
+Run: TypeAlias = Callable[[Rows], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +46,37 @@ class Check:
         return not self.agreement.differing
 
 
-def verification_rows(
-    rows: NDArray[np.float32], thresholds: list[tuple[int, float]]
-) -> dict[str, NDArray[np.float32]]:
+def verification_rows(rows: Rows, thresholds: list[tuple[int, float]]) -> dict[str, Rows]:
     """Return the rows on which a conversion is verified, by their kind.
 
     Args:
-        rows: real rows in float32, (rows, features).
+        rows: real rows, in the type of the converted model's input.
         thresholds: the feature and the threshold of the model's splits. Each is met by three rows:
-            its value in float32 and the values directly below and above it.
+            its value in that type and the values directly below and above it.
     """
+    number = rows.dtype.type
     rng = np.random.default_rng(0)
-    kinds = {WINDOWS: rows}
+    kinds: dict[str, Rows] = {WINDOWS: rows}
     if thresholds:
         step = max(1, len(thresholds) // MAX_THRESHOLDS)
         chosen = thresholds[::step]
         near = np.repeat(rows[rng.integers(len(rows), size=len(chosen))], 3, axis=0)
         for at, (feature, threshold) in enumerate(chosen):
-            value = np.float32(threshold)
+            value = number(threshold)
             near[3 * at : 3 * at + 3, feature] = (
-                np.nextafter(value, np.float32(-np.inf)),
+                np.nextafter(value, number(-np.inf)),
                 value,
-                np.nextafter(value, np.float32(np.inf)),
+                np.nextafter(value, number(np.inf)),
             )
         kinds[THRESHOLDS] = near
     sample = rows[:500]
     replaced = rng.random(sample.shape) < MISSING_SHARE
-    kinds[ZEROS] = np.where(replaced, np.float32(0), sample)
-    kinds[MISSING] = np.where(replaced, np.float32(np.nan), sample)
+    kinds[ZEROS] = np.where(replaced, number(0), sample)
+    kinds[MISSING] = np.where(replaced, number(np.nan), sample)
     return kinds
 
 
-def verify(
-    original: Run, converted: Run, kinds: dict[str, NDArray[np.float32]], meaning: str
-) -> list[Check]:
+def verify(original: Run, converted: Run, kinds: dict[str, Rows], meaning: str) -> list[Check]:
     """Compare both models on every kind of rows; without MISSING if the original rejects NaN.
 
     Args:

@@ -2,8 +2,8 @@
 
 - `multi:softmax` differs from `multi:softprob` only in what `predict` returns; the converter omits
   the softmax of the probabilities.
-- With `num_parallel_tree` above 1, the converter assigns the trees to the wrong classes; the model
-  itself lists the class of each tree.
+- With `num_parallel_tree` above 1 or several quantiles, the converter assigns the trees to the
+  wrong classes or quantiles; the model itself lists the class of each tree.
 """
 
 import json
@@ -47,6 +47,7 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         predict=predictor_in_float32(model, classes is not None),
         to_onnx=lambda: _convert(model, document, booster.num_features()),
         losses=tuple(_losses(document, objective, booster.feature_types)),
+        quantile_levels=_quantile_levels(document["objective"]),
         versions={"xgboost": xgboost.__version__, "onnxmltools": onnxmltools.__version__},
     )
 
@@ -63,21 +64,30 @@ def _convert(model: Any, document: dict[str, Any], width: int) -> "onnx.ModelPro
         )
     finally:
         booster.feature_names = names
-    classes = int(document["learner_model_param"]["num_class"])
-    if classes > 1:
-        _correct_classes(converted, _tree_model(document)["tree_info"])
+    parameters = document["learner_model_param"]
+    if max(int(parameters["num_class"]), int(parameters.get("num_target", 1))) > 1:
+        _correct_outputs(converted, _tree_model(document)["tree_info"])
     return converted
 
 
-def _correct_classes(converted: "onnx.ModelProto", class_of_tree: list[int]) -> None:
-    """Assign every tree to its class, and return probabilities."""
+def _correct_outputs(converted: "onnx.ModelProto", output_of_tree: list[int]) -> None:
+    """Assign every tree to its class or target, and return probabilities of classes."""
     for node in converted.graph.node:
-        if node.op_type != "TreeEnsembleClassifier":
+        if not node.op_type.startswith("TreeEnsemble"):
             continue
         attributes = {attribute.name: attribute for attribute in node.attribute}
-        trees = list(attributes["class_treeids"].ints)
-        attributes["class_ids"].ints[:] = [class_of_tree[tree] for tree in trees]
-        attributes["post_transform"].s = b"SOFTMAX"
+        kind = "class" if node.op_type == "TreeEnsembleClassifier" else "target"
+        trees = list(attributes[f"{kind}_treeids"].ints)
+        attributes[f"{kind}_ids"].ints[:] = [output_of_tree[tree] for tree in trees]
+        if kind == "class":
+            attributes["post_transform"].s = b"SOFTMAX"
+
+
+def _quantile_levels(objective: dict[str, Any]) -> tuple[float, ...]:
+    """Return the levels of `reg:quantileerror`, if there are several."""
+    text = objective.get("quantile_loss_param", {}).get("quantile_alpha", "[]")
+    levels = tuple(json.loads(text))
+    return levels if len(levels) > 1 else ()
 
 
 def _tree_model(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The command that converts a trained model to a version with reference outputs."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from registry.errors import RegistryError
@@ -40,6 +42,13 @@ def convert(
             "the classes are named HOLD, BUY and SELL."
         ),
     ] = None,
+    dead_band: Annotated[
+        float | None,
+        typer.Option(
+            help="Return up to which a regressor's prediction is HOLD, such as 0.001; required for "
+            "regressors."
+        ),
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +66,10 @@ def convert(
 
     directions = parsing.pairs("--direction", direction, "CLASS=DIRECTION")
     with exit_on(RegistryError, OSError):
-        conversion = converted(load_model(model), read_array(windows), directions)
+        conversion = converted(load_model(model), read_array(windows), directions, dead_band)
+        if conversion.label_map is None and dead_band is None:
+            problem = f"expected the dead band of {conversion.model_type}, a regressor; pass it"
+            raise typer.BadParameter(problem, param_hint="--dead-band")
         conversion.write(output)
     command = _registration(conversion, output)
     if as_json:
@@ -68,6 +80,8 @@ def convert(
         differing = len(check.agreement.differing)
         result = "equal" if check.is_passed else f"{differing} differ"
         typer.echo(f"{check.agreement.windows} {check.rows}: {result}")
+    if conversion.windows.dtype == np.float64:
+        typer.echo("windows: float64; their digits beyond float32 decide, so send doubles")
     if not conversion.keeps_missing:
         typer.echo("missing values: the model is equal for windows without NaN only")
     typer.echo(f"{output} holds the version; register it with:\n{command}")
@@ -83,10 +97,8 @@ def _registration(conversion: "Conversion", folder: Path) -> str:
     if "label_map" in fields:
         pairs = (f"{index}={label}" for index, label in fields["label_map"].items())
         words += ["--label-map", ",".join(pairs)]
-    else:
-        words += ["--dataset", "dead_band=RETURN"]
-    if "dataset_info" in fields:
-        words += ["--dataset", "missing_values=true"]
+    for key, value in fields.get("dataset_info", {}).items():
+        words += ["--dataset", f"{key}={json.dumps(value)}"]
     for meaning, name in fields["output_names"].items():
         words += ["--output", f"{meaning}={name}"]
     return shlex.join(words)

@@ -15,7 +15,7 @@ from registry.convert.errors import (
     UnsupportedModelError,
 )
 from registry.convert.verification import MISSING, THRESHOLDS, WINDOWS, ZEROS
-from registry.predictors import load_predictor
+from registry.predictors import load_predictor, try_artifact
 from registry.reference_outputs import recorded_meanings
 
 DIRECTIONS = {0: "SELL", 1: "HOLD", 2: "BUY"}
@@ -195,17 +195,31 @@ def test_thresholds_between_float32_values(rows, classes):
     assert check.agreement.windows > 100
 
 
-def test_unknown_loss_is_found_by_comparison(rows, classes):
-    """A forest behind a scaler differs where float32 rounds a scaled value to another branch."""
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def test_unknown_loss_is_found_by_comparison(rows, classes, monkeypatch):
+    """Outputs that differ without a known cause are rejected with the rows and the difference."""
+    from registry.convert import lightgbm_models
 
-    model = make_pipeline(StandardScaler(), RandomForestClassifier(30, random_state=0))
+    monkeypatch.setattr(lightgbm_models, "_losses", lambda *_: [])
     with pytest.raises(
         OutputsDifferError, match=r"(given windows|rows on thresholds) .* change; train"
     ):
-        convert(model.fit(np.tile(rows, (4, 1)), np.tile(classes, 4)), rows, DIRECTIONS)
+        convert(lightgbm(rows, classes, objective="multiclassova"), rows, DIRECTIONS)
+
+
+def test_steps_in_doubles(rows, classes):
+    """A forest behind a scaler in doubles keeps them inside, with an input of float32."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    more = np.tile(rows, (4, 1))
+    forest = RandomForestClassifier(30, random_state=0)
+    model = make_pipeline(StandardScaler(), forest).fit(more, np.tile(classes, 4))
+    conversion = convert(model, rows, DIRECTIONS)
+    assert conversion.windows.dtype == np.float32
+    assert {check.rows for check in conversion.checks if check.is_passed} >= {WINDOWS, THRESHOLDS}
+    regressor = make_pipeline(StandardScaler(), RandomForestRegressor(10, random_state=0))
+    assert convert(regressor.fit(more, more[:, 0]), rows).windows.dtype == np.float32
 
 
 def test_missing_values(rows, classes):
@@ -268,11 +282,96 @@ def test_two_classes():
     assert label_map_of((0, 1), {0: "SELL", 1: "BUY"}) == {0: "SELL", 1: "BUY"}
 
 
-def test_doubles_that_float32_cannot_hold(rows, classes):
-    """A model that depends on digits beyond float32 is rejected."""
-    small = 65_432.0 + rows.astype(np.float64) * 1e-4
-    with pytest.raises(LostOptionError, match="windows in float64"):
-        convert(lightgbm(small, classes), small, DIRECTIONS)
+def pipeline(rows, target, kind, **options):
+    """Return a scaler and a model of scikit-learn, fitted."""
+    from sklearn import ensemble, linear_model, neural_network, svm
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    modules = (ensemble, linear_model, neural_network, svm)
+    library = next(module for module in modules if hasattr(module, kind))
+    return make_pipeline(StandardScaler(), getattr(library, kind)(**options)).fit(rows, target)
+
+
+DOUBLE = {
+    "LightGBM": (lightgbm, {}),
+    "LightGBM forest": (lightgbm, FOREST),
+    "scaler, linear": (pipeline, {"kind": "LogisticRegression"}),
+    "scaler, forest": (pipeline, {"kind": "RandomForestClassifier", "n_estimators": 8}),
+    "scaler, boosting": (pipeline, {"kind": "GradientBoostingClassifier", "n_estimators": 5}),
+}
+
+
+@pytest.fixture
+def small_steps(rows):
+    """Return prices in float64 whose differences float32 does not resolve."""
+    return 65_432.0 + rows.astype(np.float64) * 1e-4
+
+
+@pytest.mark.parametrize(("train", "options"), DOUBLE.values(), ids=DOUBLE)
+async def test_model_of_doubles(small_steps, classes, train, options, tmp_path):
+    """A model that depends on digits beyond float32 serves the outputs of its library."""
+    model = train(small_steps, classes, **options)
+    conversion = convert(model, small_steps, DIRECTIONS)
+    expected = model.predict_proba(small_steps)
+    rounded = model.predict_proba(small_steps.astype(np.float32))
+    assert np.abs(expected - rounded).max() > 1e-3
+    conversion.write(tmp_path / "converted")
+    info = await ModelRegistry(tmp_path / "models").register_model(
+        "m",
+        "1.0.0",
+        tmp_path / "converted" / "model.onnx",
+        artifacts={"windows.npz": tmp_path / "converted" / "windows.npz"},
+        **conversion.registration,
+    )
+    assert info.metadata.input_type == "float64"
+    recorded = (tmp_path / "converted" / "windows.npz").read_bytes()
+    try_artifact("model.onnx", conversion.onnx, info.metadata, recorded=recorded)
+    served = load_predictor(conversion.onnx, info.metadata, num_threads=1)(small_steps[:, None])
+    np.testing.assert_allclose(served["direction_probabilities"], expected, rtol=0, atol=1e-5)
+
+
+def test_regressor_of_doubles_with_categories_and_holes(small_steps, rows):
+    """Categories and missing values are kept beside thresholds in double."""
+    values = small_steps.copy()
+    values[:, 1] = np.abs(rows[:, 1] * 4).astype(int)
+    values[::7, 2] = np.nan
+    model = lightgbm(
+        values, rows[:, 0] + values[:, 1] % 2, kind="LGBMRegressor", categorical_feature=[1]
+    )
+    conversion = convert(model, values)
+    assert conversion.windows.dtype == np.float64
+    assert conversion.keeps_missing
+
+
+def test_doubles_without_an_equal_form(small_steps, rows):
+    """A model whose converter has no form in doubles is rejected with the remedy."""
+    with pytest.raises(LostOptionError, match=r"windows in float64.*; train on windows.astype"):
+        convert(pipeline(small_steps, rows[:, 0], kind="SVR"), small_steps)
+
+
+def test_quantiles(rows):
+    """XGBoost's quantiles are one output of all levels; other outputs are rejected."""
+    model = xgboost(
+        rows,
+        rows[:, 0] * 0.01,
+        kind="XGBRegressor",
+        objective="reg:quantileerror",
+        quantile_alpha=[0.1, 0.5, 0.9],
+    )
+    conversion = convert(model, rows)
+    assert conversion.registration["dataset_info"] == {"quantile_levels": [0.1, 0.5, 0.9]}
+    assert conversion.registration["output_names"] == {"return_quantiles": "return_quantiles"}
+    several = scikit_learn(rows, rows[:, :2], kind="LinearRegression")
+    with pytest.raises(UnsupportedModelError, match="received 2 outputs"):
+        convert(several, rows)
+
+
+def test_quantiles_of_catboost_are_named(rows):
+    """CatBoost writes a file of several quantiles that does not load."""
+    levels = {"kind": "CatBoostRegressor", "loss_function": "MultiQuantile:alpha=0.1,0.5"}
+    with pytest.raises(LostOptionError, match="loss_function MultiQuantile"):
+        convert(catboost(rows, rows[:, 0], **levels), rows)
 
 
 @pytest.mark.parametrize(

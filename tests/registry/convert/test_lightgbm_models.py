@@ -10,6 +10,7 @@ average_output
 tree_sizes=12 34
 Tree=0
 threshold=0.1 -1.0000000180025095e-35 1.5
+decision_type=2 2 2
 leaf_value=2 4
 Tree=1
 threshold=

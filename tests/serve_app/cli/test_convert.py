@@ -45,3 +45,28 @@ def test_rejected_model_leaves_no_file(model, modelctl, tmp_path):
     assert done.exit_code == 1
     assert "--direction CLASS=DIRECTION" in done.stderr
     assert not folder.exists()
+
+
+def test_converted_regressor_is_registered(modelctl, tmp_path):
+    """The printed command of a regressor of quantiles registers it without a change."""
+    from xgboost import XGBRegressor
+
+    rows = np.random.default_rng(0).standard_normal((60, 6), dtype=np.float32)
+    quantiles = {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5]}
+    model = XGBRegressor(n_estimators=3, n_jobs=1, **quantiles).fit(rows, rows[:, 0] * 0.01)
+    paths = tmp_path / "model.pkl", tmp_path / "windows.npy"
+    paths[0].write_bytes(pickle.dumps(model))
+    np.save(paths[1], rows)
+    folder = tmp_path / "converted"
+    rejected = modelctl("convert", *paths, "--output", folder)
+    assert rejected.exit_code == 2
+    assert "--dead-band" in rejected.stderr
+    assert not folder.exists()
+    done = modelctl("convert", *paths, "--output", folder, "--dead-band", "0.002")
+    assert done.exit_code == 0, done.output
+    command = shlex.split(done.stdout.splitlines()[-1])
+    info = printed(modelctl("register", "m", "1.0.0", *command[4:], "--json"))
+    assert info["dataset_info"] == {"dead_band": 0.002, "quantile_levels": [0.1, 0.5]}
+    assert info["output_names"] == {"return_quantiles": "return_quantiles"}
+    assert info["reference_outputs"] == ["return_quantiles"]
+    assert modelctl("promote", "m", "1.0.0").stderr == ""
