@@ -14,6 +14,17 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
                         └─► routers that stop        STOPPING_ROUTERS_S
                               └─► router's own read  STATE_FOLLOW_PERIOD_S + ROUTER_CALL_S
 
+    an outcome, or a query of experiments
+
+    ModelClient, modelctl              CLIENT_QUERY_S
+      └─► router or fleet              EXPERIMENT_LOG_S
+            └─► experiment log         the lock of its database, 30 s
+
+    health
+
+    the caller                         expects an accurate state within 2 s
+      └─► router                       DEPENDENCY_PERIOD_S + DEPENDENCY_S
+
     a prediction
 
     ModelClient                        its `timeout_s`, by default shorter than all below: a trading
@@ -48,6 +59,16 @@ has no reason to report, so that its own limits do not matter."""
 CLIENT_QUERY_S = 60.0
 """Longest wait of the client for a query of experiments or for an outcome to be stored: neither
 loads a version, and a bot waits for it."""
+
+EXPERIMENT_LOG_S = 45.0
+"""Longest wait for the experiment log, which itself waits for the lock of its database. A log that
+does not exist any more, because its node has died, never responds."""
+
+DEPENDENCY_S = 1.0
+"""Longest wait of a router's health for a component that predictions do not need."""
+
+DEPENDENCY_PERIOD_S = 0.25
+"""Pause between two checks of such a component."""
 
 FLEET_COMMAND_S = 330.0
 """Longest wait of a router for a command of the fleet."""

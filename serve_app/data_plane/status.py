@@ -1,12 +1,13 @@
 """The served versions and their readiness: the model list and the health of this router."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from registry.records import ModelMetadata, ModelStage
+from serve_app.data_plane.dependencies import Dependencies
 from serve_app.data_plane.routes import Routes
 from serve_app.errors import NotServedError
 from serve_app.versions import VersionRef
@@ -27,10 +28,11 @@ class Health(StrEnum):
     """The readiness of a router."""
 
     HEALTHY = "healthy"
-    """Every pinned version is loaded: those of stages, the configuration and experiments."""
+    """Every pinned version is loaded (those of stages, the configuration and experiments), and no
+    component has a problem."""
     DEGRADED = "degraded"
-    """A pinned version is not loaded, but requests that name no version are still served, or the
-    server has no version for them while it serves others."""
+    """A pinned version is not loaded or a component has a problem, but requests that name no
+    version are still served, or the server has no version for them while it serves others."""
     UNHEALTHY = "unhealthy"
     """Requests that name no version cannot be served."""
 
@@ -45,6 +47,8 @@ class HealthReport:
     experiments: Sequence[str]
     """The ids of the running experiments, sorted."""
     uptime_s: float
+    problems: Mapping[str, str]
+    """What is wrong, by component: a version is named `model:version`."""
 
 
 class StatusService:
@@ -52,6 +56,7 @@ class StatusService:
 
     Args:
         routes: the versions and their backends.
+        dependencies: the other components.
         now: returns the time of a report.
         clock: returns monotonic seconds, for the uptime.
     """
@@ -59,10 +64,12 @@ class StatusService:
     def __init__(
         self,
         routes: Routes,
+        dependencies: Dependencies,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routes = routes
+        self._dependencies = dependencies
         self._now = now
         self._clock = clock
         self._started_s = clock()
@@ -85,17 +92,23 @@ class StatusService:
         """Return the readiness of this router."""
         table = self._routes.table
         loaded = [version for version in table.refs if self._routes.is_loaded(version)]
+        missing = sorted(str(version) for version in table.pinned.difference(loaded))
+        problems = {
+            **dict.fromkeys(missing, "no replica responds"),
+            **self._dependencies.problems,
+        }
         return HealthReport(
-            health=self._health(loaded),
+            health=self._health(loaded, has_problems=bool(problems)),
             time=self._now(),
             loaded=loaded,
             experiments=sorted(running.experiment_id for running in table.experiments.values()),
             uptime_s=self._clock() - self._started_s,
+            problems=problems,
         )
 
-    def _health(self, loaded: Sequence[VersionRef]) -> Health:
+    def _health(self, loaded: Sequence[VersionRef], *, has_problems: bool) -> Health:
         table = self._routes.table
-        if loaded and table.pinned.issubset(loaded):
+        if loaded and not has_problems:
             return Health.HEALTHY
         try:
             default = VersionRef.of(table.choose(None, None))

@@ -82,6 +82,9 @@ class FleetServer:
             None, lambda: self._controller.stop(experiment_id, by)
         )
 
+    def ping(self) -> None:
+        """Respond."""
+
     def check_health(self) -> None:
         """Raise if another fleet has taken over, or a loop has ended, so that Serve replaces this.
 

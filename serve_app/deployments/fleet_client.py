@@ -47,6 +47,11 @@ class FleetClient:
         """Start to load a version that a request named."""
         await self._call(self._fleet.request.remote(model, version), FLEET_REQUEST_S)
 
+    async def problem(self) -> str | None:
+        """Return None once the fleet responds."""
+        await self._call(self._fleet.ping.remote(), FLEET_REQUEST_S)
+        return None
+
     async def create_experiment(
         self, definition: ExperimentDefinition, by: str, key: str | None
     ) -> None:

@@ -20,6 +20,7 @@ from serve_app.api.services import Services
 from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.batches import BatchService
+from serve_app.data_plane.dependencies import Dependencies
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.state_follower import StateFollower
@@ -78,18 +79,28 @@ class Router:
         self._predictions = PredictionService(
             self._routes, self._outbox, settings.router, self._follower
         )
+        experiments = ExperimentLogClient(log, self._application)
+        dependencies = Dependencies(
+            {
+                "experiment_log": experiments.problem,
+                "recording": self._outbox.problem,
+                "registry": self._registry_problem,
+                "fleet": client.problem,
+            }
+        )
         self._services = Services(
             predictions=self._predictions,
             batches=BatchService(self._predictions, settings.router.max_batch_requests),
-            status=StatusService(self._routes),
+            status=StatusService(self._routes, dependencies),
             reloader=client,
-            experiments=ExperimentService(client, ExperimentLogClient(log, self._application)),
+            experiments=ExperimentService(client, experiments),
         )
         await self._wait_until_ready()
         loop = asyncio.get_running_loop()
         self._background_tasks = [
             loop.create_task(self._follower.follow_forever()),
             loop.create_task(self._outbox.send_forever()),
+            loop.create_task(dependencies.watch_forever()),
             loop.create_task(tokens.follow_forever(self._access.adopt)),
         ]
 
@@ -180,6 +191,10 @@ class Router:
             # The registry actor restarts by itself; until then the last state holds.
             raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
         return state
+
+    async def _registry_problem(self) -> str | None:
+        await self._read_state(self._follower.revision)
+        return None
 
     async def _read_tokens(self, known: Revision | None) -> ReadTokens | None:
         try:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 
+import aiohttp
 import pytest
 
 from registry import ModelStage
@@ -192,6 +193,40 @@ async def test_automatic_promotion(cluster, client, experiment, registry):
         await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
         await client.reload_model(NAME)
         await client.reload_model(NAME, "staging")
+
+
+async def health(client):
+    url = f"{client.server_url}/health"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.json()
+
+
+async def health_reaches(client, problems):
+    async with asyncio.timeout(30):
+        while (await health(client))["problems"] != problems:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def test_moved_database(cluster, client, experiment):
+    """While the database is elsewhere, predictions are served and no outcome is acknowledged."""
+    await create(client, experiment)
+    before = await client.predict("EURUSD", WINDOW)
+    assert await client.record_outcome(before["prediction_id"], 0.01)
+    (path,) = (cluster.folder / "models").glob(".experiments-*.db")
+    elsewhere = path.rename(path.with_name("elsewhere.db"))
+    try:
+        await health_reaches(client, ["experiment_log"])
+        assert (await health(client))["status"] == "degraded"
+        meanwhile = await client.predict("EURUSD", WINDOW)
+        with pytest.raises(ServerRejectedError, match=r"503 storage_unavailable.*move it back"):
+            await client.record_outcome(meanwhile["prediction_id"], 0.01)
+    finally:
+        elsewhere.rename(path)
+    await health_reaches(client, [])
+    assert await client.record_outcome(meanwhile["prediction_id"], 0.01)
+    assert await client.record_outcome(before["prediction_id"], 0.01)
+    final = await client.stop_ab_test(experiment)
+    assert sum(final[variant]["labelled"] for variant in ("control", "treatment")) == 2
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

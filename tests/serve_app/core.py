@@ -131,6 +131,13 @@ class FakeConfirmation:
         raise self.error
 
 
+@dataclass(frozen=True)
+class FakeDependencies:
+    """Components with these problems, by name."""
+
+    problems: dict[str, str]
+
+
 class FakeExperiments:
     """One running experiment, and predictions p1 (no outcome yet) and p2 (0.1)."""
 
@@ -215,6 +222,7 @@ def core(
     running=(),
     final_report=None,
     confirmation=None,
+    dependencies=None,
     versions=(OLD, NEW),
     **settings,
 ):
@@ -245,7 +253,7 @@ def core(
     confirmation = confirmation or FakeConfirmation()
     predictions = PredictionService(routes, recorder, limits, confirmation, now=lambda: NOW)
     batches = BatchService(predictions, limits.max_batch_requests)
-    status = StatusService(routes, now=lambda: NOW)
+    status = StatusService(routes, dependencies or FakeDependencies({}), now=lambda: NOW)
     services = Services(
         predictions=predictions,
         batches=batches,

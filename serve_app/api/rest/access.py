@@ -38,6 +38,8 @@ ROLES: Mapping[tuple[str, str], Roles] = {
     ("GET", "/api/ml/ab-test/{experiment_id}/evidence"): _READ,
     ("POST", "/api/ml/ab-test/{experiment_id}/stop"): _OPERATE,
     ("GET", "/health"): PUBLIC,
+    ("GET", "/health/live"): PUBLIC,
+    ("GET", "/health/ready"): PUBLIC,
     ("GET", "/api/ml/health"): PUBLIC,
     # Static: they describe the endpoints and contain no data of this server.
     ("GET", "/openapi.json"): PUBLIC,

@@ -95,6 +95,8 @@ def health_document(report: HealthReport) -> dict[str, Any]:
         "loaded_models": [str(version) for version in report.loaded],
         "active_experiments": report.experiments,
         "uptime_seconds": report.uptime_s,
+        # Without the reasons: the endpoint is public, and they name paths and addresses.
+        "problems": list(report.problems),
     }
 
 

@@ -44,7 +44,18 @@ def add_model_endpoints(app: FastAPI, services: Services, max_body_bytes: int) -
     @app.get("/health", responses=schemas.responses(schemas.HealthResponse))
     @app.get("/api/ml/health", responses=schemas.responses(schemas.HealthResponse))
     async def health() -> Response:
-        """Report the readiness of the server; 503 while default requests have no response."""
+        """Report the state of the server; 503 while default requests have no response."""
         report = services.status.health()
         status = 503 if report.health is Health.UNHEALTHY else 200
         return json_response(health_document(report), status)
+
+    @app.get("/health/live", responses=schemas.responses(schemas.LivenessResponse))
+    async def live() -> Response:
+        """Respond, for a supervisor that restarts a server which does not."""
+        return json_response({"status": "alive"})
+
+    @app.get("/health/ready", responses=schemas.responses(schemas.ReadinessResponse))
+    async def ready() -> Response:
+        """Report whether default requests are served, for a load balancer; 503 if not."""
+        is_ready = services.status.health().health is not Health.UNHEALTHY
+        return json_response({"ready": is_ready}, 200 if is_ready else 503)

@@ -227,6 +227,19 @@ class HealthResponse(_Schema):
     loaded_models: list[str]
     active_experiments: list[str]
     uptime_seconds: float
+    problems: list[str]
+
+
+class LivenessResponse(_Schema):
+    """A server that responds."""
+
+    status: Literal["alive"]
+
+
+class ReadinessResponse(_Schema):
+    """Whether requests that name no version are served."""
+
+    ready: bool
 
 
 def responses(success: object) -> dict[int | str, dict[str, Any]]:

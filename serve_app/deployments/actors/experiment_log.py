@@ -35,6 +35,12 @@ RETENTION_PERIOD_S = 3600.0
 UNKNOWN_GRACE_S = 1.0
 """How long an outcome waits for its prediction, which may still be in another router's outbox."""
 
+CANARY_PERIOD_S = 0.5
+"""Period of the commits that show whether the database can be written."""
+
+CANARY_S = 0.8
+"""Time after which such a commit counts as failed, so that health is accurate within 2 s."""
+
 OPENING_S = 2.0
 """How long the actor's start waits for the database, and the delay between attempts to open it."""
 
@@ -48,7 +54,7 @@ class ExperimentLogActor:
 
     async def __init__(self, url: str, keep_days: float) -> None:  # type: ignore[misc]  # Ray awaits it
         self._opened: tuple[ExperimentStore, ExperimentLog] | None = None
-        self._problem = "the database is being opened"
+        self._problem: str | None = "the database is being opened"
         self._keep = timedelta(days=keep_days)
         self._recent: dict[str, RecentTraffic] = {}
         # In the background: Ray never restarts an actor whose start failed, and databases recover.
@@ -58,8 +64,12 @@ class ExperimentLogActor:
             await asyncio.wait_for(self._first_attempt.wait(), OPENING_S)
 
     async def close(self) -> None:
-        """End the background work: opening the database and deleting old predictions."""
+        """End the background work."""
         self._maintenance.cancel()
+
+    async def problem(self) -> str | None:
+        """Return why nothing can be stored now, None while commits succeed; never waits."""
+        return self._problem
 
     async def record_predictions(self, records: Sequence[PredictionRecord]) -> None:
         """Return once the predictions are committed."""
@@ -152,11 +162,17 @@ class ExperimentLogActor:
 
     def _store_and_log(self) -> tuple["ExperimentStore", "ExperimentLog"]:
         if self._opened is None:
-            raise StorageUnavailableError(self._problem)
+            raise StorageUnavailableError(self._problem or "it is not open")
         return self._opened
 
     async def _maintain(self, url: str) -> None:
-        """Open the database, then delete old predictions once per hour."""
+        """Open the database, then write its canary and delete old predictions."""
+        await self._open(url)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_canaries())
+            tasks.create_task(self._delete_old_predictions())
+
+    async def _open(self, url: str) -> None:
         # Imported here: the routers and the fleet import this module and need no database driver.
         from serve_app.experiments.store import ExperimentLog, ExperimentStore, LogLimits
 
@@ -173,7 +189,30 @@ class ExperimentLogActor:
             else:
                 limits = LogLimits(unknown_grace_s=UNKNOWN_GRACE_S)
                 self._opened = store, ExperimentLog(store, limits)
+                self._problem = None
                 self._first_attempt.set()
+
+    async def _write_canaries(self) -> None:
+        while True:
+            problem = None
+            try:
+                async with asyncio.timeout(CANARY_S):
+                    await self._log.write_canary()
+            except TimeoutError:
+                problem = f"a commit takes longer than {CANARY_S:g} s"
+            except StoreError as error:
+                problem = str(error)
+            # The canary survives any error; without it the problem would never change again.
+            except Exception as error:  # noqa: BLE001
+                problem = repr(error)
+            if problem is not None and self._problem is None:
+                logger.error("experiment store not writable: %s", problem)
+            elif problem is None and self._problem is not None:
+                logger.info("experiment store writable again")
+            self._problem = problem
+            await asyncio.sleep(CANARY_PERIOD_S)
+
+    async def _delete_old_predictions(self) -> None:
         while True:
             try:
                 now = datetime.now(UTC)

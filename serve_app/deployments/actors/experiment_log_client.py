@@ -25,6 +25,7 @@ from serve_app.experiments.store_errors import (
     StoreError,
     UnknownExperimentError,
 )
+from serve_app.timeouts import EXPERIMENT_LOG_S
 
 OUTCOMES_PER_CALL = 1000
 """The most outcomes in one call; 10,000 would hold the event loop for 60 ms to encode them."""
@@ -109,9 +110,18 @@ class ExperimentLogClient:
         recorded: list[list[RecordedOutcome]] = await asyncio.gather(*calls)
         return [outcome for part in recorded for outcome in part]
 
+    async def problem(self) -> str | None:
+        """Return why nothing can be stored now, None while commits succeed."""
+        found: str | None = await self._call("problem")
+        return found
+
     async def _call(self, method: str, *args: object) -> Any:  # noqa: ANN401
         try:
-            return await getattr(self._actor, method).remote(*args)
+            async with asyncio.timeout(EXPERIMENT_LOG_S):
+                return await getattr(self._actor, method).remote(*args)
+        except TimeoutError as error:
+            problem = f"the experiment log did not respond within {EXPERIMENT_LOG_S:g} s"
+            raise StorageUnavailableError(problem) from error
         except RAY_ERRORS as error:
             raise _serving_error(error) from error
 

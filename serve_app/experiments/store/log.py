@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -181,6 +182,18 @@ class ExperimentLog:
             LogClosedError: the log is closed.
         """
         await self._submit([])
+
+    async def write_canary(self) -> None:
+        """Commit the time, behind the writes that are in progress.
+
+        Raises:
+            StoreError: the database cannot be written.
+            LogClosedError: the log is closed.
+        """
+        self._check_open()
+        await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._store.write_canary, datetime.now(UTC)
+        )
 
     async def close(self) -> None:
         """Write the waiting records and accept no more; lost predictions are counted and logged.

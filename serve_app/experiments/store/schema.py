@@ -127,6 +127,10 @@ Sums are weighted by overlap (`experiments.units`) and changed together with the
 Requests that are units of their own are in the totals and have no row here.
 """
 
+CANARY = Table("canary", METADATA, Column("written_s", Double, primary_key=True))
+"""At most one row: the time of the last commit that only tried whether the database can be written.
+"""
+
 RETENTION = Table(
     "retention",
     METADATA,

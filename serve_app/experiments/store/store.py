@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, insert
 
 from serve_app.errors import InvalidRequestError
 from serve_app.experiments.blocks import Block
@@ -15,6 +15,7 @@ from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
 from serve_app.experiments.store.database import Database
 from serve_app.experiments.store.reading import LabelledPrediction
+from serve_app.experiments.store.schema import CANARY
 from serve_app.experiments.store.summaries import SummaryRules
 from serve_app.experiments.store.writing import WrittenPredictions
 
@@ -158,6 +159,12 @@ class ExperimentStore:
         """Store outcomes in one transaction; return the result of each, in the same order."""
         with self._database.writing() as connection:
             return writing.record_outcomes(connection, outcomes, self._find_rules(connection))
+
+    def write_canary(self, now: datetime) -> None:
+        """Commit the time: a database that cannot be written shows before an outcome meets it."""
+        with self._database.writing() as connection:
+            connection.execute(delete(CANARY))
+            connection.execute(insert(CANARY).values(written_s=now.timestamp()))
 
     def blocks(self, experiment_id: str) -> list[Block]:
         """Return the summaries of an experiment, in order of time.

@@ -108,10 +108,13 @@ def test_error_codes():
 
 def test_health_states_described():
     """The page describes every state that the health endpoint reports."""
-    described = re.findall(
-        r"^\| `(\w+)`", PAGE.section("When something is wrong"), flags=re.MULTILINE
+    states, components = PAGE.tables("When something is wrong")[:2]
+    described = {re.findall(r"`(\w+)`", row[0])[0] for row in states}
+    assert described == set(get_args(HealthResponse.model_fields["status"].annotation))
+    watched = re.findall(
+        r'"(\w+)": [\w.]+problem,', (ROOT / "serve_app/deployments/router.py").read_text()
     )
-    assert set(described) == set(get_args(HealthResponse.model_fields["status"].annotation))
+    assert [row[0] for row in components] == [f"`{name}`" for name in watched]
 
 
 def test_log_lines_exist():

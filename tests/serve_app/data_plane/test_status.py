@@ -5,7 +5,7 @@ import pytest
 from registry import ModelStage
 from serve_app.data_plane.status import Health, ModelStatus
 from serve_app.versions import VersionRef
-from tests.serve_app.core import NEW, NOW, OLD, FakeBackend, core
+from tests.serve_app.core import NEW, NOW, OLD, FakeBackend, FakeDependencies, core
 
 
 def test_models_lists_every_served_version():
@@ -40,3 +40,20 @@ def test_health_follows_the_default_version(old_loaded, new_loaded, health):
 def test_router_without_versions_is_unhealthy():
     """A router that serves no version yet is unhealthy."""
     assert core(versions=()).status.health().health is Health.UNHEALTHY
+
+
+def test_problems_degrade():
+    """A component's problem degrades a router that serves, and is reported with its reason."""
+    status = core(new=FakeBackend(2, loaded=False)).status
+    assert dict(status.health().problems) == {"toy:1.1.0": "no replica responds"}
+
+    made = core(dependencies=FakeDependencies({"fleet": "it did not respond within 1 s"}))
+    report = made.status.health()
+    assert report.health is Health.DEGRADED
+    assert dict(report.problems) == {"fleet": "it did not respond within 1 s"}
+
+
+def test_problem_of_an_unhealthy_router():
+    """A router that cannot serve is unhealthy, whatever else is wrong."""
+    made = core(FakeBackend(1, loaded=False), dependencies=FakeDependencies({"fleet": "gone"}))
+    assert made.status.health().health is Health.UNHEALTHY

@@ -8,7 +8,7 @@ from serve_app.access.quotas import Limits
 from serve_app.access.tokens import TokenTable
 from serve_app.api.rest.app import build_rest_api
 from tests.serve_app.api.rest.bodies import SETTINGS
-from tests.serve_app.core import FakeBackend, FakeFleet, core
+from tests.serve_app.core import FakeBackend, FakeDependencies, FakeFleet, core
 
 
 @pytest.fixture
@@ -19,6 +19,12 @@ def backend():
 @pytest.fixture
 def fleet():
     return FakeFleet()
+
+
+@pytest.fixture
+def problems():
+    """The problems of components, by name."""
+    return {}
 
 
 @pytest.fixture
@@ -40,9 +46,9 @@ def control():
 
 
 @pytest.fixture
-def api(backend, fleet, observed, counted, control):
+def api(backend, fleet, problems, observed, counted, control):
     count = lambda path, status: counted.append((path, status))  # noqa: E731
-    services = core(old=backend, fleet=fleet).services
+    services = core(old=backend, fleet=fleet, dependencies=FakeDependencies(problems)).services
     return build_rest_api(services, SETTINGS, observed.append, count, control)
 
 

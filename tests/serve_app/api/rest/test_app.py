@@ -136,6 +136,8 @@ def test_openapi_describes_every_endpoint(http):
         "/api/ml/outcomes",
         "/api/ml/health",
         "/health",
+        "/health/live",
+        "/health/ready",
     }
     posts = {path: item["post"] for path, item in document["paths"].items() if "post" in item}
     assert {path for path, post in posts.items() if "requestBody" not in post} == {

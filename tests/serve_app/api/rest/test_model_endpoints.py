@@ -38,6 +38,27 @@ def test_unhealthy_server_returns_503(http, backend):
     assert (response.status_code, response.json()["status"]) == (503, "unhealthy")
 
 
+def test_problems_are_named_without_reasons(http, problems):
+    """The public health names the components with a problem, and no path or address of theirs."""
+    problems["experiment_log"] = "the database /srv/x.db is locked"
+    response = http.get("/health")
+    report = schemas.HealthResponse.model_validate_json(response.content)
+    assert (response.status_code, report.status) == (200, "degraded")
+    assert report.problems == ["experiment_log"]
+    assert "srv" not in response.text
+
+
+@pytest.mark.parametrize(("is_loaded", "status"), [(True, 200), (False, 503)])
+def test_live_and_ready(http, backend, is_loaded, status):
+    """A server that responds is alive; it is ready while default requests are served."""
+    backend.is_loaded = is_loaded
+    live, ready = http.get("/health/live"), http.get("/health/ready")
+    assert live.status_code == 200
+    schemas.LivenessResponse.model_validate_json(live.content)
+    assert ready.status_code == status
+    assert schemas.ReadinessResponse.model_validate_json(ready.content).ready == is_loaded
+
+
 def test_reload_reports_version_and_stages(http, fleet):
     """The response to a reload names the version and the holder of each stage."""
     body = {"model_name": "toy", "version": "1.1.0"}

@@ -1,6 +1,9 @@
 """The experiment log's actor, without Ray."""
 
 import asyncio
+import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -60,3 +63,30 @@ async def test_applications_share_a_database(tmp_path):
             await actor.create(definition(experiment_id="third"), START, "two", "bot", "key 3")
     finally:
         await actor.close()
+
+
+async def reaches(actor, problem):
+    async with asyncio.timeout(20):
+        while not re.search(problem, str(await actor.problem())):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_problem_of_the_storage(tmp_path, monkeypatch, caplog):
+    """A locked, a moved and a restored database each show in the problem, without an outcome."""
+    monkeypatch.setattr(experiment_log, "CANARY_PERIOD_S", 0.01)
+    monkeypatch.setattr(experiment_log, "CANARY_S", 0.2)
+    path = tmp_path / "x.db"
+    actor = await opened(f"sqlite:///{path}")
+    try:
+        assert await actor.problem() is None
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await reaches(actor, "a commit takes longer than 0.2 s")
+        await reaches(actor, "None")
+        path.rename(tmp_path / "elsewhere.db")
+        await reaches(actor, "it was moved; move it back")
+        (tmp_path / "elsewhere.db").rename(path)
+        await reaches(actor, "None")
+    finally:
+        await actor.close()
+    assert caplog.text.count("experiment store not writable") == 2

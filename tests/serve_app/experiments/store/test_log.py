@@ -47,6 +47,10 @@ class WatchedStore:
         self.batches.append(len(outcomes))
         return self._store.record_outcomes(outcomes)
 
+    def write_canary(self, now):
+        self._fail()
+        self._store.write_canary(now)
+
     def _fail(self):
         if self.down:
             raise UnavailableStoreError("url", "connection refused")
@@ -308,3 +312,17 @@ async def test_close_without_database(store, caplog):
         await sender
     assert log.counters.lost == 7
     assert "7 predictions lost when the log was closed" in caplog.text
+
+
+async def test_canary(real_store):
+    """A canary is a commit of its own, and fails while the database does."""
+    store = WatchedStore(real_store)
+    log = ExperimentLog(store)
+    await log.write_canary()
+    await log.write_canary()
+    store.down = True
+    with pytest.raises(UnavailableStoreError, match="connection refused"):
+        await log.write_canary()
+    await log.close()
+    with pytest.raises(LogClosedError):
+        await log.write_canary()
