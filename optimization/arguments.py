@@ -1,6 +1,7 @@
 """Checks of arguments: each returns a valid value or raises InvalidInputError."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
@@ -63,16 +64,31 @@ def declared_shape(model: OnnxModel) -> tuple[int, ...]:
     return tuple(size for size in shape if size is not None)
 
 
-def check_windows(what: str, windows: object) -> Windows:
-    """Return windows if they are a non-empty array of finite float32 numbers."""
-    expected = "an array of float32 numbers, (windows, ...), at least one window"
+def check_windows(
+    what: str,
+    windows: object,
+    dtype: np.dtype[Any] | None = None,
+    *,
+    accepts_missing: bool = False,
+) -> Windows:
+    """Return windows if they are a non-empty array of finite numbers.
+
+    Args:
+        what: the argument, for the error.
+        windows: the array.
+        dtype: the type of the model's input; by default float32 or float64.
+        accepts_missing: whether NaN is a missing value.
+    """
+    types = ("float32", "float64") if dtype is None else (dtype.name,)
+    expected = f"an array of {' or '.join(types)} numbers, (windows, ...), at least one window"
     if not isinstance(windows, np.ndarray):
         raise InvalidInputError(what, expected, type(windows).__name__)
-    if windows.dtype != np.float32 or windows.ndim < 2 or len(windows) == 0:
+    if windows.dtype.name not in types or windows.ndim < 2 or len(windows) == 0:
         raise InvalidInputError(what, expected, f"{windows.dtype} of shape {windows.shape}")
-    if not np.isfinite(windows).all():
-        count = int((~np.isfinite(windows)).sum())
-        raise InvalidInputError(what, "finite numbers", f"{count} that are NaN or infinite")
+    invalid = np.isinf(windows) if accepts_missing else ~np.isfinite(windows)
+    if count := int(invalid.sum()):
+        remedy = "finite numbers, or NaN if the version's dataset_info declares missing_values"
+        raise InvalidInputError(what, remedy, f"{count} that are NaN or infinite")
     return windows
 
 

@@ -90,14 +90,19 @@ def rowwise(content: bytes, name: Path) -> bytes:
         )
     graph = model.graph
     weights = {weight.name for weight in graph.initializer}
-    (source,) = (value for value in graph.input if value.name not in weights)
+    sources = [value for value in graph.input if value.name not in weights]
     outputs = list(graph.output)
     if any(not output.type.tensor_type.HasField("shape") for output in outputs):
         raise GraphError(name, "an output does not declare its shape; export it with its shapes")
     row = _unused(graph, "row")
     body = helper.make_graph(
         [
-            helper.make_node("Unsqueeze", [row, f"{row}/axis"], [source.name]),
+            *(
+                helper.make_node(
+                    "Unsqueeze", [f"{row}/{source.name}", f"{row}/axis"], [source.name]
+                )
+                for source in sources
+            ),
             *graph.node,
             *(
                 helper.make_node("Squeeze", [output.name, f"{row}/axis"], [f"{row}/{output.name}"])
@@ -105,24 +110,28 @@ def rowwise(content: bytes, name: Path) -> bytes:
             ),
         ],
         row,
-        [_declared(source, row, first=None)],
+        [_declared(source, f"{row}/{source.name}", first=None) for source in sources],
         [_declared(output, f"{row}/{output.name}", first=None) for output in outputs],
         [*graph.initializer, numpy_helper.from_array(np.array([0]), f"{row}/axis")],
     )
     # The body and the outer graph share a name space, and the outer graph keeps the old names.
     inner = {
-        source.name: f"{row}/in/{source.name}",
+        **{source.name: f"{row}/in/{source.name}" for source in sources},
         **{o.name: f"{row}/out/{o.name}" for o in outputs},
     }
     for node in body.node:
         _rename(node, inner)
     scan = helper.make_node(
-        "Scan", [source.name], [output.name for output in outputs], body=body, num_scan_inputs=1
+        "Scan",
+        [source.name for source in sources],
+        [output.name for output in outputs],
+        body=body,
+        num_scan_inputs=len(sources),
     )
     rows = helper.make_graph(
         [scan],
         graph.name,
-        [_declared(source, source.name, first="batch")],
+        [_declared(source, source.name, first="batch") for source in sources],
         [_declared(output, output.name, first="batch") for output in outputs],
     )
     return _serialised(

@@ -156,8 +156,9 @@ def time_files(
     caller: Caller, files: Mapping[str, Path], input_shape: tuple[int, ...], iterations: Iterations
 ) -> dict[str, Timing]:
     """Time files on seeded noise, interleaved; `input_shape` includes the batch."""
-    windows = noise(sample_shape(input_shape), int(input_shape[0]))
+    generated = noise(sample_shape(input_shape), int(input_shape[0]))
     models = {name: OnnxModel(path, caller.num_threads) for name, path in files.items()}
+    windows = generated.astype(next(iter(models.values())).dtype)
     return measure_models(
         models, windows, iterations.measured, iterations.warm_up, caller.report, caller.stopped
     )
@@ -179,7 +180,7 @@ def compare(
     compared = (
         noise(sample, max(batch, VERIFICATION_WINDOWS))
         if windows is None
-        else check_windows("windows", windows)
+        else check_windows("windows", windows, exported.dtype)
     )
     with prepared(network, onnx_path) as reference, torch_threads(caller.num_threads):
         pytorch = torch_model(reference)

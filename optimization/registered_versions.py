@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from optimization.errors import InvalidModelError
 from optimization.export.exporter import export_onnx
@@ -92,7 +92,7 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
     if ARTIFACT in metadata.artifacts:
         content = await registry.read_artifact(name, version, ARTIFACT)
         where = f"{name}/v{version}/{ARTIFACT}"
-        windows = read_windows(io.BytesIO(content), metadata.input_shape, where)
+        windows = windows_in(io.BytesIO(content), metadata, where)
     if "model.onnx" in metadata.artifacts:
         onnx = await registry.read_artifact(name, version, "model.onnx")
         artifact = "model.onnx"
@@ -112,6 +112,19 @@ async def read_source(registry: Registry, name: str, version: str) -> Source:
     )
 
 
+def windows_in(
+    source: Path | BinaryIO, metadata: ModelMetadata, name: str | None = None
+) -> Windows:
+    """Return the windows in a file in the type of a version's input; see `read_windows`."""
+    return read_windows(
+        source,
+        metadata.input_shape,
+        name,
+        dtype=metadata.input_type,
+        accepts_missing=metadata.accepts_missing,
+    )
+
+
 def evaluation_of(
     source: Source, given: Windows | None = None, given_source: str = "given"
 ) -> Evaluation:
@@ -124,12 +137,14 @@ def evaluation_of(
         ),
         NO_DIRECTION,
     )
-    if given is not None:
-        return split_windows(given, given_source, direction=direction)
-    if source.windows is not None:
-        return split_windows(source.windows, f"artifact {ARTIFACT}", direction=direction)
-    windows = noise(source.metadata.input_shape)
-    return split_windows(windows, "standard normal noise", is_real=False, direction=direction)
+    windows, where = given, given_source
+    if windows is None:
+        windows, where = source.windows, f"artifact {ARTIFACT}"
+    if windows is None:
+        generated = noise(source.metadata.input_shape).astype(source.metadata.input_type)
+        return split_windows(generated, "standard normal noise", is_real=False, direction=direction)
+    accepts_missing = source.metadata.accepts_missing
+    return split_windows(windows, where, direction=direction, accepts_missing=accepts_missing)
 
 
 def other_machine(source: Source) -> list[str]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,15 +14,23 @@ from numpy.typing import NDArray
 from optimization.errors import InvalidInputError, InvalidModelError
 from registry.errors import UnreadableArtifactError
 from registry.predictors import check_self_contained
+from registry.predictors.inputs import Shape, Split, split_of, window_of
 
 _NUMBERS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
-EXPECTED = "an ONNX model with one float32 input, batch first, and all weights in the one file"
+_INPUT_TYPES: Mapping[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(double)": np.dtype(np.float64),
+}
 
-Windows = NDArray[np.float32]
-"""The input of a model, (batch, ...), for example (batch, timesteps, features)."""
+EXPECTED = (
+    "an ONNX model with inputs of float or of double, batch first, and all weights in the one file"
+)
 
-Outputs = Mapping[str, NDArray[np.float32]]
+Windows = NDArray[np.floating]
+"""The input of a model, (batch, ...), for example (batch, timesteps, features), in its type."""
+
+Outputs = Mapping[str, NDArray[np.floating]]
 """Outputs by name, each with the batch first."""
 
 Model = Callable[[Windows], Outputs]
@@ -51,6 +60,9 @@ _LEVELS = {
 class OnnxModel:
     """A model on ONNX Runtime's CPU provider; calling it with windows returns outputs by name.
 
+    Of several inputs, each receives its share of the window, as from the server; see
+    `registry.predictors.inputs`.
+
     Args:
         source: the file or its content.
         num_threads: the number of threads within one operator.
@@ -76,15 +88,18 @@ class OnnxModel:
         content = source if isinstance(source, bytes) else read_onnx(source)
         self._session = start_session(content, self.path, session_options(num_threads))
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not inputs[0].shape:
+        self._declared = {value.name: value.shape for value in inputs}
+        types = {value.type for value in inputs}
+        window = _window(self._declared)
+        if len(types) != 1 or not types <= _INPUT_TYPES.keys() or window is None:
             taken = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs)
             raise InvalidModelError(
                 self.path, EXPECTED, f"it takes {taken or 'nothing'}; adapt its inputs"
             )
-        self.input_name: str = inputs[0].name
-        self.input_shape: tuple[int | None, ...] = tuple(
-            size if isinstance(size, int) else None for size in inputs[0].shape
-        )
+        self.dtype: np.dtype[Any] = _INPUT_TYPES[types.pop()]
+        batch = (shape[0] for shape in self._declared.values() if isinstance(shape[0], int))
+        self.input_shape: tuple[int | None, ...] = (next(batch, None), *window)
+        self._splits: dict[tuple[int, ...], Split | None] = {}
         self.output_names: list[str] = [
             output.name
             for output in self._session.get_outputs()
@@ -96,18 +111,34 @@ class OnnxModel:
                 self.path, "a model with an output of floats", f"its outputs are {found}"
             )
 
-    def __call__(self, windows: Windows) -> Mapping[str, NDArray[np.float32]]:
+    def __call__(self, windows: Windows) -> Outputs:
         """Run the model; InvalidInputError if it fails on windows of that shape."""
+        inputs = self.inputs_of(windows)
         try:
-            values = self._session.run(self.output_names, {self.input_name: windows})
+            values = self._session.run(self.output_names, inputs)
         # ONNX Runtime raises a class of its own for each kind of failure.
         except Exception as error:
-            raise InvalidInputError(
-                f"input of {self.path}",
-                f"float32 of shape {self.input_shape} on which the model runs",
-                f"{windows.dtype} of shape {windows.shape}: {_first_line(error)}",
-            ) from error
+            raise self._invalid(windows, _first_line(error)) from error
         return dict(zip(self.output_names, values, strict=True))
+
+    def inputs_of(self, windows: Windows) -> Mapping[str, Windows]:
+        """Return the input of each name; InvalidInputError if the windows do not fit several."""
+        if len(self._declared) == 1:
+            return dict.fromkeys(self._declared, windows)
+        sample = windows.shape[1:]
+        if sample not in self._splits:
+            self._splits[sample] = split_of(self._declared, sample) if len(sample) == 2 else None
+        split = self._splits[sample]
+        if split is None:
+            raise self._invalid(windows, f"its inputs are {self._declared}")
+        return split(windows)
+
+    def _invalid(self, windows: Windows, problem: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"input of {self.path}",
+            f"{self.dtype} of shape {self.input_shape} on which the model runs",
+            f"{windows.dtype} of shape {windows.shape}: {problem}",
+        )
 
 
 def session_options(num_threads: int) -> onnxruntime.SessionOptions:
@@ -177,6 +208,21 @@ def load_graph(content: bytes, name: Path | str) -> onnx.ModelProto:
         )
         raise InvalidModelError(name, EXPECTED, problem) from error
     return model
+
+
+def _window(declared: Mapping[str, Shape]) -> tuple[int | None, ...] | None:
+    """Return the shape of a window without the batch; None if the inputs do not share one."""
+    if not all(declared.values()):
+        return None
+    if len(declared) > 1:
+        return window_of(declared)
+    return next(
+        (
+            tuple(size if isinstance(size, int) else None for size in shape[1:])
+            for shape in declared.values()
+        ),
+        None,
+    )
 
 
 def _require_self_contained(content: bytes, name: Path | str) -> None:

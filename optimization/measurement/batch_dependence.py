@@ -69,7 +69,8 @@ def measure_batch_dependence(
 
 def _outlier(windows: Windows) -> Windows:
     """Return one window that is far larger than all others; noise if all are zero."""
-    magnitudes = np.abs(windows.reshape(len(windows), -1)).max(axis=1)
+    # NaN is a missing value here, and compares as larger than any number.
+    magnitudes = np.abs(np.nan_to_num(windows).reshape(len(windows), -1)).max(axis=1)
     index = int(magnitudes.argmax())
     largest = windows[index : index + 1] if magnitudes[index] else noise(windows.shape[1:], 1)
     return largest * np.float32(_OUTLIER_FACTOR)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimization.arguments import check_windows, declared_shape
 from optimization.errors import InvalidInputError
@@ -50,14 +51,21 @@ class Evaluation:
 
 
 def split_windows(
-    windows: Windows, source: str, is_real: bool = True, direction: str | None = None
+    windows: Windows,
+    source: str,
+    is_real: bool = True,
+    direction: str | None = None,
+    *,
+    accepts_missing: bool = False,
 ) -> Evaluation:
     """Use the first third for calibration and the rest, usually the later ones, for evaluation.
+
+    With `accepts_missing`, NaN is a missing value.
 
     Raises:
         InvalidInputError: there are fewer than three windows, or they are not finite numbers.
     """
-    check_windows("windows", windows)
+    check_windows("windows", windows, accepts_missing=accepts_missing)
     if len(windows) < 3:
         raise InvalidInputError("windows", "at least three", str(len(windows)))
     calibration_count = len(windows) // 3
@@ -83,7 +91,7 @@ def fitted(windows: Windows, shape: tuple[int | None, ...]) -> Windows:
     return windows.reshape(len(windows), *sizes) if fits else windows
 
 
-def noise(shape: tuple[int, ...], count: int = NOISE_WINDOWS) -> Windows:
+def noise(shape: tuple[int, ...], count: int = NOISE_WINDOWS) -> NDArray[np.float32]:
     """Return seeded standard normal windows; `shape` excludes the batch."""
     return np.random.default_rng(20_240_229).standard_normal((count, *shape), dtype=np.float32)
 
@@ -91,11 +99,11 @@ def noise(shape: tuple[int, ...], count: int = NOISE_WINDOWS) -> Windows:
 def evaluation_windows(model: OnnxModel, windows: Windows | None) -> Windows:
     """Return valid windows in the model's shape; without any, noise of its declared shape."""
     if windows is None:
-        generated = noise(declared_shape(model), NOISE_WINDOWS)
+        generated = noise(declared_shape(model), NOISE_WINDOWS).astype(model.dtype)
         count = affordable(model, generated, _EVALUATION_S, LEAST_WINDOWS)
         logger.info("%s: evaluated on %d windows of noise", model.path, count)
         return generated[:count]
-    return fitted(check_windows("windows", windows), model.input_shape[1:])
+    return fitted(check_windows("windows", windows, model.dtype), model.input_shape[1:])
 
 
 def affordable(
@@ -119,17 +127,24 @@ def affordable(
 
 
 def read_windows(
-    source: Path | BinaryIO, shape: tuple[int, ...], name: str | None = None
+    source: Path | BinaryIO,
+    shape: tuple[int, ...],
+    name: str | None = None,
+    *,
+    dtype: str = "float32",
+    accepts_missing: bool = False,
 ) -> Windows:
     """Return the windows in a NumPy file, (windows, *shape): .npy, or .npz with one array.
 
     Outputs beside the windows are skipped (see `registry.reference_outputs`). Nothing in the file
-    is executed. Numbers of another precision are converted to float32.
+    is executed. Numbers of another precision are converted.
 
     Args:
         source: the file.
         shape: the shape of one window.
         name: the name of the file in messages, by default its path.
+        dtype: the type of the model's input, float32 or float64.
+        accepts_missing: whether NaN is a missing value.
 
     Raises:
         InvalidInputError: the file does not exist or has other content.
@@ -157,4 +172,4 @@ def read_windows(
         array = array[:, np.newaxis]  # flat rows
     if array.dtype.kind not in "fiu" or array.shape[1:] != shape or len(array) == 0:
         raise InvalidInputError(where, expected, f"{array.dtype} of shape {array.shape}")
-    return check_windows(where, array.astype(np.float32))
+    return check_windows(where, array.astype(dtype), accepts_missing=accepts_missing)

@@ -32,7 +32,7 @@ def split_calibration(
         return chosen[:0], chosen
     if calibration_data is None:
         raise InvalidInputError("calibration_data", "windows for static quantisation", "none")
-    calibration = check_windows("calibration_data", calibration_data)
+    calibration = check_windows("calibration_data", calibration_data, model.dtype)
     calibration = fitted(calibration, model.input_shape[1:])
     if (calibration == calibration[0]).all():
         received = f"the same window {len(calibration)} times"

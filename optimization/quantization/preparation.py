@@ -54,15 +54,6 @@ def _flatten_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
         node.input[2] = name
 
 
-def doubles_of(model: onnx.ModelProto) -> int:
-    """Return the number of weights in double precision, which the quantiser cannot read."""
-    return sum(
-        int(np.prod(weight.dims))
-        for weight in model.graph.initializer
-        if weight.data_type == TensorProto.DOUBLE
-    )
-
-
 def _without_scaler(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Return a node, or for a Scaler of float32 its formula, (input - offset) * scale."""
     types = {value.name: value.type.tensor_type.elem_type for value in graph.input}

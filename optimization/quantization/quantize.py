@@ -9,13 +9,16 @@ processor with VNNI has other outputs on one without.
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -28,7 +31,8 @@ from onnxruntime.quantization import (
 from optimization.arguments import check_windows
 from optimization.errors import InvalidInputError, QuantizationError
 from optimization.graph import optimize_graph
-from optimization.quantization.preparation import doubles_of, prepare
+from optimization.quantization.precision import to_single
+from optimization.quantization.preparation import prepare
 from optimization.runtime import GraphLevel, OnnxModel, Windows, load_graph
 
 DYNAMIC_OPERATORS = ("LSTM", "MatMul", "Gemm", "Conv")
@@ -106,19 +110,21 @@ def quantize_statically(
     calibration: Windows,
     per_channel: bool = True,
     symmetric: bool = False,
+    *,
+    accepts_missing: bool = False,
 ) -> bytes:
     """Return the model with INT8 weights for `operators` and activations scaled by calibration.
 
     The scales are fixed, so outputs are independent of the batch; windows outside the range of the
-    calibration are clipped.
+    calibration are clipped. With `accepts_missing`, NaN is a missing value.
 
     Raises:
         InvalidModelError: the content is not an ONNX model.
         InvalidInputError: the windows are invalid.
         QuantizationError: see quantize_dynamically.
     """
-    check_windows("calibration_data", calibration)
-    input_name = OnnxModel(content, name=name).input_name
+    model = OnnxModel(content, name=name)
+    check_windows("calibration_data", calibration, model.dtype, accepts_missing=accepts_missing)
     opset = _opset(load_graph(content, name))
     if per_channel and MIN_OPSET <= opset < MIN_PER_CHANNEL_OPSET:
         problem = (
@@ -131,7 +137,7 @@ def quantize_statically(
         quantize_static(
             source,
             target,
-            _Rows(input_name, calibration),
+            _Rows(model, calibration),
             nodes_to_exclude=excluded,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=with_products(operators),
@@ -149,7 +155,13 @@ def quantize_statically(
             },
         )
 
-    return _quantized(content, name, with_products(operators), quantize)
+    try:
+        return _quantized(content, name, with_products(operators), quantize)
+    except QuantizationError as error:
+        if _is_complete(calibration).any():
+            raise
+        problem = f"{error.problem}; every calibration window has missing values, add complete ones"
+        raise QuantizationError(name, problem) from error
 
 
 def with_products(operators: Collection[str]) -> list[str]:
@@ -167,16 +179,28 @@ def operators_in(content: bytes, name: Path) -> set[str]:
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]
-    """Calibration windows in parts."""
+    """Calibration windows in parts.
 
-    def __init__(self, input_name: str, windows: Windows) -> None:
-        parts = np.array_split(windows, -(-len(windows) // 32))
-        self._parts: Iterator[Windows] = iter(parts)
-        self._input_name = input_name
+    Windows with missing values are apart from the others: where a layer reads them, ONNX Runtime
+    ignores the part.
+    """
 
-    def get_next(self) -> dict[str, Windows] | None:
+    def __init__(self, model: OnnxModel, windows: Windows) -> None:
+        is_complete = _is_complete(windows)
+        groups = filter(len, (windows[is_complete], windows[~is_complete]))
+        self._parts: Iterator[Windows] = chain.from_iterable(
+            np.array_split(group, -(-len(group) // 32)) for group in groups
+        )
+        self._model = model
+
+    def get_next(self) -> Mapping[str, Windows] | None:
         part = next(self._parts, None)
-        return None if part is None else {self._input_name: part}
+        return None if part is None else self._model.inputs_of(part)
+
+
+def _is_complete(windows: Windows) -> NDArray[np.bool_]:
+    """Return for each window whether it has no missing value."""
+    return np.asarray(~np.isnan(windows).any(axis=tuple(range(1, windows.ndim))))
 
 
 def _quantized(
@@ -189,6 +213,7 @@ def _quantized(
     folded = optimize_graph(content, name, GraphLevel.BASIC)
     model = load_graph(folded, name)
     prepare(model)
+    to_single(model, name)
     opset = _opset(model)
     if opset < MIN_OPSET:
         problem = f"operator set {opset} is too old, expected {MIN_OPSET} or newer; export it again"
@@ -210,17 +235,10 @@ def _quantized(
     if not kinds & _QUANTIZED:
         problem = (
             f"ONNX Runtime quantised none of its {', '.join(sorted(present & set(operators)))}, "
-            f"{_reason(model)}"
+            f"whose weights are not constant matrices; choose other operators"
         )
         raise QuantizationError(name, problem)
     return quantized
-
-
-def _reason(model: onnx.ModelProto) -> str:
-    doubles = doubles_of(model)
-    if doubles:
-        return f"{doubles} of its weights are in double precision; export it in float32"
-    return "whose weights are not constant matrices; choose other operators"
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -261,6 +279,9 @@ def _quiet() -> Iterator[None]:
 
     root.addFilter(other)
     try:
-        yield
+        # Of a part whose windows all have missing values.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN axis", RuntimeWarning)
+            yield
     finally:
         root.removeFilter(other)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from optimization.graph import half_weights, optimize_graph, rowwise
+from optimization.quantization.precision import has_doubles, single_precision
 from optimization.quantization.quantize import (
     DYNAMIC_OPERATORS,
     STATIC_OPERATORS,
@@ -12,7 +15,7 @@ from optimization.quantization.quantize import (
     quantize_dynamically,
     quantize_statically,
 )
-from optimization.runtime import GraphLevel, Windows
+from optimization.runtime import GraphLevel, Windows, load_graph
 
 ORIGINAL = "fp32"
 
@@ -48,11 +51,19 @@ def list_variants(content: bytes, path: Path, calibration: Windows) -> Iterator[
         make=lambda: optimize_graph(content, path, GraphLevel.EXTENDED),
         is_quantized=False,
     )
+    is_double = has_doubles(load_graph(content, path))
+    if is_double:
+        yield Variant(
+            name="fp32-network",
+            description="single precision from the first layer on, behind the double input",
+            make=lambda: single_precision(content, path),
+            is_quantized=True,
+        )
     yield Variant(
         name="fp16-weights",
         description="weights stored in half precision, computed in single",
-        make=lambda: half_weights(content, path),
-        is_quantized=False,
+        make=lambda: half_weights(single_precision(content, path), path),
+        is_quantized=is_double,
     )
     for operators in _nested(content, path, DYNAMIC_OPERATORS):
         yield from _dynamic(content, path, operators)
@@ -82,7 +93,14 @@ def _static(
     return Variant(
         name=f"int8-static-{_words(operators)}",
         description=f"INT8 {', '.join(operators)}; activations scaled by calibration",
-        make=lambda: quantize_statically(content, path, operators, calibration),
+        make=lambda: quantize_statically(
+            content,
+            path,
+            operators,
+            calibration,
+            # Windows with NaN are accepted for a model that takes it as a missing value.
+            accepts_missing=bool(np.isnan(calibration).any()),
+        ),
         is_quantized=True,
     )
 

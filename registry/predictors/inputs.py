@@ -49,6 +49,27 @@ def split_of(declared: Mapping[str, Shape], window: tuple[int, ...]) -> Split | 
     return None
 
 
+def window_of(declared: Mapping[str, Shape]) -> tuple[int | None, int] | None:
+    """Return the shape of a window that several inputs share, (timesteps, features).
+
+    The timesteps are None where the inputs accept any number. Inputs that take parts of a flat row
+    have one timestep. The result is None if the inputs state no shape.
+
+    >>> window_of({"prices": ["batch", 60, 5], "volumes": ["batch", 60, 2]})
+    (60, 7)
+    >>> window_of({"window": ["batch", 60, 5], "position": ["batch", 3]})
+    (1, 303)
+    """
+    sizes = [tuple(shape[1:]) for shape in declared.values()]
+    if all(len(size) == 2 and isinstance(size[1], int) for size in sizes):
+        timesteps = {size[0] for size in sizes if isinstance(size[0], int)}
+        if len(timesteps) <= 1:
+            return next(iter(timesteps), None), sum(_ints([size[1:] for size in sizes]))
+    own = [[number for number in size if isinstance(number, int)] for size in sizes]
+    is_fixed = all(size and len(size) == len(fixed) for size, fixed in zip(sizes, own, strict=True))
+    return (1, sum(map(math.prod, own))) if is_fixed else None
+
+
 def _by_columns(widths: Mapping[str, int]) -> Split:
     ends = np.cumsum(list(widths.values())).tolist()
     slices = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}

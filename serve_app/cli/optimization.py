@@ -93,7 +93,6 @@ def optimize(
         from optimization import registered_versions
         from optimization.measurement.machine import this_machine
         from optimization.measurement.parity import Tolerance
-        from optimization.measurement.windows import read_windows
         from optimization.progress import shown
         from optimization.search import plot as plots
         from optimization.search.evidence import summary
@@ -117,7 +116,7 @@ def optimize(
             lambda registry: registered_versions.read_source(registry, name, version)
         )
         plots.check_plot_target(drawn)
-        given = read_windows(windows, source.metadata.input_shape) if windows else None
+        given = registered_versions.windows_in(windows, source.metadata) if windows else None
         for difference in registered_versions.other_machine(source):
             typer.echo(
                 f"warning: the figures are not comparable with those of the last optimisation, "

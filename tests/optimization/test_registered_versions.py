@@ -1,10 +1,12 @@
 """A registered version of every architecture: from its checkpoint to the served artifact."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
 from optimization.measurement.parity import Tolerance, compare_outputs
 from optimization.measurement.windows import noise
@@ -16,10 +18,13 @@ from optimization.registered_versions import (
     read_source,
     search_source,
 )
+from optimization.runtime import OnnxModel
+from optimization.search.pareto import Goal
 from optimization.search.search import SearchSettings
 from registry import ModelRegistry
 from registry.architectures import build_network, save_checkpoint
 from registry.predictors import choose_artifact, load_predictor
+from registry.reference_outputs import dump_recorded
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +83,109 @@ async def test_published_artifact(registry, register, model_type):
     parity = compare_outputs(run_network(network, hidden), predictor(hidden))
     assert parity.max_relative_difference < 0.8
     assert await registry.verify() == []
+
+
+RANDOM = np.random.default_rng(8)
+FIRST, SECOND = RANDOM.normal(size=(72, 128)) / 8, RANDOM.normal(size=(128, 3)) / 4
+DENSE = [
+    helper.make_node("MatMul", ["flat", "first"], ["h"]),
+    helper.make_node("Relu", ["h"], ["r"]),
+    helper.make_node("MatMul", ["r", "second"], ["direction_logits"]),
+]
+FLAT = helper.make_node("Flatten", ["all"], ["flat"])
+KINDS = {
+    "double": (
+        np.float64,
+        {"x": [12, 6]},
+        [helper.make_node("Sub", ["x", "level"], ["all"]), FLAT],
+        {"level": 1e6},
+        1e6 + RANDOM.normal(size=(330, *SHAPE)),
+    ),
+    "two inputs": (
+        np.float32,
+        {"prices": [12, 4], "volumes": [12, 2]},
+        [helper.make_node("Concat", ["prices", "volumes"], ["all"], axis=2), FLAT],
+        {},
+        RANDOM.normal(size=(330, *SHAPE)),
+    ),
+    "two inputs of other shapes": (
+        np.float32,
+        {"window": [12, 5], "position": [12]},
+        [
+            helper.make_node("Flatten", ["window"], ["rows"]),
+            helper.make_node("Concat", ["rows", "position"], ["flat"], axis=1),
+        ],
+        {},
+        RANDOM.normal(size=(330, *SHAPE)),
+    ),
+    "missing values": (
+        np.float32,
+        {"x": [12, 6]},
+        [
+            helper.make_node("IsNaN", ["x"], ["is_missing"]),
+            helper.make_node("Where", ["is_missing", "level", "x"], ["all"]),
+            FLAT,
+        ],
+        {"level": 0.5},
+        np.where(RANDOM.random((330, *SHAPE)) < 0.1, np.nan, RANDOM.normal(size=(330, *SHAPE))),
+    ),
+}
+"""The type, the inputs, the nodes in front of the layers and their weights, and the windows."""
+
+
+def dense_model(dtype, inputs, front, weights):
+    """Return the content of a network of two layers behind other nodes."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    values = {"first": FIRST, "second": SECOND, **weights}
+    graph = helper.make_graph(
+        [*front, *DENSE],
+        "dense",
+        [
+            helper.make_tensor_value_info(name, kind, ["batch", *shape])
+            for name, shape in inputs.items()
+        ],
+        [helper.make_tensor_value_info("direction_logits", kind, ["batch", 3])],
+        [numpy_helper.from_array(np.asarray(value, dtype), name) for name, value in values.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_other_models(registry, tmp_path, kind):
+    """Models of doubles, of several inputs and of missing values are quantised and served."""
+    dtype, inputs, front, weights, numbers = KINDS[kind]
+    content, windows = dense_model(dtype, inputs, front, weights), numbers.astype(dtype)
+    model, own = tmp_path / "model.onnx", tmp_path / "windows.npz"
+    model.write_bytes(content)
+    own.write_bytes(dump_recorded(windows, OnnxModel(content)(windows)))
+    await registry.register_model(
+        "m",
+        "1.0.0",
+        model,
+        "Dense",
+        input_shape=SHAPE,
+        output_names={"direction_logits": "direction_logits"},
+        dataset_info={"missing_values": kind == "missing values"},
+        artifacts={"windows.npz": own},
+    )
+    source = await read_source(registry, "m", "1.0.0")
+    assert source.windows.dtype == dtype
+    found = search_source(source, evaluation_of(source), replace(SETTINGS, goal=Goal.SIZE))
+    refused = {name: variant.refused for name, variant in found.evaluated.items()}
+    for how in ("dynamic", "rowwise", "static"):
+        assert refused.get(f"int8-{how}-matmul", "missing") is None, (refused, found.skipped)
+    assert found.chosen.variant.name.startswith("int8-")
+    info = await publish(registry, source, found)
+    served = choose_artifact(info.metadata)
+    assert served != "model.onnx"
+    predictor = load_predictor(
+        await registry.read_artifact("m", "1.0.0", served), info.metadata, num_threads=1
+    )
+    (expected,) = OnnxModel(content)(windows[-16:]).values()
+    received = predictor(windows[-16:])["direction_logits"]
+    assert received.dtype == dtype
+    assert np.abs(received - expected).max() < 0.1 * np.abs(expected).max()
 
 
 async def test_published_evidence(registry, register):

@@ -7,7 +7,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from optimization.errors import QuantizationError
 from optimization.quantization.preparation import prepare
 from optimization.quantization.quantize import quantize_dynamically, quantize_statically
 from optimization.runtime import OnnxModel
@@ -126,11 +125,20 @@ def test_scaler_keeps_its_outputs(scaler):
     )
 
 
-def test_double_precision_is_the_reason():
-    """The error names it, and the remedy."""
+@pytest.mark.parametrize("is_static", [False, True])
+def test_double_precision(is_static):
+    """A double model is quantised behind its input, whose type stays."""
     content = pipeline(dtype=np.float64).SerializeToString()
-    with pytest.raises(QuantizationError, match="6336 of its weights are in double precision"):
-        quantize_dynamically(content, NAME, ("MatMul",))
+    rows = ROWS.astype(np.float64)
+    if is_static:
+        quantized = quantize_statically(content, NAME, ("MatMul",), rows)
+    else:
+        quantized = quantize_dynamically(content, NAME, ("MatMul",))
+    assert len(quantized) < len(content) / 4
+    (expected,) = OnnxModel(content, name=NAME)(rows).values()
+    (received,) = OnnxModel(quantized, name=NAME)(rows).values()
+    assert received.dtype == np.float64
+    assert np.abs(received - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_scaler_of_integers_stays():

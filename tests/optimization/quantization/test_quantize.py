@@ -182,3 +182,36 @@ def test_product_with_vector(tmp_path):
     quantized = quantize_dynamically(path.read_bytes(), path, ["MatMul", "Gemm"])
     windows = np.random.default_rng(0).standard_normal((3, 12, 6), dtype=np.float32)
     assert 0 < distance(OnnxModel(path), OnnxModel(quantized), windows) < 0.1
+
+
+def masked(weights):
+    """Return a product that reads missing values, and replaces its own NaN by zero."""
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("MatMul", ["x", "w"], ["h"]),
+            onnx.helper.make_node("IsNaN", ["h"], ["is_missing"]),
+            onnx.helper.make_node("Where", ["is_missing", "zero", "h"], ["y"]),
+        ],
+        "masked",
+        [onnx.helper.make_tensor_value_info("x", 1, ["batch", 72])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["batch", 64])],
+        [
+            onnx.numpy_helper.from_array(weights, "w"),
+            onnx.numpy_helper.from_array(np.float32(0), "zero"),
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def test_missing_values_in_calibration(tmp_path, windows):
+    """The scales are those of the complete windows, wherever others are among them."""
+    rows = windows.reshape(len(windows), -1)
+    content = masked(np.random.default_rng(0).standard_normal((72, 64), dtype=np.float32))
+    mixed = np.repeat(rows, 2, axis=0)
+    mixed[::2, 5] = np.nan
+    expected = quantize_statically(content, tmp_path, ("MatMul",), rows)
+    received = quantize_statically(content, tmp_path, ("MatMul",), mixed, accepts_missing=True)
+    assert received == expected
+    with pytest.raises(QuantizationError, match="every calibration window has missing values"):
+        quantize_statically(content, tmp_path, ("MatMul",), mixed[::2], accepts_missing=True)
