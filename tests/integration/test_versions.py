@@ -1,21 +1,27 @@
 """Versions are loaded, moved and unloaded while bots keep sending requests."""
 
 import asyncio
+import json
 import signal
 import time
 from contextlib import AsyncExitStack
 
 import aiohttp
+import numpy as np
 import pytest
+from yarl import URL
 
 from registry import ModelStage
+from registry.records import DIRECTIONS
 from serve_app.client import ModelClient
 from serve_app.errors import ServerRejectedError
 from serve_app.timeouts import REPLICA_HEARTBEAT_S
 from testkit.cluster import Cluster
 from testkit.load import load
+from testkit.models import SHAPE, price_step_onnx
 from tests.integration.conftest import NAME, serving_args
 
+PRICE_STEP = "price_step"
 WINDOW = [0.25 * (i % 7 - 3) for i in range(6600)]
 PRODUCTION, STAGING, NEXT = ({"version": version} for version in ("production", "staging", "1.2.0"))
 TWO = (PRODUCTION, STAGING)
@@ -117,6 +123,50 @@ async def test_reload_of_new_version(cluster, client):
     assert set(traffic.versions) == {"1.0.0"}
     await eventually(lambda: cluster.replicas(f"{NAME}:1.2.0") == [])
     assert processes(cluster, "1.0.0", "1.1.0") == before
+
+
+@pytest.fixture
+async def price_step(cluster, client, registry, folder):
+    """Serve a model of doubles, whose direction is that of the last price step."""
+    path = folder / "price_step.onnx"
+    path.write_bytes(price_step_onnx())
+    await registry.register_model(PRICE_STEP, "1.0.0", path, "PriceStep", input_shape=SHAPE)
+    assert await client.reload_model(PRICE_STEP, "1.0.0")
+    yield
+    await eventually(lambda: cluster.replicas(f"{PRICE_STEP}:1.0.0") == [])
+    await registry.delete_model(PRICE_STEP, "1.0.0")
+
+
+@pytest.mark.usefixtures("price_step")
+async def test_model_of_doubles(cluster, client):
+    """Every form of a request delivers the doubles that decide; rounded numbers are rejected."""
+    window = np.full(SHAPE, 65432.12)
+    window[-1] += 0.001  # float32 holds the same number for both rows, without a step
+    named = {"symbol": "BTCUSDT", "model_name": PRICE_STEP, "model_version": "1.0.0"}
+    address = URL(f"{cluster.url}/api/ml/predict")
+    raw = "application/octet-stream"
+    answers = []
+    async with aiohttp.ClientSession() as session:
+        for url, body, content_type in (
+            (
+                address,
+                json.dumps({**named, "features": window.tolist()}).encode(),
+                "application/json",
+            ),
+            (address.with_query(named), window.tobytes(), f"{raw}; dtype=float64"),
+            (address.with_query(named), window.astype(np.float32).tobytes(), raw),
+        ):
+            headers = {"Content-Type": content_type}
+            async with session.post(url, data=body, headers=headers) as answer:
+                answers.append((answer.status, await answer.json()))
+    *exact, rounded = answers
+    assert [(status, answer["prediction"]["direction"]) for status, answer in exact] == [
+        (200, DIRECTIONS["BUY"]),
+        (200, DIRECTIONS["BUY"]),
+    ]
+    assert (rounded[0], rounded[1]["error"]["code"]) == (422, "rounded_features")
+    answer = await client.predict("BTCUSDT", window, model_name=PRICE_STEP, model_version="1.0.0")
+    assert answer["prediction"] == exact[0][1]["prediction"]
 
 
 @pytest.mark.usefixtures("edited")
