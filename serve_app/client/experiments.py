@@ -156,8 +156,9 @@ class ExperimentCalls(ABC):
         """Record several outcomes, given as (prediction_id, market_return).
 
         Returns:
-            The number of outcomes that were `accepted` and of `duplicates`, the `unknown` ids, and
-            the `conflicts` with recorded outcomes; None if the call fails.
+            The number of outcomes that were `accepted` and of `duplicates`, the ids of predictions
+            that were served but are not recorded (`unrecorded`) and of none that was served
+            (`unknown`), and the `conflicts` with recorded outcomes; None if the call fails.
 
         Raises:
             ClientError: the call failed; only with `raise_errors`.

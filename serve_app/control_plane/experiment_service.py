@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from serve_app.errors import OutcomeConflictError, UnknownPredictionError
+from serve_app.errors import OutcomeConflictError, UnknownPredictionError, UnrecordedPredictionError
 from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.evidence import ExperimentEvidence
@@ -66,8 +66,10 @@ class OutcomeCounts:
 
     accepted: int
     duplicates: int
+    unrecorded: Sequence[str]
+    """The ids of predictions that were served, but are not stored."""
     unknown: Sequence[str]
-    """The ids of predictions that were never recorded."""
+    """The ids with which no prediction was served."""
     conflicts: Sequence[RecordedOutcome]
     """The outcomes that contradict a stored one, which remains."""
 
@@ -126,7 +128,8 @@ class ExperimentService:
         return OutcomeCounts(
             accepted=len(by_result[OutcomeResult.ACCEPTED]),
             duplicates=len(by_result[OutcomeResult.DUPLICATE]),
-            unknown=[unknown.outcome.prediction_id for unknown in by_result[OutcomeResult.UNKNOWN]],
+            unrecorded=_ids(by_result[OutcomeResult.UNRECORDED]),
+            unknown=_ids(by_result[OutcomeResult.UNKNOWN]),
             conflicts=by_result[OutcomeResult.CONFLICT],
         )
 
@@ -134,10 +137,13 @@ class ExperimentService:
         """Record a single outcome.
 
         Raises:
-            UnknownPredictionError: the prediction was never recorded.
+            UnrecordedPredictionError: the prediction was served, but is not stored.
+            UnknownPredictionError: no prediction with that id was served.
             OutcomeConflictError: another outcome of the prediction is stored, and remains.
         """
         counts = await self.record([outcome])
+        if counts.unrecorded:
+            raise UnrecordedPredictionError(outcome.prediction_id)
         if counts.unknown:
             raise UnknownPredictionError(outcome.prediction_id)
         for conflict in counts.conflicts:
@@ -146,3 +152,7 @@ class ExperimentService:
                 outcome.prediction_id, conflict.stored_return, outcome.market_return
             )
         return counts
+
+
+def _ids(outcomes: Sequence[RecordedOutcome]) -> list[str]:
+    return [recorded.outcome.prediction_id for recorded in outcomes]

@@ -1,6 +1,5 @@
 """One prediction: select the version, check the window, run the model, record the response."""
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,6 +15,7 @@ from serve_app.data_plane.timing import Stopwatch, TimingSection
 from serve_app.data_plane.variant_runner import ExperimentRequest, VariantRunner
 from serve_app.data_plane.windows import as_window
 from serve_app.errors import ModelOutputError
+from serve_app.experiments.prediction_ids import new_prediction_id
 from serve_app.experiments.records import PredictionRecord
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import RouterSettings
@@ -111,12 +111,13 @@ class PredictionService:
         """
         if isinstance(result, Failure):
             raise ModelOutputError(*route.version, result.problem)
+        now = self._now()
         response = PredictionResponse(
-            prediction_id=uuid.uuid4().hex,
+            prediction_id=new_prediction_id(now),
             symbol=request.symbol,
             prediction=result,
             version=route.version,
-            time=self._now(),
+            time=now,
             latency_ms=watch.since_read_ms(),
         )
         self._recorder.record(
@@ -137,12 +138,13 @@ class PredictionService:
     async def _predict_in_experiment(
         self, running: RunningExperiment, request: PredictionRequest, watch: Stopwatch
     ) -> PredictionResponse:
+        now = self._now()
         experiment_request = ExperimentRequest(
-            prediction_id=uuid.uuid4().hex,
+            prediction_id=new_prediction_id(now),
             symbol=request.symbol,
             unit_id=request.unit_id,
             features=request.features,
-            time=self._now(),
+            time=now,
         )
         watch.lap(TimingSection.ROUTE)
         result = await self._variants.predict(self._routes.table, running, experiment_request)

@@ -19,7 +19,8 @@
     │   ├── UnusableVersionError        the version does not load; nothing was changed
     │   ├── NoSuchExperimentError       no experiment has that id
     │   ├── ExperimentConflictError     the id, or the model, is in use by another experiment
-    │   ├── UnknownPredictionError      no prediction with that id was recorded
+    │   ├── UnrecordedPredictionError   the prediction was served, but is not recorded
+    │   ├── UnknownPredictionError      no prediction with that id was served
     │   ├── OutcomeConflictError        another outcome of the prediction is recorded already
     │   ├── MissingTokenError           the request needs a token and has none
     │   ├── InvalidTokenError           the token is unknown, expired or revoked
@@ -81,6 +82,7 @@ from serve_app.errors.experiments import (
     OutcomeConflictError,
     StorageUnavailableError,
     UnknownPredictionError,
+    UnrecordedPredictionError,
 )
 from serve_app.errors.predictions import (
     ModelOutputError,
@@ -159,6 +161,7 @@ __all__ = [
     "UnknownHostError",
     "UnknownPredictionError",
     "UnknownTokenError",
+    "UnrecordedPredictionError",
     "UnsupportedMediaTypeError",
     "UnusableVersionError",
     "VersionLoadingError",

@@ -29,8 +29,25 @@ class ExperimentConflictError(RequestError):
         return self.problem
 
 
+class UnrecordedPredictionError(RequestError):
+    """The prediction was served, but is not recorded."""
+
+    code = "unrecorded_prediction"
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(prediction_id)
+        self.prediction_id = prediction_id
+
+    def __str__(self) -> str:
+        return (
+            f"prediction {self.prediction_id!r} was served, but is not recorded: its router died "
+            f"within 20 ms, it is older than experiments.keep_days, or it was outside experiments "
+            f"while experiments.record_all is false; do not send its outcome again"
+        )
+
+
 class UnknownPredictionError(RequestError):
-    """No prediction with that id was recorded."""
+    """No prediction with that id was served."""
 
     code = "unknown_prediction"
 
@@ -40,8 +57,7 @@ class UnknownPredictionError(RequestError):
 
     def __str__(self) -> str:
         return (
-            f"no prediction {self.prediction_id!r} is recorded; send the prediction_id of a "
-            f"response that is not older than experiments.keep_days"
+            f"no prediction {self.prediction_id!r} was served; send the prediction_id of a response"
         )
 
 

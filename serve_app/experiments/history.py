@@ -50,8 +50,10 @@ class OutcomeResult(Enum):
     """The same return was already stored."""
     CONFLICT = "conflict"
     """A different return was already stored, and is kept."""
+    UNRECORDED = "unrecorded"
+    """The prediction was served, but is not stored."""
     UNKNOWN = "unknown"
-    """The prediction is not stored."""
+    """No prediction with that id was served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +63,4 @@ class RecordedOutcome:
     outcome: Outcome
     result: OutcomeResult
     stored_return: float | None
-    """The stored return; None if the prediction is unknown."""
+    """The stored return; None if the prediction is not stored."""

@@ -27,6 +27,7 @@ from serve_app.experiments.history import (
     StoredExperiment,
 )
 from serve_app.experiments.interim_analysis import InterimAnalysis
+from serve_app.experiments.prediction_ids import issue_time
 from serve_app.settings import RouterSettings, VersionSettings
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion
@@ -178,7 +179,8 @@ class FakeExperiments:
     def _record(self, outcome):
         name = outcome.prediction_id
         if name not in self.outcomes:
-            return RecordedOutcome(outcome, OutcomeResult.UNKNOWN, None)
+            missing = OutcomeResult.UNRECORDED if issue_time(name) else OutcomeResult.UNKNOWN
+            return RecordedOutcome(outcome, missing, None)
         known = self.outcomes[name]
         if known is None:
             self.outcomes[name] = outcome.market_return

@@ -23,6 +23,7 @@ EXAMPLES = [
     errors.FleetUnavailableError("no answer"),
     errors.NoSuchExperimentError("e", "no experiment 'e'"),
     errors.ExperimentConflictError("e", "experiment 'e' exists already"),
+    errors.UnrecordedPredictionError("p"),
     errors.UnknownPredictionError("p"),
     errors.OutcomeConflictError("p", 0.1, 0.2),
     errors.StorageUnavailableError("no answer"),

@@ -132,6 +132,7 @@ def outcomes_document(counts: OutcomeCounts) -> dict[str, Any]:
     return {
         "accepted": counts.accepted,
         "duplicates": counts.duplicates,
+        "unrecorded": counts.unrecorded,
         "unknown": counts.unknown,
         "conflicts": [
             {

@@ -215,6 +215,7 @@ class OutcomesResponse(_Schema):
 
     accepted: int
     duplicates: int
+    unrecorded: list[str]
     unknown: list[str]
     conflicts: list[OutcomeConflict]
 

@@ -43,8 +43,8 @@ class LogLimits:
     """The most predictions, and the most outcomes, that wait while the database is unavailable,
     about 40 MB; more are rejected."""
     unknown_grace_s: float = 0.3
-    """The time that the outcome of an unknown prediction waits before the result is `unknown`: the
-    prediction may still be on its way from a router. It exceeds the age of the routers' groups."""
+    """The time that an outcome waits for a prediction that is not stored: it may still be on its
+    way from a router. It exceeds the age of the routers' groups."""
     first_retry_s: float = 0.1
     last_retry_s: float = 5.0
     """The pause after a failed attempt doubles from `first_retry_s` to `last_retry_s`."""
@@ -152,8 +152,8 @@ class ExperimentLog:
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> list[RecordedOutcome]:
         """Store outcomes, and return the result of each in the same order once it is committed.
 
-        All predictions accepted so far are written first. An outcome whose prediction is still
-        unknown is tried once more after `unknown_grace_s`.
+        All predictions accepted so far are written first. An outcome whose prediction is not
+        stored is tried once more after `unknown_grace_s`.
 
         Raises:
             UnavailableStoreError: the outcomes were not acknowledged; it is safe to send all again.
@@ -164,7 +164,7 @@ class ExperimentLog:
         unknown = [
             index
             for index, recorded in enumerate(results)
-            if recorded.result is OutcomeResult.UNKNOWN
+            if recorded.result in (OutcomeResult.UNRECORDED, OutcomeResult.UNKNOWN)
         ]
         if unknown:
             await self._sleep(self._limits.unknown_grace_s)

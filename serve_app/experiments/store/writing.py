@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select
 
 from serve_app.experiments.history import OutcomeResult, RecordedOutcome
+from serve_app.experiments.prediction_ids import issue_time
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store.rows import (
     is_storable,
@@ -180,4 +181,7 @@ def _decide(
     if stored is not None:
         same = stored == outcome.market_return
         return OutcomeResult.DUPLICATE if same else OutcomeResult.CONFLICT
-    return OutcomeResult.ACCEPTED if outcome.prediction_id in variants else OutcomeResult.UNKNOWN
+    if outcome.prediction_id in variants:
+        return OutcomeResult.ACCEPTED
+    was_served = issue_time(outcome.prediction_id) is not None
+    return OutcomeResult.UNRECORDED if was_served else OutcomeResult.UNKNOWN

@@ -69,7 +69,7 @@ async def test_bot_snippet_runs_experiment():
     async with FakeServer() as server:
         server.script(CREATE, Reply({"status": "success", "experiment_id": "v1_vs_v2"}))
         server.script(PREDICT, Reply({**prediction("EURUSD"), "variant": "control"}))
-        taken = {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+        taken = {"accepted": 1, "duplicates": 0, "unrecorded": [], "unknown": [], "conflicts": []}
         server.script(OUTCOMES, Reply(taken))
         for call in ("analyze", "stop"):
             server.script(f"{EXPERIMENTS}/v1_vs_v2/{call}", Reply(document))

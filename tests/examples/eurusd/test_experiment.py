@@ -229,7 +229,7 @@ async def test_run(samples):
     async with FakeServer() as server:
         server.script(CREATE, Reply({"status": "success", "experiment_id": "e"}))
         server.script(PREDICT, Reply({**served("EURUSD"), "variant": "control"}))
-        taken = {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+        taken = {"accepted": 1, "duplicates": 0, "unrecorded": [], "unknown": [], "conflicts": []}
         server.script(OUTCOMES, Reply(taken))
         server.script(f"{EXPERIMENTS}/e/analyze", Reply(analysis("completed")))
         server.script(f"{EXPERIMENTS}/e/stop", Reply(analysis("completed")))

@@ -9,7 +9,7 @@ from serve_app.errors import InvalidRequestError, ServerRejectedError, Unexpecte
 from testkit.fake_server import CREATE, EXPERIMENTS, OUTCOMES, Reply, error
 
 ANALYSIS = {"experiment_id": "a_b", "recommendation": {"action": "continue", "reasons": []}}
-TAKEN = {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+TAKEN = {"accepted": 1, "duplicates": 0, "unrecorded": [], "unknown": [], "conflicts": []}
 
 
 async def create(client, **fields):

@@ -3,9 +3,15 @@
 import pytest
 
 from serve_app.control_plane.experiment_service import ExperimentService, OutcomeCounts
-from serve_app.errors import NoSuchExperimentError, OutcomeConflictError, UnknownPredictionError
+from serve_app.errors import (
+    NoSuchExperimentError,
+    OutcomeConflictError,
+    UnknownPredictionError,
+    UnrecordedPredictionError,
+)
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.history import OutcomeResult, RecordedOutcome
+from serve_app.experiments.prediction_ids import new_prediction_id
 from serve_app.experiments.records import Outcome
 from tests.serve_app.core import DEFINITION, NOW, FakeExperiments, FakeFleet
 
@@ -57,7 +63,7 @@ async def test_single_outcome_is_recorded_once():
     """An outcome is accepted once; another value for its prediction is a conflict."""
     under_test = service()
     first = outcome("p1", -0.01)
-    assert await under_test.record_one(first) == OutcomeCounts(1, 0, [], [])
+    assert await under_test.record_one(first) == OutcomeCounts(1, 0, [], [], [])
     assert (await under_test.record_one(first)).duplicates == 1
     with pytest.raises(OutcomeConflictError, match=r"-0\.01"):
         await under_test.record_one(outcome("p1", 0.02))
@@ -68,13 +74,23 @@ async def test_single_outcome_is_recorded_once():
 async def test_outcomes_are_independent():
     """Each outcome of a list has its own result."""
     conflicting = outcome("p2", 0.2)
-    outcomes = [outcome("p1", 0.5), outcome("p2", 0.1), conflicting, outcome("p9", 0.0)]
+    served = new_prediction_id(NOW)
+    outcomes = [outcome("p1", 0.5), outcome("p2", 0.1), conflicting]
+    outcomes += [outcome("p9", 0.0), outcome(served, 0.0)]
     assert await service().record(outcomes) == OutcomeCounts(
         accepted=1,
         duplicates=1,
+        unrecorded=[served],
         unknown=["p9"],
         conflicts=[RecordedOutcome(conflicting, OutcomeResult.CONFLICT, 0.1)],
     )
+
+
+async def test_unrecorded_prediction():
+    """The outcome of a prediction that was served differs from one with a foreign id."""
+    served = new_prediction_id(NOW)
+    with pytest.raises(UnrecordedPredictionError, match=f"'{served}' was served, but"):
+        await service().record_one(outcome(served, 0.02))
 
 
 async def test_store_is_called_once():

@@ -68,7 +68,13 @@ def test_single_outcome_fails_as_a_whole(http):
     outcome = {"prediction_id": "p1", "market_return": -0.01}
     accepted = http.post("/api/ml/outcomes", json=outcome)
     schemas.OutcomesResponse.model_validate_json(accepted.content)
-    assert accepted.json() == {"accepted": 1, "duplicates": 0, "unknown": [], "conflicts": []}
+    assert accepted.json() == {
+        "accepted": 1,
+        "duplicates": 0,
+        "unrecorded": [],
+        "unknown": [],
+        "conflicts": [],
+    }
     assert http.post("/api/ml/outcomes", json=outcome).json()["duplicates"] == 1
     conflicting = http.post("/api/ml/outcomes", json={**outcome, "market_return": 0.02})
     check_error(conflicting, 409, "outcome_conflict")
@@ -87,6 +93,7 @@ def test_outcomes_in_a_list_are_independent(http):
     assert http.post("/api/ml/outcomes", json={"outcomes": outcomes}).json() == {
         "accepted": 1,
         "duplicates": 1,
+        "unrecorded": [],
         "unknown": ["p9"],
         "conflicts": [{"prediction_id": "p2", "recorded": 0.1, "received": 0.2}],
     }

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event
 
 from serve_app.experiments import blocks
 from serve_app.experiments.definition import EndReason, ExperimentStatus
+from serve_app.experiments.prediction_ids import new_prediction_id
 from serve_app.experiments.records import Variant
 from serve_app.experiments.store import ExperimentStore, HistoryEntry, OutcomeResult
 from serve_app.experiments.store_errors import (
@@ -29,7 +30,7 @@ from tests.serve_app.experiments.store.builders import (
     total,
 )
 
-ACCEPTED, DUPLICATE, CONFLICT, UNKNOWN = OutcomeResult
+ACCEPTED, DUPLICATE, CONFLICT, UNRECORDED, UNKNOWN = OutcomeResult
 
 
 def results(recorded):
@@ -111,6 +112,14 @@ def test_outcome_before_prediction(store):
     store.write_predictions([prediction("a")])
     assert results(store.record_outcomes([outcome("a")])) == [ACCEPTED]
     assert total(store, "control", "wins") == 1
+
+
+def test_unrecorded_prediction(url):
+    """An outcome shows whether its prediction was served by its id alone."""
+    served = new_prediction_id(START)
+    with ExperimentStore(url) as store:
+        recorded = store.record_outcomes([outcome(served), outcome(served[::-1])])
+    assert results(recorded) == [UNRECORDED, UNKNOWN]
 
 
 def test_outcome_outside_experiments(store):
