@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 from serve_app.launch.environment import exported
-from serve_app.launch.errors import ConfigError, LaunchError, StartupError
+from serve_app.launch.errors import (
+    ConfigError,
+    LaunchError,
+    RestartsError,
+    StartupError,
+)
 from serve_app.launch.ray_token import ensure_token
 from serve_app.launch.session_folder import prepare_folder
 
@@ -25,7 +30,7 @@ def serve(
     try:
         launcher.serve(config)
     except LaunchError as error:
-        if isinstance(error, StartupError) and error.details:
+        if isinstance(error, StartupError | RestartsError) and error.details:
             typer.echo(error.details, err=True)
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error

@@ -41,6 +41,10 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # restarted after 4 s instead of 22 to 31. Costs one call per second and node.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+        # On a busy machine a proxy actor takes longer to start than Ray's 5 s. Four such checks in
+        # a row replace it, and `serve run`, which waits for it, then fails. Costs time until a
+        # proxy actor that never becomes ready is replaced.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         # HAProxy's buffer holds a whole request, 136 KB as JSON, so that a router is woken once per
         # request instead of nine times. Costs HAProxy up to twice this memory per request in
         # flight.

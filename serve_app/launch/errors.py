@@ -7,6 +7,7 @@ LaunchError
 ├── PortTakenError      another process listens on a port that the server requires
 ├── PortRefusedError    the system does not permit the server to listen on a port
 ├── StartupError        the server failed, or did not become healthy in time
+├── RestartsError       the server fails again and again, or its restart failed
 └── StopError           processes of the server survived SIGKILL
 """
 
@@ -97,6 +98,17 @@ class StartupError(LaunchError):
 
     def __str__(self) -> str:
         return self.problem
+
+
+class RestartsError(LaunchError):
+    """A component failed after the most restarts that are allowed, or the restart failed."""
+
+    def __init__(self, fault: str, problem: str, details: str = "") -> None:
+        super().__init__(fault, problem, details)
+        self.fault, self.problem, self.details = fault, problem, details
+
+    def __str__(self) -> str:
+        return f"{self.fault}; {self.problem}"
 
 
 class StopError(LaunchError):

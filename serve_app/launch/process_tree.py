@@ -1,7 +1,8 @@
 """Finds and ends every process of one launch.
 
 Ray's processes become orphans and HAProxy outlives `ray stop`, so neither parents nor process
-groups identify a launch. A variable in the environment does, since every child inherits it.
+groups identify a launch. Its session does, and a variable in the environment, which every child
+inherits: a process may leave the session, and Ray's agents overwrite their environment.
 """
 
 import os
@@ -22,13 +23,19 @@ KILL_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessTree:
-    """All living processes whose variable `MARKER` has the value `launch`."""
+    """All living processes in a session, or whose variable `MARKER` has the value `launch`."""
 
     launch: str
+    session: int | None = None
+    """The session that the first process leads, which is its process id."""
 
     def members(self) -> list[psutil.Process]:
         """Return the living processes; zombies count as dead."""
-        return [process for process in psutil.process_iter() if launched_by(process) == self.launch]
+        return [
+            process
+            for process in psutil.process_iter()
+            if is_in_session(process, self.session) or launched_by(process) == self.launch
+        ]
 
     def end(self, hurry: Callable[[], bool]) -> list[psutil.Process]:
         """Wait for every member to end, then send SIGTERM, then SIGKILL; return the survivors.
@@ -63,6 +70,18 @@ class ProcessTree:
                 member.send_signal(number)
             except psutil.NoSuchProcess:
                 continue  # it ended by itself
+
+
+def is_in_session(process: psutil.Process, session: int | None) -> bool:
+    """Return whether a process is alive and belongs to a session; zombies count as dead."""
+    try:
+        return (
+            process.pid != os.getpid()
+            and os.getsid(process.pid) == session
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.NoSuchProcess, OSError):
+        return False
 
 
 def launched_by(process: psutil.Process) -> str | None:

@@ -1,33 +1,22 @@
 """Observes a starting server over HTTP: its health, and the reason of a failure."""
 
 import json
-import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
-from types import MappingProxyType
 from typing import Any
-from urllib.error import HTTPError, URLError
 
-REQUEST_TIMEOUT_S = 2.0
-
-# Ignores the proxies of the environment, since the server is on this machine.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from serve_app.launch.http_get import http_get
 
 
 def is_healthy(url: str) -> bool:
     """Return whether a GET of `url` returns 200."""
-    return _body(url) is not None
+    response = http_get(url)
+    return response is not None and response.status == 200
 
 
 def is_unhealthy(url: str) -> bool:
     """Return whether a GET of `url` returns 503: the router runs, and cannot serve."""
-    try:
-        with _opener.open(url, timeout=REQUEST_TIMEOUT_S):
-            return False
-    except HTTPError as error:
-        return error.code == 503
-    except (URLError, HTTPException, OSError):
-        return False
+    response = http_get(url)
+    return response is not None and response.status == 503
 
 
 def application_states(dashboard_url: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
@@ -37,8 +26,10 @@ def application_states(dashboard_url: str, headers: Mapping[str, str]) -> Mappin
         dashboard_url: the dashboard's address.
         headers: those of `ray_token.request_headers`.
     """
-    body = _body(f"{dashboard_url}/api/serve/applications/", headers)
-    states: Mapping[str, Any] = {} if body is None else json.loads(body).get("applications", {})
+    response = http_get(f"{dashboard_url}/api/serve/applications/", headers)
+    if response is None or response.status != 200:
+        return {}
+    states: Mapping[str, Any] = json.loads(response.body).get("applications", {})
     return states
 
 
@@ -88,13 +79,3 @@ def progress(states: Mapping[str, Any]) -> str:
         for name, deployment in state["deployments"].items()
     ]
     return ", ".join(parts) or "Ray Serve is not running"
-
-
-def _body(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes | None:
-    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - always http
-    try:
-        with _opener.open(request, timeout=REQUEST_TIMEOUT_S) as response:
-            content: bytes = response.read()
-    except (URLError, HTTPException, OSError):
-        return None  # not running yet, or a status other than 2xx
-    return content

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import FrameType
 
 
@@ -45,3 +46,8 @@ def print_line(line: str) -> None:
         print(line, flush=True)  # noqa: T201 - this is the command's output
     except OSError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the rest of the process
+
+
+def print_event(line: str) -> None:
+    """Print an event of the running server with its local time."""
+    print_line(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}")

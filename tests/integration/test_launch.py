@@ -3,83 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import urllib.request
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
-import yaml
 
-from serve_app.launch.config import read_config
-from serve_app.launch.ports import check_ports, needed_ports
 from testkit.cluster import free_ports
-from testkit.paths import ROOT
-
-MARKER = "TRADESERVE_TEST_LAUNCH"
-
-
-class Launch:
-    """A configuration on free ports, and an environment that identifies its processes."""
-
-    def __init__(self, folder, temporary, builder, ports):
-        http, stats, metrics, fallback = ports
-        self.url = f"http://127.0.0.1:{http}"
-        self.config = folder / "serve_config.yaml"
-        application = {"name": "tiny", "route_prefix": "/"}
-        application["import_path"] = f"testkit.tiny_app:{builder}"
-        content = {
-            "proxy_location": "HeadOnly",
-            "http_options": {"host": "127.0.0.1", "port": http},
-            "applications": [application],
-        }
-        self.config.write_text(yaml.safe_dump(content))
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            # A cluster that the shell names must not matter.
-            "RAY_ADDRESS": "127.0.0.1:9",
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
-            "TMPDIR": str(temporary),
-            MARKER: uuid.uuid4().hex,
-        }
-
-    @contextmanager
-    def running(self):
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("modelctl"), "serve", self.config],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                for survivor in self.processes():
-                    survivor.kill()
-
-    def processes(self):
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process):
-        try:
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and process.environ().get(MARKER) == self.environment[MARKER]
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return False
-
-    def assert_nothing_left(self):
-        assert self.processes() == []
-        check_ports(needed_ports(read_config(self.config), self.environment))
+from testkit.launch import Launch
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +27,13 @@ def temporary():
     shutil.rmtree(path)
 
 
+def tiny(builder):
+    return {"name": "tiny", "route_prefix": "/", "import_path": f"testkit.tiny_app:{builder}"}
+
+
 def test_failed_application(tmp_path, temporary, ports):
     """An application that cannot be built is reported, and leaves no process and no port."""
-    launch = Launch(tmp_path, temporary, "build_nothing", ports)
+    launch = Launch(tmp_path, temporary, tiny("build_nothing"), ports)
     with launch.running() as process:
         _, errors = process.communicate(timeout=150)
         assert process.returncode == 1
@@ -110,7 +45,7 @@ def test_failed_application(tmp_path, temporary, ports):
 
 def test_ctrl_c(tmp_path, temporary, ports):
     """Ctrl-C ends every process and frees every port; the logs lie in a private folder."""
-    launch = Launch(tmp_path, temporary, "build", ports)
+    launch = Launch(tmp_path, temporary, tiny("build"), ports)
     with launch.running() as process:
         banner = next((line for line in process.stdout if line.startswith("Serving on")), "")
         assert banner, process.stderr.read()

@@ -15,6 +15,7 @@ EXAMPLES = [
     errors.PortTakenError(8001, "HTTP", "http_options.port", "python (pid 7)", "stop it"),
     errors.PortRefusedError("127.0.0.1", 80, "HTTP", "http_options.port", "Permission denied"),
     errors.StartupError("the server ended with exit code 1", "Traceback"),
+    errors.RestartsError("GCS: ended", "the restart failed: port 8001 is in use", "Traceback"),
     errors.StopError("raylet (pid 7)"),
 ]
 

@@ -59,3 +59,11 @@ def test_other_launch(tree):
         assert tree.end(lambda: True) == []
         assert parent.poll() is None
         other.end(lambda: True)
+
+
+def test_session():
+    """Processes of the session belong to the launch, also without the variable."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        tree = ProcessTree(uuid.uuid4().hex, process.pid)
+        assert [member.pid for member in tree.members()] == [process.pid]
+        assert tree.end(lambda: True) == []
