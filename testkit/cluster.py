@@ -56,6 +56,8 @@ class Cluster:
         self._other_ports = others
         self.metrics_url = f"http://127.0.0.1:{others[3]}/metrics"
         """The URL of the head node's metrics in Prometheus' format."""
+        self.agent_port = others[2]
+        """The HTTP port of the dashboard agent, which responds to Ray's health checks."""
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.address = f"127.0.0.1:{self.gcs_port}"
         self.client_environment = {

@@ -1,19 +1,28 @@
-"""The manifests in deploy/kubernetes match Ray's schema, the settings and each other."""
+"""The manifests in deploy/ match Ray's schema, the settings, the commands and each other."""
 
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import ray
+import typer
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from serve_app.cli import app
 from serve_app.launch.banner import HEALTH_PATH
 from serve_app.launch.config import BUILDER
 from serve_app.launch.environment import MACHINE_ENVIRONMENT, exported
+from serve_app.launch.supervision import MAX_RESTARTS, RESTARTS_WINDOW_S
 from serve_app.settings import AppSettings
-from testkit.paths import ROOT
+from testkit.paths import BIN, ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
+RAYLET_PATH, GCS_PATH = "/api/local_raylet_healthz", "/api/gcs_healthz"
 
 
 def documents(name):
@@ -133,3 +142,73 @@ def test_the_head_stores_its_state_in_redis(service):
     assert options["redisPassword"]["valueFrom"] == password["valueFrom"]
     labels = redis["spec"]["template"]["metadata"]["labels"]
     assert redis_service["spec"]["selector"] == redis["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_a_hanging_component_ends_its_pod(pods):
+    """Every pod is restarted once the raylet, and on the head the GCS, has hung for 30 s."""
+    head, *workers = (container["livenessProbe"] for container in containers(pods))
+    for probe in (head, *workers):
+        assert probe["periodSeconds"] * probe["failureThreshold"] == 30
+        command = probe["exec"]["command"][-1]
+        timeouts_s = [int(number) for number in re.findall(r"-T (\d+)", command)]
+        assert sum(timeouts_s) < probe["timeoutSeconds"]
+        assert RAYLET_PATH in command
+    assert GCS_PATH in head["exec"]["command"][-1]
+    assert [GCS_PATH in worker["exec"]["command"][-1] for worker in workers] == [False]
+
+
+UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
+INSTALLED = "/srv/tradeserve/.venv/bin"
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The folder of the units, with this environment in place of the installed one."""
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(INSTALLED, str(BIN)))
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_units_are_valid(units):
+    """systemd accepts the units; the programs that they start exist."""
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(units / unit.name for unit in UNITS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def unit(name):
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(ROOT / "deploy" / "systemd" / name)
+    return parser
+
+
+def test_the_unit_runs_modelctl():
+    """Its command is one of `modelctl`, and an invalid configuration is not retried."""
+    service = unit("tradeserve.service")["Service"]
+    program, *words = shlex.split(service["ExecStart"])
+    assert program == f"{INSTALLED}/modelctl"
+    group = typer.main.get_command(app)
+    assert words[0] in group.commands
+    group.commands[words[0]].make_context(words[0], words[1:])
+    assert service["RestartPreventExitStatus"] == "2"
+    assert service["Restart"] == "on-failure"
+
+
+def test_the_unit_starts_the_server_after_it_has_given_up():
+    """The unit's own limit covers a longer time than the restarts of `modelctl serve`."""
+    limits = unit("tradeserve.service")["Unit"]
+    assert int(limits["StartLimitIntervalSec"]) > RESTARTS_WINDOW_S
+    assert int(limits["StartLimitBurst"]) > MAX_RESTARTS
+
+
+def test_the_check_is_that_of_the_pods(pods):
+    """The check of a cluster of your own asks the same as the probe of the head."""
+    head, *_ = containers(pods)
+    service = unit("tradeserve-ray-check.service")["Service"]
+    assert head["livenessProbe"]["exec"]["command"][-1] in service["ExecStart"]

@@ -67,7 +67,7 @@ def serve(path: Path) -> None:
         print_line(f"Starting {config.path.name}; it takes about 15 s.")
         failure = _run(config, environment, stop)
         failed_s: list[float] = []
-        while failure is not None:
+        while failure is not None and not stop.any:
             _expect_allowed(failure, failed_s)
             failed_s.append(failure.time_s)
             failure = _restart(config, environment, stop, failure)
