@@ -2,7 +2,7 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, connections, growth, soak-router and
+Without a name all run but the long ones: autoscaling, connections, faults, growth, soak-router and
 soak-replicas; with --quick neither operations nor batching, so that it takes no more than five
 minutes.
 """
@@ -17,6 +17,7 @@ from benchmarks import (
     batching,
     connections,
     experiment_store,
+    faults,
     inference,
     operations,
     optimization,
@@ -42,6 +43,7 @@ NOT_QUICK = ("operations", "batching")
 LONG: Mapping[str, Callable[[bool], Report]] = {
     "autoscaling": lambda _: autoscaling.run(),
     "connections": lambda quick: connections.run(rounds=1) if quick else connections.run(),
+    "faults": lambda quick: faults.run(rounds=1) if quick else faults.run(),
     "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),
     "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
     "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),

@@ -35,11 +35,12 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
             ├─► treatment              settings: router.treatment_timeout_s
             └─► replica                REPLICA_HEARTBEAT_S
                   ├─► its channel      CHANNEL_CONNECT_S
+                  ├─► its heartbeat    PULSE_PERIOD_S, one more than PULSES_MISSED times
                   └─► its address      REPLICA_DISCOVERY_S
 
     the body of a request
 
-    HAProxy                            a constant of serve_app.launch.haproxy
+    HAProxy                            a constant of serve_app.launch.haproxy_config
       └─► router                       BODY_S
 
     a start
@@ -125,6 +126,13 @@ REPLICA_HEARTBEAT_PERIOD_S = 0.5
 
 REPLICA_DISCOVERY_S = 1.0
 """Longest wait for all replicas of a version to return their addresses."""
+
+PULSE_PERIOD_S = 0.05
+"""Time after which a call in flight makes a router check that the replica's process runs at all."""
+
+PULSES_MISSED = 3
+"""Periods without a reply after which that process counts as stopped, so that its calls are sent to
+another replica within 0.2 s; a busy machine delays the thread that replies by less."""
 
 CHANNEL_CONNECT_S = 3.0
 """Longest wait for a connection to a replica."""

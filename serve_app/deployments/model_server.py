@@ -14,6 +14,7 @@ from serve_app.deployments.backends.batched_model import BatchedModel, load_mode
 from serve_app.deployments.channel.protocol import Address
 from serve_app.deployments.channel.server import ChannelServer
 from serve_app.deployments.grpc_server import listen_on_node_address
+from serve_app.deployments.heartbeats import HeartbeatServer, listener_for_routers
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
 from serve_app.state.serving import ServedVersion
@@ -90,8 +91,13 @@ class ModelServer:
 async def _open(server: ChannelServer, version: VersionRef) -> Address | None:
     """Listen on this node's address; return None if that is not possible."""
     host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    heartbeats = listener_for_routers(host)
+    port = None
+    if heartbeats is not None:
+        HeartbeatServer(heartbeats)
+        port = heartbeats.getsockname()[1]
     try:
-        return await server.open(serve.get_replica_context().replica_tag, host)
+        return await server.open(serve.get_replica_context().replica_tag, host, port)
     except OSError as error:
         # For example behind address translation; calls through the handle still arrive.
         logger.warning("%s: no channel on this node's address %s: %s", version, host, error)

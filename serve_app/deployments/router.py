@@ -36,6 +36,7 @@ from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.fleet_client import FleetClient
 from serve_app.deployments.grpc_server import listen_on_node_address
+from serve_app.deployments.heartbeats import HeartbeatServer, listener_for_haproxy
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
@@ -60,6 +61,9 @@ class Router:
     ) -> None:
         log_through_serve()
         listen_on_node_address()
+        heartbeats = listener_for_haproxy(serve.get_replica_context().replica_tag)
+        if heartbeats is not None:
+            HeartbeatServer(heartbeats)
         self._settings = settings
         self._application = serve.get_replica_context().app_name
         self._follower = StateFollower(self._read_state, self._apply)

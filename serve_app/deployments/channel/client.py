@@ -22,6 +22,7 @@ from serve_app.deployments.channel.protocol import (
     encode_call,
     encode_hello,
 )
+from serve_app.deployments.channel.pulse import Pulse
 from serve_app.timeouts import CHANNEL_CONNECT_S, CHANNEL_RETRY_S
 from serve_app.versions import VersionRef
 
@@ -45,6 +46,7 @@ class Channel(asyncio.Protocol):
         version: the version that the replica is expected to serve.
         heartbeat_timeout_s: how long the replica may send nothing before the channel is closed.
         on_closed: called once the connection is closed, or could not be established.
+        on_stopped: called once the replica's process is stopped.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Channel(asyncio.Protocol):
         version: VersionRef,
         heartbeat_timeout_s: float,
         on_closed: Callable[["Channel"], None],
+        on_stopped: Callable[["Channel"], None],
     ) -> None:
         self.address = address
         self.is_accepted = False
@@ -70,15 +73,22 @@ class Channel(asyncio.Protocol):
         """Counted rather than timed, so that a pause of this process does not count against a
         replica."""
         self._heartbeat: asyncio.TimerHandle | None = None
+        self._pulse = Pulse(lambda: bool(self._calls), lambda: on_stopped(self))
 
     @property
     def accepts_calls(self) -> bool:
         """Whether a call may be sent on this channel."""
         return self.is_accepted and not self.is_draining and not self._is_congested()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the replica's process does not run."""
+        return self._pulse.is_stopped
+
     def busyness(self) -> tuple[bool, int, float]:
         """Return a sort key of channels: the one expected to respond soonest comes first."""
-        return self._missed_heartbeats > 1, len(self._calls), self._last_used_s
+        is_suspect = self.is_stopped or self._missed_heartbeats > 1
+        return is_suspect, len(self._calls), self._last_used_s
 
     async def connect(self) -> None:
         """Connect and send the hello; the channel takes calls once the replica accepts it."""
@@ -90,6 +100,9 @@ class Channel(asyncio.Protocol):
             where = f"{host}:{port}"
             logger.warning("%s: no channel to %s: %r", self._version, where, error)
             self._on_closed(self)
+            return
+        if self.address.heartbeat_port is not None:
+            await self._pulse.connect(host, self.address.heartbeat_port)
 
     async def predict_many(self, windows: Windows) -> Results:
         """Return the results of windows (batch, timesteps, features), in order.
@@ -105,12 +118,20 @@ class Channel(asyncio.Protocol):
         self._calls[call_id] = response
         self._last_used_s = self._loop.time()
         self._transport.write(frame)
+        self._pulse.watch()
         try:
             return await response
         finally:
             self._calls.pop(call_id, None)
             if self.is_draining:
                 self.drain()
+
+    def release_calls(self) -> None:
+        """Raise ChannelLostError in the calls in flight; the connection remains."""
+        problem = f"replica {self.address.replica} is stopped"
+        for response in self._calls.values():
+            if not response.done():
+                response.set_exception(ChannelLostError(problem))
 
     def drain(self) -> None:
         """Take no more calls, and close the connection once no call is in flight."""
@@ -144,6 +165,7 @@ class Channel(asyncio.Protocol):
         """Fail the calls in flight with ChannelLostError."""
         if self._heartbeat is not None:
             self._heartbeat.cancel()
+        self._pulse.close()
         replica = self.address.replica
         if not self.is_accepted and not self.is_draining:
             logger.warning("%s: replica %s rejected the channel", self._version, replica)
@@ -221,7 +243,9 @@ class ChannelPool:
         """Start to connect to a replica, unless it is known already."""
         if address.replica in self._channels:
             return
-        channel = Channel(address, self._version, self._heartbeat_timeout_s, self._remove)
+        channel = Channel(
+            address, self._version, self._heartbeat_timeout_s, self._remove, self._leave
+        )
         self._channels[address.replica] = channel
         task = asyncio.get_running_loop().create_task(channel.connect())
         self._connecting.add(task)
@@ -241,6 +265,16 @@ class ChannelPool:
             task.cancel()
         for channel in list(self._channels.values()):
             channel.drain()
+
+    def _leave(self, stopped: Channel) -> None:
+        """Send the calls of a stopped replica to another one, if there is one that runs."""
+        if any(not channel.is_stopped for channel in self.available()):
+            logger.warning(
+                "%s: replica %s is stopped; its calls are sent to another one",
+                self._version,
+                stopped.address.replica,
+            )
+            stopped.release_calls()
 
     def _remove(self, channel: Channel) -> None:
         replica = channel.address.replica

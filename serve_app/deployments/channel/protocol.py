@@ -92,6 +92,8 @@ class Address:
     port: int
     token: str = field(repr=False)
     """The token that a hello must contain."""
+    heartbeat_port: int | None = None
+    """The port on which a thread of the replica replies to heartbeats."""
 
 
 class FrameReader:

@@ -84,12 +84,24 @@ class ChannelServer:
         """The number of open connections, pending ones included."""
         return len(self._connections)
 
-    async def open(self, replica: str, host: str) -> Address:
-        """Listen on a free port of `host` and return the address; OSError if that fails."""
+    async def open(self, replica: str, host: str, heartbeat_port: int | None = None) -> Address:
+        """Listen on a free port of `host` and return the address; OSError if that fails.
+
+        Args:
+            replica: the replica's unique name.
+            host: the node's address.
+            heartbeat_port: the port on which a thread of this process replies to heartbeats.
+        """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), host, 0)
         port = self._server.sockets[0].getsockname()[1]
-        return Address(replica=replica, host=host, port=port, token=self._token)
+        return Address(
+            replica=replica,
+            host=host,
+            port=port,
+            token=self._token,
+            heartbeat_port=heartbeat_port,
+        )
 
     async def close(self) -> None:
         """Accept no more connections, and serve calls until the routers have closed theirs."""

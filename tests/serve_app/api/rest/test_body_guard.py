@@ -14,7 +14,7 @@ from serve_app.api.rest.body_guard import (
 )
 from serve_app.api.rest.schemas import NPY, RAW
 from serve_app.errors import BodyMemoryError
-from serve_app.launch.haproxy import CLIENT_TIMEOUT_S
+from serve_app.launch.haproxy_config import CLIENT_TIMEOUT_S
 from serve_app.timeouts import BODY_S
 from tests.serve_app.api.rest.bodies import body, check_error
 

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from serve_app.api.rest.hosts import GUARDED, SECURITY_HEADERS, HostGuard, HostRules
 from serve_app.errors import ForeignOriginError, UnknownHostError
-from serve_app.launch import haproxy
+from serve_app.launch import haproxy_config as haproxy
 from tests.serve_app.api.rest.bodies import body, check_error
 
 RULES = HostRules(["Trading-Box", "10.0.0.5", "[fd00::5]"])

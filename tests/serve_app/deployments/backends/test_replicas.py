@@ -21,7 +21,7 @@ from serve_app.errors import (
     PredictionFailedError,
     VersionLoadingError,
 )
-from serve_app.timeouts import REPLICA_HEARTBEAT_S
+from serve_app.timeouts import REPLICA_HEARTBEAT_PERIOD_S, REPLICA_HEARTBEAT_S
 from tests.serve_app.deployments.backends.replica_handles import (
     AUTOSCALED,
     PREDICTION,
@@ -119,6 +119,24 @@ async def test_a_version_is_loaded_while_it_predicts():
     with pytest.raises(PredictionFailedError):
         await backend.predict(WINDOW)
     assert not backend.loaded()
+
+
+@pytest.mark.parametrize("is_timer_first", [True, False])
+async def test_a_stop_of_the_router_does_not_count(is_timer_first):
+    """A router that was stopped serves its first requests before a heartbeat has returned."""
+    clock = Clock()
+    backend = backend_of(PREDICTION, clock=clock)
+    await backend.predict(WINDOW)
+    backend.turn()
+    clock.now_s += 10 * REPLICA_HEARTBEAT_S
+    if is_timer_first:
+        backend.turn()
+    assert backend.loaded()
+    for _ in range(round(REPLICA_HEARTBEAT_S / REPLICA_HEARTBEAT_PERIOD_S)):
+        clock.now_s += REPLICA_HEARTBEAT_PERIOD_S
+        backend.turn()
+    assert not backend.loaded()
+    backend.close()
 
 
 async def test_a_version_is_loaded_while_heartbeats_return():

@@ -76,6 +76,57 @@ async def test_a_lost_connection_fails_its_calls():
         assert result.expected_return == 2.0
 
 
+async def test_calls_of_a_stopped_replica():
+    """They are sent to another replica, and so are further ones, until it replies again."""
+    model, replies = Model(), asyncio.Event()
+
+    async def reply(reader, writer):
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            while await reader.read(100):
+                await replies.wait()
+                writer.write(b"!")
+
+    heartbeats = await asyncio.start_server(reply, HOST, 0)
+    port = heartbeats.sockets[0].getsockname()[1]
+    async with (
+        heartbeats,
+        listening(model.predict_many, replica="a") as (_, first),
+        listening(model.predict_many, replica="b") as (_, second),
+        connected(replace(first, heartbeat_port=port), second) as pool,
+    ):
+        stopped, other = sorted(pool.available(), key=lambda channel: channel.address.replica)
+        with pytest.raises(ChannelLostError, match="replica a is stopped"):
+            await stopped.predict_many(window(1))
+        assert [pool.least_busy() for _ in range(2)] == [other, other]
+        assert stopped in pool.available()
+        replies.set()
+        await eventually(lambda: not stopped.is_stopped)
+        model.released.set()
+
+
+async def test_calls_of_the_only_replica():
+    """They wait while it is stopped: no other one could respond."""
+    model = Model()
+
+    async def ignore(reader, writer):
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            await reader.read()
+
+    heartbeats = await asyncio.start_server(ignore, HOST, 0)
+    port = heartbeats.sockets[0].getsockname()[1]
+    async with (
+        heartbeats,
+        listening(model.predict_many) as (_, address),
+        connected(replace(address, heartbeat_port=port)) as pool,
+    ):
+        (channel,) = pool.available()
+        call = asyncio.create_task(channel.predict_many(window(1)))
+        await eventually(lambda: channel.is_stopped)
+        model.released.set()
+        (result,) = await call
+        assert result.expected_return == 1.0
+
+
 async def test_an_unresponsive_replica_is_abandoned(caplog):
     """The kernel accepts connections for a stopped process, and buffers the data sent to it."""
     stopped = asyncio.Event()
@@ -213,7 +264,7 @@ class Transport:
 
 async def test_a_congested_channel_takes_no_calls():
     async with listening(Model().predict_many) as (_, address):
-        channel = Channel(address, VERSION, 60.0, lambda _: None)
+        channel = Channel(address, VERSION, 60.0, lambda _: None, lambda _: None)
         transport = Transport()
         channel.connection_made(transport)
         assert not channel.accepts_calls
