@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 import pytest
 
-from serve_app.launch.supervision import MAX_RESTARTS
+from serve_app.launch.supervision import MAX_RESTARTS, STOPPED_LIMIT_S
 from testkit.cluster import free_ports
 from testkit.launch import Launch, Output
 
@@ -22,8 +22,12 @@ NAME = "hybrid_cnn_lstm"
 WINDOW = [[0.01] * 110] * 60
 BODY = {"symbol": "EURUSD", "features": WINDOW, "model_name": NAME}
 RESTORE_S = 30.0
+QUIET_START_S = 17.0
+"""The longest start on a quiet machine with two cores."""
 START_LIMIT_S = 150.0
 
+DETECTION_S = 10.0
+"""Several times what the detection and the end of the cluster take on a quiet machine."""
 AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
 
 
@@ -66,23 +70,28 @@ class Server:
         self.output.wait_for("Serving on", 0, START_LIMIT_S)
         self.start_s = time.monotonic() - started_s
 
-    def restored_s(self, name, number):
-        """Send a signal to the processes with a name; return the seconds until it serves again."""
+    def fail(self, name, number, detection_s):
+        """Send a signal to the processes with a name, and wait until the server is back.
+
+        On a machine that needs longer for a start than a quiet one, only the detection is timed.
+        """
         seen = len(self.output.lines)
         began_s = time.monotonic()
         victims = self.launch.named(name)
         assert victims, name
         for victim in victims:
             victim.send_signal(number)
-        self.output.wait_for("server: restarting", seen, 60)
+        self.output.wait_for("server: restarting", seen, detection_s)
+        detected_s = time.monotonic() - began_s
         self.output.wait_for("Serving on", seen, START_LIMIT_S)
+        restored_s = time.monotonic() - began_s
+        print(
+            f"{name} {number.name}: ended after {detected_s:.1f} s, restored after "
+            f"{restored_s:.1f} s (first start: {self.start_s:.1f} s)"
+        )
+        assert restored_s < RESTORE_S or self.start_s > QUIET_START_S
         with urllib.request.urlopen(f"{self.launch.url}/api/ml/health", timeout=5) as response:
             assert response.status == 200
-        return time.monotonic() - began_s
-
-    def limit_s(self, detection_s):
-        """The limit; on a machine too busy for it, the time of a start and of the detection."""
-        return max(RESTORE_S, 1.5 * self.start_s + detection_s)
 
 
 @pytest.fixture
@@ -119,7 +128,7 @@ def test_restored(launch):
         try:
             for name in ("ray::DashboardA", "gcs_server"):
                 before = len(bot.acknowledged)
-                assert server.restored_s(name, signal.SIGKILL) < server.limit_s(5.0)
+                server.fail(name, signal.SIGKILL, DETECTION_S)
                 wait_until(lambda before=before: len(bot.acknowledged) > before + 3)
         finally:
             bot.end()
@@ -136,18 +145,16 @@ def test_restored(launch):
 def test_every_component(launch):
     """Every component that Ray does not restart is replaced, whether it is killed or stopped; the
     failure after the last restart ends the command with code 1."""
-    victims = [(name, signal.SIGKILL, 5.0) for name in (*AGENTS, "gcs_server", "raylet")] + [
-        ("gcs_server", signal.SIGSTOP, 20.0)
-    ]
+    victims = [
+        (name, signal.SIGKILL, DETECTION_S) for name in (*AGENTS, "gcs_server", "raylet")
+    ] + [("gcs_server", signal.SIGSTOP, STOPPED_LIMIT_S + DETECTION_S)]
     assert len(victims) == MAX_RESTARTS
     with launch.running() as process:
         server = Server(launch, process)
         bot = Bot(launch.url)
         try:
             for name, number, detection_s in victims:
-                restored_s = server.restored_s(name, number)
-                print(f"{name} {number.name}: {restored_s:.1f} s (start {server.start_s:.1f} s)")
-                assert restored_s < server.limit_s(detection_s)
+                server.fail(name, number, detection_s)
             launch.named("raylet")[0].kill()
             assert process.wait(timeout=60) == 1
         finally:
