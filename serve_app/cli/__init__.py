@@ -7,6 +7,7 @@ findings; 2 wrong usage or configuration.
 import typer
 
 from serve_app.cli import (
+    backup,
     convert,
     experiments,
     launch,
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 app.command()(launch.serve)
 app.command()(launch.env)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(server.served)
 app.command()(server.reload)
 app.add_typer(experiments.app, name="experiment")

@@ -9,6 +9,7 @@
     │   ├── FullStoreError          the disk is full
     │   ├── ReadOnlyStoreError      the database is read-only
     │   └── MovedStoreError         the file was moved, deleted or replaced while it was open
+    ├── UsedStoreError              a database to be filled holds rows already
     ├── RejectedRowError            the database cannot store a value; a retry will fail too
     ├── UnknownExperimentError      the experiment is not stored
     ├── ExperimentExistsError       an experiment with this id exists
@@ -118,6 +119,20 @@ class MovedStoreError(UnavailableStoreError):
         return (
             f"its content was saved: mv {self.rescued} to that path; nothing is stored until then, "
             f"and the server continues by itself"
+        )
+
+
+class UsedStoreError(StoreError):
+    """A database that was to be filled holds rows already, which are kept."""
+
+    def __init__(self, url: str, table: str) -> None:
+        super().__init__(url, table)
+        self.url, self.table = url, table
+
+    def __str__(self) -> str:
+        return (
+            f"the database {self.url} is in use: expected no rows, received some in its table "
+            f"{self.table!r}; choose another database, or drop its tables"
         )
 
 

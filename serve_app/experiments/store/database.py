@@ -119,6 +119,17 @@ class Database:
                 yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection whose reads all see what was committed at the first of them."""
+        engine = self._engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._translated():
+            self._follow_file()
+            with engine.begin() as connection:
+                yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yield a connection in the only writing transaction, which is committed on exit."""
         with self._translated():

@@ -16,6 +16,7 @@ EXAMPLES = [
     errors.ReadOnlyStoreError("sqlite:///x", "attempt to write a readonly database"),
     errors.MovedStoreError("sqlite:///x", "it was moved", None),
     errors.MovedStoreError("sqlite:///x", "it was deleted", "x.rescued-20260101T000000Z"),
+    errors.UsedStoreError("sqlite:///x", "experiments"),
     errors.RejectedRowError("sqlite:///x", "too long"),
     errors.UnknownExperimentError("e9", ["e1"]),
     errors.ExperimentExistsError("e1", "running"),
