@@ -19,6 +19,10 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+QUESTION, REPLY = b"?", b"!"
+"""The heartbeat of a router and its reply. Anything else on a port of the network ends the
+connection, since other programs reach it as well; HAProxy's socket is a private file."""
+
 ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 STALLED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
@@ -37,7 +41,7 @@ DEFAULT_CONFIG = "/tmp/haproxy-serve/haproxy.cfg"  # noqa: S108  Ray's default
 
 
 class HeartbeatServer:
-    """Replies to whatever arrives on its sockets, in HTTP, as long as the running loop turns.
+    """Replies to heartbeats as long as the running loop turns: HAProxy's are requests of HTTP.
 
     Args:
         listeners: sockets that listen; they are closed with the process.
@@ -84,7 +88,12 @@ class HeartbeatServer:
     def _reply(self, connection: socket.socket) -> None:
         has_turned = self._clock() - self._turned_s < STALLED_S
         try:
-            if connection.recv(4096):
+            received = connection.recv(4096)
+            if received == QUESTION:
+                if has_turned:
+                    connection.send(REPLY)
+                return
+            if received and connection.family == socket.AF_UNIX:
                 connection.send(ALIVE if has_turned else STALLED)
                 return
         except OSError:  # reset by its peer, which no longer waits for the reply

@@ -42,7 +42,16 @@ async def test_a_blocked_loop():
     heartbeats.HeartbeatServer(listener)
     with socket.create_connection(listener.getsockname(), timeout=20) as connection:
         connection.sendall(b"?")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")  # blocks this loop
+        assert connection.recv(1000) == b"!"  # blocks this loop
+
+
+async def test_other_programs():
+    """A port of the network replies to heartbeats only; anything else ends the connection."""
+    listener = heartbeats.listener_for_routers("127.0.0.1")
+    heartbeats.HeartbeatServer(listener)
+    with socket.create_connection(listener.getsockname(), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000) == b""
 
 
 async def test_many_connections(tmp_path, monkeypatch):
@@ -59,7 +68,7 @@ async def test_many_connections(tmp_path, monkeypatch):
         assert third.recv(1) == b""
         for connection in (first, second):
             connection.sendall(b"?")
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            assert connection.recv(1000) == b"!"
 
 
 @pytest.mark.parametrize("name", ["a" * 200, "b/c"])
