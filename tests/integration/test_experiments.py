@@ -8,11 +8,17 @@ import uuid
 from collections import Counter
 
 import aiohttp
+import numpy as np
 import pytest
 
-from registry import ModelStage
+from registry import ModelRegistry, ModelStage
+from registry.predictors import load_predictor
+from serve_app.backup.backup import back_up
+from serve_app.backup.restore import restore
 from serve_app.client import ModelClient
 from serve_app.errors import ServerRejectedError
+from serve_app.experiments.store import ExperimentStore
+from serve_app.settings import AppSettings
 from tests.integration.conftest import NAME
 
 WINDOW = [0.25 * (i % 7 - 3) for i in range(6600)]
@@ -193,6 +199,31 @@ async def test_automatic_promotion(cluster, client, experiment, registry):
         await registry.set_model_stage(NAME, "1.1.0", ModelStage.STAGING)
         await client.reload_model(NAME)
         await client.reload_model(NAME, "staging")
+
+
+async def test_backup(cluster, client, experiment, tmp_path):
+    """A backup of the running server holds the served versions, and verdicts in every detail."""
+    await create(client, experiment)
+    await trade(client, favours("treatment"), seconds=2)
+    final = await client.stop_ab_test(experiment)
+    before = await client.predict("EURUSD", WINDOW)
+
+    def settings_of(root):
+        return [AppSettings(registry_root=str(root), versions=[{"model": NAME}])]
+
+    await asyncio.to_thread(
+        back_up, settings_of(cluster.folder / "models"), tmp_path / "backup.tar"
+    )
+    root = tmp_path / "models"
+    restore(tmp_path / "backup.tar", settings_of(root))
+    (database,) = root.glob(".experiments-*.db")
+    with ExperimentStore(f"sqlite:///{database}") as store:
+        assert store.experiment(experiment).final_report == final
+    version = await ModelRegistry(root).get_model(NAME, stage=ModelStage.PRODUCTION)
+    content = version.artifact_path("model.onnx").read_bytes()
+    predictor = load_predictor(content, version.metadata, num_threads=1)
+    outputs = predictor(np.array(WINDOW, dtype=np.float32).reshape(1, 60, 110))
+    assert outputs["confidence"].item() == pytest.approx(before["prediction"]["confidence"])
 
 
 async def health(client):
