@@ -38,7 +38,12 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         classes=classes,
         predict=predictor_in_float32(model, classes is not None),
         to_onnx=lambda: _export(model),
-        losses=tuple(_losses(str(model.get_all_params().get("loss_function", "")))),
+        losses=(
+            *_losses_of_columns(model),
+            *_threshold_losses(model),
+            *_losses(_loss_function(model)),
+            *_label_losses(classes),
+        ),
         versions={"catboost": catboost.__version__},
     )
 
@@ -50,6 +55,61 @@ def _export(model: Any) -> "onnx.ModelProto":  # noqa: ANN401  any class of the 
         path = Path(folder, "model.onnx")
         model.save_model(str(path), format="onnx")
         return onnx.load(path)
+
+
+def _loss_function(model: Any) -> str:  # noqa: ANN401  any class of the library
+    return str(model.get_all_params().get("loss_function", ""))
+
+
+def _losses_of_columns(model: Any) -> list[Loss]:  # noqa: ANN401  any class of the library
+    losses = []
+    columns = [*model.get_cat_feature_indices(), *model.get_text_feature_indices()]
+    if columns:
+        losses.append(
+            Loss(
+                f"categories or texts in the columns {', '.join(map(str, columns))}",
+                "there is no such input, and windows hold numbers only",
+                "train on one column per category (one-hot)",
+            )
+        )
+    policy = model.get_all_params().get("grow_policy", "SymmetricTree")
+    if policy != "SymmetricTree":
+        losses.append(
+            Loss(
+                f"grow_policy={policy}",
+                "there are no such trees, and the exporter raises an error",
+                "train with grow_policy='SymmetricTree'",
+            )
+        )
+    return losses
+
+
+def _threshold_losses(model: Any) -> list[Loss]:  # noqa: ANN401  any class of the library
+    """Return the loss of a probability other than 0.5 from which the second class is chosen."""
+    threshold = getattr(model, "get_probability_threshold", lambda: None)()
+    if threshold is None or threshold == 0.5:
+        return []
+    return [
+        Loss(
+            f"a probability threshold of {threshold:g}",
+            "the class with the highest probability is chosen",
+            "call model.set_probability_threshold(0.5), and let the bot compare the confidence "
+            "with the threshold",
+        )
+    ]
+
+
+def _label_losses(classes: tuple[object, ...] | None) -> list[Loss]:
+    """Return the loss of labels that the exporter rejects."""
+    if not any(isinstance(value, float | bool) for value in classes or ()):
+        return []
+    return [
+        Loss(
+            f"the classes {', '.join(map(str, classes or ()))}",
+            "there are integers and texts only, and the exporter raises an error",
+            "train on target.astype(int)",
+        )
+    ]
 
 
 def _losses(loss_function: str) -> list[Loss]:

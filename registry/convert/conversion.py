@@ -5,24 +5,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.convert import verification
-from registry.convert.equality import EXTRAS, convert_exactly, needs_doubles
+from registry.convert.classes import label_map_of, other_decisions
+from registry.convert.equality import EXTRAS, convert_exactly, first_line, needs_doubles
 from registry.convert.errors import (
     MissingConverterError,
     UnsupportedModelError,
 )
 from registry.convert.trained_model import TrainedModel
 from registry.convert.verification import Check
-from registry.records import DIRECTIONS
 from registry.reference_outputs import dump_recorded
-
-if TYPE_CHECKING:
-    pass
 
 MAX_RECORDED = 2000
 """The number of windows that are recorded with their outputs, evenly chosen."""
@@ -54,6 +51,9 @@ class Conversion:
     """The levels of a regressor's quantiles; empty without any."""
     checks: tuple[Check, ...]
     """The comparisons with the original."""
+    other_decisions: int
+    """The number of given windows for which the original's `predict` chooses another class than the
+    one with the highest probability, which a server chooses."""
     keeps_missing: bool
     """Whether NaN gives the outputs of the original. Otherwise a window must not contain NaN."""
     versions: Mapping[str, str]
@@ -94,6 +94,7 @@ class Conversion:
             **self.registration,
             "versions": dict(self.versions),
             "keeps_missing": self.keeps_missing,
+            "other_decisions": self.other_decisions,
             "checks": {
                 check.rows: {
                     "count": check.agreement.windows,
@@ -141,11 +142,23 @@ def convert(
     trained.check_losses(bool(np.isnan(given).any()))
     label_map = None if trained.classes is None else label_map_of(trained.classes, directions)
     _check_dead_band(trained, dead_band)
-    values = given if needs_doubles(trained, given) else given.astype(np.float32)
-    rows = values.reshape(len(values), -1)
-    expected = trained.predict(rows)
-    _check_width(trained, expected.shape[1])
+    try:
+        values = given if needs_doubles(trained, given) else given.astype(np.float32)
+        rows = values.reshape(len(values), -1)
+        expected = trained.predict(rows)
+    # The libraries raise errors of any class.
+    except Exception as error:
+        raise UnsupportedModelError(
+            trained.model_type,
+            f"a model of rows of {trained.width} numbers; fit it on an array without names, and "
+            f"select columns by their number",
+            f"one that raises {type(error).__name__}: {first_line(error)}",
+        ) from error
+    _check_outputs(trained, expected.shape[1])
     content, checks = convert_exactly(trained, rows, expected.shape[1])
+    others = 0
+    if trained.classes is not None:
+        others = other_decisions(model, trained.classes, rows, expected)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_RECORDED)).astype(int))
     missing = [check.is_passed for check in checks if check.rows == verification.MISSING]
     return Conversion(
@@ -158,6 +171,7 @@ def convert(
         dead_band=dead_band,
         quantile_levels=trained.quantile_levels,
         checks=tuple(checks),
+        other_decisions=others,
         keeps_missing=all(missing) and bool(missing),
         versions=trained.versions,
     )
@@ -186,40 +200,6 @@ def read_model(model: Any) -> TrainedModel:  # noqa: ANN401  a model of any supp
         raise UnsupportedModelError(type(model).__name__, "a fitted model", str(error)) from error
 
 
-def label_map_of(
-    classes: tuple[object, ...], directions: Mapping[Any, str] | None = None
-) -> dict[int, str]:
-    """Return the direction of each class index.
-
-    >>> label_map_of(("BUY", "HOLD", "SELL"))
-    {0: 'BUY', 1: 'HOLD', 2: 'SELL'}
-    >>> label_map_of((-1, 0, 1), {-1: "SELL", 0: "HOLD", 1: "BUY"})
-    {0: 'SELL', 1: 'HOLD', 2: 'BUY'}
-
-    Raises:
-        UnsupportedModelError: a class has no direction, or its name contradicts the given one.
-    """
-    names = [str(value) for value in classes]
-    named = {name: name.upper() for name in names if name.upper() in DIRECTIONS}
-    given = {str(value): direction for value, direction in (directions or {}).items()}
-    for name, direction in named.items():
-        if given.get(name, direction) != direction:
-            raise UnsupportedModelError(
-                "the classes", f"{name} as {direction}", f"{given[name]} for it"
-            )
-    labels = [{**named, **given}.get(name) for name in names]
-    is_complete = None not in labels and len(set(labels)) == len(labels) in (2, 3)
-    if not is_complete or not set(labels) <= set(DIRECTIONS):
-        known = ", ".join(map(repr, classes))
-        raise UnsupportedModelError(
-            "the classes",
-            f"two or three classes with different ones of {', '.join(DIRECTIONS)}; pass directions "
-            f"(on the command line --direction CLASS=DIRECTION)",
-            f"the classes {known} with the directions {given or 'none'}",
-        )
-    return dict(enumerate(map(str, labels)))
-
-
 def _reader(library: str) -> Callable[[Any], TrainedModel]:
     match library:
         case "lightgbm":
@@ -245,7 +225,9 @@ def _as_windows(windows: NDArray[np.floating], width: int) -> NDArray[np.floatin
     if array.shape[1] * array.shape[2] != width:
         expected = f"windows of {width} values, as many as the model has features"
         raise UnsupportedModelError("these windows", expected, received)
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    # Integers and wider floats may have digits that float32 does not have, as volumes do.
+    is_single = array.dtype in (np.float16, np.float32)
+    return array.astype(np.float32 if is_single else np.float64)
 
 
 def _check_dead_band(trained: TrainedModel, dead_band: float | None) -> None:
@@ -257,9 +239,23 @@ def _check_dead_band(trained: TrainedModel, dead_band: float | None) -> None:
         raise UnsupportedModelError("the model", "a dead band above 0", repr(dead_band))
 
 
-def _check_width(trained: TrainedModel, width: int) -> None:
-    """Raise UnsupportedModelError if a regressor has several outputs that are no quantiles."""
-    expected = len(trained.quantile_levels) or 1
+def _check_outputs(trained: TrainedModel, width: int) -> None:
+    """Raise UnsupportedModelError if the outputs are none of a prediction.
+
+    They are one probability per class, one return, or quantiles with the median.
+    """
+    if trained.classes is not None and width != len(trained.classes):
+        wanted = f"one probability for each of the {len(trained.classes)} classes"
+        raise UnsupportedModelError(trained.model_type, wanted, f"{width} outputs")
+    levels = trained.quantile_levels
+    if levels and (0.5 not in levels or list(levels) != sorted(set(levels))):
+        raise UnsupportedModelError(
+            trained.model_type,
+            "ascending levels with 0.5, whose quantile is the expected return; train with such a "
+            "quantile_alpha",
+            f"the levels {list(levels)}",
+        )
+    expected = len(levels) or 1
     if trained.classes is None and width != expected:
         raise UnsupportedModelError(
             trained.model_type,

@@ -35,10 +35,15 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 
 
 def needs_doubles(trained: TrainedModel, windows: NDArray[np.floating]) -> bool:
-    """Return whether the model's outputs depend on digits that float32 does not have."""
+    """Return whether the model's outputs depend on digits that float32 does not have.
+
+    The thresholds of trees lie between the values of the training, so that rounding rarely changes
+    the outputs for these. Therefore other values of the same price grid are evaluated too.
+    """
     if windows.dtype != np.float64:
         return False
-    rows = windows.reshape(len(windows), -1)
+    given = windows.reshape(len(windows), -1)
+    rows = np.concatenate([given, verification.rows_on_grid(given, trained.thresholds)])
     exact, rounded = trained.predict(rows), trained.predict(rows.astype(np.float32))
     outputs = {trained.meaning: exact}, {trained.meaning: rounded}
     return bool(compare_with_reference(*outputs, ORIGINAL).differing)
@@ -113,7 +118,7 @@ def convert_and_verify(
         raise MissingConverterError(str(error.name), EXTRAS[library]) from error
     # The converters and ONNX Runtime raise classes of their own.
     except Exception as error:
-        problem = f"{type(error).__name__}: {_first_line(error)}"
+        problem = f"{type(error).__name__}: {first_line(error)}"
         raise ConverterFailedError(trained.model_type, trained.converter, problem) from error
     return content, checks
 
@@ -137,6 +142,7 @@ def _check_equal(
             )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, shortened."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), "no message")[:500]

@@ -60,7 +60,11 @@ class ConverterFailedError(ConversionError):
         self.model_type, self.converter, self.problem = model_type, converter, problem
 
     def __str__(self) -> str:
-        return f"{self.converter} cannot convert {self.model_type}: {self.problem}"
+        return (
+            f"{self.converter} cannot convert {self.model_type}: {self.problem}; train without "
+            f"what it rejects, or write the ONNX file in another way and register it with "
+            f"reference outputs"
+        )
 
 
 class OutputsDifferError(ConversionError):

@@ -1,6 +1,6 @@
 """Changes of a converted graph: one named output of numbers, and none of maps or labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -90,6 +90,37 @@ def in_doubles(converted: "onnx.ModelProto", values: Callable[[Splits], Splits])
     for opset in converted.opset_import:
         if opset.domain == "ai.onnx.ml":
             opset.version = 3  # the first one with doubles
+
+
+def truncate(converted: "onnx.ModelProto", columns: Sequence[int], width: int) -> None:
+    """Truncate some columns of the input to integers, in place, before the rest of the graph.
+
+    Args:
+        converted: a graph of floats or of doubles.
+        columns: the columns.
+        width: the number of columns of the input.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = converted.graph
+    source, target = graph.input[0].name, f"{graph.input[0].name}_truncated"
+    for node in graph.node:
+        node.input[:] = [target if name == source else name for name in node.input]
+    is_truncated = np.isin(np.arange(width), columns)[np.newaxis]
+    graph.initializer.append(numpy_helper.from_array(is_truncated, f"{target}_columns"))
+    steps = [
+        ("Abs", [source], f"{target}_size"),
+        ("Floor", [f"{target}_size"], f"{target}_floor"),
+        ("Sign", [source], f"{target}_sign"),
+        ("Mul", [f"{target}_floor", f"{target}_sign"], f"{target}_integer"),
+        ("Where", [f"{target}_columns", f"{target}_integer", source], target),
+    ]
+    for at, (operator, sources, result) in enumerate(steps):
+        graph.node.insert(at, helper.make_node(operator, sources, [result]))
+    for opset in list(converted.opset_import):
+        if opset.domain == "":
+            converted.opset_import.remove(opset)
+    converted.opset_import.append(helper.make_opsetid("", 13))
 
 
 def round_for_trees(converted: "onnx.ModelProto") -> None:

@@ -6,12 +6,15 @@ The text is corrected before the conversion where the format allows it:
   value to the same branch: `x <= t` holds for the same float32 values as `x <= floor(t)`.
 - For windows in float64 they must stay doubles, which the operators of ONNX accept. The text that
   is converted holds the number of each threshold in place of it, and the graph then the threshold.
+- Categories are integers, to which LightGBM truncates a value; the graph is extended by that step.
+- `fair` and `mape`, unknown to the converter, return the sum of the trees as regression does.
 - A random forest averages its trees, which the converter replaces by a sum or a constant. Leaves
   divided by the number of iterations have that average as their sum.
 """
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -53,9 +56,16 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         named = getattr(model, "classes_", range(max(count, 2)))
         classes = tuple(np.asarray(named).tolist())
 
+    # A wrapper adds parameters to `predict`, and a class derived from it may change more.
+    own = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+
     def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        values = np.asarray(booster.predict(np.asarray(rows, dtype=np.float64)))
-        return both_classes(values) if objective[0] == "binary" else as_columns(values)
+        with warnings.catch_warnings():
+            # A model that was fitted on a data frame receives rows in the order of its columns.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            values = np.asarray(own(np.asarray(rows, dtype=np.float64)))
+        is_second = objective[0] == "binary" and values.ndim == 1
+        return both_classes(values) if is_second else as_columns(values)
 
     return TrainedModel(
         model_type=type(model).__name__,
@@ -66,7 +76,11 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         predict=predict,
         to_onnx=lambda: _convert(corrected(text), booster.num_feature()),
         to_double_onnx=lambda: _convert_in_doubles(text, booster.num_feature()),
-        losses=tuple(_losses(text, objective, booster.pandas_categorical)),
+        thresholds=tuple(_splits(text, of_categories=False)),
+        losses=(
+            *_losses_of_prediction(model, objective),
+            *_losses(text, objective, booster.pandas_categorical),
+        ),
         versions={"lightgbm": lightgbm.__version__, "onnxmltools": onnxmltools.__version__},
     )
 
@@ -79,6 +93,9 @@ def corrected(text: str, change: Callable[[_Numbers], _Numbers] | None = None) -
         change: returns the thresholds to write; by default those in float32.
     """
     text = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(\[?objective(?:=|: ))(?:fair|mape)\b", r"\1regression", text, flags=re.MULTILINE
+    )
     text = _replace_thresholds(text, change or _rounded_down)
     if re.search(r"^average_output$", text, re.MULTILINE):
         trees = len(re.findall(r"^Tree=", text, re.MULTILINE))
@@ -99,6 +116,9 @@ def _convert(text: str, width: int) -> "onnx.ModelProto":
         initial_types=[("features", FloatTensorType([None, width]))],
         zipmap=False,
     )
+    categories = {feature for feature, _ in _splits(text, of_categories=True)}
+    if categories:
+        graph.truncate(converted, sorted(categories), width)
     return converted
 
 
@@ -117,6 +137,37 @@ def _convert_in_doubles(text: str, width: int) -> "onnx.ModelProto":
     table = np.array(found)
     graph.in_doubles(converted, lambda numbers: table[np.abs(numbers).astype(np.int64) - 1])
     return converted
+
+
+def _losses_of_prediction(model: Any, objective: list[str]) -> list[Loss]:  # noqa: ANN401
+    losses = []
+    if objective[0] == "custom":
+        losses.append(
+            Loss(
+                "an objective of your own",
+                "the raw scores of the trees are no probabilities or returns",
+                "train with an objective of LightGBM, such as 'multiclass', 'binary', 'regression'",
+            )
+        )
+    parameters = model.get_params() if hasattr(model, "get_params") else {}
+    if parameters.get("pred_early_stop"):
+        losses.append(
+            Loss(
+                "pred_early_stop=True",
+                "all trees are evaluated",
+                "call model.set_params(pred_early_stop=False) before the conversion",
+            )
+        )
+    return losses
+
+
+def _splits(text: str, *, of_categories: bool) -> Iterator[tuple[int, float]]:
+    """Yield the feature and the threshold of every split, either of categories or of numbers."""
+    pattern = r"^split_feature=(.+)\n(?:.*\n)??threshold=(.+)\ndecision_type=(.+)$"
+    for lines in re.findall(pattern, text, re.MULTILINE):
+        for feature, value, kind in zip(*(line.split() for line in lines), strict=True):
+            if bool(int(kind) & _IS_CATEGORY) == of_categories:
+                yield int(feature), float(value)
 
 
 def _losses(text: str, objective: list[str], categories: list[list[Any]] | None) -> list[Loss]:
@@ -201,12 +252,12 @@ def _replace_thresholds(text: str, change: Callable[[_Numbers], _Numbers]) -> st
 
 
 def _without_zeros(values: _Numbers) -> _Numbers:
-    """Return thresholds below -1e-35 for those from there to 0.
+    """Return the next double below -1e-35 for thresholds from there to 0.
 
     LightGBM takes a value of at most 1e-35 for 0, which lies above a threshold of -1e-35.
     """
     is_almost_zero = (values < 0) & (values >= -np.float64(_ZERO))
-    return np.where(is_almost_zero, np.nextafter(-_ZERO, np.float32(-np.inf)), values)
+    return np.where(is_almost_zero, np.nextafter(-np.float64(_ZERO), -np.inf), values)
 
 
 def _rounded_down(values: _Numbers) -> _Numbers:

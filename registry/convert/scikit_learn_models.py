@@ -14,7 +14,17 @@ from registry.convert.trained_model import Loss, TrainedModel, as_columns
 if TYPE_CHECKING:
     import onnx
 
-_NESTED = ("steps", "estimators_", "calibrated_classifiers_", "final_estimator_", "estimator")
+_NESTED = (
+    "steps",
+    "transformers_",
+    "transformer_list",
+    "estimators_",
+    "calibrated_classifiers_",
+    "final_estimator_",
+    "best_estimator_",
+    "estimator_",
+    "estimator",
+)
 """The attributes that hold the fitted parts of a compound model."""
 
 
@@ -33,10 +43,15 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any estimator
                 "a classifier with predict_proba",
                 "one without it; use probability=True or another loss",
             )
+        if isinstance(model.classes_, list):
+            received = f"one of {len(model.classes_)} outputs"
+            raise UnsupportedModelError(name, "a classifier of one output", received)
         classes = tuple(np.asarray(model.classes_).tolist())
     elif not is_regressor(model):
         raise UnsupportedModelError(name, "a fitted classifier or regressor", name)
     width = int(getattr(model, "n_features_in_", 0))
+    parts = list(_parts(model))
+    is_imputed = any("Imputer" in type(part).__name__ for part in parts)
 
     def predict(rows: NDArray[np.floating]) -> NDArray[np.float64]:
         values = np.asarray(rows, dtype=np.float64)
@@ -56,14 +71,15 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any estimator
         predict=predict,
         to_onnx=lambda: _convert(model, width, np.float32),
         to_double_onnx=lambda: _convert_in_doubles(model, width),
-        losses=tuple(loss for part in _parts(model) for loss in _losses(part)),
+        losses=tuple(loss for part in parts for loss in _losses(part)),
         missing_losses=tuple(
             Loss(
                 f"NaN in {type(part).__name__}",
                 "rows with NaN take another branch",
                 "replace NaN in the features, or train a HistGradientBoosting model",
             )
-            for part in _parts(model)
+            for part in parts
+            if not is_imputed
             if "Forest" in type(part).__name__ or "Tree" in type(part).__name__
         ),
         versions={"scikit-learn": sklearn.__version__, "skl2onnx": skl2onnx.__version__},
@@ -96,7 +112,7 @@ def _parts(model: Any) -> Iterator[Any]:  # noqa: ANN401  any estimator
     for attribute in _NESTED:
         nested = getattr(model, attribute, None)
         for part in nested if isinstance(nested, list | tuple) else [nested]:
-            named = part[-1] if isinstance(part, tuple) else part
+            named = part[1] if isinstance(part, tuple) else part
             if hasattr(named, "get_params") or hasattr(named, "calibrators"):
                 yield from _parts(named)
 
@@ -112,7 +128,7 @@ def _losses(part: Any) -> list[Loss]:  # noqa: ANN401  any estimator
                     "calibrate with method='sigmoid'",
                 )
             ]
-        if type(part.estimator).__name__ == "Pipeline":
+        if any(type(nested).__name__ == "Pipeline" for nested in _parts(part.estimator)):
             return [
                 Loss(
                     "a calibrated pipeline",
@@ -120,6 +136,23 @@ def _losses(part: Any) -> list[Loss]:  # noqa: ANN401  any estimator
                     "calibrate the classifier inside the pipeline",
                 )
             ]
+    if name in ("TunedThresholdClassifierCV", "FixedThresholdClassifier"):
+        return [
+            Loss(
+                "a decision threshold",
+                "the class with the highest probability is chosen",
+                "convert model.estimator_, and let the bot compare the confidence",
+            )
+        ]
+    library = type(part).__module__.partition(".")[0]
+    if library in ("lightgbm", "xgboost", "catboost"):
+        return [
+            Loss(
+                f"a {name} inside",
+                "there is no such part, and the converter raises an error",
+                f"convert the {name} alone: trees need no scaler",
+            )
+        ]
     if name.startswith("HistGradientBoosting") and _has_categories(part):
         return [
             Loss(

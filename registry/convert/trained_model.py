@@ -47,6 +47,8 @@ class TrainedModel:
     """Converts it to a graph of floats."""
     to_double_onnx: "Callable[[], onnx.ModelProto] | None" = None
     """Converts it to a graph of doubles; None if the library itself rounds its input to float32."""
+    thresholds: tuple[tuple[int, float], ...] = ()
+    """The feature and the threshold of every split that the library itself compares in double."""
     quantile_levels: tuple[float, ...] = ()
     """The levels of a regressor's outputs if these are quantiles."""
     losses: tuple[Loss, ...]

@@ -4,7 +4,7 @@ Real rows alone are no sufficient test: conversions differ where a value meets a
 or is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +15,12 @@ from registry.reference_outputs import ORIGINAL, Agreement, compare_with_referen
 
 MAX_THRESHOLDS = 500
 """The number of thresholds, evenly chosen, around which rows are built; three rows for each."""
+
+MAX_DECIMALS = 8
+"""The number of decimals of the finest price grid."""
+
+MAX_MOVED = 2000
+"""The number of real rows that are moved on their grid."""
 
 MISSING_SHARE = 0.1
 """The share of values that are replaced in the rows with zeros or missing values."""
@@ -74,6 +80,47 @@ def verification_rows(rows: Rows, thresholds: list[tuple[int, float]]) -> dict[s
     kinds[ZEROS] = np.where(replaced, number(0), sample)
     kinds[MISSING] = np.where(replaced, number(np.nan), sample)
     return kinds
+
+
+def rows_on_grid(rows: Rows, thresholds: Sequence[tuple[int, float]]) -> Rows:
+    """Return rows of other values of the same decimal grid, such as prices in steps of 0.01.
+
+    Args:
+        rows: real rows in float64.
+        thresholds: the feature and the threshold of the model's splits; the nearest values of the
+            grid are among the rows.
+
+    Returns:
+        No rows if no feature has a grid whose values float32 rounds.
+    """
+    decimals = {feature: _decimals(column) for feature, column in enumerate(rows.T)}
+    grids = {feature: count for feature, count in decimals.items() if count is not None}
+    if not grids:
+        return rows[:0]
+    rng = np.random.default_rng(0)
+    moved = rows[:MAX_MOVED].copy()
+    for feature, count in grids.items():
+        steps = rng.integers(-2, 3, size=len(moved)) * 10.0**-count
+        moved[:, feature] = np.round(moved[:, feature] + steps, count)
+    splits = [(feature, value) for feature, value in thresholds if feature in grids]
+    chosen = splits[:: max(1, len(splits) // MAX_THRESHOLDS)]
+    near = np.repeat(rows[rng.integers(len(rows), size=len(chosen))], 3, axis=0)
+    for at, (feature, threshold) in enumerate(chosen):
+        count = grids[feature]
+        values = threshold + np.array([-1, 0, 1]) * 10.0**-count
+        near[3 * at : 3 * at + 3, feature] = np.round(values, count)
+    return np.concatenate([moved, near])
+
+
+def _decimals(values: NDArray[np.floating]) -> int | None:
+    """Return the number of decimals of all values, None if float32 keeps them or they have none."""
+    known = values[np.isfinite(values)]
+    if (known.astype(np.float32) == known).all():
+        return None
+    for count in range(MAX_DECIMALS + 1):
+        if (np.round(known, count) == known).all():
+            return count
+    return None
 
 
 def verify(original: Run, converted: Run, kinds: dict[str, Rows], meaning: str) -> list[Check]:

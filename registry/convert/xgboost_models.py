@@ -46,7 +46,10 @@ def read(model: Any) -> TrainedModel:  # noqa: ANN401  any class of the library
         classes=classes,
         predict=predictor_in_float32(model, classes is not None),
         to_onnx=lambda: _convert(model, document, booster.num_features()),
-        losses=tuple(_losses(document, objective, booster.feature_types)),
+        losses=(
+            *_losses_of_wrapper(model, classes, objective),
+            *_losses(document, objective, booster.feature_types),
+        ),
         quantile_levels=_quantile_levels(document["objective"]),
         versions={"xgboost": xgboost.__version__, "onnxmltools": onnxmltools.__version__},
     )
@@ -97,6 +100,39 @@ def _tree_model(document: dict[str, Any]) -> dict[str, Any]:
     return trees
 
 
+def _losses_of_wrapper(
+    model: Any,  # noqa: ANN401  any class of the library
+    classes: tuple[object, ...] | None,
+    objective: str,
+) -> list[Loss]:
+    losses = []
+    if model.missing is not None and not np.isnan(model.missing):
+        losses.append(
+            Loss(
+                f"missing={model.missing:g}",
+                "NaN alone is a missing value",
+                "mark missing values as NaN, in the training and in the requests",
+            )
+        )
+    if callable(model.objective):
+        losses.append(
+            Loss(
+                "an objective of your own",
+                "there is no such objective, and the converter raises an error",
+                "train with an objective of XGBoost, such as 'binary:logistic'",
+            )
+        )
+    if classes is not None and len(classes) == 2 and objective.startswith("multi:"):
+        losses.append(
+            Loss(
+                f"objective {objective} of two classes",
+                "the trees of both classes are added",
+                "train with objective='binary:logistic'",
+            )
+        )
+    return losses
+
+
 def _losses(
     document: dict[str, Any], objective: str, feature_types: Sequence[str] | None
 ) -> list[Loss]:
@@ -118,6 +154,14 @@ def _losses(
                 "train with booster='gbtree'",
             )
         )
+    elif "best_iteration" in document["attributes"] and _quantile_levels(document["objective"]):
+        losses.append(
+            Loss(
+                "several quantiles and early stopping",
+                "most trees up to the best iteration are dropped",
+                "train for the best number of iterations without early stopping",
+            )
+        )
     elif (
         int(_tree_model(document)["gbtree_model_param"]["num_parallel_tree"]) > 1
         and "best_iteration" in document["attributes"]
@@ -127,6 +171,22 @@ def _losses(
                 "num_parallel_tree above 1 and early stopping",
                 "most trees up to the best iteration are dropped",
                 "train for the best number of iterations without early stopping",
+            )
+        )
+    if (
+        int(
+            _tree_model(document)
+            .get("trees", [{}])[0]
+            .get("tree_param", {})
+            .get("size_leaf_vector", 1)
+        )
+        > 1
+    ):
+        losses.append(
+            Loss(
+                "multi_strategy='multi_output_tree'",
+                "there are no such trees, and the converter raises an error",
+                "train with multi_strategy='one_output_per_tree'",
             )
         )
     if "c" in (feature_types or []):

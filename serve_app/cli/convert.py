@@ -82,6 +82,11 @@ def convert(
         typer.echo(f"{check.agreement.windows} {check.rows}: {result}")
     if conversion.windows.dtype == np.float64:
         typer.echo("windows: float64; their digits beyond float32 decide, so send doubles")
+    if conversion.other_decisions:
+        typer.echo(
+            f"directions: predict chooses another class than the most probable one for "
+            f"{conversion.other_decisions} given windows; a server chooses the most probable one"
+        )
     if not conversion.keeps_missing:
         typer.echo("missing values: the model is equal for windows without NaN only")
     typer.echo(f"{output} holds the version; register it with:\n{command}")
