@@ -68,7 +68,7 @@ does not exist any more, because its node has died, never responds."""
 DEPENDENCY_S = 1.0
 """Longest wait of a router's health for a component that predictions do not need."""
 
-DEPENDENCY_PERIOD_S = 0.25
+DEPENDENCY_PERIOD_S = 0.5
 """Pause between two checks of such a component."""
 
 FLEET_COMMAND_S = 330.0
@@ -96,6 +96,9 @@ STATE_FOLLOW_PERIOD_S = 1.0
 
 TOKENS_FOLLOW_PERIOD_S = 0.5
 """Period at which a router asks for changed tokens, so that it follows a change within a second."""
+
+TOKENS_LATE_S = 1.2
+"""Time without a response to that question from which on the registry counts as unresponsive."""
 
 STATE_CONFIRM_S = 2.0
 """Longest wait of a new router's first requests for the state, before they receive a 503."""

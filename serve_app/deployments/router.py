@@ -88,7 +88,7 @@ class Router:
             {
                 "experiment_log": experiments.problem,
                 "recording": self._outbox.problem,
-                "registry": self._registry_problem,
+                "registry": tokens.problem,
                 "fleet": client.problem,
             }
         )
@@ -195,10 +195,6 @@ class Router:
             # The registry actor restarts by itself; until then the last state holds.
             raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
         return state
-
-    async def _registry_problem(self) -> str | None:
-        await self._read_state(self._follower.revision)
-        return None
 
     async def _read_tokens(self, known: Revision | None) -> ReadTokens | None:
         try:

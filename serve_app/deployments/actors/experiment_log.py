@@ -35,10 +35,10 @@ RETENTION_PERIOD_S = 3600.0
 UNKNOWN_GRACE_S = 1.0
 """How long an outcome waits for its prediction, which may still be in another router's outbox."""
 
-CANARY_PERIOD_S = 0.5
+CANARY_PERIOD_S = 0.7
 """Period of the commits that show whether the database can be written."""
 
-CANARY_S = 0.8
+CANARY_S = 0.6
 """Time after which such a commit counts as failed, so that health is accurate within 2 s."""
 
 OPENING_S = 2.0

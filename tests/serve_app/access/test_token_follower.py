@@ -8,7 +8,7 @@ from serve_app.access.token_follower import TokenFollower
 from serve_app.access.token_source import ReadTokens
 from serve_app.access.tokens import TokenTable
 from serve_app.errors import TokenFileError
-from serve_app.timeouts import TOKENS_FOLLOW_PERIOD_S
+from serve_app.timeouts import TOKENS_FOLLOW_PERIOD_S, TOKENS_LATE_S
 
 ONE, TWO = ((1, 1, 1), None), ((2, 2, 2), None)
 
@@ -71,3 +71,29 @@ async def test_router_does_not_start_without_tokens():
     follower = TokenFollower(Reads(TokenFileError("tokens.json", "damaged")))
     with pytest.raises(TokenFileError):
         await follower.first()
+
+
+async def test_problem():
+    """A source that fails is a problem with its reason, and so is one that does not respond."""
+    now_s, hangs = 0.0, asyncio.Event()
+    results = [ReadTokens(ONE, TokenTable()), TokenFileError("tokens.json", "damaged"), None]
+
+    async def read(_known):
+        if not results:
+            await hangs.wait()
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    steps = asyncio.Semaphore(0)
+    follower = TokenFollower(read, lambda _: steps.acquire(), lambda: now_s)
+    await follower.first()
+    following = asyncio.create_task(follower.follow_forever(lambda _: None))
+    for problem in ("damaged", "None", "None"):
+        steps.release()
+        await asyncio.sleep(0.01)
+        assert problem in str(await follower.problem())
+    now_s += TOKENS_LATE_S + 0.1
+    assert await follower.problem() == "no response for 1.3 s"
+    following.cancel()
