@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 
 from registry.convert import graph
 from registry.convert.errors import UnsupportedModelError
-from registry.convert.trained_model import Loss, TrainedModel, as_columns, both_classes
+from registry.convert.trained_model import (
+    Loss,
+    TrainedModel,
+    as_columns,
+    both_classes,
+    ranking_loss,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -149,6 +155,8 @@ def _losses_of_prediction(model: Any, objective: list[str]) -> list[Loss]:  # no
                 "train with an objective of LightGBM, such as 'multiclass', 'binary', 'regression'",
             )
         )
+    if objective[0] in ("lambdarank", "rank_xendcg"):
+        losses.append(ranking_loss(objective[0]))
     parameters = model.get_params() if hasattr(model, "get_params") else {}
     if parameters.get("pred_early_stop"):
         losses.append(

@@ -26,6 +26,15 @@ class Loss(NamedTuple):
     remedy: str
 
 
+def ranking_loss(objective: str) -> Loss:
+    """Return the loss of a model that orders rows: its scores have no unit."""
+    return Loss(
+        f"the ranking objective {objective}",
+        "a score, which is neither a probability nor a return, would be taken for one",
+        "train a classifier of directions or a regressor of returns",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
     """A fitted model: how to run it in its own library, and how to convert it."""

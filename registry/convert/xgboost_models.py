@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from registry.convert.errors import UnsupportedModelError
-from registry.convert.trained_model import Loss, TrainedModel, predictor_in_float32
+from registry.convert.trained_model import Loss, TrainedModel, predictor_in_float32, ranking_loss
 
 if TYPE_CHECKING:
     import onnx
@@ -122,6 +122,8 @@ def _losses_of_wrapper(
                 "train with an objective of XGBoost, such as 'binary:logistic'",
             )
         )
+    if objective.startswith("rank:"):
+        losses.append(ranking_loss(objective))
     if classes is not None and len(classes) == 2 and objective.startswith("multi:"):
         losses.append(
             Loss(

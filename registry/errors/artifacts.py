@@ -91,8 +91,9 @@ class ReferenceMismatchError(ArtifactError):
             f"{self.path} does not return the reference outputs in windows.npz: {self.differing} "
             f"of {self.windows} windows differ (rows {rows or 'none'}), {self.output} by up to "
             f"{self.largest:.3g} in row {self.row}, expected at most {self.allowed:.3g}, and "
-            f"{self.changed_directions} directions change; convert the trained model with "
-            f"modelctl convert, which names the option that is lost"
+            f"{self.changed_directions} directions change; convert a scikit-learn, LightGBM, "
+            f"XGBoost or CatBoost model with modelctl convert, which names the option that is "
+            f"lost, and export a network again from the weights that returned these outputs"
         )
 
 

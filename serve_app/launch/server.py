@@ -160,6 +160,8 @@ class Server:
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(DRIVER_END_S)  # a driver that fails ends the components, then itself
         self._expect_alive()
+        if (reason := failure_reason(list(self._last_lines))) is not None:
+            raise StartupError(f"{reason} ({fault.summary}); check the output above")
         raise StartupError(
             f"{fault.summary} while the server started; check the logs in {self.logs.parent}"
         )

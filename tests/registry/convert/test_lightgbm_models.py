@@ -149,3 +149,13 @@ def test_class_with_other_probabilities(rows, classes):
     model = Sharpened(n_estimators=4, num_threads=1, verbose=-1).fit(rows, classes)
     with pytest.raises(OutputsDifferError):
         convert(model, rows, DIRECTIONS)
+
+
+def test_ranking(rows, classes):
+    """The score of a ranking model is no return, although it is a number per row."""
+    from lightgbm import LGBMRanker
+
+    model = LGBMRanker(n_estimators=3, num_threads=1, verbose=-1)
+    model.fit(rows, classes, group=[len(rows) // 4] * 4)
+    with pytest.raises(LostOptionError, match=r"the ranking objective lambdarank.*train a class"):
+        convert(model, rows)

@@ -56,3 +56,12 @@ def test_quantiles_that_cannot_be_served(rows):
     stopped.fit(rows[:200], target[:200], eval_set=[(rows[200:], target[200:])], verbose=False)
     with pytest.raises(LostOptionError, match="several quantiles and early stopping"):
         convert(stopped, rows)
+
+
+def test_ranking(rows, classes):
+    """The score of a ranking model is no return, although it is a number per row."""
+    from xgboost import XGBRanker
+
+    model = XGBRanker(n_estimators=3, n_jobs=1).fit(rows, classes, group=[len(rows) // 4] * 4)
+    with pytest.raises(LostOptionError, match=r"the ranking objective rank:.*train a classifier"):
+        convert(model, rows)
