@@ -81,6 +81,7 @@ async def first_of(find, cluster):
     return found[0]
 
 
+@pytest.mark.nightly
 async def test_failover(doubled):
     """The client's calls all succeed, and what plain HTTP receives are our errors only."""
     done = asyncio.Event()
