@@ -1,33 +1,22 @@
 """A GET returns the response whatever its status, and None without one."""
 
-import http.server
 import socket
-import threading
 
 import pytest
 
 from serve_app.launch.http_get import http_get
+from testkit.http_server import serving
 
 
 @pytest.fixture
 def server():
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = str(self.headers["Authorization"]).encode()
-            self.send_response(int(self.path[1:]))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    """Responds to /STATUS with the Authorization of the request."""
 
-        def log_message(self, *args):
-            pass
+    def respond(path, headers):
+        return int(path[1:]), str(headers["Authorization"]).encode()
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(respond) as url:
+        yield url
 
 
 @pytest.mark.parametrize("status", [200, 404, 503])

@@ -1,6 +1,5 @@
 """The probes of a running server, by its HTTP responses."""
 
-import http.server
 import threading
 import time
 
@@ -8,6 +7,7 @@ import pytest
 
 from serve_app.launch.probes import Probe, application_findings, health_findings
 from serve_app.launch.supervision import RUNNING, Component, Condition, Finding
+from testkit.http_server import serving
 
 BODIES = {
     "none": b'{"problems": []}',
@@ -21,24 +21,12 @@ BODIES = {
 def server():
     """Responds to /STATUS/BODY."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            _, status, name = self.path.split("/")
-            body = BODIES[name]
-            self.send_response(int(status))
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(path, _headers):
+        _, status, name = path.split("/")
+        return int(status), BODIES[name]
 
-        def log_message(self, *args):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(respond) as url:
+        yield url
 
 
 def failing(detail):

@@ -1,8 +1,5 @@
 """The state of a starting server, as its HTTP responses show it."""
 
-import http.server
-import threading
-
 import pytest
 
 from serve_app.launch.readiness import (
@@ -13,6 +10,7 @@ from serve_app.launch.readiness import (
     partial_failure,
     progress,
 )
+from testkit.http_server import serving
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no model here\n'
 
@@ -23,26 +21,14 @@ def state(status, message="", **deployments):
 
 @pytest.fixture
 def server():
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            status = {"/api/serve/applications/": 200, "/ok": 200}.get(self.path, 503)
-            if "/serve/" in self.path and self.headers["Authorization"] != "Bearer a":
-                status = 401
-            body = b'{"applications": {"a": {"status": "RUNNING"}}}'
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(path, headers):
+        status = {"/api/serve/applications/": 200, "/ok": 200}.get(path, 503)
+        if "/serve/" in path and headers["Authorization"] != "Bearer a":
+            status = 401
+        return status, b'{"applications": {"a": {"status": "RUNNING"}}}'
 
-        def log_message(self, *args):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(respond) as url:
+        yield url
 
 
 def test_healthy(server):
