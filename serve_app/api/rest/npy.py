@@ -22,7 +22,9 @@ _BYTES_OF_LENGTH = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
 """The size of the header's length, by the version of the format."""
 
 _NUMBERS = re.compile(r"[<>=|]?(?:f[248]|[iu][1248])")
-_HEADER = re.compile(r"\{(.*)\}[ \n]*", re.DOTALL)
+_HEADER = re.compile(r"\{([\t\n -~]*)\}[ \n]*")
+"""Printable ASCII: Python rejects other characters that a pattern's whitespace would match."""
+
 _ENTRY = re.compile(
     r"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*"""
     r"""(?:(['"])([^'"\\]*)\3|(True|False)|\(([0-9,\s]*)\))\s*(?:,|$)"""

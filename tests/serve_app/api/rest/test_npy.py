@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serve_app.api.rest.npy import MAX_HEADER_BYTES, read_npy
@@ -130,6 +130,7 @@ def test_exaggerated_header_allocates_nothing():
 
 
 @given(st.binary(max_size=4), st.integers(0, 160), st.integers(0, 4))
+@example(b"\x1c", 60, 0)
 def test_damaged_files_are_read_as_numpy_reads_them_or_rejected(inserted, position, removed):
     """A damaged file is rejected, or read as NumPy's reader does."""
     body = npy(WINDOW)
