@@ -8,7 +8,16 @@ import pytest
 
 from testkit.paths import ROOT
 
-PACKAGES = ("registry", "optimization", "serve_app", "examples", "benchmarks", "testkit", "tools")
+PACKAGES = (
+    "registry",
+    "features",
+    "optimization",
+    "serve_app",
+    "examples",
+    "benchmarks",
+    "testkit",
+    "tools",
+)
 WHOLE_PRODUCT = ("docs", "integration", "upgrade")
 """Folders of tests that belong to no single folder of the source."""
 PROJECT = {"test_layout", "test_makefile", "test_makefile_audit", "test_doctests", "test_deploy"}

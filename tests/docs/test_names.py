@@ -9,7 +9,7 @@ from testkit.paths import ROOT
 from testkit.snippets import Page
 from tests.docs.pages import PAGES, name_of
 
-PACKAGES = "serve_app|registry|optimization|testkit|tools|benchmarks|examples|tests|docs"
+PACKAGES = "serve_app|registry|features|optimization|testkit|tools|benchmarks|examples|tests|docs"
 DOTTED = re.compile(rf"`((?:{PACKAGES})(?:\.\w+)+)[^`]*`")
 PATH = re.compile(rf"`((?:{PACKAGES})/[\w/.-]*)`")
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
+import features.errors
 import optimization.errors
 import registry.errors
 import serve_app.errors
@@ -14,6 +15,7 @@ TREES = (
     ("serve_app.errors", serve_app.errors.ServingError),
     ("serve_app.launch.errors", serve_app.launch.errors.LaunchError),
     ("registry.errors", registry.errors.RegistryError),
+    ("features.errors", features.errors.FeaturesError),
     ("optimization.errors", optimization.errors.OptimizationError),
 )
 

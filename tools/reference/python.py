@@ -17,9 +17,11 @@ from pydantic import BaseModel
 from tools.reference.fields import field_docs
 from tools.reference.markdown import code, docstring, table
 
+PACKAGES = ("registry", "features", "optimization", "serve_app")
 MODULES = (
     "registry",
     "registry.architectures",
+    "features",
     "optimization",
     "serve_app.client",
     "serve_app.experiments",
@@ -98,7 +100,7 @@ def methods(cls: type) -> Iterator[tuple[str, object]]:
     """Yield the public methods that the project defines for a class, in the order of definition."""
     seen: set[str] = set()
     for base in cls.__mro__:
-        if base.__module__.split(".")[0] not in {"registry", "optimization", "serve_app"}:
+        if base.__module__.split(".")[0] not in PACKAGES:
             continue
         for name, member in vars(base).items():
             if name.startswith("_") or name in seen or not inspect.isroutine(unwrapped(member)):

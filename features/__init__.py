@@ -1,0 +1,10 @@
+"""Market data for models: bars, and the log that keeps them.
+
+The package depends on NumPy, pyarrow and SQL only. Times are milliseconds since 1970 in UTC, and
+many bars are columns, never one object per bar.
+"""
+
+from features.bars import Bars, KnownBars, Rejection, Rejections, Symbol
+from features.timeframes import Timeframe
+
+__all__ = ["Bars", "KnownBars", "Rejection", "Rejections", "Symbol", "Timeframe"]

@@ -1,0 +1,28 @@
+import pickle
+
+import pytest
+
+from features import errors
+from testkit.error_trees import defined_tree, drawn_tree
+
+
+def test_tree():
+    """The module's docstring draws the classes that it defines."""
+    assert drawn_tree(errors) == defined_tree(errors)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidSymbolError("a b"),
+        errors.UnknownTimeframeError("7m", ["1m"]),
+        errors.InvalidTimeError("x", "which is not a time"),
+        errors.InvalidColumnsError("no columns"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_pickled(error):
+    """An error is the same after pickling, and its message has a remedy."""
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+    assert ";" in str(error)
