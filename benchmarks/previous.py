@@ -34,7 +34,7 @@ from benchmarks.serving_peers.requests import as_json, as_raw
 from benchmarks.serving_peers.running import Running
 from benchmarks.serving_peers.wrk import Request, run_wrk
 from optimization.export.exporter import export_onnx
-from registry import ModelRegistry
+from registry import ModelMetadata, ModelRegistry
 from registry.architectures import save_checkpoint
 from serve_app.launch.readiness import is_healthy
 from testkit.cluster import free_ports, haproxy_ports, with_children
@@ -188,6 +188,14 @@ async def _register(folder: Path) -> None:
         NAME, VERSION, checkpoint, "HybridCNNLSTM", artifacts={"model.onnx": onnx}
     )
     await registry.promote_to_production(NAME, VERSION)
+    _leave_out_defaults((await registry.get_model(NAME, VERSION)).path / "metadata.json")
+
+
+def _leave_out_defaults(file: Path) -> None:
+    """Leave out the entries with a default, since a build rejects those that it does not know."""
+    metadata = ModelMetadata.model_validate_json(file.read_bytes())
+    file.chmod(0o600)
+    file.write_text(metadata.model_dump_json(exclude_defaults=True))
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[str], log: Path) -> None:
