@@ -2,9 +2,9 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, connections, faults, growth, soak-router and
-soak-replicas; with --quick neither operations nor batching, so that it takes no more than five
-minutes.
+Without a name all run but the long ones: autoscaling, connections, faults, growth, soak,
+soak-router and soak-replicas; with --quick neither operations nor batching, so that it takes no
+more than five minutes.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,11 +22,12 @@ from benchmarks import (
     operations,
     optimization,
     registry,
-    soak,
 )
 from benchmarks.growth import run as growth
 from benchmarks.report import Report, differences_from_kept, keep, show
 from benchmarks.serving_peers import run as peers
+from benchmarks.soak import promotions
+from benchmarks.soak.run import run as soak
 
 USUAL: Mapping[str, Callable[[bool], Report]] = {
     "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
@@ -45,8 +46,9 @@ LONG: Mapping[str, Callable[[bool], Report]] = {
     "connections": lambda quick: connections.run(rounds=1) if quick else connections.run(),
     "faults": lambda quick: faults.run(rounds=1) if quick else faults.run(),
     "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),
-    "soak-router": lambda quick: soak.run("router", 60 if quick else soak.CYCLES),
-    "soak-replicas": lambda quick: soak.run("replicas", 60 if quick else soak.CYCLES),
+    "soak": lambda quick: soak(3) if quick else soak(),
+    "soak-router": lambda quick: promotions.run("router", 60 if quick else promotions.CYCLES),
+    "soak-replicas": lambda quick: promotions.run("replicas", 60 if quick else promotions.CYCLES),
 }
 
 

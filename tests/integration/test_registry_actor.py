@@ -159,6 +159,37 @@ with connect("auto") as remote:
 """
 
 
+TASKS = """
+import time
+
+import ray
+from ray.util.state import list_tasks
+
+ray.init(log_to_driver=False, logging_level="ERROR")
+
+
+@ray.remote(num_cpus=0)
+def recorded():
+    pass
+
+
+ray.get(recorded.remote())
+names = set()
+while "recorded" not in names:  # sent to the GCS once per second
+    time.sleep(0.2)
+    names = {task.name for task in list_tasks(limit=10_000)}
+print(*names, sep="\\n")
+"""
+
+
+def test_calls_in_gcs(cluster):
+    """The GCS records no calls of our actors, which would fill its memory, as it does tasks."""
+    with drive(cluster, TASKS) as driver:
+        names, errors = driver.communicate(timeout=120)
+    assert "recorded" in names, errors
+    assert [name for name in names.split() if name.startswith(("Registry", "ExperimentLog"))] == []
+
+
 def test_kills_during_changes(cluster, query):
     """Kills during changes lose none and repeat none."""
     ends = {}

@@ -4,7 +4,7 @@ Two versions alternate in production, and the one that leaves it is unloaded at 
 cycle loads a version and unloads another. A steady caller continues meanwhile. The goal is at most
 10 % more memory at the end than after 50 cycles, by which everything has been used once.
 
-python -m benchmarks.soak router|replicas [--cycles 1000]
+python -m benchmarks.soak.promotions router|replicas [--cycles 1000]
 """
 
 import asyncio
