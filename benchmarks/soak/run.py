@@ -49,6 +49,7 @@ async def _soak(running: Stack, duration_s: float, rate_per_s: float | None) -> 
         capacity_per_s = await callers.capacity_per_s(CAPACITY_S)
         rate_per_s = rate_per_s or SHARE * capacity_per_s
         typer.echo(f"  capacity {capacity_per_s:.0f}/s, load {rate_per_s:.0f}/s")
+        await callers.load_versions()
         is_short = duration_s < 600
         callers.took_ms = callers.took_ms[:0]
         before, began_s = callers.predictions, time.monotonic()

@@ -197,6 +197,8 @@ _ROLES: Mapping[str, str] = {
     "log_monitor": "log monitor",
     "monitor.py": "autoscaler",
     "dashboard": "dashboard",
+    "multiprocessing": "dashboard",
+    "registry.trial_run": "trial runs",
 }
 """The role by a part of the command line; the first match counts."""
 

@@ -59,6 +59,11 @@ class Traffic:
             await asyncio.gather(*self._callers(0.0, began_s + duration_s))
         return (self.predictions - before) / (time.monotonic() - began_s)
 
+    async def load_versions(self) -> None:
+        """Load the versions that will alternate, so that no later reload starts a process."""
+        for _ in VERSIONS:
+            await self._count("reload", self._reload())
+
     async def run(
         self, rate_per_s: float, duration_s: float, reload_s: float, experiment_s: float
     ) -> None:

@@ -69,6 +69,10 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # Ray intends the variable for other systems, and rewrites --node-ip-address=127.0.0.1 to an
         # external address without it. Costs further nodes: `modelctl env --multi-node` sets 1.
         NODE_ADDRESS_VARIABLE: "0",
+        # A log file of Ray or Serve has at most 10 MB, and two predecessors of this size. Ray's
+        # default is 512 MB, and five of them. Costs older lines.
+        "RAY_ROTATION_MAX_BYTES": "10000000",
+        "RAY_ROTATION_BACKUP_COUNT": "2",
         # Ray reports no usage statistics.
         "RAY_USAGE_STATS_ENABLED": "0",
         # ONNX Runtime reports no telemetry, for which it would keep a database below ~/.cache.

@@ -60,7 +60,8 @@ def serve(path: Path) -> None:
         environment[HOST_VARIABLE] = host
     ensure_token(environment)
     prepare_folder(environment)
-    remove_leftovers(environment, list(HAPROXY_FOLDERS.glob(f"{HAPROXY_PREFIX}*")))
+    haproxy_folders = list(HAPROXY_FOLDERS.glob(f"{HAPROXY_PREFIX}*"))
+    remove_leftovers(environment, haproxy_folders, Path(tempfile.gettempdir()))
     check_ports(needed_ports(config, environment))
     stop = StopRequests()
     with stop.watched():

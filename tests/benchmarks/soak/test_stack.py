@@ -17,6 +17,7 @@ from benchmarks.soak.stack import role
         ("/bin/haproxy -db -f /tmp/tradeserve-ha1/node/spare.cfg", "spare HAProxy"),
         ("/ray/core/src/ray/gcs/gcs_server --log_dir=/tmp/logs", "gcs"),
         ("/bin/python /bin/modelctl serve serve_config.yaml", "launcher"),
+        ("/bin/python -P -m registry.trial_run.worker", "trial runs"),
         ("/usr/bin/unknown", "others"),
     ],
 )
