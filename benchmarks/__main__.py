@@ -3,8 +3,8 @@
 python -m benchmarks [NAME…] [--quick]
 
 Without a name all run but the long ones: autoscaling, connections, faults, growth, soak,
-soak-router and soak-replicas; with --quick neither operations nor batching, so that it takes no
-more than five minutes.
+soak-router, soak-replicas and storage_faults, which requires root; with --quick neither operations
+nor batching, so that it takes no more than five minutes.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,6 +28,7 @@ from benchmarks.report import Report, differences_from_kept, keep, show
 from benchmarks.serving_peers import run as peers
 from benchmarks.soak import promotions
 from benchmarks.soak.run import run as soak
+from benchmarks.storage_faults import run as storage_faults
 
 USUAL: Mapping[str, Callable[[bool], Report]] = {
     "inference": lambda quick: Report(inference.run(runs=50 if quick else 500)),
@@ -49,6 +50,7 @@ LONG: Mapping[str, Callable[[bool], Report]] = {
     "soak": lambda quick: soak(3) if quick else soak(),
     "soak-router": lambda quick: promotions.run("router", 60 if quick else promotions.CYCLES),
     "soak-replicas": lambda quick: promotions.run("replicas", 60 if quick else promotions.CYCLES),
+    "storage_faults": lambda quick: storage_faults.run(rounds=1) if quick else storage_faults.run(),
 }
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -145,6 +145,7 @@ def server(
     versions: Sequence[str],
     onnx: Path | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
+    disk: Callable[[Path], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Iterator[Server]:
     """Run a cluster, with the first of these versions in production; nothing is deployed yet.
 
@@ -152,6 +153,7 @@ def server(
         versions: each with weights of its own, by its place.
         onnx: the ONNX file of all, instead of one made for each.
         environment: further variables of the cluster.
+        disk: prepares the empty folder of everything that the cluster writes.
     """
     # Ray's sockets below it have at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="tb-"))
@@ -159,14 +161,15 @@ def server(
     cluster.environment.update(environment)
     running = Server(cluster)
     try:
-        for seed, version in enumerate(versions):
-            running.register(version, seed, onnx)
-        asyncio.run(running.registry.promote_to_production(NAME, versions[0]))
-        try:
-            cluster.start()
-            yield running
-        finally:
-            cluster.stop()
+        with disk(folder):
+            for seed, version in enumerate(versions):
+                running.register(version, seed, onnx)
+            asyncio.run(running.registry.promote_to_production(NAME, versions[0]))
+            try:
+                cluster.start()
+                yield running
+            finally:
+                cluster.stop()
     finally:
         shutil.rmtree(folder)
 

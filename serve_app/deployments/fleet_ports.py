@@ -10,7 +10,7 @@ from ray.actor import ActorHandle
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus
 
-from registry.errors import RegistryError
+from registry.errors import RegistryError, StorageError
 from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
 from serve_app.deployments.model_server import application_name, model_server, version_of
@@ -53,9 +53,13 @@ class ActorStateStore:
 
     async def write(self, state: ServingState, replaces: int) -> bool:
         """Write `state` if the stored one has the revision `replaces`; return whether it did."""
-        written: bool = await self._registry.write_serving_state.remote(
-            self._application, state, replaces
-        )
+        try:
+            with raising_cause(*DOMAIN_ERRORS):
+                written: bool = await self._registry.write_serving_state.remote(
+                    self._application, state, replaces
+                )
+        except StorageError as error:
+            raise FleetUnavailableError(str(error)) from error
         return written
 
 

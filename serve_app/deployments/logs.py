@@ -33,6 +33,16 @@ def log_through_serve() -> None:
 
     Serve's own line for a call that raises a ServingError has no traceback.
     """
+    drop_unwritable_lines()
     logging.getLogger(SERVE_LOGGER).addFilter(_EXPECTED_ERRORS)
     for name in ("serve_app", "registry"):
         logging.getLogger(name).parent = logging.getLogger(SERVE_LOGGER)
+
+
+def drop_unwritable_lines() -> None:
+    """Drop a log line that cannot be written, as on a full disk, instead of raising an error.
+
+    By default `logging` reports the failure on standard error, which Serve redirects to the same
+    file: the report fails too, until the line raises a RecursionError in the code that logs.
+    """
+    logging.raiseExceptions = False

@@ -29,7 +29,7 @@ from serve_app.data_plane.timing import Stopwatch
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.outbox import Outbox
-from serve_app.deployments.actors.registry import registry_actor
+from serve_app.deployments.actors.registry import FollowedTokens, registry_actor
 from serve_app.deployments.backends.batched_model import BatchedModel, load_model
 from serve_app.deployments.backends.local import LocalBackend
 from serve_app.deployments.backends.replicas import ReplicaBackend
@@ -70,7 +70,8 @@ class Router:
         self._registry: ActorHandle[Any] = await asyncio.to_thread(
             registry_actor, settings.registry_root
         )
-        tokens = TokenFollower(self._read_tokens)
+        self._shortage: str | None = None
+        self._tokens = tokens = TokenFollower(self._read_tokens)
         access = settings.access
         limits = Limits(access.requests_per_s, access.max_concurrent_requests)
         self._access = AccessControl(await tokens.first(), limits, anonymous=access.anonymous)
@@ -88,7 +89,7 @@ class Router:
             {
                 "experiment_log": experiments.problem,
                 "recording": self._outbox.problem,
-                "registry": tokens.problem,
+                "registry": self._registry_problem,
                 "fleet": client.problem,
             }
         )
@@ -199,12 +200,16 @@ class Router:
     async def _read_tokens(self, known: Revision | None) -> ReadTokens | None:
         try:
             with raising_cause(ServingError):
-                tokens: ReadTokens | None = await self._registry.tokens.remote(
+                followed: FollowedTokens = await self._registry.follow_tokens.remote(
                     str(self._settings.token_file), known
                 )
         except RAY_ERRORS as error:
             raise UnconfirmedStateError(f"the registry actor failed: {error!r}"[:200]) from error
-        return tokens
+        self._shortage = followed.shortage
+        return followed.tokens
+
+    async def _registry_problem(self) -> str | None:
+        return await self._tokens.problem() or self._shortage
 
     def _apply(self, state: ServingState) -> None:
         # Without an await in between, so that no request finds a version without a backend.

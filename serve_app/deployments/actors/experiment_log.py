@@ -198,6 +198,7 @@ class ExperimentLogActor:
             try:
                 async with asyncio.timeout(CANARY_S):
                     await self._log.write_canary()
+                    problem = await asyncio.to_thread(self._store.shortage)
             except TimeoutError:
                 problem = f"a commit takes longer than {CANARY_S:g} s"
             except StoreError as error:
@@ -206,9 +207,9 @@ class ExperimentLogActor:
             except Exception as error:  # noqa: BLE001
                 problem = repr(error)
             if problem is not None and self._problem is None:
-                logger.error("experiment store not writable: %s", problem)
+                logger.error("experiment store has a problem: %s", problem)
             elif problem is None and self._problem is not None:
-                logger.info("experiment store writable again")
+                logger.info("experiment store has no problem any more")
             self._problem = problem
             await asyncio.sleep(CANARY_PERIOD_S)
 

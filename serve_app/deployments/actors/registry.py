@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from ray.actor import ActorHandle
 
 from registry import ModelInfo, ModelRegistry
 from registry.api import CHANGES, READS
+from registry.disk_space import shortage_of
 from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
 from registry.folder.trusted_keys import write_trusted_keys
@@ -39,6 +40,16 @@ class SentFile(NamedTuple):
     suffix: str
     """The suffix of its name, for example `.onnx`."""
     content: bytes
+
+
+class FollowedTokens(NamedTuple):
+    """The response to a router that follows the tokens."""
+
+    tokens: ReadTokens | None
+    """None if they still have the revision that the router knows."""
+    shortage: str | None
+    """That the registry's disk is nearly full; in this response, since routers ask for no other
+    twice per second."""
 
 
 class RegistryActor:
@@ -96,6 +107,9 @@ class RegistryActor:
         """Store the serving state if the stored one still is the revision `replaces`.
 
         A retry after a crash is harmless: a state that is already stored counts as written.
+
+        Raises:
+            StorageError: the disk does not take it; the stored state is unchanged.
         """
         self._reserve(application)
         present = self._read_serving_state(application)
@@ -104,7 +118,10 @@ class RegistryActor:
         if (0 if present is None else present.revision) != replaces:
             return False
         content = state.model_dump_json(indent=1).encode()
-        write_file(self._layout.serving(application), content, SERVING_STATE_MODE)
+        try:
+            write_file(self._layout.serving(application), content, SERVING_STATE_MODE)
+        except OSError as error:
+            raise StorageError.of(self._path, error) from error
         return True
 
     async def tokens(self, path: str, known: Revision | None = None) -> ReadTokens | None:
@@ -117,6 +134,14 @@ class RegistryActor:
         if source is None:
             source = self._token_sources[path] = TokenSource(Path(path))
         return source.read(known)
+
+    async def follow_tokens(self, path: str, known: Revision | None) -> FollowedTokens:
+        """Return changed tokens, and whether the registry's disk is nearly full.
+
+        Raises:
+            TokenFileError: the file cannot be read.
+        """
+        return FollowedTokens(await self.tokens(path, known), shortage_of(self._path))
 
     async def token_name(self, digest: str) -> str | None:
         """Return the name of the accepted token with this digest, None if there is none.
@@ -204,13 +229,14 @@ def _written(files: Mapping[str, bytes]) -> Iterator[Mapping[str, Path]]:
     """Write files to a temporary folder and yield their paths by name."""
     for name in files:
         check_artifact_name(name)
-    with tempfile.TemporaryDirectory(prefix="tradeserve-upload-") as folder:
-        paths = {name: Path(folder) / name for name in files}
+    with ExitStack() as stack:
         try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tradeserve-upload-"))
+            paths = {name: Path(folder) / name for name in files}
             for name, path in paths.items():
                 path.write_bytes(files[name])
         except OSError as error:
-            raise StorageError.of(folder, error) from error
+            raise StorageError.of(tempfile.gettempdir(), error) from error
         yield paths
 
 

@@ -1,5 +1,6 @@
 """The database connection: from URL to engine, transactions, and the translation of errors."""
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from registry.disk_space import free_space, shortage_of
 from serve_app.experiments.store.database_file import (
     DatabaseFile,
     create_private_file,
@@ -100,6 +102,7 @@ class Database:
         self.url = parsed.render_as_string(hide_password=True)
         self._prepare = prepare
         self._reopening = threading.RLock()
+        self._folder = _folder_of(parsed)
         with self._translated():
             self._file, connected = _open_file(parsed)
         self._engine = _create(connected, self.url, lock_timeout_s)
@@ -139,6 +142,13 @@ class Database:
             if self._follow_file():
                 raise MovedStoreError(self.url, "it was replaced during a transaction", None)
 
+    def shortage(self) -> str | None:
+        """Return that its disk is nearly full; None while it is not, and for a server's."""
+        if self._folder is None:
+            return None
+        with self._translated():
+            return shortage_of(self._folder)
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -169,12 +179,19 @@ class Database:
         try:
             yield
         except (StatementError, PoolTimeoutError) as error:
-            raise _translate(error, self.url) from error
+            raise self._with_space(_translate(error, self.url)) from error
         except sqlite3.Error as error:
             kind = _known_sqlite_error(error) or UnavailableStoreError
-            raise kind(self.url, str(error)) from error
+            raise self._with_space(kind(self.url, str(error))) from error
         except OSError as error:
-            raise UnavailableStoreError(self.url, str(error)) from error
+            kind = FullStoreError if error.errno == errno.ENOSPC else UnavailableStoreError
+            raise self._with_space(kind(self.url, str(error))) from error
+
+    def _with_space(self, error: StoreError) -> StoreError:
+        """Return the error, that of a full disk with the space and the folder."""
+        if not isinstance(error, FullStoreError) or self._folder is None:
+            return error
+        return FullStoreError(self.url, f"{error.problem}, {free_space(self._folder)}")
 
 
 def _check(url: str) -> URL:
@@ -191,10 +208,17 @@ def _check(url: str) -> URL:
         raise InvalidUrlError(shown, f"{backend} is not supported")
     if not parsed.database or ":memory:" in parsed.database or "mode=memory" in shown:
         raise InvalidUrlError(shown, "an in-memory database does not persist anything")
-    folder = Path(parsed.database.removeprefix("file:")).absolute().parent
-    if not folder.is_dir():
+    folder = _folder_of(parsed)
+    if folder is None or not folder.is_dir():
         raise InvalidUrlError(shown, f"the folder {folder} does not exist")
     return parsed
+
+
+def _folder_of(url: URL) -> Path | None:
+    """Return the folder of a SQLite database; None for a server's."""
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return None
+    return Path(url.database.removeprefix("file:")).absolute().parent
 
 
 def _open_file(url: URL) -> tuple[DatabaseFile | None, URL]:

