@@ -30,6 +30,8 @@ from testkit.cluster import Cluster, title_of
 NAME = "hybrid_cnn_lstm"
 SHAPE = (60, 110)
 APPLICATION = "trading-models"
+DEPLOY_S = 300.0
+"""Longest wait for a deployment, on a machine that others share."""
 
 
 class Server:
@@ -67,7 +69,7 @@ class Server:
         """Deploy, and return when the requested state is up and the replaced processes are gone."""
         began_s = time.time()
         await asyncio.to_thread(self.cluster.deploy, dict(args))
-        await until(lambda: self.is_settled(args, began_s), f"{args} is in effect")
+        await until(lambda: self.is_settled(args, began_s), f"{args} is in effect", DEPLOY_S)
 
     def served(self) -> dict[str, bool]:
         """Return by version whether it is loaded; empty while the server does not respond."""
@@ -146,6 +148,7 @@ def server(
     onnx: Path | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
     disk: Callable[[Path], AbstractContextManager[None]] = lambda _: nullcontext(),
+    make_cluster: Callable[[Path], Cluster] = Cluster,
 ) -> Iterator[Server]:
     """Run a cluster, with the first of these versions in production; nothing is deployed yet.
 
@@ -154,10 +157,11 @@ def server(
         onnx: the ONNX file of all, instead of one made for each.
         environment: further variables of the cluster.
         disk: prepares the empty folder of everything that the cluster writes.
+        make_cluster: returns the cluster whose files are in a folder.
     """
     # Ray's sockets below it have at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="tb-"))
-    cluster = Cluster(folder)
+    cluster = make_cluster(folder)
     cluster.environment.update(environment)
     running = Server(cluster)
     try:

@@ -15,8 +15,14 @@ def free_space(folder: Path) -> str:
 
 
 def shortage_of(folder: Path) -> str | None:
-    """Return that less than the reserve is free, with the remedy; None while more is."""
-    if shutil.disk_usage(folder).free >= RESERVE_BYTES:
+    """Return that less than the reserve is free, with the remedy; None while more is.
+
+    A folder that does not exist has no shortage; whatever uses it reports that.
+    """
+    try:
+        if shutil.disk_usage(folder).free >= RESERVE_BYTES:
+            return None
+    except FileNotFoundError:
         return None
     return (
         f"expected {RESERVE_BYTES / 1e6:.0f} MB of free disk space, but {free_space(folder)}; "

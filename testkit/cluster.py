@@ -48,8 +48,11 @@ class Cluster:
         folder: Path,
         metrics_period_s: float = RAY_METRICS_PERIOD_S,
         is_multi_node: bool = False,
+        node_address: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
+        self._node_address = node_address
+        self._host = "127.0.0.1" if node_address == "127.0.0.1" else "0.0.0.0"
         self.metrics_age_s = metrics_period_s + PERIOD_S
         """Age that an exported metric may reach, in seconds."""
         (self.http_port, self.gcs_port, self.dashboard_port, *others) = free_ports(7)
@@ -59,7 +62,7 @@ class Cluster:
         self.agent_port = others[2]
         """The HTTP port of the dashboard agent, which responds to Ray's health checks."""
         self.url = f"http://127.0.0.1:{self.http_port}"
-        self.address = f"127.0.0.1:{self.gcs_port}"
+        self.address = f"{node_address}:{self.gcs_port}"
         self.client_environment = {
             "RAY_ADDRESS": self.address,
             MODE_VARIABLE: "token",
@@ -82,7 +85,7 @@ class Cluster:
         """Start the head node with the README's commands, in `folder` as the working directory."""
         client, agent_grpc, agent_http, metrics = self._other_ports
         ports = (
-            f" --node-ip-address=127.0.0.1 --port={self.gcs_port}"
+            f" --node-ip-address={self._node_address} --port={self.gcs_port}"
             f" --dashboard-port={self.dashboard_port} --ray-client-server-port={client}"
             f" --dashboard-agent-grpc-port={agent_grpc} --metrics-export-port={metrics}"
             f" --dashboard-agent-listen-port={agent_http} --temp-dir={self.folder / 'ray'}"
@@ -114,7 +117,7 @@ class Cluster:
     def _config(self, args: dict[str, object]) -> dict[str, object]:
         return {
             "proxy_location": "HeadOnly",
-            "http_options": {"host": "127.0.0.1", "port": self.http_port},
+            "http_options": {"host": self._host, "port": self.http_port},
             "applications": [
                 {
                     "name": "trading-models",

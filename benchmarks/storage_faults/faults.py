@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from testkit import network
 from testkit.postgresql import PostgresqlServer
 
 
@@ -92,3 +93,21 @@ class StoppedPostgresql(Fault):
     def end(self) -> None:
         """Start it."""
         self._postgresql.start()
+
+
+class CutNetwork(Fault):
+    """The link between the two nodes transports nothing."""
+
+    def __init__(self, lasts_s: float) -> None:
+        self.lasts_s = lasts_s
+
+    def begin(self) -> None:
+        """Cut it."""
+        network.cut()
+
+    def hold(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Restore it."""
+        network.connect()

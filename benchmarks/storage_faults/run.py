@@ -21,6 +21,7 @@ from benchmarks.faults import default_settings
 from benchmarks.report import Report
 from benchmarks.serving import APPLICATION, NAME, Server, server, until
 from benchmarks.storage_faults.faults import (
+    CutNetwork,
     Fault,
     FullDisk,
     LockedDatabase,
@@ -31,6 +32,8 @@ from registry import ModelStage
 from registry.errors import RegistryError
 from registry.layout import Layout
 from serve_app.experiments.store import ExperimentStore
+from testkit import network
+from testkit.cluster import Cluster
 from testkit.mounts import private_mounts, small_disk
 from testkit.postgresql import PostgresqlServer
 
@@ -41,6 +44,9 @@ QUIET_S = 2.0
 """Time for which everything is healthy before the next fault."""
 ROUNDS = 3
 DISK_MB = 400
+NODE_START_S = 15.0
+"""Time in which the second node joins."""
+PARTS = ("one node", "two nodes")
 PRODUCTION, STAGING, UNUSED = "1.0.0", "1.1.0", "1.2.0"
 
 
@@ -95,10 +101,20 @@ class Observed:
         return call.began_s + call.took_s >= self.began_s and call.began_s <= self.ended_s
 
 
-def run(rounds: int = ROUNDS) -> Report:
+def run(rounds: int = ROUNDS, parts: Sequence[str] = PARTS) -> Report:
     """Return the worst figures of each fault over the rounds."""
     private_mounts()
-    outcomes: list[Observed] = []
+    observed: list[Observed] = []
+    if PARTS[0] in parts:
+        observed += _on_one_node(rounds)
+    if PARTS[1] in parts:
+        observed += _on_two_nodes(rounds)
+    return _report(observed, rounds)
+
+
+def _on_one_node(rounds: int) -> list[Observed]:
+    """Fill the disk, lock the database, and stop PostgreSQL."""
+    observed: list[Observed] = []
     with (
         tempfile.TemporaryDirectory(prefix="tb-postgresql-") as folder,
         server(
@@ -115,7 +131,7 @@ def run(rounds: int = ROUNDS) -> Report:
                 ("disk full", FullDisk(disk)),
                 ("database locked", LockedDatabase(database)),
             ):
-                outcomes.append(asyncio.run(_one(running, name, fault, url, number)))
+                observed.append(asyncio.run(_one(running, name, fault, url, number)))
         postgresql = PostgresqlServer(Path(folder))
         try:
             url = postgresql.create_schema()
@@ -124,10 +140,45 @@ def run(rounds: int = ROUNDS) -> Report:
             for number in range(rounds):
                 for name, lasts_s in (("PostgreSQL stopped", 10.0), ("PostgreSQL restarted", 0.0)):
                     stopped = StoppedPostgresql(postgresql, lasts_s)
-                    outcomes.append(asyncio.run(_one(running, name, stopped, url, number)))
+                    observed.append(asyncio.run(_one(running, name, stopped, url, number)))
         finally:
             postgresql.kill()
-    return _report(outcomes, rounds)
+    return observed
+
+
+def _on_two_nodes(rounds: int) -> list[Observed]:
+    """Cut the network between the head and a node with a router and replicas."""
+    observed: list[Observed] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="tb-far-") as folder,
+        network.two_hosts(),
+        server(
+            [PRODUCTION, STAGING, UNUSED],
+            make_cluster=lambda path: Cluster(path, is_multi_node=True, node_address=network.HEAD),
+        ) as running,
+        network.supervised_node(running.cluster, Path(folder)),
+    ):
+        asyncio.run(running.registry.set_model_stage(NAME, STAGING, ModelStage.STAGING))
+        database = Layout(running.cluster.folder / "models").experiments(APPLICATION)
+        time.sleep(NODE_START_S)
+        asyncio.run(running.deploy({**default_settings(), "access": {"anonymous": True}}))
+        typer.echo(f"  {_places(running)}")
+        for number in range(rounds):
+            for name, lasts_s in (("network cut for 10 s", 10.0), ("network cut for 60 s", 60.0)):
+                cut = CutNetwork(lasts_s)
+                url = f"sqlite:///{database}"
+                observed.append(asyncio.run(_one(running, name, cut, url, number)))
+                typer.echo(f"  {_places(running)}")
+    return observed
+
+
+def _places(running: Server) -> Mapping[str, list[str]]:
+    """Return the addresses of the nodes on which the replicas of each deployment run."""
+    return {
+        f"{name} {deployment}": sorted(replica["node_ip"] for replica in details["replicas"])
+        for name, application in running.applications().items()
+        for deployment, details in application["deployments"].items()
+    }
 
 
 async def _one(running: Server, name: str, fault: Fault, url: str, number: int) -> Observed:

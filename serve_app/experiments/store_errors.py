@@ -14,6 +14,7 @@
     ├── UnknownExperimentError      the experiment is not stored
     ├── ExperimentExistsError       an experiment with this id exists
     ├── ModelInExperimentError      another experiment is running on the model
+    ├── LatePredictionsError        predictions that waited for the database are still arriving
     ├── BufferFullError             the buffer in front of the database is full
     ├── LogClosedError              the log is closed
     ├── ExportError                 the file cannot be written
@@ -198,6 +199,20 @@ class BufferFullError(StoreError):
         return (
             f"{self.rejected} {self.what} were not recorded: {self.waiting} are waiting for the "
             f"database, and at most {self.limit} may; check why the database is too slow"
+        )
+
+
+class LatePredictionsError(StoreError):
+    """The prediction is not stored, but may be among those that waited for the database."""
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(prediction_id)
+        self.prediction_id = prediction_id
+
+    def __str__(self) -> str:
+        return (
+            f"prediction {self.prediction_id!r} is not recorded yet: those that waited while the "
+            f"database was unavailable are being recorded; send the outcome again in a few seconds"
         )
 
 

@@ -35,6 +35,9 @@ RETENTION_PERIOD_S = 3600.0
 UNKNOWN_GRACE_S = 1.0
 """How long an outcome waits for its prediction, which may still be in another router's outbox."""
 
+LATE_ARRIVALS_S = 30.0
+"""Time in which routers send the predictions that waited while the database was unavailable."""
+
 CANARY_PERIOD_S = 0.7
 """Period of the commits that show whether the database can be written."""
 
@@ -187,7 +190,7 @@ class ExperimentLogActor:
                 self._first_attempt.set()
                 await asyncio.sleep(OPENING_S)
             else:
-                limits = LogLimits(unknown_grace_s=UNKNOWN_GRACE_S)
+                limits = LogLimits(unknown_grace_s=UNKNOWN_GRACE_S, late_arrivals_s=LATE_ARRIVALS_S)
                 self._opened = store, ExperimentLog(store, limits)
                 self._problem = None
                 self._first_attempt.set()

@@ -12,11 +12,13 @@ from itertools import islice
 from typing import TypeVar
 
 from serve_app.experiments.history import OutcomeResult, RecordedOutcome
+from serve_app.experiments.prediction_ids import issue_time
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store.store import ExperimentStore
 from serve_app.experiments.store_errors import (
     BufferFullError,
     DamagedStoreError,
+    LatePredictionsError,
     LogClosedError,
     UnavailableStoreError,
 )
@@ -45,6 +47,9 @@ class LogLimits:
     unknown_grace_s: float = 0.3
     """The time that an outcome waits for a prediction that is not stored: it may still be on its
     way from a router. It exceeds the age of the routers' groups."""
+    late_arrivals_s: float = 0.0
+    """The time after the database was opened or became available again in which predictions that
+    waited in routers still arrive: outcomes of older ones that are not stored fail until then."""
     first_retry_s: float = 0.1
     last_retry_s: float = 5.0
     """The pause after a failed attempt doubles from `first_retry_s` to `last_retry_s`."""
@@ -106,6 +111,7 @@ class ExperimentLog:
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
+        self._available_at = datetime.now(UTC)
         self._overflows = False
         self._closed = False
 
@@ -157,6 +163,7 @@ class ExperimentLog:
 
         Raises:
             UnavailableStoreError: the outcomes were not acknowledged; it is safe to send all again.
+            LatePredictionsError: a prediction may still arrive; it is safe to send all again.
             BufferFullError: too many outcomes are waiting; these were rejected.
             LogClosedError: the log is closed.
         """
@@ -169,6 +176,7 @@ class ExperimentLog:
         if unknown:
             await self._sleep(self._limits.unknown_grace_s)
             again = await self._submit([outcomes[index] for index in unknown])
+            self._check_late(again)
             for index, recorded in zip(unknown, again, strict=True):
                 results[index] = recorded
         self.counters.outcomes.update(recorded.result for recorded in results)
@@ -225,6 +233,20 @@ class ExperimentLog:
         if self._closed:
             raise LogClosedError
 
+    def _check_late(self, recorded: Sequence[RecordedOutcome]) -> None:
+        """Raise if a prediction that is not stored may have waited while the database could not."""
+        since_s = (datetime.now(UTC) - self._available_at).total_seconds()
+        if since_s > self._limits.late_arrivals_s:
+            return
+        for one in recorded:
+            issued_at = issue_time(one.outcome.prediction_id)
+            if (
+                one.result is OutcomeResult.UNRECORDED
+                and issued_at is not None
+                and issued_at < self._available_at
+            ):
+                raise LatePredictionsError(one.outcome.prediction_id)
+
     def _overflow(self, count: int) -> None:
         waiting, limit = len(self._waiting), self._limits.max_waiting
         self.counters.overflowed += count
@@ -278,6 +300,7 @@ class ExperimentLog:
             else:
                 if self._failure is not None:
                     logger.info("database available again: the waiting predictions are written")
+                    self._available_at = datetime.now(UTC)
                 self._failure = None
                 pause_s = self._limits.first_retry_s
 

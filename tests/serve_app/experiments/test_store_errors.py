@@ -13,6 +13,7 @@ EXAMPLES = [
     errors.DamagedStoreError("sqlite:///x", "file is not a database"),
     errors.LockedStoreError("sqlite:///x", "database is locked"),
     errors.FullStoreError("sqlite:///x", "database or disk is full"),
+    errors.LatePredictionsError("p1"),
     errors.ReadOnlyStoreError("sqlite:///x", "attempt to write a readonly database"),
     errors.MovedStoreError("sqlite:///x", "it was moved", None),
     errors.MovedStoreError("sqlite:///x", "it was deleted", "x.rescued-20260101T000000Z"),

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from serve_app.experiments.prediction_ids import new_prediction_id
 from serve_app.experiments.store import ExperimentStore, OutcomeResult
 from serve_app.experiments.store.log import ExperimentLog, LogLimits
 from serve_app.experiments.store_errors import (
     BufferFullError,
+    LatePredictionsError,
     LogClosedError,
     RejectedRowError,
     UnavailableStoreError,
@@ -326,3 +329,46 @@ async def test_canary(real_store):
     await log.close()
     with pytest.raises(LogClosedError):
         await log.write_canary()
+
+
+async def test_late_predictions(real_store):
+    """While routers may still send predictions that waited for the database, their outcomes fail.
+
+    An id that was issued afterwards is unrecorded, and so are all once the time has passed.
+    """
+    earlier = new_prediction_id(datetime.now(UTC) - timedelta(minutes=5))
+    late = ExperimentLog(real_store, LogLimits(unknown_grace_s=0, late_arrivals_s=60))
+    with pytest.raises(LatePredictionsError, match="send the outcome again"):
+        await late.record_outcomes([outcome("a"), outcome(earlier)])
+    later = new_prediction_id(datetime.now(UTC) + timedelta(minutes=5))
+    (recorded,) = await late.record_outcomes([outcome(later)])
+    assert recorded.result is OutcomeResult.UNRECORDED
+    await late.record_predictions([prediction(earlier)])
+    (recorded,) = await late.record_outcomes([outcome(earlier)])
+    assert recorded.result is OutcomeResult.ACCEPTED
+    await late.close()
+    afterwards = ExperimentLog(real_store, LogLimits(unknown_grace_s=0))
+    unknown = new_prediction_id(datetime.now(UTC) - timedelta(minutes=5))
+    (recorded,) = await afterwards.record_outcomes([outcome(unknown)])
+    assert recorded.result is OutcomeResult.UNRECORDED
+    await afterwards.close()
+
+
+async def test_late_predictions_after_an_outage(real_store):
+    """The time counts from the end of an outage, during which predictions waited."""
+    store = WatchedStore(real_store)
+    log = ExperimentLog(
+        store, LogLimits(unknown_grace_s=0, late_arrivals_s=60, max_age_s=0, first_retry_s=0.001)
+    )
+    await asyncio.sleep(0.002)  # ids are exact to the millisecond
+    during = new_prediction_id(datetime.now(UTC))
+    (recorded,) = await log.record_outcomes([outcome(during)])
+    assert recorded.result is OutcomeResult.UNRECORDED
+    store.down = True
+    log.add_predictions([prediction("a")])
+    await until(lambda: log.counters.failed_attempts > 0)
+    store.down = False
+    await until(lambda: log.waiting == 0)
+    with pytest.raises(LatePredictionsError):
+        await log.record_outcomes([outcome(during)])
+    await log.close()
