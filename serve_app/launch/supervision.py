@@ -109,7 +109,7 @@ EFFECTS: Mapping[Component, str] = MappingProxyType(
         Component.DASHBOARD_AGENT: "the raylet ends with it, and so do all routers and models",
         Component.RUNTIME_ENV_AGENT: "the raylet ends with it, and so do all routers and models",
         Component.DRIVER: "the cluster ends with it",
-        Component.HAPROXY: "requests do not reach a router until Serve has restarted it",
+        Component.HAPROXY: "its spare serves; once that has ended too, no request reaches a router",
         Component.HEALTH: "requests for predictions fail",
         Component.DEPENDENCIES: "predictions continue; the logs of the router state the reason",
         Component.APPLICATIONS: "the rest is still served",
