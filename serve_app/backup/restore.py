@@ -45,7 +45,11 @@ def restore(path: Path, applications: Sequence[AppSettings]) -> None:
 
 
 def _parts(path: Path, folder: Path, kind: str, expected: int) -> list[Path]:
-    found = sorted(folder.iterdir(), key=lambda part: int(part.stem)) if folder.is_dir() else []
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    for part in found:
+        if not (part.stem.isascii() and part.stem.isdecimal()):
+            raise ArchiveError(path, f"{folder.name}/{part.name} is none of its {kind}")
+    found.sort(key=lambda part: int(part.stem))
     if len(found) != expected:
         problem = f"it holds {len(found)} {kind}, the configuration names {expected}"
         raise ArchiveError(path, problem)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from registry import ModelStage
 from registry.folder import inspection
 from registry.folder.registry_folder import RegistryFolder
+from serve_app.backup.archive import writing
 from serve_app.backup.backup import back_up
 from serve_app.backup.errors import ArchiveError, InUseError
 from serve_app.backup.restore import restore
@@ -103,6 +104,15 @@ def test_another_database(root, tmp_path):
         restore(tmp_path / "backup.tar", settings_of(tmp_path / "r1"))
     restore(tmp_path / "backup.tar", settings_of(tmp_path / "r2", after))
     assert blocks(after) == blocks(before)
+
+
+def test_forged_names(root, tmp_path):
+    """A file with names that no backup has is rejected, and nothing is restored."""
+    with writing(tmp_path / "forged.tar") as archive:
+        archive.add("registries/models/note.txt", root / ".serving-trading-models.json")
+    with pytest.raises(ArchiveError, match="registries/models is none of its registries"):
+        restore(tmp_path / "forged.tar", settings_of(tmp_path / "restored"))
+    assert not (tmp_path / "restored").exists()
 
 
 def test_used_places_are_kept(root, tmp_path):
