@@ -165,7 +165,7 @@ class ExperimentLogActor:
 
     def _store_and_log(self) -> tuple["ExperimentStore", "ExperimentLog"]:
         if self._opened is None:
-            raise StorageUnavailableError(self._problem or "it is not open")
+            raise StorageUnavailableError(str(self._problem))
         return self._opened
 
     async def _maintain(self, url: str) -> None:
