@@ -108,8 +108,9 @@ class Server:
             state.stages == state.targets
             and not any(version.leaving for version in state.versions)
             and all(version.launched == version.load for version in launched)
+            and not any(version.replaces for version in state.versions)
         )
-        names = {APPLICATION, *(f"{APPLICATION}:{version.ref}" for version in launched)}
+        names = {APPLICATION, *(f"{APPLICATION}:{version.launch_id}" for version in launched)}
         applications = self.applications()
         if not is_applied or set(applications) != names:
             return False

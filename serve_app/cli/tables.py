@@ -86,14 +86,25 @@ def versions_table(versions: Sequence[ModelInfo]) -> Table:
 
 def served_table(served: Sequence[Mapping[str, object]]) -> Table:
     """Return one row per version that a server lists."""
-    table = Table("model", "version", "stage", "loaded")
+    has_notes = any(model.get("pending") or model.get("problem") for model in served)
+    table = Table("model", "version", "stage", "loaded", *(["note"] if has_notes else []))
     for model in served:
         name, version, stage = (
             str(model.get(field, "-")) for field in ("name", "version", "stage")
         )
         loaded = "yes" if model.get("loaded") is True else "no"
-        table.add_row(Text(name), Text(version), Text(stage), loaded)
+        note = [Text(_load_note(model))] if has_notes else []
+        table.add_row(Text(name), Text(version), Text(stage), loaded, *note)
     return table
+
+
+def _load_note(model: Mapping[str, object]) -> str:
+    """Return what is known of a load that has failed or is not complete."""
+    problem = model.get("problem")
+    if not model.get("pending"):
+        return str(problem or "")
+    reason = "the changed ones are loading" if problem is None else str(problem)
+    return f"previous settings serve: {reason}"
 
 
 def fields_table(metadata: Mapping[str, object]) -> Table:

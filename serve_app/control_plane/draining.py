@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from serve_app.state.serving import LaunchId
 from serve_app.timeouts import DRAIN_LIMIT_S, DRAIN_S
-from serve_app.versions import VersionRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +21,25 @@ class Draining:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._drains: dict[VersionRef, Drain] = {}
+        self._drains: dict[LaunchId, Drain] = {}
 
-    def drained(
-        self, unwanted: Collection[VersionRef], revision: int, oldest: int
-    ) -> list[VersionRef]:
-        """Return which of the unwanted versions may stop now.
+    def drained(self, unwanted: Collection[LaunchId], revision: int, oldest: int) -> list[LaunchId]:
+        """Return which of the unwanted replicas may stop now.
 
         Args:
-            unwanted: the versions whose replicas receive no further requests; new ones start to
-                drain.
+            unwanted: the replicas that receive no further requests; new ones start to drain.
             revision: revision of the current state.
             oldest: the oldest revision that a router reports; 0 if unknown.
         """
         now_s = self._clock()
-        self._drains = {ref: self._drains.get(ref, Drain(now_s, revision)) for ref in unwanted}
-        return [ref for ref, drain in self._drains.items() if is_drained(drain, now_s, oldest)]
+        self._drains = {
+            launch_id: self._drains.get(launch_id, Drain(now_s, revision)) for launch_id in unwanted
+        }
+        return [
+            launch_id
+            for launch_id, drain in self._drains.items()
+            if is_drained(drain, now_s, oldest)
+        ]
 
 
 def is_drained(drain: Drain, now_s: float, oldest: int) -> bool:

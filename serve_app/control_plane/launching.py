@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from serve_app.control_plane.ports import Launch, LaunchPhase
-from serve_app.state.serving import ServedVersion
+from serve_app.state.serving import LaunchId, ServedVersion
 from serve_app.timeouts import LAUNCH_RETRY_S
-from serve_app.versions import VersionRef
 
 
 class LaunchSchedule:
@@ -13,20 +12,20 @@ class LaunchSchedule:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._launched_s: dict[VersionRef, float] = {}
+        self._launched_s: dict[LaunchId, float] = {}
 
     def is_due(self, version: ServedVersion, launch: Launch | None) -> bool:
         """Return whether a version of the state must be launched now, given its current launch."""
-        waited_s = self._clock() - self._launched_s.setdefault(version.ref, self._clock())
+        waited_s = self._clock() - self._launched_s.setdefault(version.launch_id, self._clock())
         return is_launch_due(version, launch, waited_s)
 
-    def record(self, ref: VersionRef) -> None:
+    def record(self, launch_id: LaunchId) -> None:
         """Record that a version is launched now."""
-        self._launched_s[ref] = self._clock()
+        self._launched_s[launch_id] = self._clock()
 
-    def forget(self, ref: VersionRef) -> None:
+    def forget(self, launch_id: LaunchId) -> None:
         """Drop the record of a version that has ended."""
-        self._launched_s.pop(ref, None)
+        self._launched_s.pop(launch_id, None)
 
 
 def is_launch_due(version: ServedVersion, launch: Launch | None, waited_s: float) -> bool:

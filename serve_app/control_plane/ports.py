@@ -11,8 +11,7 @@ from serve_app.experiments.definition import EndReason, ExperimentDefinition, Ex
 from serve_app.experiments.history import HistoryEntry, StoredExperiment
 from serve_app.experiments.interim_analysis import InterimAnalysis
 from serve_app.state.reports import RouterReport
-from serve_app.state.serving import ServedVersion, ServingState
-from serve_app.versions import VersionRef
+from serve_app.state.serving import LaunchId, ServedVersion, ServingState
 
 
 class LaunchPhase(Enum):
@@ -68,14 +67,14 @@ class Catalogue(Protocol):
 class Launcher(Protocol):
     """Starts and stops the replicas of versions, each version independently of the others."""
 
-    async def launches(self) -> Mapping[VersionRef, Launch]:
+    async def launches(self) -> Mapping[LaunchId, Launch]:
         """Return the current launches."""
 
     async def launch(self, version: ServedVersion) -> None:
         """Start a version's replicas, or replace them one by one; return before they are up."""
 
-    async def end(self, ref: VersionRef) -> None:
-        """Stop a version's replicas after their requests in flight; return before they are gone."""
+    async def end(self, launch_id: LaunchId) -> None:
+        """Stop these replicas after their requests in flight; return before they are gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.state.reports import Reach
-from serve_app.state.serving import ServedVersion
+from serve_app.state.serving import Load, ServedVersion
 from serve_app.versions import VersionRef
 
 
@@ -35,15 +35,22 @@ class Backend(Protocol):
 class _Slot:
     version: ServedVersion
     current: Backend
+    current_load: Load
     next: Backend | None
     """Replaces `current` once it is loaded; None when `current` has the version's settings."""
     used_s: float
+
+    @property
+    def serving(self) -> ServedVersion:
+        """The version with the load that routers are to use."""
+        return self.version.replaces or self.version
 
 
 class Backends:
     """Keeps one backend per version, and replaces it once the next one is loaded.
 
-    A version whose settings have changed keeps its current backend until then.
+    A version whose settings have changed keeps its current backend until then; a router that has
+    just started opens the backends of both settings.
 
     Args:
         open_backend: starts opening a version's backend without waiting for it.
@@ -67,11 +74,13 @@ class Backends:
         for ref, version in wanted.items():
             slot = self._slots.get(ref)
             if slot is None:
-                self._slots[ref] = _Slot(version, self._open(version), None, self._clock())
-            elif slot.version.load != version.load:
-                if slot.next is not None:
-                    slot.next.close()
-                slot.version, slot.next = version, self._open(version)
+                slot = self._slots[ref] = self._opened(version.replaces or version)
+            elif slot.version.load != version.load and slot.next is not None:
+                slot.next.close()
+                slot.next = None
+            slot.version = version
+            if slot.next is None and slot.current_load != version.load:
+                slot.next = self._open(version)
 
     def use(self, ref: VersionRef) -> Backend | None:
         """Return the backend of a version for a request; None if there is none."""
@@ -84,6 +93,19 @@ class Backends:
     def loaded(self, ref: VersionRef) -> bool:
         """Return whether a version can compute predictions."""
         return self._replaced_if_loaded(self._slots[ref]).current.loaded()
+
+    def missing_inside(self) -> Mapping[VersionRef, str | None]:
+        """Return the versions that run inside the other routers but not in this one, and why not.
+
+        The reason is None while the version is loading.
+        """
+        return {
+            ref: slot.current.problem()
+            for ref, slot in self._slots.items()
+            if slot.serving.settings.placement == "router"
+            and slot.serving.ready
+            and not self._replaced_if_loaded(slot).current.loaded()
+        }
 
     def reaches(self) -> Mapping[VersionRef, Reach]:
         """Return how this router reaches every version."""
@@ -101,10 +123,16 @@ class Backends:
         """Close all backends."""
         self.adopt(())
 
+    def _opened(self, version: ServedVersion) -> _Slot:
+        return _Slot(version, self._open(version), version.load, None, self._clock())
+
     def _replaced_if_loaded(self, slot: _Slot) -> _Slot:
-        if slot.next is not None and slot.next.loaded():
+        # The first of several new replicas must not receive the load of all old ones.
+        is_due = slot.version.takes_over or not slot.current.loaded()
+        if slot.next is not None and slot.next.loaded() and is_due:
             slot.current.close()
             slot.current, slot.next = slot.next, None
+            slot.current_load = slot.version.load
         return slot
 
     def _close(self, slot: _Slot) -> None:

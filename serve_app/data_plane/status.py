@@ -22,6 +22,10 @@ class ModelStatus:
     """The stage that the version holds on this server."""
     loaded: bool
     """Whether the version can compute predictions."""
+    pending: bool = False
+    """Whether its previous settings or artifact serve until the changed ones are loaded."""
+    problem: str | None = None
+    """Why it was not loaded the last time."""
 
 
 class Health(StrEnum):
@@ -31,7 +35,8 @@ class Health(StrEnum):
     """Every pinned version is loaded (those of stages, the configuration and experiments), and no
     component has a problem."""
     DEGRADED = "degraded"
-    """A pinned version is not loaded or a component has a problem, but requests that name no
+    """A pinned version is not loaded with its present settings or a component has a problem, but
+    requests that name no
     version are still served, or the server has no version for them while it serves others."""
     UNHEALTHY = "unhealthy"
     """Requests that name no version cannot be served."""
@@ -83,18 +88,23 @@ class StatusService:
         table = self._routes.table
         return [
             ModelStatus(
-                metadata, table.stage_of(metadata), self._routes.is_loaded(VersionRef.of(metadata))
+                metadata,
+                table.stage_of(metadata),
+                self._routes.is_loaded(ref),
+                ref in table.pending,
+                table.problems.get(ref),
             )
-            for metadata in table.versions
+            for metadata, ref in zip(table.versions, table.refs, strict=True)
         ]
 
     def health(self) -> HealthReport:
         """Return the readiness of this router."""
         table = self._routes.table
         loaded = [version for version in table.refs if self._routes.is_loaded(version)]
-        missing = sorted(str(version) for version in table.pinned.difference(loaded))
+        failed = table.problems.keys() & table.pinned
+        faulty = sorted(failed.union(table.pinned.difference(loaded)))
         problems = {
-            **dict.fromkeys(missing, "no replica responds"),
+            **{str(ref): table.problems.get(ref, "no replica responds") for ref in faulty},
             **self._dependencies.problems,
         }
         return HealthReport(

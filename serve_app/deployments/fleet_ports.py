@@ -7,19 +7,19 @@ from typing import Any
 
 from ray import serve
 from ray.actor import ActorHandle
+from ray.serve._private.common import ReplicaState
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus
 
 from registry.errors import RegistryError, StorageError
 from registry.records import ModelMetadata, ModelStage
 from serve_app.control_plane.ports import Launch, LaunchPhase, RouterReplicas
-from serve_app.deployments.model_server import application_name, model_server, version_of
+from serve_app.deployments.model_server import NAME, application_name, launch_of, model_server
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.errors import FleetUnavailableError, ServingError
 from serve_app.state.reports import RouterReport
-from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.state.serving import LaunchId, ServedVersion, ServingState
 from serve_app.timeouts import ROUTER_CALL_S
-from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
 
@@ -103,16 +103,16 @@ class ServeLauncher:
         self._registry_root = registry_root
         self._require_signature = tuple(require_signature)
 
-    async def launches(self) -> Mapping[VersionRef, Launch]:
+    async def launches(self) -> Mapping[LaunchId, Launch]:
         """Return the applications that serve versions."""
         status = await asyncio.to_thread(serve.status)
         launches = {}
         for name, application in status.applications.items():
-            version = version_of(name, self._application)
-            if version is None:
+            launch_id = launch_of(name, self._application)
+            if launch_id is None:
                 continue
             messages = [deployment.message for deployment in application.deployments.values()]
-            launches[version] = Launch(
+            launches[launch_id] = Launch(
                 _PHASES.get(application.status, LaunchPhase.STARTING),
                 _cause([*messages, application.message]),
             )
@@ -121,18 +121,32 @@ class ServeLauncher:
     async def launch(self, version: ServedVersion) -> None:
         """Deploy a version's application with its current settings."""
         target = serve.RunTarget(
-            target=model_server(version, self._registry_root, self._require_signature),
-            name=application_name(self._application, version.ref),
+            target=model_server(
+                version,
+                self._registry_root,
+                self._require_signature,
+                await asyncio.to_thread(self._running_replicas, version.replaces),
+            ),
+            name=application_name(self._application, version.launch_id),
             route_prefix=None,
         )
-        logger.info("%s: launching", version.ref)
+        logger.info("%s: launching", version.launch_id)
         await asyncio.to_thread(serve.run_many, [target], wait_for_applications_running=False)
 
-    async def end(self, ref: VersionRef) -> None:
-        """Delete a version's application; its replicas finish their requests first."""
-        logger.info("%s: ending", ref)
-        name = application_name(self._application, ref)
+    async def end(self, launch_id: LaunchId) -> None:
+        """Delete the application; its replicas finish their requests first."""
+        logger.info("%s: ending", launch_id)
+        name = application_name(self._application, launch_id)
         await asyncio.to_thread(serve.delete, name, _blocking=False)
+
+    def _running_replicas(self, version: ServedVersion | None) -> int:
+        """Return how many replicas serve a version that is to be replaced."""
+        if version is None:
+            return 0
+        name = application_name(self._application, version.launch_id)
+        application = serve.status().applications.get(name)
+        deployment = application.deployments.get(NAME) if application else None
+        return deployment.replica_states.get(ReplicaState.RUNNING, 0) if deployment else 0
 
 
 class BroadcastRouters:

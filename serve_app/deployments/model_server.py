@@ -17,7 +17,7 @@ from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.heartbeats import HeartbeatServer, listener_for_routers
 from serve_app.deployments.logs import QUIET, log_through_serve
 from serve_app.settings import VersionSettings
-from serve_app.state.serving import ServedVersion
+from serve_app.state.serving import LaunchId, ServedVersion
 from serve_app.timeouts import HEALTH_CHECK_PERIOD_S
 from serve_app.versions import VersionRef
 
@@ -104,24 +104,34 @@ async def _open(server: ChannelServer, version: VersionRef) -> Address | None:
         return None
 
 
-def application_name(application: str, version: VersionRef) -> str:
-    """Return the name of the application that serves a version."""
-    return f"{application}:{version}"
+def application_name(application: str, launch_id: LaunchId) -> str:
+    """Return the name of the application of a version's replicas."""
+    return f"{application}:{launch_id}"
 
 
-def version_of(name: str, application: str) -> VersionRef | None:
-    """Return the version that an application serves; None for any other application."""
+def launch_of(name: str, application: str) -> LaunchId | None:
+    """Return the id of the replicas in an application; None for any other application."""
     prefix = f"{application}:"
+    if not name.startswith(prefix):
+        return None
+    model, _, rest = name.removeprefix(prefix).partition(":")
+    number, _, digest = rest.partition(":")
     try:
-        return VersionRef.parse(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        return LaunchId(VersionRef.parse(f"{model}:{number}"), digest)
     except ValueError:
         return None
 
 
 def model_server(
-    version: ServedVersion, registry_root: str, require_signature: tuple[str, ...] = ()
+    version: ServedVersion,
+    registry_root: str,
+    require_signature: tuple[str, ...] = (),
+    replaced_replicas: int = 0,
 ) -> Application:
-    """Return the application of one version; a replica is replaced before it is stopped."""
+    """Return the application of one version; a replica is replaced before it is stopped.
+
+    With autoscaling it starts with as many replicas as it replaces, since it takes over their load.
+    """
     settings = version.settings
     deployment = serve.deployment(
         name=NAME,
@@ -135,5 +145,9 @@ def model_server(
     if settings.autoscaling is None:
         deployment = deployment.options(num_replicas=settings.min_replicas)
     else:
-        deployment = deployment.options(autoscaling_config=settings.autoscaling.model_dump())
+        limits = settings.autoscaling
+        initial = min(max(replaced_replicas, limits.min_replicas), limits.max_replicas)
+        deployment = deployment.options(
+            autoscaling_config={**limits.model_dump(), "initial_replicas": initial}
+        )
     return deployment.bind(version.metadata, settings, registry_root, require_signature)

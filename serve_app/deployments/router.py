@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from ray import serve
@@ -35,18 +36,24 @@ from serve_app.deployments.backends.local import LocalBackend
 from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.fleet_client import FleetClient
+from serve_app.deployments.fleet_ports import BroadcastRouters
 from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.heartbeats import HeartbeatServer, listener_for_haproxy
 from serve_app.deployments.logs import log_through_serve
 from serve_app.deployments.model_server import NAME, application_name
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.deployments.telemetry import request_counter, timing_histogram
-from serve_app.errors import FleetUnavailableError, ServingError, UnconfirmedStateError
+from serve_app.errors import (
+    FleetUnavailableError,
+    ServingError,
+    UnconfirmedStateError,
+    VersionLoadingError,
+)
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion, ServingState
-from serve_app.timeouts import ROUTER_READY_OTHERS_S, ROUTER_READY_S
+from serve_app.timeouts import ROUTER_READY_OTHERS_S, ROUTER_READY_S, VERSION_LOAD_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -101,6 +108,7 @@ class Router:
             experiments=ExperimentService(client, experiments),
         )
         await self._wait_until_ready()
+        await self._require_versions_inside()
         loop = asyncio.get_running_loop()
         self._background_tasks = [
             loop.create_task(self._follower.follow_forever()),
@@ -175,6 +183,22 @@ class Router:
                 logger.warning("accepting requests while versions are not loaded")
                 return
 
+    async def _require_versions_inside(self) -> None:
+        """Return once this router runs the versions that run inside the other ones, if any serve.
+
+        Raises:
+            VersionLoadingError: one does not load here. The other routers then keep serving.
+        """
+        waits_until_s = time.monotonic() + VERSION_LOAD_S
+        while missing := self._backends.missing_inside():
+            listed = await BroadcastRouters(self._application).replicas()
+            if not listed.serving - {serve.get_replica_context().replica_tag}:
+                return
+            for ref, problem in missing.items():
+                if problem is not None or time.monotonic() > waits_until_s:
+                    raise VersionLoadingError(*ref, problem)
+            await asyncio.sleep(0.5)
+
     async def _reaches_default_version(self) -> bool:
         await self._follower.catch_up()
         model = self._settings.usual_model
@@ -220,7 +244,7 @@ class Router:
         if version.settings.placement == "router":
             return LocalBackend(version, self._load)
         handle = serve.get_deployment_handle(
-            NAME, application_name(self._application, version.ref), _check_exists=False
+            NAME, application_name(self._application, version.launch_id), _check_exists=False
         )
         backend = ReplicaBackend(version, handle, self._settings.router.request_timeout_s)
         backend.start_watch()

@@ -28,6 +28,10 @@ class RoutingTable:
     """Whether a request for another registered version loads that version."""
     experiments: Mapping[str, RunningExperiment] = field(default_factory=dict)
     """The running experiments by model; they split its requests that name no version."""
+    pending: frozenset[VersionRef] = frozenset()
+    """The versions that are served with their previous settings until the changed ones load."""
+    problems: Mapping[VersionRef, str] = field(default_factory=dict)
+    """Why a version has not been loaded with its present settings, where that was tried."""
 
     @cached_property
     def _by_reference(self) -> Mapping[tuple[str, str], ModelMetadata]:

@@ -3,9 +3,10 @@
 `serve_app.state.transitions` defines every change of it.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -41,6 +42,22 @@ class Load(_Value):
     artifact: str
     """The artifact's sha256; `modelctl pin` selects another artifact of the same version."""
 
+    @property
+    def digest(self) -> str:
+        """Return a short digest, by which another load of the same version differs."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
+
+
+class LaunchId(NamedTuple):
+    """The replicas of a version that are launched together, apart from any others of it."""
+
+    version: VersionRef
+    digest: str = ""
+    """The digest of the load that replaced another one; empty for the first load of a version."""
+
+    def __str__(self) -> str:
+        return f"{self.version}:{self.digest}" if self.digest else str(self.version)
+
 
 class ServedVersion(_Value):
     """A version that is loaded or is to be loaded."""
@@ -49,6 +66,14 @@ class ServedVersion(_Value):
     settings: VersionSettings
     launched: Load | None = None
     """What its replicas were last started with; None before they are started."""
+    digest: str = ""
+    """The digest in the id of its launch."""
+    ready: bool = False
+    """Whether these replicas have all run, so that routers may use them instead of earlier ones."""
+    problem: str | None = None
+    """Why it was not loaded the last time; None once it is loaded."""
+    replaces: "ServedVersion | None" = None
+    """The same version with the load that serves until this one is loaded in every router."""
     leaving: bool = False
     """Whether it is no longer declared; it is then removed once no stage points at it."""
 
@@ -62,6 +87,37 @@ class ServedVersion(_Value):
     def ref(self) -> VersionRef:
         """Return the reference to this version."""
         return VersionRef.of(self.metadata)
+
+    @property
+    def launch_id(self) -> LaunchId:
+        """Return the id of its replicas."""
+        return LaunchId(self.ref, self.digest)
+
+    @property
+    def loads(self) -> "tuple[ServedVersion, ...]":
+        """Return the version as it is to be loaded, and as it is loaded if that differs."""
+        return (self,) if self.replaces is None else (self, self.replaces)
+
+    @property
+    def takes_over(self) -> bool:
+        """Return whether a router may use it as soon as it responds there."""
+        return self.replaces is None or self.ready or self.settings.placement == "router"
+
+    def succeeded_by(self, changed: "ServedVersion") -> "ServedVersion":
+        """Return `changed`, a declaration of this version, with what already runs of it.
+
+        A changed load has replicas of its own, beside those that serve until they are replaced.
+        """
+        if changed.load == self.load:
+            return self.model_copy(update={"metadata": changed.metadata, "leaving": False})
+        may_serve = self.ready or self.problem is None
+        serving = self.replaces or (self if may_serve else None)
+        if serving is None:
+            return changed.model_copy(update={"digest": changed.load.digest})
+        serving = serving.model_copy(update={"problem": None})
+        if changed.load == serving.load:
+            return serving.model_copy(update={"metadata": changed.metadata, "leaving": False})
+        return changed.model_copy(update={"digest": changed.load.digest, "replaces": serving})
 
 
 class Declaration(_Value):
@@ -116,6 +172,8 @@ class ServingState(_Value):
             experiments={
                 running.definition.control_model_name: running for running in self.experiments
             },
+            pending=frozenset(served.ref for served in self.versions if served.replaces),
+            problems={served.ref: served.problem for served in self.versions if served.problem},
         )
 
     def is_pinned(self, version: ServedVersion) -> bool:

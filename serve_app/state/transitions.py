@@ -32,11 +32,7 @@ def declare(before: ServingState | None, declaration: Declaration) -> ServingSta
             stages=declaration.stages,
             targets=declaration.stages,
         )
-    running = {served.ref: served.launched for served in before.versions}
-    versions = [
-        served.model_copy(update={"launched": running.get(served.ref)})
-        for served in declaration.versions
-    ]
+    versions = [_succeeding(before, served) for served in declaration.versions]
     declared = {served.ref for served in versions}
     vacant = _vacant(before, declaration)
     needed = {VersionRef(model, number) for model in vacant for number in vacant[model].values()}
@@ -92,21 +88,15 @@ def restart(before: ServingState, declaration: Declaration) -> ServingState:
 
 def add(state: ServingState, metadata: ModelMetadata, settings: VersionSettings) -> ServingState:
     """Return the state with an additional version, or with an existing one under new settings."""
-    present = state.find(VersionRef.of(metadata))
-    launched = present.launched if present else None
-    added = ServedVersion(metadata=metadata, settings=settings, launched=launched)
-    versions = tuple(added if served.ref == added.ref else served for served in state.versions)
-    return _changed(state, versions=versions if present else (*versions, added))
+    added = _succeeding(state, ServedVersion(metadata=metadata, settings=settings))
+    if state.find(added.ref) is None:
+        return _changed(state, versions=(*state.versions, added))
+    return restore(state, added)
 
 
 def restore(state: ServingState, before: ServedVersion) -> ServingState:
-    """Return the state with a version as it was, except for what its replicas run with."""
-    versions = tuple(
-        before.model_copy(update={"launched": served.launched})
-        if served.ref == before.ref
-        else served
-        for served in state.versions
-    )
+    """Return the state with `before` in place of the same version."""
+    versions = tuple(before if served.ref == before.ref else served for served in state.versions)
     return _changed(state, versions=versions)
 
 
@@ -119,6 +109,31 @@ def mark_launched(state: ServingState, version: ServedVersion) -> ServingState:
         for served in state.versions
     )
     return _changed(state, versions=versions)
+
+
+def record_loads(
+    state: ServingState,
+    running: Collection[VersionRef],
+    loaded: Collection[VersionRef],
+    problems: Mapping[VersionRef, str],
+) -> ServingState:
+    """Return the state with what has been observed of the changed and the new versions.
+
+    Args:
+        state: the current state.
+        running: the versions whose replicas all run.
+        loaded: the versions that every router reaches; what they replaced may stop.
+        problems: why versions cannot be loaded.
+    """
+
+    def recorded(served: ServedVersion) -> ServedVersion:
+        if served.ref in loaded:
+            return served.model_copy(update={"ready": True, "problem": None, "replaces": None})
+        ready = served.ready or (served.ref in running and served.replaces is not None)
+        problem = problems.get(served.ref, served.problem)
+        return served.model_copy(update={"ready": ready, "problem": problem})
+
+    return _changed(state, versions=tuple(map(recorded, state.versions)))
 
 
 def forget(state: ServingState, refs: Collection[VersionRef]) -> ServingState:
@@ -205,6 +220,11 @@ def retire(state: ServingState, refs: Collection[VersionRef]) -> ServingState:
 def split_traffic(state: ServingState, running: Collection[RunningExperiment]) -> ServingState:
     """Return the state in which exactly these experiments split traffic."""
     return _changed(state, experiments=tuple(running))
+
+
+def _succeeding(state: ServingState, changed: ServedVersion) -> ServedVersion:
+    present = state.find(changed.ref)
+    return changed if present is None else present.succeeded_by(changed)
 
 
 def _vacant(before: ServingState, declaration: Declaration) -> Stages:

@@ -66,7 +66,9 @@ async def main():
     bound = deployment.bind(metadata, settings, "models")
     far = await asyncio.to_thread(serve.run, bound, name="far", route_prefix=None)
     try:
-        near = serve.get_app_handle(f"trading-models:{NAME}:{{metadata.version}}")
+        prefix = f"trading-models:{NAME}:{{metadata.version}}"
+        names = [name for name in serve.status().applications if name.startswith(prefix)]
+        near = serve.get_app_handle(*names)
         window = np.linspace(-1, 1, 6600, dtype=np.float32).reshape(60, 110)
         there, here = await far.predict.remote(window), await near.predict.remote(window)
         assert there == here, (there, here)

@@ -194,7 +194,9 @@ async def main():
     window = np.zeros((60, 110), dtype=np.float32)
     router = serve.get_app_handle("trading-models")
     answer = await router.predict.remote(symbol="A", features=window, model_version="1.0.0")
-    version = serve.get_app_handle("trading-models:{NAME}:1.0.0")
+    prefix = "trading-models:{NAME}:1.0.0"
+    names = [name for name in serve.status().applications if name.startswith(prefix)]
+    version = serve.get_app_handle(*names)
     prediction = await version.predict.remote(window)
     assert answer["model_version"] == "1.0.0", answer
     assert answer["prediction"]["direction"] == prediction.direction
@@ -226,7 +228,9 @@ from ray import serve
 from serve_app.errors import InvalidFeaturesError
 
 async def main():
-    version = serve.get_app_handle("trading-models:{NAME}:1.0.0")
+    prefix = "trading-models:{NAME}:1.0.0"
+    names = [name for name in serve.status().applications if name.startswith(prefix)]
+    version = serve.get_app_handle(*names)
     for bad in (np.zeros((60, 109)), np.full((60, 110), np.nan), [["x"]]):
         for _ in range(40):
             try:

@@ -226,11 +226,15 @@ def core(
     confirmation=None,
     dependencies=None,
     versions=(OLD, NEW),
+    pending=(),
+    problems=None,
     **settings,
 ):
     """Return a core that serves toy:1.0.0 (production) and toy:1.1.0 (staging).
 
-    `old` and `new` are their backends, `running` the running experiments.
+    `old` and `new` are their backends, `running` the running experiments. `pending` are the numbers
+    of the versions that are served with their previous settings, `problems` why versions did not
+    load.
     """
     opened = {OLD.version: old or FakeBackend(1), NEW.version: new or FakeBackend(2)}
     backends = Backends(lambda version: opened[version.metadata.version])
@@ -247,6 +251,8 @@ def core(
         pinned=frozenset(VersionRef.of(version) for version in versions),
         loads_on_demand=loads_on_demand,
         experiments={one.definition.control_model_name: one for one in running},
+        pending=frozenset(VersionRef("toy", number) for number in pending),
+        problems={VersionRef("toy", number): why for number, why in (problems or {}).items()},
     )
     limits = RouterSettings(**settings)
     fleet, recorder = fleet or FakeFleet(), FakeRecorder()

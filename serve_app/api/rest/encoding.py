@@ -84,6 +84,8 @@ def model_document(status: ModelStatus) -> dict[str, Any]:
         "metrics": metadata.metrics,
         "size_mb": metadata.model_size_mb,
         "loaded": status.loaded,
+        "pending": status.pending,
+        "problem": status.problem,
     }
 
 

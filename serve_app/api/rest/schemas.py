@@ -143,6 +143,10 @@ class ModelEntry(_Schema):
     metrics: dict[str, float]
     size_mb: float
     loaded: bool
+    pending: bool
+    """Whether its previous settings or artifact serve until the changed ones are loaded."""
+    problem: str | None
+    """Why it was not loaded the last time; null once it is loaded."""
 
 
 class ReloadBody(_Schema):

@@ -10,6 +10,7 @@ from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.deployments.backends.batched_model import BatchedModel
 from serve_app.deployments.memory import return_freed_memory
+from serve_app.deployments.ray_errors import cause_of
 from serve_app.errors import OverloadedError, VersionLoadingError
 from serve_app.state.serving import ServedVersion
 
@@ -67,7 +68,7 @@ class LocalBackend:
             # which nothing observes; loading the next one is the moment that is known.
             await asyncio.to_thread(return_freed_memory)
         except RegistryError as error:
-            self._problem = str(error)
+            self._problem = str(cause_of(error))
         except Exception as error:
             # Any error must be reported: requests and commands wait for the version.
             logger.exception("%s not loaded", self._version.ref)

@@ -35,6 +35,25 @@ async def test_served(server):
     assert printed(await modelctl("served", "--url", server.url, "--json")) == SERVED
 
 
+async def test_served_notes(server):
+    """`served` states which settings serve, and why the changed ones do not."""
+    changed = [
+        {**SERVED[0], "pending": True, "problem": "no module named torch"},
+        {**SERVED[0], "pending": True, "problem": None},
+        {**SERVED[1], "pending": False, "problem": "it is damaged"},
+        {**SERVED[0], "pending": False, "problem": None},
+    ]
+    server.script(MODELS, Reply(changed))
+    table = await modelctl("served", "--url", server.url)
+    assert [row[-1] for row in cells(table)] == [
+        "note",
+        "previous settings serve: no module named torch",
+        "previous settings serve: the changed ones are loading",
+        "it is damaged",
+        "",
+    ]
+
+
 async def test_served_empty(server):
     """A server without versions is not an error."""
     server.script(MODELS, Reply([]))

@@ -60,6 +60,7 @@ async def test_unloadable_version_changes_nothing(world, broken, damaged, placem
     fleet = await started(world, {**PRODUCTION, "placement": placement}, STAGING)
     world.hold(production="1.2.0", staging="1.1.0")
     world.broken, world.damaged = set(broken), set(damaged)
+    await settle(fleet, world)
     before = fleet.state
     with pytest.raises(UnusableVersionError, match=reason):
         await fleet.reload(NAME, None)

@@ -5,7 +5,7 @@ import pytest
 from serve_app.control_plane.launching import LaunchSchedule, is_launch_due
 from serve_app.control_plane.ports import Launch, LaunchPhase
 from serve_app.settings import VersionSettings
-from serve_app.state.serving import ServedVersion
+from serve_app.state.serving import LaunchId, ServedVersion
 from serve_app.timeouts import LAUNCH_RETRY_S
 from testkit.models import metadata, toy
 
@@ -43,5 +43,5 @@ def test_schedule_counts_from_the_last_launch():
     assert not schedule.is_due(version(), failed), "it may have failed a moment ago"
     now_s = LAUNCH_RETRY_S
     assert schedule.is_due(version(), failed)
-    schedule.record(toy("1.0.0"))
+    schedule.record(LaunchId(toy("1.0.0")))
     assert not schedule.is_due(version(), failed)

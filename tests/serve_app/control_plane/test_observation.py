@@ -2,22 +2,29 @@
 
 import pytest
 
-from serve_app.control_plane.observation import Observation, behind, idle, observe, unwanted
+from serve_app.control_plane.observation import behind, idle, observe, unwanted
 from serve_app.control_plane.ports import Launch, LaunchPhase
 from serve_app.settings import AppSettings, VersionSettings
 from serve_app.state.reports import Reach, RouterReport
-from serve_app.state.serving import ServedVersion, ServingState
+from serve_app.state.serving import LaunchId, ServedVersion, ServingState
 from testkit.models import metadata, toy
 
 TOY = toy("1.0.0")
+FIRST, CHANGED = LaunchId(TOY), LaunchId(TOY, "3f9a1c20")
 
 
-def state(placement="replicas"):
-    settings = VersionSettings(model="toy", version="1.0.0", placement=placement)
+def served(**settings):
+    settings = VersionSettings(model="toy", version="1.0.0", **settings)
+    version = ServedVersion(metadata=metadata(), settings=settings)
+    return version.model_copy(update={"launched": version.load})
+
+
+def state(version=None):
+    version = version or served()
     return ServingState(
         revision=3,
-        settings=AppSettings(versions=[settings]),
-        versions=(ServedVersion(metadata=metadata(), settings=settings),),
+        settings=AppSettings(versions=[version.settings]),
+        versions=(version,),
         stages={},
         targets={},
     )
@@ -39,14 +46,25 @@ def report(router="r0", revision=3, loaded=True, problem=None, idle_s=0.0):
     ids=["reached", "no router", "not by every router", "router behind", "starting"],
 )
 def test_version_is_loaded_where_every_router_reaches_it(phase, reports, loaded):
-    assert observe(state(), {TOY: Launch(phase)}, reports) == Observation(frozenset(loaded), {})
+    observation = observe(state(), {FIRST: Launch(phase)}, reports)
+    assert (observation.loaded, observation.problems) == (loaded, {})
+    assert observation.running == ({TOY} if phase is LaunchPhase.RUNNING else set())
+
+
+def test_replicas_of_an_earlier_load_do_not_count():
+    """A version is not loaded by replicas that were started with other settings."""
+    other = served(num_threads=2)
+    version = served().model_copy(update={"launched": other.load})
+    observation = observe(state(version), {FIRST: Launch(LaunchPhase.RUNNING)}, [report()])
+    assert observation.loaded == observation.running == frozenset()
 
 
 def test_problems_come_from_serve_and_from_the_routers():
-    failed = observe(state(), {TOY: Launch(LaunchPhase.FAILED, "no module")}, [report()])
+    failed = observe(state(), {FIRST: Launch(LaunchPhase.FAILED, "no module")}, [report()])
     assert failed.problems == {TOY: "no module"}
-    here = observe(state("router"), {}, [report(loaded=False, problem="out of memory")])
-    assert here == Observation(frozenset(), {TOY: "out of memory"})
+    inside = state(served(placement="router"))
+    here = observe(inside, {}, [report(loaded=False, problem="out of memory")])
+    assert (here.loaded, here.problems) == (frozenset(), {TOY: "out of memory"})
 
 
 def test_version_is_idle_where_no_router_used_it():
@@ -61,14 +79,19 @@ def test_silent_and_older_routers_are_behind():
 
 
 def test_replicas_without_a_version_are_unwanted():
-    launches = {TOY: Launch(LaunchPhase.RUNNING), toy("0.9.0"): Launch(LaunchPhase.FAILED)}
-    assert unwanted(state(), launches, Observation(frozenset())) == {toy("0.9.0")}
-    stopping = {toy("0.9.0"): Launch(LaunchPhase.STOPPING)}
-    assert unwanted(state(), stopping, Observation(frozenset())) == frozenset()
+    gone = LaunchId(toy("0.9.0"))
+    launches = {FIRST: Launch(LaunchPhase.RUNNING), gone: Launch(LaunchPhase.FAILED)}
+    assert unwanted(state(), launches) == {gone}
+    assert unwanted(state(), {gone: Launch(LaunchPhase.STOPPING)}) == frozenset()
 
 
-def test_replicas_stay_while_a_version_moves():
-    """A version that moves into the routers keeps its replicas until it is loaded there."""
-    launches = {TOY: Launch(LaunchPhase.RUNNING)}
-    assert unwanted(state("router"), launches, Observation(frozenset())) == frozenset()
-    assert unwanted(state("router"), launches, Observation(frozenset({TOY}))) == {TOY}
+@pytest.mark.parametrize(
+    ("changes", "launches"), [({"placement": "router"}, [FIRST]), ({}, [FIRST, CHANGED])]
+)
+def test_replicas_stay_until_they_are_replaced(changes, launches):
+    """A version keeps its replicas until the changed load is in use in every router."""
+    launches = dict.fromkeys(launches, Launch(LaunchPhase.RUNNING))
+    changed = served(num_threads=2, **changes).model_copy(update={"digest": CHANGED.digest})
+    replacing = changed.model_copy(update={"replaces": served()})
+    assert unwanted(state(replacing), launches) == frozenset()
+    assert unwanted(state(changed), launches) == {FIRST}

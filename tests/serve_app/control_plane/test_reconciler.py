@@ -98,3 +98,42 @@ async def test_superseded_fleet_neither_launches_nor_ends(world):
             await old.reconcile()
         await world.sleep(1)
     assert (world.launched, world.running) == (launched, running)
+
+
+@pytest.mark.parametrize("is_repaired", [False, True])
+async def test_failed_change_keeps_the_old_replicas(world, is_repaired):
+    """A change that does not load costs the old replicas nothing, and is retried; a withdrawn one
+    leaves them as they were."""
+    fleet = await started(world)
+    await settle(fleet, world)
+    before = fleet.state.find(toy("1.0.0"))
+    world.broken_threads = 3
+    successor = await started(world, {**PRODUCTION, "num_threads": 3}, STAGING)
+    await settle(successor, world)
+    assert world.launches_by_id[before.launch_id] == Launch(LaunchPhase.RUNNING)
+    version = successor.state.find(toy("1.0.0"))
+    assert (version.replaces, version.problem) == (before, "it does not start")
+    if is_repaired:
+        world.broken_threads = None
+        await settle(successor, world, int(LAUNCH_RETRY_S) + 10)
+        version = successor.state.find(toy("1.0.0"))
+        assert (version.replaces, version.problem) == (None, None)
+        assert set(world.launches_by_id) == {v.launch_id for v in successor.state.versions}
+    else:
+        withdrawn = await started(world)
+        await settle(withdrawn, world)
+        assert withdrawn.state.find(toy("1.0.0")) == before
+        assert set(world.launches_by_id) == {v.launch_id for v in withdrawn.state.versions}
+    assert len(world.launches_by_id) == 2
+
+
+async def test_old_load_is_launched_again_after_a_restart(world):
+    """A restart of the cluster while a change fails serves what was served before."""
+    fleet = await started(world)
+    await settle(fleet, world)
+    world.broken_threads = 3
+    await started(world, {**PRODUCTION, "num_threads": 3}, STAGING)
+    world.launches_by_id.clear()
+    restarted = await started(world, {**PRODUCTION, "num_threads": 3}, STAGING)
+    await settle(restarted, world)
+    assert restarted.state.find(toy("1.0.0")).replaces is not None

@@ -42,11 +42,9 @@ class Router:
         reaches = {}
         for version in self.state.versions if self.state else ():
             ref, here = version.ref, version.settings.placement == "router"
-            broken = version.metadata.version in self.world.broken
-            launch = self.world.running.get(ref)
-            is_up = launch is not None and launch.phase is LaunchPhase.RUNNING
+            broken = self.world.is_broken(version)
             reaches[ref] = Reach(
-                loaded=not broken if here else is_up,
+                loaded=self.world.is_up(version) and version.takes_over,
                 problem="out of memory" if here and broken else None,
                 idle_s=self.world.now_s - self.used_s.setdefault(ref, self.world.now_s),
             )
@@ -62,7 +60,9 @@ class World:
         self.written = None
         self.versions = {}
         self.damaged, self.broken, self.unreadable = set(), set(), set()
-        self.running, self.launched = {}, []
+        self.broken_threads = None
+        """Versions with this number of threads do not load."""
+        self.launches_by_id, self.launched = {}, []
         self.routers = [Router(f"r{at}", self) for at in range(routers)]
         self.stopping = set()
         """Names of the routers that are being replaced: no broadcast reaches them."""
@@ -118,6 +118,22 @@ class World:
         if self.dies_at is not None and self.steps >= self.dies_at:
             raise Died
 
+    @property
+    def running(self):
+        """The launches by version; the latest one of each."""
+        return {launch_id.version: launch for launch_id, launch in self.launches_by_id.items()}
+
+    def is_broken(self, version):
+        number, threads = version.metadata.version, version.settings.num_threads
+        return number in self.broken or threads == self.broken_threads
+
+    def is_up(self, version):
+        """Return whether a version would compute predictions with the settings that it has."""
+        if version.settings.placement == "router":
+            return not self.is_broken(version)
+        launch = self.launches_by_id.get(version.launch_id)
+        return launch is not None and launch.phase is LaunchPhase.RUNNING
+
     # StateStore
 
     async def read(self):
@@ -142,21 +158,20 @@ class World:
     # Launcher
 
     async def launches(self):
-        return dict(self.running)
+        return dict(self.launches_by_id)
 
     async def launch(self, version):
         self._step()
         self.launched.append(version.ref)
-        is_broken = version.metadata.version in self.broken
-        self.running[version.ref] = (
+        self.launches_by_id[version.launch_id] = (
             Launch(LaunchPhase.FAILED, "it does not start")
-            if is_broken
+            if self.is_broken(version)
             else Launch(LaunchPhase.RUNNING)
         )
 
-    async def end(self, ref):
+    async def end(self, launch_id):
         self._step()
-        self.running.pop(ref)
+        self.launches_by_id.pop(launch_id)
 
     # Routers
 
@@ -181,9 +196,9 @@ class World:
     def assert_answered(self):
         """Assert that every router reaches the version of every stage in its table."""
         for router in self.routers:
-            report = router.report()
-            for version in (router.state.stages.get(NAME, {}) if router.state else {}).values():
-                assert report.versions[VersionRef(NAME, version)].loaded, (version, router.state)
+            for number in (router.state.stages.get(NAME, {}) if router.state else {}).values():
+                version = router.state.find(VersionRef(NAME, number))
+                assert any(map(self.is_up, version.loads)), (number, router.state)
 
 
 async def settle(fleet, world, seconds=10):

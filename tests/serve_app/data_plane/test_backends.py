@@ -129,3 +129,56 @@ def test_another_artifact_opens_another_backend(backends, opened):
     backends.adopt([slow])
     backends.adopt([fast])
     assert [backend.version.load.artifact for backend in opened] == ["a" * 64, "b" * 64]
+
+
+def test_new_router_uses_the_load_that_serves(backends, opened):
+    """A router that starts while a change loads serves with the previous settings until then."""
+    old = version()
+    changed = version(num_threads=2).model_copy(update={"replaces": old})
+    backends.adopt([changed])
+    serving, loading = opened
+    assert (serving.version, loading.version) == (old, changed)
+    serving.is_loaded = loading.is_loaded = True
+    assert backends.use(TOY) is serving, "not all new replicas run"
+    backends.adopt([changed.model_copy(update={"ready": True})])
+    assert backends.use(TOY) is loading
+    assert serving.is_closed
+
+
+def test_changed_load_serves_where_the_old_one_is_lost(backends, opened):
+    backends.adopt([version(num_threads=2).model_copy(update={"replaces": version()})])
+    opened[1].is_loaded = True
+    assert backends.use(TOY) is opened[1]
+
+
+def test_withdrawn_change_keeps_the_backend(backends, opened):
+    """A version that returns to the settings that serve opens no further backend."""
+    old = version()
+    backends.adopt([old])
+    backends.adopt([version(num_threads=2).model_copy(update={"replaces": old})])
+    backends.adopt([old])
+    assert [backend.is_closed for backend in opened] == [False, True]
+    opened[0].is_loaded = True
+    assert backends.reaches()[TOY].loaded
+
+
+def test_versions_missing_inside(backends, opened):
+    """A version that other routers run inside them is missing until it is loaded in this one."""
+    inside = version(placement="router")
+    backends.adopt([inside, version("1.1.0")])
+    assert backends.missing_inside() == {}, "no router has loaded it yet"
+    backends.adopt([inside.model_copy(update={"ready": True}), version("1.1.0")])
+    assert backends.missing_inside() == {TOY: None}
+    opened[0].reason = "it is damaged"
+    assert backends.missing_inside() == {TOY: "it is damaged"}
+    opened[0].is_loaded = True
+    assert backends.missing_inside() == {}
+
+
+@pytest.mark.parametrize(("placement", "missing"), [("router", {TOY: None}), ("replicas", {})])
+def test_load_that_is_missing_inside(backends, placement, missing):
+    """Only the load that serves is required; a change may load for as long as it takes."""
+    serving = version(placement=placement).model_copy(update={"ready": True})
+    changed = version(placement="router", num_threads=2)
+    backends.adopt([changed.model_copy(update={"replaces": serving})])
+    assert backends.missing_inside() == missing

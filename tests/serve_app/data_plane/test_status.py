@@ -53,6 +53,28 @@ def test_problems_degrade():
     assert dict(report.problems) == {"fleet": "it did not respond within 1 s"}
 
 
+def test_failed_change_degrades():
+    """A version that is served with its previous settings is loaded, and the reason is reported."""
+    status = core(pending=["1.0.0"], problems={"1.0.0": "no module named torch"}).status
+    report = status.health()
+    assert report.health is Health.DEGRADED
+    assert VersionRef("toy", "1.0.0") in report.loaded
+    assert dict(report.problems) == {"toy:1.0.0": "no module named torch"}
+    changed, other = status.models()
+    assert (changed.loaded, changed.pending, changed.problem) == (
+        True,
+        True,
+        "no module named torch",
+    )
+    assert (other.pending, other.problem) == (False, None)
+
+
+def test_change_in_progress_is_no_problem():
+    status = core(pending=["1.0.0"]).status
+    assert status.health().health is Health.HEALTHY
+    assert [model.pending for model in status.models()] == [True, False]
+
+
 def test_problem_of_an_unhealthy_router():
     """A router that cannot serve is unhealthy, whatever else is wrong."""
     made = core(FakeBackend(1, loaded=False), dependencies=FakeDependencies({"fleet": "gone"}))

@@ -58,14 +58,54 @@ def test_undeclared_version_leaves_after_its_stage_moved(state):
     assert transitions.advance(after, {toy("1.1.0")}).refs == {toy("1.1.0")}
 
 
-def test_restored_version_keeps_what_its_replicas_run_with(state):
-    before = state.versions[0]
-    changed = before.settings.model_copy(update={"num_threads": 2})
-    added = transitions.add(state, before.metadata, changed)
-    launched = transitions.mark_launched(added, added.versions[0])
-    restored = transitions.restore(launched, before).versions[0]
-    assert restored.settings == before.settings
-    assert restored.launched.settings.num_threads == 2
+@pytest.fixture
+def changed():
+    """The declared version with other settings."""
+    settings = served("1.0.0").settings.model_copy(update={"num_threads": 2})
+    return Declaration(
+        settings=SETTINGS,
+        versions=(served("1.0.0").model_copy(update={"settings": settings}),),
+        stages={"toy": {"production": "1.0.0"}},
+    )
+
+
+def test_changed_load_is_launched_beside_the_old_one(state, changed):
+    """The old load stays until every router uses the new one, whether that fails or not."""
+    old = state.versions[0]
+    pending = transitions.declare(state, changed)
+    (version,) = pending.versions
+    assert version.replaces == old
+    assert version.launch_id != old.launch_id
+    failed = transitions.record_loads(pending, (), (), {version.ref: "no module"})
+    assert failed.versions[0].replaces == old
+    assert failed.routing_table().problems == {version.ref: "no module"}
+    assert failed.routing_table().pending == {version.ref}
+    again = transitions.declare(failed, changed).versions[0]
+    assert (again.launch_id, again.replaces) == (version.launch_id, old)
+    loaded = transitions.record_loads(failed, {version.ref}, {version.ref}, {})
+    assert (loaded.versions[0].replaces, loaded.versions[0].problem) == (None, None)
+    assert loaded.routing_table().pending == frozenset()
+
+
+def test_withdrawn_change_returns_to_the_old_load(state, changed):
+    pending = transitions.declare(state, changed)
+    failed = transitions.record_loads(pending, (), (), {toy("1.0.0"): "no module"})
+    withdrawn = transitions.declare(failed, declaration("1.0.0", production="1.0.0"))
+    assert withdrawn.versions == state.versions
+
+
+def test_routers_change_over_when_all_replicas_run(state, changed):
+    """The first of several new replicas does not receive the load of all old ones."""
+    pending = transitions.declare(state, changed)
+    assert not pending.versions[0].takes_over
+    running = transitions.record_loads(pending, {toy("1.0.0")}, (), {})
+    assert running.versions[0].takes_over
+    assert running.versions[0].replaces is not None
+
+
+def test_load_that_never_worked_is_not_kept(state, changed):
+    failed = transitions.record_loads(state, (), (), {toy("1.0.0"): "no module"})
+    assert transitions.declare(failed, changed).versions[0].replaces is None
 
 
 def test_forgotten_version_ends_its_experiment(state):

@@ -19,6 +19,8 @@ def test_models_follow_their_schema(http):
         "metrics": {"accuracy": 0.5},
         "size_mb": 0.1,
         "loaded": True,
+        "pending": False,
+        "problem": None,
     }
 
 
