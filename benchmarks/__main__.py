@@ -2,9 +2,9 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, connections, faults, growth, soak,
-soak-router, soak-replicas and storage_faults, which requires root; with --quick neither operations
-nor batching, so that it takes no more than five minutes.
+Without a name all run but the long ones: autoscaling, connections, faults, growth, overload,
+soak, soak-router, soak-replicas and storage_faults, which requires root; with --quick neither
+operations nor batching, so that it takes no more than five minutes.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from benchmarks import (
     inference,
     operations,
     optimization,
+    overload,
     registry,
 )
 from benchmarks.growth import run as growth
@@ -47,6 +48,7 @@ LONG: Mapping[str, Callable[[bool], Report]] = {
     "connections": lambda quick: connections.run(rounds=1) if quick else connections.run(),
     "faults": lambda quick: faults.run(rounds=1) if quick else faults.run(),
     "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),
+    "overload": lambda quick: overload.run("raw", 2, 4) if quick else overload.run(),
     "soak": lambda quick: soak(3) if quick else soak(),
     "soak-router": lambda quick: promotions.run("router", 60 if quick else promotions.CYCLES),
     "soak-replicas": lambda quick: promotions.run("replicas", 60 if quick else promotions.CYCLES),

@@ -50,7 +50,8 @@ async def load(
     Additional `fields` of the request have the endpoint's names.
     """
     body = json.dumps({"symbol": "EURUSD", "features": features, **fields}).encode()
-    headers = {"Content-Type": "application/json"}
+    # The deadline of a bot would turn a slow response of a busy machine into a failure.
+    headers = {"Content-Type": "application/json", "X-Deadline-Ms": "30000"}
     result, done = Load(), asyncio.Event()
 
     async def ask(session: aiohttp.ClientSession) -> None:

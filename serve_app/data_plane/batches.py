@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from registry.predictors import Windows
+from serve_app.data_plane.deadlines import current_deadline
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.requests import BatchRequest, PredictionRequest
 from serve_app.data_plane.responses import BatchResponse, FailedItem, PredictionResponse
@@ -53,6 +54,7 @@ class BatchService:
         Raises:
             BodyTooLargeError: the batch holds more requests than the limit.
             UnconfirmedStateError: the router may follow an older serving state.
+            DeadlinePassedError: the deadline of the batch has passed.
         """
         self.check_size(len(batch.items))
         await self._predictions.confirm()
@@ -104,6 +106,7 @@ class BatchService:
         responses: dict[int, PredictionResponse | FailedItem] = {}
         indices = list(group)
         for start in range(0, len(indices), max_batch_size):
+            current_deadline.get().check()
             chunk = indices[start : start + max_batch_size]
             try:
                 windows = np.stack([group[index].window for index in chunk])

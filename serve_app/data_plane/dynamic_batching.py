@@ -10,6 +10,7 @@ from contextvars import Context
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
+from serve_app.data_plane.deadlines import Deadline, current_deadline
 from serve_app.settings import BatchSettings
 
 Item = TypeVar("Item")
@@ -22,6 +23,7 @@ BUSY_IN_FLIGHT = 8
 class _Waiting(NamedTuple, Generic[Item, Result]):
     item: Item
     result: "asyncio.Future[Result]"
+    deadline: Deadline
 
 
 class Batcher(Generic[Item, Result]):
@@ -56,13 +58,16 @@ class Batcher(Generic[Item, Result]):
         """Return the result for `item`, and raise what its batch raises.
 
         For `wait_s` the item waits for others to join its batch, even if a slot is free.
+
+        Raises:
+            DeadlinePassedError: the deadline of the request passed before the item could run.
         """
         loop = asyncio.get_running_loop()
         due_s = loop.time() + wait_s
         if not self._waiting or due_s < self._due_s:
             self._due_s = due_s
         result: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append(_Waiting(item, result))
+        self._waiting.append(_Waiting(item, result, current_deadline.get()))
         self._schedule(loop)
         return await result
 
@@ -88,7 +93,14 @@ class Batcher(Generic[Item, Result]):
         self._timer = None
         if not self._free:
             return  # the end of a run schedules the next
-        batch = [item for item in self._waiting[: self._max_batch_size] if not item.result.done()]
+        now_s, batch = loop.time(), []
+        for waiting in self._waiting[: self._max_batch_size]:
+            if waiting.result.done():
+                continue  # its request has been cancelled
+            if waiting.deadline.due_s <= now_s:
+                waiting.result.set_exception(waiting.deadline.error())
+            else:
+                batch.append(waiting)
         del self._waiting[: self._max_batch_size]
         if batch:
             self._start(batch, loop)

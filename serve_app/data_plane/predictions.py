@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from registry.predictors import Windows
 from registry.records import ModelMetadata
 from serve_app.data_plane.breakers import Breakers
+from serve_app.data_plane.deadlines import current_deadline
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.data_plane.ports import PredictionRecorder, StateConfirmation
 from serve_app.data_plane.requests import PredictionRequest
@@ -82,6 +83,7 @@ class PredictionService:
         """Serve one request; `watch` already covers reading and parsing its body."""
         if not self._confirmation.confirmed:
             await self._confirmation.confirm()
+        current_deadline.get().check()
         running = self.experiment(request)
         if running is not None:
             return await self._predict_in_experiment(running, request, watch)
@@ -108,7 +110,9 @@ class PredictionService:
 
         Raises:
             ModelOutputError: the output of the model is not a prediction.
+            DeadlinePassedError: the caller has no use for it any more.
         """
+        current_deadline.get().check()
         if isinstance(result, Failure):
             raise ModelOutputError(*route.version, result.problem)
         now = self._now()

@@ -28,6 +28,8 @@
     ├── UnavailableError                a later attempt may succeed, after `retry_after_s`
     │   ├── VersionLoadingError         the version has no ready replica
     │   ├── OverloadedError             more requests than the version can serve
+    │   │   └── RouterOverloadedError   more requests than the router can serve in time
+    │   ├── DeadlinePassedError         the deadline of the request has passed
     │   ├── BodyMemoryError             the bodies of all requests exceed their memory
     │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
     │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
@@ -85,9 +87,11 @@ from serve_app.errors.experiments import (
     UnrecordedPredictionError,
 )
 from serve_app.errors.predictions import (
+    DeadlinePassedError,
     ModelOutputError,
     OverloadedError,
     PredictionFailedError,
+    RouterOverloadedError,
 )
 from serve_app.errors.requests import (
     BodyMemoryError,
@@ -124,6 +128,7 @@ __all__ = [
     "ConcurrencyLimitError",
     "ContentEncodingError",
     "DeadlineExceededError",
+    "DeadlinePassedError",
     "ExperimentConflictError",
     "FleetUnavailableError",
     "ForeignOriginError",
@@ -145,6 +150,7 @@ __all__ = [
     "RepeatedHostError",
     "RequestError",
     "RoundedFeaturesError",
+    "RouterOverloadedError",
     "ServedElsewhereError",
     "ServerRejectedError",
     "ServerUnreachableError",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from serve_app.launch.haproxy_shedding import shedding_rules
+
 HEADERS_TIMEOUT_S = 5
 """The time allowed for the headers of a request, and before the first byte of a connection."""
 
@@ -49,6 +51,14 @@ second, and its requests are sent to another one; `haproxy_spare.py` finds a sto
 With shorter intervals a busy machine would count its routers as down. Costs 5 connections per
 second and router."""
 
+OVERLOADED = (
+    "overloaded",
+    "expected a response within the deadline of the request, but too many requests are in flight; "
+    "retry in 1 s or send fewer requests",
+    1,
+)
+"""The code, the message and Retry-After for a prediction that would be late; returned as 503."""
+
 NO_ENDPOINT = ("no_such_endpoint", "no such endpoint; see /docs for the endpoints")
 """The code and the message for Serve's own paths, which are not for clients."""
 
@@ -88,6 +98,7 @@ def with_limits(
     if host:
         config = _listening_on(host, config)
     config = _with_heartbeats(config, heartbeats)
+    shedding = shedding_rules(config, _unavailable(*OVERLOADED))
     errors = "".join(f"    errorfile {status} {folder}/{status}.http\n" for status in RESPONSES)
     for pattern, replacement in (
         (r"^( +maxconn )\d+$", rf"\g<1>{max_connections}"),
@@ -108,7 +119,10 @@ def with_limits(
         # Both listen on every interface otherwise.
         (r"^(frontend prometheus\n +bind ):", r"\g<1>127.0.0.1:"),
         (r"^(listen stats\n +bind )\*:", r"\g<1>127.0.0.1:"),
-        (r"^frontend http_frontend\n", rf"\g<0>{_frontend(per_address, max_connections)}"),
+        (
+            r"^frontend http_frontend\n",
+            rf"\g<0>{_frontend(per_address, max_connections)}{shedding}",
+        ),
     ):
         config = _replaced(pattern, replacement, config)
     return config
@@ -197,7 +211,10 @@ def _frontend(per_address: int, max_connections: int) -> str:
 
 def _returned(code: str) -> str:
     """Return the parameters of HAProxy's `return` for one of `RESPONSES`."""
-    message, retry_after_s = next((text, s) for one, text, s in RESPONSES.values() if one == code)
+    return _unavailable(*next(response for response in RESPONSES.values() if response[0] == code))
+
+
+def _unavailable(code: str, message: str, retry_after_s: int) -> str:
     return (
         f"status 503 content-type application/json string '{_body(code, message)}' "
         f"hdr Retry-After {retry_after_s}"

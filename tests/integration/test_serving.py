@@ -292,7 +292,10 @@ async def expect_overload(cluster, window):
     statuses = set()
 
     async def post(session):
-        async with session.post(f"{cluster.url}/api/ml/predict", json=body) as answer:
+        allowed = {"X-Deadline-Ms": "20000"}
+        async with session.post(
+            f"{cluster.url}/api/ml/predict", json=body, headers=allowed
+        ) as answer:
             statuses.add(answer.status)
             if answer.status == 503:
                 assert answer.headers["Retry-After"] == "1"

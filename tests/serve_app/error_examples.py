@@ -32,6 +32,8 @@ EXAMPLES = [
     errors.ServedElsewhereError("app", "models"),
     errors.VersionLoadingError("m", "1.0.0"),
     errors.OverloadedError("m", "1.0.0", "queue full"),
+    errors.RouterOverloadedError(90, 240.0, 100.0),
+    errors.DeadlinePassedError(100.0),
     errors.ModelOutputError("m", "1.0.0", "NaN"),
     errors.PredictionFailedError("m", "1.0.0", "its replica died"),
     errors.SettingsError("versions", "none"),

@@ -26,8 +26,8 @@ def page() -> str:
         "# Errors\n",
         "An error response of the server has the body "
         '`{"error": {"code": …, "message": …, …}}`; the further fields are the facts of the error. '
-        "Programs should depend on the code, never on the message. Status 503 comes with "
-        "`Retry-After`.\n",
+        "Programs should depend on the code, never on the message. Status 503 and 504 "
+        "come with `Retry-After`.\n",
         "## Over HTTP\n",
         table(("Status", "Code", "Class", "Meaning"), http_rows()),
     ]

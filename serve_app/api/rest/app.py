@@ -16,6 +16,7 @@ from serve_app.access.control import AccessControl
 from serve_app.api.rest import schemas
 from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard, roles_for
 from serve_app.api.rest.body_guard import BodyGuard, BodyLimits, BodyMemory
+from serve_app.api.rest.deadlines import DeadlineGuard, counted
 from serve_app.api.rest.docs_pages import add_docs_pages
 from serve_app.api.rest.encoding import error_response, json_response
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
@@ -24,6 +25,7 @@ from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
+from serve_app.data_plane.deadlines import Pace
 from serve_app.data_plane.timing import TimingSection
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import ServingError
@@ -88,8 +90,8 @@ class RestApi(FastAPI):
     def guarded(self, app: ASGIApp) -> ASGIApp:
         """Return `app` behind the guards.
 
-        They admit a request by its host, its caller and its body, in this order. A body is read for
-        endpoints only.
+        They admit a request by its host, its caller, its deadline and its body, in this order. A
+        body is read for endpoints only.
         """
         with_body = self._guards(app, self.routes, reads_body=True)
         without_body = self._guards(app, self.routes, reads_body=False)
@@ -162,9 +164,12 @@ def build_rest_api(
         largest_window=lambda: services.status.largest_window_bytes(),
     )
 
+    pace = Pace()
+
     def guards(app: ASGIApp, routes: Sequence[BaseRoute], *, reads_body: bool) -> ASGIApp:
-        read = BodyGuard(app, limits, memory) if reads_body else app
-        return HostGuard(AccessGuard(read, routes, control), rules)
+        if reads_body:
+            app = DeadlineGuard(BodyGuard(counted(app, pace), limits, memory), pace)
+        return HostGuard(AccessGuard(app, routes, control), rules)
 
     app = RestApi("tradeserve", "Predictions for trading bots.", count, guards)
     slices = TimeSlices()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from serve_app.api.rest import schemas
 from serve_app.api.rest.bodies import read_body, read_window, read_windows
 from serve_app.api.rest.body_guard import BODY_READ_S
+from serve_app.api.rest.deadlines import documented
 from serve_app.api.rest.disconnects import ClientWatch
 from serve_app.api.rest.encoding import (
     batch_document,
@@ -19,6 +20,7 @@ from serve_app.api.rest.encoding import (
 from serve_app.api.rest.parsing import TIMINGS
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
+from serve_app.data_plane.deadlines import current_deadline
 from serve_app.data_plane.requests import BatchRequest
 from serve_app.data_plane.timing import Stopwatch, TimingSection
 
@@ -45,13 +47,16 @@ def prediction_endpoints(
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
         watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
+        deadline = current_deadline.get()
+        deadline.check()
         content_type = request.headers.get("content-type", "")
         # request.url would be built for every request.
         query = request.scope["query_string"].decode("latin-1")
         prediction_request, timings = await slices.run(read_window(content_type, query, body))
         watch.lap(TimingSection.PARSE)
-        with ClientWatch(request):
+        with ClientWatch(request, deadline):
             prediction = await services.predictions.predict(prediction_request, watch)
+        deadline.check()
         document = prediction_document(prediction)
         response = json_response(document)
         watch.lap(TimingSection.SERIALISE)
@@ -66,20 +71,24 @@ def prediction_endpoints(
         body = await read_body(request, max_body_bytes)
         watch.lap(TimingSection.READ)
         watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
+        deadline = current_deadline.get()
+        deadline.check()
         content_type = request.headers.get("content-type", "")
         steps = read_windows(content_type, body, services.batches.check_size)
         parsed = await slices.run(steps)
         # No ClientWatch: a replica continues with the windows that it has received, and until it is
         # done they count towards the limits.
         batch = BatchRequest(items=parsed.items, max_batch_size=parsed.max_batch_size)
-        return json_response(batch_document(await services.batches.predict(batch, watch)))
+        response = await services.batches.predict(batch, watch)
+        deadline.check()
+        return json_response(batch_document(response))
 
     yield PredictionEndpoint(
         "/api/ml/predict",
         predict,
         {
             "responses": schemas.responses(schemas.PredictResponse),
-            "openapi_extra": schemas.forms_of_predict(),
+            "openapi_extra": documented(schemas.forms_of_predict()),
         },
     )
     yield PredictionEndpoint(
@@ -87,6 +96,6 @@ def prediction_endpoints(
         predict_batch,
         {
             "responses": schemas.responses(schemas.BatchResponse),
-            "openapi_extra": schemas.body_of(schemas.BatchBody),
+            "openapi_extra": documented(schemas.body_of(schemas.BatchBody)),
         },
     )

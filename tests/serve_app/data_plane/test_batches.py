@@ -1,10 +1,14 @@
 """Batches, with backends in process."""
 
+import asyncio
+
 import pytest
 
+from serve_app.data_plane.deadlines import Deadline, current_deadline
 from serve_app.data_plane.responses import FailedItem
 from serve_app.errors import (
     BodyTooLargeError,
+    DeadlinePassedError,
     InvalidRequestError,
     OverloadedError,
     TooManyVersionsError,
@@ -68,6 +72,21 @@ async def test_overloaded_version_fails_only_its_items():
     old = FakeBackend(1, error=OverloadedError("toy", "1.0.0", "queue full"))
     response = await core(old).predict_batch([request(), request(model_version="1.1.0")])
     assert codes_or_returns(response) == ["overloaded", 1.0]
+
+
+async def test_late_batch_is_abandoned():
+    """A batch whose deadline passes between two runs fails as a whole, and runs no further ones."""
+
+    class Slow(FakeBackend):
+        async def predict_many(self, windows):
+            await asyncio.sleep(0.03)
+            return await super().predict_many(windows)
+
+    old = Slow(1)
+    current_deadline.set(Deadline(asyncio.get_running_loop().time() + 0.02, 20.0))
+    with pytest.raises(DeadlinePassedError):
+        await core(old).predict_batch([request()] * 4, max_batch_size=2)
+    assert old.batches == [2]
 
 
 async def test_oversized_batch_is_rejected_whole():

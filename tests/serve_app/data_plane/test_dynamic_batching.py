@@ -5,7 +5,9 @@ from contextvars import ContextVar
 
 import pytest
 
+from serve_app.data_plane.deadlines import Deadline, current_deadline
 from serve_app.data_plane.dynamic_batching import BUSY_IN_FLIGHT, Batcher, batch_wait_s
+from serve_app.errors import DeadlinePassedError
 from serve_app.settings import BatchSettings
 
 
@@ -112,6 +114,27 @@ async def test_cancelled_items_are_left_out(runs):
     assert await asyncio.gather(*running, *stays) == [2, 6]
     assert await batcher.submit(5) == 10
     assert runs.batches == [[1, 2, 3], [5]]
+
+
+async def test_late_items_do_not_run(runs):
+    """An item whose deadline passes while it waits raises the error; others of its batch run."""
+
+    async def submit_within(allowed_s, item):
+        current_deadline.set(Deadline(asyncio.get_running_loop().time() + allowed_s, 1e3))
+        return await batcher.submit(item)
+
+    batcher = Batcher(runs, 8, max_in_flight=1)
+    runs.may_finish.clear()
+    running = submit(batcher, 1)
+    await asyncio.sleep(0.001)
+    late = asyncio.create_task(submit_within(0.01, 2))
+    in_time = asyncio.create_task(submit_within(60, 3))
+    await asyncio.sleep(0.02)
+    runs.may_finish.set()
+    assert await asyncio.gather(*running, in_time) == [2, 6]
+    with pytest.raises(DeadlinePassedError, match="within the deadline of 1000 ms"):
+        await late
+    assert runs.batches == [[1], [3]]
 
 
 async def test_failed_run_fails_its_batch_only(runs):

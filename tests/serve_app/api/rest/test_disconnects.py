@@ -7,6 +7,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from serve_app.api.rest import disconnects
 from serve_app.api.rest.disconnects import ClientWatch
+from serve_app.data_plane.deadlines import Deadline
+from serve_app.errors import DeadlinePassedError
 
 
 class Connection:
@@ -37,6 +39,17 @@ async def test_disconnect_cancels_the_request():
     with pytest.raises(ClientDisconnect), ClientWatch(connection.request):
         await asyncio.sleep(60)
     assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("left_s", [0.03, 0.005, 0.0])
+async def test_deadline_cancels_the_request(left_s):
+    """The request is cancelled at its deadline, before and after its client is watched."""
+    deadline = Deadline(asyncio.get_running_loop().time() + left_s, 1e3 * left_s)
+    with pytest.raises(DeadlinePassedError), ClientWatch(Connection().request, deadline):
+        await asyncio.sleep(60)
+    assert asyncio.current_task().cancelling() == 0
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_connected_client_is_unaffected():
