@@ -14,6 +14,7 @@ import typer
 
 from benchmarks import (
     autoscaling,
+    bar_log,
     batching,
     connections,
     experiment_store,
@@ -38,6 +39,7 @@ USUAL: Mapping[str, Callable[[bool], Report]] = {
     ),
     "registry": lambda quick: Report(registry.run(runs=5 if quick else 15)),
     "experiment_store": lambda quick: Report(experiment_store.run(runs=3 if quick else 15)),
+    "bar_log": lambda quick: bar_log.run(1_000_000, 1) if quick else bar_log.run(10_000_000, 5),
     "operations": lambda quick: operations.run(rounds=1) if quick else operations.run(),
     "peers": lambda quick: peers.run(peers.QUICK if quick else peers.FULL),
     "batching": lambda quick: batching.run(5.0, 1) if quick else batching.run(),

@@ -55,7 +55,8 @@ class Rejection(StrEnum):
     IN_FUTURE = "the bar lies in the future: check the clocks of sender and server"
     NOT_ENDED = "the bar's period has not ended: send it later, or with is_final: false"
     KNOWN_IN_FUTURE = "known_at lies in the future: check the clocks of sender and server"
-    SUPERSEDED = "the bar is not final, and a final bar of this time or a later one is known"
+    KNOWN_TOO_EARLY = "known_at is before the bar's end: check the column known_at"
+    SUPERSEDED = "the bar is not final, and a final bar of this time or a later bar is known"
     EXPIRED = "the bar is older than the retention of this symbol and timeframe"
 
     @property
@@ -101,7 +102,7 @@ class Bars:
     """5 x n: open, high, low, close and volume of each bar."""
 
     @classmethod
-    def of(cls, time: ArrayLike, columns: Sequence[ArrayLike]) -> Self:
+    def of(cls, time: ArrayLike, columns: Sequence[ArrayLike] | Floats) -> Self:
         """Return bars from a column of times and the five of COLUMNS.
 
         Raises:

@@ -4,7 +4,17 @@
     ├── InvalidSymbolError          the text cannot name a symbol
     ├── UnknownTimeframeError       the text names no timeframe
     ├── InvalidTimeError            the value is no time, or has no time zone
-    └── InvalidColumnsError         the columns of bars do not fit together
+    ├── InvalidColumnsError         the columns of bars do not fit together
+    ├── UnknownSeriesError          the log has no bars of the symbol and timeframe
+    ├── BarFileError                a file of bars cannot be read or written
+    ├── MissingPackageError         the library that a feature needs is not installed
+    └── BarLogError
+        ├── BarLogUrlError          the URL does not name a usable database
+        ├── NewerBarLogError        the log was written by newer software
+        ├── ForeignBarLogError      folder and database do not belong together
+        ├── LockedBarLogError       another process has the log open
+        ├── UnavailableBarLogError  nothing was acknowledged; the same call may succeed later
+        └── DamagedBarLogError      the database or a part of the history is damaged
 
 Errors carry data, are rebuilt from `args` after pickling, and are independent of HTTP.
 """
@@ -67,4 +77,132 @@ class InvalidColumnsError(FeaturesError):
         return (
             f"the columns are not bars: {self.problem}; pass time, open, high, low, close and "
             f"volume as one-dimensional numbers of one length"
+        )
+
+
+class UnknownSeriesError(FeaturesError):
+    """The log has no bars of the symbol and timeframe."""
+
+    def __init__(self, symbol: str, timeframe: str, known: Sequence[str]) -> None:
+        super().__init__(symbol, timeframe, tuple(known))
+        self.symbol, self.timeframe, self.known = symbol, timeframe, tuple(known)
+
+    def __str__(self) -> str:
+        known = ", ".join(self.known[:20]) or "none"
+        return (
+            f"the log has no bars of {self.symbol[:80]!r} with the timeframe {self.timeframe}; "
+            f"import some, or use one of these: {known}"
+        )
+
+
+class BarFileError(FeaturesError):
+    """A file of bars cannot be read or written."""
+
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
+        super().__init__(path, problem, remedy)
+        self.path, self.problem, self.remedy = path, problem, remedy
+
+    def __str__(self) -> str:
+        return f"cannot use {self.path}: {self.problem}; {self.remedy}"
+
+
+class MissingPackageError(FeaturesError):
+    """The library that a feature needs is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(feature, package, extra)
+        self.feature, self.package, self.extra = feature, package, extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.feature} needs {self.package}, which is not installed; "
+            f"install tradeserve[{self.extra}]"
+        )
+
+
+class BarLogError(FeaturesError):
+    """Base class of the errors of the log's storage."""
+
+
+class BarLogUrlError(BarLogError):
+    """The URL does not name a database that the log can use."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url, self.problem = url, problem
+
+    def __str__(self) -> str:
+        return (
+            f"cannot store bars at {self.url!r}: {self.problem}; use sqlite:///path/to/file.db or "
+            f"postgresql://user:password@host/database"
+        )
+
+
+class NewerBarLogError(BarLogError):
+    """The log was written by a newer version of this software."""
+
+    def __init__(self, url: str, received: int, known: int) -> None:
+        super().__init__(url, received, known)
+        self.url, self.received, self.known = url, received, known
+
+    def __str__(self) -> str:
+        return (
+            f"the database {self.url} has revision {self.received} of the bar log, but this "
+            f"software knows up to {self.known}; upgrade the software, or use another database"
+        )
+
+
+class ForeignBarLogError(BarLogError):
+    """The folder and the database do not belong to one log."""
+
+    def __init__(self, folder: str, url: str) -> None:
+        super().__init__(folder, url)
+        self.folder, self.url = folder, url
+
+    def __str__(self) -> str:
+        return (
+            f"the folder {self.folder} and the database {self.url} do not belong to one bar log; "
+            f"pass both of one log, or a new folder with a new database"
+        )
+
+
+class LockedBarLogError(BarLogError):
+    """Another process has the log open for writing."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return (
+            f"another process writes the bar log in {self.folder}; send the bars to the server, or "
+            f"stop it first"
+        )
+
+
+class UnavailableBarLogError(BarLogError):
+    """The storage is not available; nothing was acknowledged, and a retry is safe."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return (
+            f"the bar log cannot use {self.where}: {self.problem}; nothing was acknowledged, check "
+            f"the disk and the database, and try again"
+        )
+
+
+class DamagedBarLogError(BarLogError):
+    """The database or a part of the history is damaged or missing."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return (
+            f"the bar log cannot read {self.where}: {self.problem}; restore folder and database "
+            f"from one backup"
         )

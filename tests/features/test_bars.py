@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import Bars, KnownBars, Rejection, Rejections, Symbol, Timeframe
@@ -75,6 +75,7 @@ def test_not_final():
 FIELD = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, math.nan, math.inf])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[FIELD] * 5), max_size=8))
 def test_problems_of_many(rows):
     """Bars that are checked together receive the reasons that they receive one by one."""

@@ -1,7 +1,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.bars import EARLIEST_MS, LATEST_MS, Rejection
@@ -41,6 +41,7 @@ def test_parse_times():
     assert (times[[0, 3]].tolist(), problems.tolist()) == ([0, 1000], codes)
 
 
+@settings(deadline=None)
 @given(st.integers(EARLIEST_MS, LATEST_MS))
 def test_iso(time_ms):
     """A time is the same after writing and parsing it."""

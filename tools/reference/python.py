@@ -22,6 +22,7 @@ MODULES = (
     "registry",
     "registry.architectures",
     "features",
+    "features.bar_log",
     "optimization",
     "serve_app.client",
     "serve_app.experiments",
