@@ -4,10 +4,9 @@ DuckDB, in an environment of its own, reads the same file and writes it back as 
 a process of their own per round, interleaved; the durations leave out the start of the process.
 """
 
-import multiprocessing
-import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from benchmarks.environments import PeerUnavailableError, environment
 from benchmarks.report import Report
 from features import Bars, Symbol, Timeframe
 from features.bar_log import BarLog
-from features.bar_log.importing import import_file
 
 DUCKDB = "duckdb==2.0.0"
 MINUTELY = Timeframe.parse("1m")
@@ -32,17 +30,36 @@ REVISIONS = 10_000
 
 Figures = dict[str, float]
 
-_PEER = """
-import resource, sys, time
+_MEASURED = """
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(time.perf_counter() - began, status["VmHWM"].split()[0])
+"""
+_IMPORT = f"""
+import sys, time
+from pathlib import Path
+from features import Symbol, Timeframe
+from features.bar_log import BarLog
+from features.bar_log.importing import import_file
+
+source, target, now_ms = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+log = BarLog(target)
+began = time.perf_counter()
+import_file(log, source, Symbol("{SYMBOL}"), Timeframe.parse("{MINUTELY}"), now_ms)
+{_MEASURED}
+log.close()
+"""
+_COPY = f"""
+import sys, time
 import duckdb
 
 connection = duckdb.connect()
 connection.execute("SET enable_progress_bar = false")
 began = time.perf_counter()
-connection.execute(f"COPY (SELECT * FROM '{sys.argv[1]}') TO '{sys.argv[2]}' (FORMAT parquet)")
-elapsed_s = time.perf_counter() - began
-print(elapsed_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+connection.execute(
+    "COPY (SELECT * FROM '" + sys.argv[1] + "') TO '" + sys.argv[2] + "' (FORMAT parquet)"
+)
+{_MEASURED}
+"""  # noqa: S608
 
 
 def run(bars: int, rounds: int) -> Report:
@@ -58,10 +75,10 @@ def run(bars: int, rounds: int) -> Report:
         source = folder / "bars.parquet"
         now_ms = _write_source(source, bars)
         for number in range(rounds):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                ours.append(pool.apply(_import, (folder / f"log{number}", source, now_ms)))
+            paths = source, folder / f"log{number}"
+            ours.append(_measure(Path(sys.executable), _IMPORT, *paths, now_ms))
             if peer is not None:
-                theirs.append(_copy(peer, source, folder / "copy.parquet"))
+                theirs.append(_measure(peer, _COPY, source, folder / "copy.parquet"))
         figures = {f"import of {bars:,} bars": _rates(bars, ours)}
         if theirs:
             figures["DuckDB reads and writes the file (peer)"] = _rates(bars, theirs)
@@ -71,12 +88,11 @@ def run(bars: int, rounds: int) -> Report:
     return Report(figures, notes=notes)
 
 
-def _copy(peer: Path, source: Path, target: Path) -> tuple[float, float]:
-    """Return the duration of DuckDB's copy in seconds and its peak memory in KiB."""
-    command = [str(peer), "-c", _PEER, str(source), str(target)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-    target.unlink()
-    taken_s, peak_kib = map(float, output.split())
+def _measure(python: Path, code: str, *arguments: object) -> tuple[float, float]:
+    """Return the duration in seconds and the peak memory in KiB that a new process measures."""
+    command = [str(python), "-c", code, *map(str, arguments)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    taken_s, peak_kib = map(float, run.stdout.split())
     return taken_s, peak_kib
 
 
@@ -93,15 +109,6 @@ def _write_source(path: Path, bars: int) -> int:
     table = pa.Table.from_arrays([times, *map(pa.array, (open_, high, low, close, volume))], names)
     pq.write_table(table, path)
     return MINUTELY.end(int(time_ms[-1]))
-
-
-def _import(folder: Path, source: Path, now_ms: int) -> tuple[float, float]:
-    """Return the duration of an import in seconds and the peak of this process's memory in KiB."""
-    with BarLog(folder) as log:
-        began = time.perf_counter()
-        import_file(log, source, SYMBOL, MINUTELY, now_ms)
-        elapsed_s = time.perf_counter() - began
-    return elapsed_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _rates(bars: int, runs: Sequence[tuple[float, float]]) -> Figures:
