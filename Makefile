@@ -30,7 +30,7 @@ test: setup ## run all tests, on up to four cores
 test-unit: setup ## run the tests without a cluster, under two minutes
 	$(PYTEST) $(PARALLEL) -m "not nightly and not cluster and not slow"
 
-nightly: setup ## run the long forms of the tests, about ten minutes
+nightly: setup ## run the long forms of the tests, about 15 minutes
 	$(PYTEST) -m nightly
 
 check: setup ## check format, style, types, import rules and the documentation
