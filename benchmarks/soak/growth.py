@@ -28,6 +28,10 @@ class Growth:
     """In the last period."""
     before_mb: float
     after_mb: float
+    """The memory that the processes have allocated. Pages of files are left out: the system drops
+    and shares them depending on what else runs on the machine."""
+    pss_mb: float
+    """All of the memory in the last period."""
     descriptors_before: float
     descriptors_after: float
     cpu_percent: float
@@ -35,7 +39,7 @@ class Growth:
 
     @property
     def percent(self) -> float:
-        """The growth of the memory (PSS)."""
+        """The growth of the allocated memory."""
         return 100 * (self.after_mb / self.before_mb - 1)
 
 
@@ -62,8 +66,9 @@ def _growth(role: str, first: Sequence[Sample], last: Sequence[Sample]) -> Growt
     used_s = ended.usage[role].cpu_s - began.usage[role].cpu_s
     return Growth(
         processes=statistics.median(usage.processes for usage in after),
-        before_mb=statistics.median(usage.pss_mb for usage in before),
-        after_mb=statistics.median(usage.pss_mb for usage in after),
+        before_mb=statistics.median(usage.own_mb for usage in before),
+        after_mb=statistics.median(usage.own_mb for usage in after),
+        pss_mb=statistics.median(usage.pss_mb for usage in after),
         descriptors_before=statistics.median(usage.descriptors for usage in before),
         descriptors_after=statistics.median(usage.descriptors for usage in after),
         cpu_percent=100 * used_s / (ended.elapsed_s - began.elapsed_s),

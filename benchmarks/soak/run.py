@@ -97,7 +97,7 @@ def _sample(running: Stack, began_s: float) -> Sample:
 def _line(sample: Sample, callers: Traffic) -> str:
     total, gcs = sample.usage[TOTAL], sample.usage["gcs"]
     return (
-        f"  {sample.elapsed_s:6.0f} s  {total.pss_mb:.0f} MB  gcs {gcs.pss_mb:.1f} MB"
+        f"  {sample.elapsed_s:6.0f} s  {total.own_mb:.0f} MB  gcs {gcs.own_mb:.1f} MB"
         f"  descriptors {total.descriptors}  files {sum(sample.disk_mb.values()):.0f} MB"
         f"  predictions {callers.predictions}  failed {callers.failures.total()}"
     )
@@ -109,6 +109,7 @@ def _figures(found: Growth) -> dict[str, float]:
         "before_mb": found.before_mb,
         "after_mb": found.after_mb,
         "growth_percent": found.percent,
+        "pss_mb": found.pss_mb,
         "descriptors_before": found.descriptors_before,
         "descriptors_after": found.descriptors_after,
         "cpu_percent": found.cpu_percent,
@@ -140,7 +141,8 @@ def _notes(
         f"{minutes:g} minutes at {sent_per_s:.0f} predictions per second, of a capacity of "
         f"{capacity_per_s:.0f} with {2 * CALLERS} callers. `before` is the median of minutes "
         f"{period:g} to {2 * period:g}, `after` that of the last {period:g}; of files, the size at "
-        f"half time and at the end. `cpu_percent` is of one core.",
+        f"half time and at the end. Memory is what the processes have allocated; `pss_mb` includes "
+        f"the pages of files. `cpu_percent` is of one core.",
         "",
         f"Calls: {', '.join(f'{count} {kind}' for kind, count in sorted(callers.calls.items()))}.",
         f"Failures: {callers.failures.total()}. Latency of predictions: p50 {p50_ms:.1f} ms, "
@@ -156,6 +158,7 @@ def _kept(samples: Sequence[Sample]) -> list[dict[str, object]]:
     return [
         {
             "elapsed_s": round(sample.elapsed_s, 1),
+            "own_mb": {role: round(usage.own_mb, 1) for role, usage in sample.usage.items()},
             "pss_mb": {role: round(usage.pss_mb, 1) for role, usage in sample.usage.items()},
             "descriptors": {role: usage.descriptors for role, usage in sample.usage.items()},
             "threads": sum(usage.threads for role, usage in sample.usage.items() if role != TOTAL),
@@ -170,18 +173,20 @@ def _plot(samples: Sequence[Sample], period_s: float) -> Figure:
     relative, memory, files = figure.subplots(3, sharex=True)
     minutes = [sample.elapsed_s / 60 for sample in samples]
     for role, found in growth(samples, period_s).items():
-        pss_mb = np.array(
-            [sample.usage[role].pss_mb if role in sample.usage else np.nan for sample in samples]
+        own_mb = np.array(
+            [sample.usage[role].own_mb if role in sample.usage else np.nan for sample in samples]
         )
         width = 2.5 if role == TOTAL else 1
-        relative.plot(minutes, pss_mb / found.before_mb, label=role, linewidth=width)
+        relative.plot(minutes, own_mb / found.before_mb, label=role, linewidth=width)
         if role != TOTAL:
-            memory.plot(minutes, pss_mb, label=role)
+            memory.plot(minutes, own_mb, label=role)
     for bound in (1 - GOAL_PERCENT / 100, 1 + GOAL_PERCENT / 100):
         relative.axhline(bound, color="black", linestyle=":")
     relative.axvspan(period_s / 60, 2 * period_s / 60, alpha=0.1)
-    relative.set(title="Memory by role, of its median in the marked period", ylim=(0.8, 1.2))
-    memory.set(title="Memory by role, PSS in MB", ylim=(0, None))
+    relative.set(
+        title="Allocated memory by role, of its median in the marked period", ylim=(0.8, 1.2)
+    )
+    memory.set(title="Allocated memory by role, MB", ylim=(0, None))
     descriptors = [sample.usage[TOTAL].descriptors for sample in samples]
     files.plot(minutes, descriptors, label="descriptors (number)", color="black")
     for what in samples[-1].disk_mb:

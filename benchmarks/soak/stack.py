@@ -1,6 +1,7 @@
 """The default server: `modelctl serve` with the application of `serve_config.yaml`."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 import threading
@@ -36,8 +37,10 @@ class Usage:
 
     processes: int
     pss_mb: float
-    """Memory, of which shared pages are divided between the processes that share them."""
-    rss_mb: float
+    """Memory, of which shared pages are divided between the processes that share them, also those
+    of other servers on the machine."""
+    own_mb: float
+    """The anonymous part, which no file backs: what a process has allocated."""
     descriptors: int
     threads: int
     cpu_s: float
@@ -49,7 +52,7 @@ class Usage:
         return cls(
             processes=sum(usage.processes for usage in usages),
             pss_mb=sum(usage.pss_mb for usage in usages),
-            rss_mb=sum(usage.rss_mb for usage in usages),
+            own_mb=sum(usage.own_mb for usage in usages),
             descriptors=sum(usage.descriptors for usage in usages),
             threads=sum(usage.threads for usage in usages),
             cpu_s=sum(usage.cpu_s for usage in usages),
@@ -106,7 +109,8 @@ class Stack:
         """Return what the living processes use, by role."""
         found: dict[str, list[Usage]] = {}
         for process in with_children(self._launch.processes()):
-            with suppress(psutil.NoSuchProcess):  # one of Ray's spare workers; they come and go
+            # One of Ray's spare workers may have ended; they come and go.
+            with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 usage = _usage(process)
                 found.setdefault(role(title_of(process)), []).append(usage)
         return {name: Usage.sum(usages) for name, usages in sorted(found.items())}
@@ -203,13 +207,18 @@ _ROLES: Mapping[str, str] = {
 """The role by a part of the command line; the first match counts."""
 
 
+_ROLLUP_LINE = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
+
+
 def _usage(process: psutil.Process) -> Usage:
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    kilobytes = {name: int(number) for name, number in _ROLLUP_LINE.findall(rollup)}
     with process.oneshot():
-        memory, times = process.memory_full_info(), process.cpu_times()
+        times = process.cpu_times()
         return Usage(
             processes=1,
-            pss_mb=memory.pss / 1e6,
-            rss_mb=memory.rss / 1e6,
+            pss_mb=kilobytes["Pss"] * 1024 / 1e6,
+            own_mb=kilobytes["Pss_Anon"] * 1024 / 1e6,
             descriptors=process.num_fds(),
             threads=process.num_threads(),
             cpu_s=times.user + times.system,

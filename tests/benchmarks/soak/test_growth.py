@@ -6,21 +6,21 @@ from benchmarks.soak.growth import Sample, growth
 from benchmarks.soak.stack import Usage
 
 
-def usage(pss_mb, descriptors=10, cpu_s=0.0, processes=1):
+def usage(own_mb, descriptors=10, cpu_s=0.0, processes=1):
     return Usage(
         processes=processes,
-        pss_mb=pss_mb,
-        rss_mb=pss_mb,
+        pss_mb=2 * own_mb,
+        own_mb=own_mb,
         descriptors=descriptors,
         threads=1,
         cpu_s=cpu_s,
     )
 
 
-def samples(pss_mb, **others):
-    """Return a sample per 10 s of one role, whose memory is `pss_mb` of the time."""
+def samples(own_mb, **others):
+    """Return a sample per 10 s of one role, whose memory is `own_mb` of the time."""
     return [
-        Sample(float(at), {"router": usage(pss_mb(at), cpu_s=at / 4), **others}, {})
+        Sample(float(at), {"router": usage(own_mb(at), cpu_s=at / 4), **others}, {})
         for at in range(10, 601, 10)
     ]
 
@@ -56,4 +56,4 @@ def test_passing_role():
 def test_sum():
     """The processes of one role count in sum."""
     both = Usage.sum([usage(100, descriptors=5), usage(50, descriptors=7)])
-    assert (both.processes, both.pss_mb, both.descriptors) == (2, 150, 12)
+    assert (both.processes, both.own_mb, both.descriptors) == (2, 150, 12)
