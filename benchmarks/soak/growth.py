@@ -40,7 +40,7 @@ class Growth:
     @property
     def percent(self) -> float:
         """The growth of the allocated memory."""
-        return 100 * (self.after_mb / self.before_mb - 1)
+        return 100 * (self.after_mb / self.before_mb - 1) if self.before_mb else 0.0
 
 
 def growth(samples: Sequence[Sample], period_s: float) -> dict[str, Growth]:

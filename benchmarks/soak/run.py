@@ -177,7 +177,8 @@ def _plot(samples: Sequence[Sample], period_s: float) -> Figure:
             [sample.usage[role].own_mb if role in sample.usage else np.nan for sample in samples]
         )
         width = 2.5 if role == TOTAL else 1
-        relative.plot(minutes, own_mb / found.before_mb, label=role, linewidth=width)
+        if found.before_mb:
+            relative.plot(minutes, own_mb / found.before_mb, label=role, linewidth=width)
         if role != TOTAL:
             memory.plot(minutes, own_mb, label=role)
     for bound in (1 - GOAL_PERCENT / 100, 1 + GOAL_PERCENT / 100):

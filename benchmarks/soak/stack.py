@@ -213,6 +213,8 @@ _ROLLUP_LINE = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 def _usage(process: psutil.Process) -> Usage:
     rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
     kilobytes = {name: int(number) for name, number in _ROLLUP_LINE.findall(rollup)}
+    if "Pss" not in kilobytes:
+        raise psutil.ZombieProcess(process.pid)
     with process.oneshot():
         times = process.cpu_times()
         return Usage(

@@ -57,3 +57,8 @@ def test_sum():
     """The processes of one role count in sum."""
     both = Usage.sum([usage(100, descriptors=5), usage(50, descriptors=7)])
     assert (both.processes, both.own_mb, both.descriptors) == (2, 150, 12)
+
+
+def test_no_memory():
+    """A role that has allocated nothing has not grown."""
+    assert growth(samples(lambda _: 0), 100.0)["router"].percent == 0
