@@ -25,6 +25,7 @@ from benchmarks import (
     overload,
     registry,
 )
+from benchmarks.bar_close import run as bar_close
 from benchmarks.growth import run as growth
 from benchmarks.report import Report, differences_from_kept, keep, show
 from benchmarks.serving_peers import run as peers
@@ -47,6 +48,7 @@ USUAL: Mapping[str, Callable[[bool], Report]] = {
 NOT_QUICK = ("operations", "batching")
 LONG: Mapping[str, Callable[[bool], Report]] = {
     "autoscaling": lambda _: autoscaling.run(),
+    "bar_close": lambda quick: bar_close.run(bars=2) if quick else bar_close.run(),
     "connections": lambda quick: connections.run(rounds=1) if quick else connections.run(),
     "faults": lambda quick: faults.run(rounds=1) if quick else faults.run(),
     "growth": lambda quick: growth.run(rounds=1, seconds=1) if quick else growth.run(),

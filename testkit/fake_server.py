@@ -57,6 +57,8 @@ class FakeServer:
         self.authorizations: list[str | None] = []
         self.keys: list[str | None] = []
         """The Idempotency-Key of every request."""
+        self.deadlines: list[str | None] = []
+        """The X-Deadline-Ms of every request."""
         self.reached = asyncio.Event()
         self.default: Reply | None = None
         """The reply to paths without a script."""
@@ -102,6 +104,7 @@ class FakeServer:
         body = await request.read()
         self.authorizations.append(request.headers.get("Authorization"))
         self.keys.append(request.headers.get("Idempotency-Key"))
+        self.deadlines.append(request.headers.get("X-Deadline-Ms"))
         document = self._document(request, body)
         self.received[request.path].append(document)
         self.reached.set()
@@ -120,8 +123,11 @@ class FakeServer:
 
 
 @contextmanager
-def server_in_thread(path: str, reply: Reply) -> Iterator[str]:
-    """Run a server with one scripted path on a thread of its own, and return its URL."""
+def server_in_thread(path: str, reply: Any) -> Iterator[str]:
+    """Run a server with one scripted path on a thread of its own, and return its URL.
+
+    The reply is one of those of `FakeServer.script`.
+    """
     started, stop = threading.Event(), asyncio.Event()
     urls: list[str] = []
     loop = asyncio.new_event_loop()

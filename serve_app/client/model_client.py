@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serve_app.client.credentials import Credentials, tls_context
+from serve_app.client.deadlines import Deadline
 from serve_app.client.encoding import (
     DOUBLE,
     SINGLE,
@@ -34,7 +35,7 @@ from serve_app.client.responses import (
     describe_failures,
     failed_entry,
 )
-from serve_app.client.transport import Deadline, Transport
+from serve_app.client.transport import Transport
 from serve_app.errors import (
     ClientError,
     RequestError,
@@ -180,7 +181,7 @@ class ModelClient(ExperimentCalls):
                 `missing_values`; nothing was sent.
             InvalidRequestError: another field cannot be sent.
         """
-        deadline = Deadline.after(self._parameters.timeout_s)
+        deadline = Deadline.after(self._parameters.timeout_s, is_sent=True)
         request = {
             "symbol": symbol,
             "features": features,
@@ -214,7 +215,7 @@ class ModelClient(ExperimentCalls):
             raise ValueError(
                 f"max_batch_size: expected a whole number of at least 1, received {max_batch_size}"
             )
-        deadline = Deadline.after(self._parameters.batch_timeout_s)
+        deadline = Deadline.after(self._parameters.batch_timeout_s, is_sent=True)
         items = list(requests)
         entries: list[dict[str, Any]] = []
         with self._report_failure("batch_predict"):

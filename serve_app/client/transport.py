@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-import math
+import logging
 import os
 import random
 import ssl
@@ -15,15 +15,20 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from serve_app.client.connector import ATTEMPT, Attempt, Connector
 from serve_app.client.credentials import Credentials
+from serve_app.client.deadlines import Deadline, FairTimeout
 from serve_app.client.encoding import Body
 from serve_app.errors import (
     ClientError,
     DeadlineExceededError,
+    OverloadedError,
     ServerRejectedError,
     ServerUnreachableError,
     UnexpectedResponseError,
 )
+
+logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_S = 0.01
 _LONGEST_WAIT_S = 0.5
@@ -40,28 +45,11 @@ time."""
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Errors before there was a connection; all others broke one."""
 
+_NO_TIMEOUT = aiohttp.ClientTimeout()
+"""The connector limits the time to connect, and the caller that of the attempt."""
+
 _PROXY_STATUSES = {404, 500, 502, 504}
 """Statuses that a proxy returns while the server or a replica restarts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The time by which a call ends, retries included."""
-
-    total_s: float
-    ends_s: float
-    """On the clock `time.monotonic`."""
-    unreachable_s: float = math.inf
-    """The time without a connection after which the call ends earlier."""
-
-    @classmethod
-    def after(cls, total_s: float, unreachable_s: float = math.inf) -> Self:
-        """Return the deadline of a call that starts now."""
-        return cls(total_s, time.monotonic() + total_s, unreachable_s)
-
-    def left_s(self) -> float:
-        """Return the time left; negative after the deadline."""
-        return self.ends_s - time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +66,9 @@ class _OpenedSession:
     session: aiohttp.ClientSession
     closing: AsyncGenerator[None, None]
     """Closes the session when it is closed itself."""
+    slots: asyncio.Semaphore
+    """Limits the requests in flight, and so the connections. With aiohttp's own limit, the wait for
+    another request to end would count as time to connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +110,13 @@ class Transport:
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._sessions = _Sessions(os.getpid())
+        self._unreachable_from_s: float | None = None
 
-    async def open(self) -> aiohttp.ClientSession:
-        """Return the session of the running loop, opened on the first call."""
+    async def open(self) -> None:
+        """Open the session of the running loop, unless it is open."""
+        await self._opened()
+
+    async def _opened(self) -> _OpenedSession:
         if self._sessions.process != os.getpid():
             # After a fork the sockets are the parent's, which closing them would disturb.
             self._sessions = _Sessions(os.getpid(), inherited=self._sessions)
@@ -129,10 +124,12 @@ class Transport:
         opened = self._sessions.by_loop.get(loop)
         if opened is None:
             session = self._new_session()
-            opened = self._sessions.by_loop[loop] = _OpenedSession(session, _until_closed(session))
+            opened = self._sessions.by_loop[loop] = _OpenedSession(
+                session, _until_closed(session), asyncio.Semaphore(_MAX_CONNECTIONS)
+            )
             await anext(opened.closing)
             await self._close_sessions_of_closed_loops()
-        return opened.session
+        return opened
 
     async def close(self) -> None:
         """Close the running loop's connections, if there are any."""
@@ -152,8 +149,9 @@ class Transport:
         """Return the JSON of a 200 response.
 
         Connection errors, 429, 503 and a proxy's own errors are retried until `deadline`: after the
-        server's Retry-After if the deadline permits it, else after an exponential backoff. A wait
-        that would exceed the deadline does not start. The server may therefore receive a call
+        server's Retry-After if the deadline permits it, else after an exponential backoff, but not
+        if the server is overloaded until after the deadline. A wait that would exceed the deadline
+        does not start. The server may therefore receive a call
         twice, which is harmless for predictions. A command carries a `key`, the same for each
         attempt, by which the server executes it once.
 
@@ -164,37 +162,52 @@ class Transport:
             ServerRejectedError: the server responded with an error.
             UnexpectedResponseError: the response is not JSON, or not HTTP.
         """
+        try:
+            content = await self._repeat(method, path, body, deadline, key)
+        except ServerUnreachableError:
+            if self._unreachable_from_s is None:
+                self._unreachable_from_s = time.monotonic()
+            raise
+        if self._unreachable_from_s is not None:
+            outage_s = time.monotonic() - self._unreachable_from_s
+            self._unreachable_from_s = None
+            logger.info("server %s responds again after %.1f s", self.server_url, outage_s)
+        return content
+
+    async def _repeat(
+        self, method: str, path: str, body: Body | None, deadline: Deadline, key: str | None
+    ) -> object:
         url = self.server_url + path
         keyed = {} if key is None else {_KEY_HEADER: key}
         target = url if body is None or not body.query else f"{url}?{body.query}"
-        session = await self.open()
+        opened = await self._opened()
         failure: ClientError | None = None
         connected_s = time.monotonic()
         for attempt in itertools.count():
             left_s = deadline.left_s()
             if left_s <= 0:
                 raise failure or DeadlineExceededError(url, deadline.total_s)
-            if session.closed:
+            if opened.session.closed:
                 raise ServerUnreachableError(url, "cleanup was called during the call") from failure
             pause_s = 0.0
             credentials = self._credentials.headers()
+            # At most half of the time left, so that it fails before the deadline does.
+            this = Attempt(deadline, min(self._connect_timeout_s, left_s / 2))
             try:
-                async with asyncio.timeout(left_s):
-                    response = await _send(
-                        session,
-                        method,
-                        target,
-                        body,
-                        {**keyed, **credentials},
-                        self._timeout(left_s),
-                    )
+                async with FairTimeout(left_s), opened.slots:
+                    ATTEMPT.set(this)
+                    headers = {**keyed, **credentials}
+                    response = await _send(opened.session, method, target, body, headers)
             # Before TimeoutError: a connect timeout is both, and may be retried.
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 failure = ServerUnreachableError(self.server_url, _problem_of(error))
                 if not isinstance(error, _NOT_CONNECTED):
                     connected_s = time.monotonic()
             except TimeoutError:
-                # An earlier failure is a more specific reason than the end of the time.
+                # An earlier failure is a more specific reason than the end of the time, unless it
+                # was to reach the server, which this attempt has reached.
+                if isinstance(failure, ServerUnreachableError) and this.is_connected:
+                    failure = None
                 raise failure or DeadlineExceededError(url, deadline.total_s) from None
             except aiohttp.ClientError as error:
                 raise UnexpectedResponseError(url, _problem_of(error)) from error
@@ -205,6 +218,8 @@ class Transport:
                     return _content_of(url, response)
                 failure, connected_s = _rejection(response), time.monotonic()
                 pause_s = retry_after_s(response.retry_after)
+                if failure.code == OverloadedError.code and pause_s >= deadline.left_s():
+                    raise failure  # retries would add to the load that the server sheds
             wait_s = backoff_s(attempt, random.random())  # noqa: S311 no secret
             # Retry-After has whole seconds: with a shorter deadline, retry within it nevertheless.
             if wait_s < pause_s < deadline.left_s():
@@ -216,8 +231,8 @@ class Transport:
         raise AssertionError("unreachable: the loop ends by returning or raising")
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=_MAX_CONNECTIONS,
+        connector = Connector(
+            limit=0,
             keepalive_timeout=_KEEPALIVE_S,
             # `localhost` has two addresses; both must be tried within the timeout.
             happy_eyeballs_delay=self._connect_timeout_s / 4,
@@ -229,15 +244,6 @@ class Transport:
             proxy=self._proxy,
             trust_env=False,  # the default, stated since a proxy must never capture loopback
         )
-
-    def _timeout(self, left_s: float) -> aiohttp.ClientTimeout:
-        """Return the limit of one attempt to connect, so that it fails before the deadline does.
-
-        The deadline limits the whole call elsewhere, since aiohttp rounds long limits up to whole
-        seconds.
-        """
-        sock_connect_s = min(self._connect_timeout_s, left_s / 2)
-        return aiohttp.ClientTimeout(total=None, sock_connect=sock_connect_s)
 
     async def _close_sessions_of_closed_loops(self) -> None:
         for loop in list(self._sessions.by_loop):
@@ -281,7 +287,6 @@ async def _send(
     url: str,
     body: Body | None,
     headers: Mapping[str, str],
-    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 for connecting only; the caller has the deadline
 ) -> Response:
     async with session.request(
         method,
@@ -292,7 +297,7 @@ async def _send(
         if body is None
         else {"Content-Type": body.content_type, **_KEEP_WORKING, **headers},
         allow_redirects=False,
-        timeout=timeout,
+        timeout=_NO_TIMEOUT,
     ) as received:
         return Response(received.status, await received.read(), received.headers.get("Retry-After"))
 

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from serve_app.client import ModelClient
 from serve_app.client.credentials import Credentials
+from serve_app.client.deadlines import Deadline
 from serve_app.client.encoding import Body
-from serve_app.client.transport import Deadline, Transport, backoff_s, retry_after_s
+from serve_app.client.transport import Transport, backoff_s, retry_after_s
 from serve_app.errors import (
     DeadlineExceededError,
     ServerRejectedError,
@@ -26,6 +30,7 @@ from testkit.fake_server import (
     Reply,
     error,
     prediction,
+    server_in_thread,
 )
 
 WINDOW = np.random.default_rng(0).standard_normal((60, 110))
@@ -66,11 +71,39 @@ class TestRetry:
 
     async def test_long_retry_after(self, server):
         """A Retry-After beyond the deadline does not prevent retries within it."""
-        server.script(
-            PREDICT, Reply(OVERLOADED.body, 503, {"Retry-After": "3600"}), Reply(prediction())
-        )
+        starting = error("no_router", "no router is ready; repeat the request")
+        server.script(PREDICT, Reply(starting, 503, {"Retry-After": "3600"}), Reply(prediction()))
         async with ModelClient(server.url, timeout_s=5, raise_errors=True) as client:
             assert await client.predict("BTCUSDT", WINDOW) == prediction()
+
+    async def test_overload_beyond_deadline(self, server, reasons):
+        """A server that sheds load until after the deadline is not called again."""
+        server.script(PREDICT, Reply(OVERLOADED.body, 503, {"Retry-After": "60"}))
+        async with ModelClient(server.url, timeout_s=5) as client:
+            assert await client.predict("BTCUSDT", WINDOW) is None
+        assert len(server.received[PREDICT]) == 1
+        assert ["503 overloaded" in reason for reason in reasons()] == [True]
+
+    async def test_late_response(self, server, client):
+        """A request that the server drops at its deadline is not repeated."""
+        server.script(PREDICT, Reply(error("deadline_exceeded", "no time is left"), 504))
+        with pytest.raises(ServerRejectedError, match="504 deadline_exceeded"):
+            await client.predict("BTCUSDT", WINDOW)
+        assert len(server.received[PREDICT]) == 1
+
+    async def test_wait_for_other_requests(self):
+        """A request that waits for the end of others is not one that cannot connect."""
+
+        def slowly(_: object) -> Reply:
+            time.sleep(0.002)  # 100 requests in flight take longer than connecting may
+            return Reply(prediction())
+
+        with server_in_thread(PREDICT, slowly) as url:
+            async with ModelClient(
+                url, timeout_s=30, connect_timeout_s=0.1, raise_errors=True
+            ) as client:
+                calls = [client.predict("BTCUSDT", [1.0]) for _ in range(120)]
+                assert await asyncio.gather(*calls) == [prediction()] * 120
 
     async def test_last_reason(self, server):
         """At the deadline, the reason of the last attempt is raised."""
@@ -87,6 +120,50 @@ class TestRetry:
             with pytest.raises(DeadlineExceededError, match=r"within 0\.1 s"):
                 await client.predict("BTCUSDT", WINDOW)
         assert len(server.received[PREDICT]) == 1
+
+    async def test_response_while_busy(self):
+        """A response that arrives in time is returned, although the bot was busy beyond it."""
+        received = threading.Event()
+
+        def respond(_: object) -> Reply:
+            received.set()
+            time.sleep(0.2)  # until the bot is busy
+            return Reply(prediction())
+
+        with server_in_thread(PREDICT, respond) as url:
+            async with ModelClient(url, timeout_s=1.0, raise_errors=True) as client:
+                call = asyncio.create_task(client.predict("BTCUSDT", [1.0]))
+                await asyncio.to_thread(received.wait, 10)
+                time.sleep(1.2)  # noqa: ASYNC251 keeps the event loop busy
+                assert await call == prediction()
+
+    @pytest.mark.parametrize(
+        ("first", "reason"),
+        [(Disconnect(), DeadlineExceededError), (OVERLOADED, ServerRejectedError)],
+        ids=["disconnect", "503"],
+    )
+    async def test_no_response_to_retry(self, server, first, reason):
+        """A retry without a response has reached the server, whose own reason comes first."""
+        server.script(PREDICT, first, NoResponse())
+        async with ModelClient(server.url, timeout_s=1.0, raise_errors=True) as client:
+            with pytest.raises(reason):
+                await client.predict("BTCUSDT", WINDOW)
+        assert len(server.received[PREDICT]) == 2
+
+    async def test_return_of_server(self, free_port, caplog):
+        """The first response after an outage is logged once."""
+        caplog.set_level(logging.INFO, "serve_app.client")
+        url = f"http://127.0.0.1:{free_port}"
+        async with ModelClient(url, timeout_s=0.1) as client:
+            for _ in range(2):
+                assert await client.predict("BTCUSDT", [1.0]) is None
+            async with FakeServer(free_port) as server:
+                server.script(PREDICT, Reply(prediction()))
+                for _ in range(2):
+                    assert await client.predict("BTCUSDT", [1.0]) == prediction()
+        assert [record.getMessage().split(" after ")[0] for record in caplog.records[2:]] == [
+            f"server {url} responds again"
+        ]
 
     async def test_refused_connection(self, free_port):
         """A refused connection is reported as an unreachable server."""
