@@ -44,10 +44,12 @@ class Connector(aiohttp.TCPConnector):
         """Return a connection for the running task's attempt.
 
         Raises:
-            TimeoutError: there was none within the attempt's `connect_timeout_s`.
+            TimeoutError: there was none within the attempt's `connect_timeout_s`, or half of the
+                time left, so that an attempt to connect fails before the call does.
         """
         attempt = ATTEMPT.get()
-        async with FairTimeout(attempt.connect_timeout_s):
+        limit_s = min(attempt.connect_timeout_s, attempt.deadline.left_s() / 2)
+        async with FairTimeout(limit_s):
             connection = await super().connect(req, traces, timeout)
         attempt.is_connected = True
         if attempt.deadline.is_sent:

@@ -151,9 +151,9 @@ class Transport:
         Connection errors, 429, 503 and a proxy's own errors are retried until `deadline`: after the
         server's Retry-After if the deadline permits it, else after an exponential backoff, but not
         if the server is overloaded until after the deadline. A wait that would exceed the deadline
-        does not start. The server may therefore receive a call
-        twice, which is harmless for predictions. A command carries a `key`, the same for each
-        attempt, by which the server executes it once.
+        does not start. The server may therefore receive a call twice, which is harmless for
+        predictions. A command carries a `key`, the same for each attempt, by which the server
+        executes it once.
 
         Raises:
             ServerUnreachableError: there was no connection, or it broke, until the deadline, or
@@ -187,14 +187,14 @@ class Transport:
             left_s = deadline.left_s()
             if left_s <= 0:
                 raise failure or DeadlineExceededError(url, deadline.total_s)
-            if opened.session.closed:
-                raise ServerUnreachableError(url, "cleanup was called during the call") from failure
             pause_s = 0.0
             credentials = self._credentials.headers()
-            # At most half of the time left, so that it fails before the deadline does.
-            this = Attempt(deadline, min(self._connect_timeout_s, left_s / 2))
+            this = Attempt(deadline, self._connect_timeout_s)
             try:
                 async with FairTimeout(left_s), opened.slots:
+                    if opened.session.closed:
+                        problem = "cleanup was called during the call"
+                        raise ServerUnreachableError(url, problem) from failure
                     ATTEMPT.set(this)
                     headers = {**keyed, **credentials}
                     response = await _send(opened.session, method, target, body, headers)

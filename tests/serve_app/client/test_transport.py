@@ -121,6 +121,17 @@ class TestRetry:
                 await client.predict("BTCUSDT", WINDOW)
         assert len(server.received[PREDICT]) == 1
 
+    async def test_cleanup_during_calls(self, server):
+        """Calls in flight, and those that wait for them, end with the client."""
+        server.script(PREDICT, NoResponse())
+        client = ModelClient(server.url, timeout_s=30, raise_errors=True)
+        calls = [asyncio.create_task(client.predict("BTCUSDT", [1.0])) for _ in range(120)]
+        await server.reached.wait()
+        await client.cleanup()
+        for call in calls:
+            with pytest.raises(ServerUnreachableError, match="cleanup"):
+                await call
+
     async def test_response_while_busy(self):
         """A response that arrives in time is returned, although the bot was busy beyond it."""
         received = threading.Event()
