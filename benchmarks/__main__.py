@@ -2,9 +2,8 @@
 
 python -m benchmarks [NAME…] [--quick]
 
-Without a name all run but the long ones: autoscaling, connections, faults, growth, overload,
-soak, soak-router, soak-replicas and storage_faults, which requires root; with --quick neither
-operations nor batching, so that it takes no more than five minutes.
+Without a name all run but the long ones (LONG below); with --quick neither operations nor batching,
+so that it takes no more than five minutes. storage_faults requires root.
 """
 
 from collections.abc import Callable, Mapping

@@ -29,7 +29,7 @@ import orjson
 
 from registry.predictors import Windows
 from serve_app.data_plane.decoding import Failure, Prediction, Run
-from serve_app.errors import ServingError
+from serve_app.errors import ClientError, ServingError
 
 PROTOCOL = 4
 """The version of this protocol. A router and a replica of different ones use Serve's handle."""
@@ -217,10 +217,11 @@ def decode_error(payload: bytes) -> ServingError:
 
 
 def _errors_by_code(tree: type[ServingError]) -> dict[str, type[ServingError]]:
-    """Return the error classes of a tree by their codes; base classes have none."""
+    """Return the error classes of a server by their codes; base classes have none."""
     found = {tree.code: tree} if "code" in vars(tree) else {}
     for subclass in tree.__subclasses__():
-        found |= _errors_by_code(subclass)
+        if subclass is not ClientError:
+            found |= _errors_by_code(subclass)
     return found
 
 
