@@ -116,7 +116,7 @@ def test_connections_of_an_address(proxy):
     def is_rejected():
         try:
             proxy.get(OTHER)
-        except ConnectionResetError:
+        except ConnectionError:
             return True
         return False
 
