@@ -71,7 +71,8 @@ def _read_parquet(path: Path, zone: str | None) -> Iterator[Block]:
         names = _find_columns(path, file.schema_arrow.names)
         rows, total = 0, file.metadata.num_rows
         wanted = [name for name in names.values() if name is not None]
-        # One iterator over all row groups would keep their pages in memory until its end.
+        # One iterator over all row groups keeps memory of each
+        # (findings/pyarrow-iter-batches-memory.sh).
         for groups in _group_runs(file.metadata):
             for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=wanted):
                 rows += len(batch)
