@@ -22,7 +22,6 @@ from serve_app.client.encoding import Body
 from serve_app.errors import (
     ClientError,
     DeadlineExceededError,
-    OverloadedError,
     ServerRejectedError,
     ServerUnreachableError,
     UnexpectedResponseError,
@@ -149,11 +148,10 @@ class Transport:
         """Return the JSON of a 200 response.
 
         Connection errors, 429, 503 and a proxy's own errors are retried until `deadline`: after the
-        server's Retry-After if the deadline permits it, else after an exponential backoff, but not
-        if the server is overloaded until after the deadline. A wait that would exceed the deadline
-        does not start. The server may therefore receive a call twice, which is harmless for
-        predictions. A command carries a `key`, the same for each attempt, by which the server
-        executes it once.
+        server's Retry-After if the deadline permits it, else after an exponential backoff. A wait
+        that would exceed the deadline does not start. The server may therefore receive a call
+        twice, which is harmless for predictions. A command carries a `key`, the same for each
+        attempt, by which the server executes it once.
 
         Raises:
             ServerUnreachableError: there was no connection, or it broke, until the deadline, or
@@ -218,8 +216,6 @@ class Transport:
                     return _content_of(url, response)
                 failure, connected_s = _rejection(response), time.monotonic()
                 pause_s = retry_after_s(response.retry_after)
-                if failure.code == OverloadedError.code and pause_s >= deadline.left_s():
-                    raise failure  # retries would add to the load that the server sheds
             wait_s = backoff_s(attempt, random.random())  # noqa: S311 no secret
             # Retry-After has whole seconds: with a shorter deadline, retry within it nevertheless.
             if wait_s < pause_s < deadline.left_s():
