@@ -1,4 +1,4 @@
-"""Market data for models: bars, and the log that keeps them.
+"""Market data for models: bars, the log that keeps them, and feature sets.
 
 The package depends on NumPy, pyarrow and SQL only. Times are milliseconds since 1970 in UTC, and
 many bars are columns, never one object per bar.

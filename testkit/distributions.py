@@ -1,10 +1,10 @@
-"""Distributions with network classes, as `pip install` would write them."""
+"""Distributions with entry points, as `pip install` would write them."""
 
 from pathlib import Path
 
 
 def write_distribution(
-    site: Path, distribution: str, module: str, source: str, **networks: str
+    site: Path, distribution: str, module: str, source: str, *, group: str, **entries: str
 ) -> None:
     """Write a distribution of one module to the folder `site`, which belongs on `sys.path`.
 
@@ -13,7 +13,8 @@ def write_distribution(
         distribution: the name of the distribution.
         module: the name of its module.
         source: the module's source.
-        networks: the name in the module by model type, declared as entry points.
+        group: the group of its entry points.
+        entries: the name in the module by the name of the entry point.
     """
     info = site / f"{distribution}-2.1.dist-info"
     info.mkdir(parents=True)
@@ -21,7 +22,5 @@ def write_distribution(
     info.joinpath("METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n"
     )
-    lines = [f"{name} = {module}:{value}" for name, value in networks.items()]
-    info.joinpath("entry_points.txt").write_text(
-        "\n".join(["[tradeserve.architectures]", *lines, ""])
-    )
+    lines = [f"{name} = {module}:{value}" for name, value in entries.items()]
+    info.joinpath("entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))

@@ -23,6 +23,7 @@ MODULES = (
     "registry.architectures",
     "features",
     "features.bar_log",
+    "features.feature_sets",
     "optimization",
     "serve_app.client",
     "serve_app.experiments",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from registry.architectures import build_network, find_architecture, load_checkpoint
+from registry.architectures.catalogue import ENTRY_POINT_GROUP
 from registry.architectures.checkpoint import save_checkpoint
 from registry.errors import (
     AmbiguousArchitectureError,
@@ -60,7 +61,7 @@ def install(tmp_path, monkeypatch):
     def run(distribution, source, **networks):
         module = f"acme_networks_{next(numbers)}"
         site = tmp_path / distribution
-        write_distribution(site, distribution, module, source, **networks)
+        write_distribution(site, distribution, module, source, group=ENTRY_POINT_GROUP, **networks)
         monkeypatch.syspath_prepend(site)
         installed.append(module)
         return module

@@ -138,7 +138,12 @@ def try_network(trial_process, tmp_path, monkeypatch):
 
     names = ("Network", "Sleeping", "Crashing", "Leaving", "Printing")
     write_distribution(
-        tmp_path / "site", "acme", "acme_trial", NETWORKS, **{name: name for name in names}
+        tmp_path / "site",
+        "acme",
+        "acme_trial",
+        NETWORKS,
+        group="tradeserve.architectures",
+        **{name: name for name in names},
     )
     monkeypatch.syspath_prepend(tmp_path / "site")
 
