@@ -74,7 +74,7 @@ lock: setup ## pin the newest allowed versions in requirements.lock
 	sed -i 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock  # any build of this version is accepted
 
 clean: ## remove .venv, builds and caches; keep the models
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info examples/*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -114,7 +114,7 @@ setup:
 	pip() { $(VENV)/bin/python -m pip --disable-pip-version-check install -qq "$$@"; }; \
 	if "$$python" -m venv --clear $(VENV) \
 		&& pip -r requirements.lock \
-		&& pip --no-build-isolation --no-deps -e . \
+		&& pip --no-build-isolation --no-deps -e . -e examples \
 		&& expected >$(STAMP).new && mv $(STAMP).new $(STAMP); \
 	then echo "Set up $(VENV)"; \
 	else \

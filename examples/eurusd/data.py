@@ -1,13 +1,13 @@
 """Loads the hourly EURUSD bars of 2017 from the package gym-anytrading."""
 
 import csv
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+
+from features import Bars
 
 SYMBOL = "EURUSD"
 BAR_PERIOD_S = 3600
@@ -15,39 +15,12 @@ DISTRIBUTION = "gym-anytrading"
 SOURCE = f"{DISTRIBUTION} 2.0.0: FOREX_EURUSD_1H_ASK.csv (MIT)"
 
 _FILE = "gym_anytrading/datasets/data/FOREX_EURUSD_1H_ASK.csv"
+_COLUMNS = ("Open", "High", "Low", "Close", "Volume")
 _TIME_FORMAT = "%d.%m.%Y %H:%M:%S.%f"
-
-Series = NDArray[np.float64]
 
 
 class DataError(Exception):
     """The market data is missing or invalid."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
-    """Bars in chronological order; all fields have the same length."""
-
-    time: NDArray[np.datetime64]
-    """The opening time of each bar, UTC, in seconds."""
-    open: Series
-    high: Series
-    low: Series
-    close: Series
-    volume: Series
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def __getitem__(self, part: slice) -> "Bars":
-        return Bars(
-            time=self.time[part],
-            open=self.open[part],
-            high=self.high[part],
-            low=self.low[part],
-            close=self.close[part],
-            volume=self.volume[part],
-        )
 
 
 def load_bars() -> Bars:
@@ -76,14 +49,8 @@ def read_bars(path: Path) -> Bars:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        bars = Bars(
-            time=np.array([_time(row["Time"]) for row in rows], dtype="datetime64[s]"),
-            open=_column(rows, "Open"),
-            high=_column(rows, "High"),
-            low=_column(rows, "Low"),
-            close=_column(rows, "Close"),
-            volume=_column(rows, "Volume"),
-        )
+        time = np.array([_time(row["Time"]) for row in rows], dtype="datetime64[ms]")
+        columns = [[float(row[name]) for row in rows] for name in _COLUMNS]
     except FileNotFoundError as error:
         raise DataError(f"no file at {path}; provide the market data as CSV") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -91,7 +58,8 @@ def read_bars(path: Path) -> Bars:
             f"cannot read {path}: expected the columns Time, Open, High, Low, Close and Volume "
             f"({type(error).__name__}: {error})"
         ) from error
-    if not (np.diff(bars.time) > np.timedelta64(0, "s")).all():
+    bars = Bars.of(time.astype(np.int64), columns)
+    if not (np.diff(bars.time) > 0).all():
         raise DataError(
             f"cannot use {path}: its bars are not in chronological order; sort them by time"
         )
@@ -100,7 +68,3 @@ def read_bars(path: Path) -> Bars:
 
 def _time(text: str) -> datetime:
     return datetime.strptime(text, _TIME_FORMAT)
-
-
-def _column(rows: list[dict[str, str]], name: str) -> Series:
-    return np.array([float(row[name]) for row in rows], dtype=np.float64)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from examples.eurusd.data import Bars
-from examples.eurusd.features import LOOKBACK_BARS, compute_features
+from examples.eurusd.features import FEATURE_SET
+from features import Bars
 from registry.records import DIRECTIONS
 
 TIMESTEPS = 60
@@ -74,14 +74,15 @@ def make_samples(bars: Bars) -> Samples:
     Raises:
         ValueError: too few bars for a single sample.
     """
-    first = LOOKBACK_BARS - 1 + TIMESTEPS - 1
+    first = FEATURE_SET.lookback - 1 + TIMESTEPS - 1
     count = len(bars) - HORIZON_BARS - first
     if count < 1:
         needed = first + HORIZON_BARS + 1
         raise ValueError(f"expected at least {needed} bars, received {len(bars)}")
     returns = forward_returns(bars.close, HORIZON_BARS)[first:]
     # The view has the axis of the window last; the model expects time before the features.
-    windows = sliding_window_view(compute_features(bars), TIMESTEPS, axis=0).transpose(0, 2, 1)
+    rows = FEATURE_SET.compute(bars)
+    windows = sliding_window_view(rows, TIMESTEPS, axis=0).transpose(0, 2, 1)
     return Samples(
         bars=np.arange(first, first + count),
         windows=windows[:count],

@@ -1,9 +1,9 @@
-"""Computes 110 causal, scale-free features per bar, which need no fitted scaler.
+"""The feature set of the example: 110 causal, scale-free features per hourly bar.
 
-Every feature of a bar is computed only from that bar and the LOOKBACK_BARS - 1 bars before it,
-relative to the volatility, range or volume of the same period, and clipped to [-CLIP, CLIP]. A bot
-that holds the last LOOKBACK_BARS + 59 bars can therefore compute exactly the window on which the
-network was trained.
+Every feature of a bar is computed only from that bar and the 240 bars before it, relative to the
+volatility, range or volume of the same period, and clipped to [-CLIP, CLIP], so that no scaler is
+fitted. A bot that holds the last 241 + 59 bars can therefore compute exactly the window on which
+the network was trained.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from examples.eurusd.data import Bars, Series
-
-LOOKBACK_BARS = 241
-"""The number of bars, its own included, on which the features of one bar depend."""
+from features import Bars, Timeframe
+from features.feature_sets import FeatureSet
 
 CLIP = 5.0
 
@@ -32,23 +30,35 @@ _QUIET = 1e-6
 _NO_SCALE = 1e-18
 """Less than any moment of moving prices, more than the rounding errors of constant prices."""
 
+Series = NDArray[np.float64]
 Feature = tuple[str, Series]
 
 
-def compute_features(bars: Bars) -> NDArray[np.float32]:
-    """Return the features of every bar with a complete lookback.
+class HourlyFeatures:
+    """The features of the example, for the hourly bars of any liquid instrument."""
 
-    Returns:
-        (len(bars) - LOOKBACK_BARS + 1, 110) float32; row i belongs to bar LOOKBACK_BARS - 1 + i.
+    name = "eurusd_hourly"
+    version = "1.0.0"
+    timeframe = Timeframe.parse("1h")
+    lookback = 241
 
-    Raises:
-        ValueError: fewer than LOOKBACK_BARS bars.
-    """
-    if len(bars) < LOOKBACK_BARS:
-        raise ValueError(f"expected at least {LOOKBACK_BARS} bars, received {len(bars)}")
-    rows = len(bars) - LOOKBACK_BARS + 1
-    matrix = np.column_stack([values[-rows:] for _, values in _features(bars)])
-    return np.clip(matrix, -CLIP, CLIP).astype(np.float32)
+    def __init__(self) -> None:
+        self.feature_names = tuple(name for name, _ in _features(_flat_bars(self.lookback)))
+
+    def compute(self, bars: Bars) -> NDArray[np.float32]:
+        """Return the features of every bar with a complete lookback.
+
+        Returns:
+            (len(bars) - 240, 110) float32; the last row is that of the last bar.
+
+        Raises:
+            ValueError: fewer than 241 bars.
+        """
+        rows = len(bars) - self.lookback + 1
+        if rows < 1:
+            raise ValueError(f"expected at least {self.lookback} bars, received {len(bars)}")
+        matrix = np.column_stack([values[-rows:] for _, values in _features(bars)])
+        return np.clip(matrix, -CLIP, CLIP).astype(np.float32)
 
 
 def _features(bars: Bars) -> Iterator[Feature]:
@@ -163,7 +173,7 @@ def _shape_of_returns(log_return: Series) -> Iterator[Feature]:
 
 
 def _calendar(bars: Bars) -> Iterator[Feature]:
-    seconds = bars.time.astype("datetime64[s]").astype(np.int64)
+    seconds = bars.time // 1000
     hour = seconds // 3600 % 24
     # 1970-01-01 was a Thursday, the fourth day of the week.
     weekday = (seconds // 86400 + 3) % 7
@@ -228,10 +238,8 @@ def _log_ratio(values: Series, usual: Series) -> Series:
 
 
 def _flat_bars(count: int) -> Bars:
-    level = np.ones(count)
-    time = np.arange(count).astype("datetime64[h]").astype("datetime64[s]")
-    return Bars(time=time, open=level, high=level, low=level, close=level, volume=level)
+    return Bars.of(np.arange(count) * 3_600_000, np.ones((5, count)))
 
 
-FEATURE_NAMES: tuple[str, ...] = tuple(name for name, _ in _features(_flat_bars(LOOKBACK_BARS)))
-"""The names of the features in the order of the columns."""
+FEATURE_SET: FeatureSet = HourlyFeatures()
+"""The instance that the entry point names."""

@@ -8,8 +8,9 @@
 import json
 from pathlib import Path
 
-from examples.eurusd.data import SYMBOL, Bars, load_bars
+from examples.eurusd.data import SYMBOL, load_bars
 from examples.eurusd.dataset import make_samples, split_samples
+from features import Bars
 
 SAMPLE_FILE = Path(__file__).with_name("sample_request.json")
 _DIGITS = 5

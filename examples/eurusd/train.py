@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from examples.eurusd.data import BAR_PERIOD_S, SOURCE, SYMBOL, Bars, DataError, load_bars
+from examples.eurusd.data import BAR_PERIOD_S, SOURCE, SYMBOL, DataError, load_bars
 from examples.eurusd.dataset import (
     DEAD_BAND,
     HORIZON_BARS,
@@ -27,8 +27,9 @@ from examples.eurusd.dataset import (
     make_samples,
     split_samples,
 )
-from examples.eurusd.features import FEATURE_NAMES
+from examples.eurusd.features import FEATURE_SET
 from examples.eurusd.training import Training, TrainingSettings, train
+from features import Bars
 from optimization.export.exporter import export_onnx
 from registry import ModelRegistry, ModelStage, get_model_registry
 from registry.architectures import save_checkpoint
@@ -87,7 +88,7 @@ def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
     onnx = folder / f"{plan.version}.onnx"
     windows = folder / "windows.npz"
     save_checkpoint(training.network, checkpoint)
-    export_onnx(training.network, onnx, (TIMESTEPS, len(FEATURE_NAMES)))
+    export_onnx(training.network, onnx, (TIMESTEPS, len(FEATURE_SET.feature_names)))
     # Adjacent windows share all bars but one, so compression reduces them to a fiftieth.
     np.savez_compressed(windows, windows=split.validation.windows)
     return Candidate(
@@ -113,7 +114,7 @@ async def register_candidate(
             "epochs": training.epochs,
         },
         dataset_info=dataset_info,
-        input_shape=(TIMESTEPS, len(FEATURE_NAMES)),
+        input_shape=(TIMESTEPS, len(FEATURE_SET.feature_names)),
         label_map={index: direction for direction, index in DIRECTIONS.items()},
         tags=["example", "eurusd"],
         artifacts={"model.onnx": candidate.onnx, WINDOWS_ARTIFACT: candidate.windows},
@@ -125,7 +126,8 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
     """Return the metadata of the data: source, labels and the split."""
 
     def describe(part: Samples) -> dict[str, Any]:
-        first, last = bars.time[part.bars[[0, -1]]].astype(str)
+        times = bars.time[part.bars[[0, -1]]].astype("datetime64[ms]").astype("datetime64[s]")
+        first, last = times.astype(str)
         return {"samples": len(part), "first_bar": str(first), "last_bar": str(last)}
 
     return {
@@ -141,7 +143,7 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
             "Not used to train, stop or calibrate. But the horizon, the dead band, one feature and "
             "the training settings were chosen after nine other trainings were evaluated on it."
         ),
-        "feature_names": list(FEATURE_NAMES),
+        "feature_names": list(FEATURE_SET.feature_names),
     }
 
 
