@@ -69,7 +69,7 @@ def test_entry_point():
     """The distribution of the examples declares the feature set under its name."""
     project = tomllib.loads((ROOT / "examples/pyproject.toml").read_text())["project"]
     declared = project["entry-points"][ENTRY_POINT_GROUP]
-    assert list(declared) == [FEATURE_SET.name]
+    assert list(declared) == [FEATURE_SET.name, "eurusd_talib"]
     entry = EntryPoint(FEATURE_SET.name, declared[FEATURE_SET.name], ENTRY_POINT_GROUP)
     assert entry.load() is FEATURE_SET
     assert digest_source(entry.module).modules == ("examples.eurusd.features",)
