@@ -1,8 +1,8 @@
 """A feature set of TA-Lib's indicators, most of which are recursive.
 
 A recursive indicator depends on where its input starts. The lookback was found by `find_lookback`
-on the bars of the example, with half as many bars added. Indicators for which the check passes with
-no lookback are left out, such as OBV, STDDEV and the distance from KAMA.
+on the bars of the example, with half as many bars added. Features for which there is none are left
+out, such as OBV and the distance of the close from KAMA.
 
 It requires the package `ta-lib`: pip install -e 'examples[talib]'
 """

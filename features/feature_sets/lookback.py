@@ -21,9 +21,10 @@ def find_lookback(
     """Return the smallest lookback with which rows do not depend on where the bars start.
 
     A recursive indicator never forgets a bar, but its weight soon falls below what a float32
-    shows. The declared lookback is doubled until, at all cut points, the row from the whole history
-    equals bit for bit the row from so many bars, and the row from twice as many whose older half is
-    changed as by the check. Bisection then finds the smallest one.
+    shows. The declared lookback is doubled until, at all cut points and the bars after them, the
+    rows from the whole history equal bit for bit the rows from bars that start so many bars before,
+    and the rows from bars that are changed before that as by the check. Bisection then finds the
+    smallest one.
 
     Equal rows at the cut points do not exclude another rounding at other bars: declare half as many
     bars more than the result, and check the feature set with them.
@@ -48,15 +49,15 @@ def find_lookback(
     cuts = random.permutation(np.arange(2 * limit, len(bars)))[:cut_points].tolist()
 
     def difference_at(cut: int, lookback: int) -> Difference | None:
-        row = cut - feature_set.lookback + 1
-        recent = bars.take(slice(cut - lookback + 1, cut + 1))
-        longer = bars.take(slice(cut - 2 * lookback + 1, cut + 1))
+        row, stop = cut - feature_set.lookback + 1, min(cut + lookback, len(bars))
+        recent = bars.take(slice(cut - lookback + 1, stop))
+        longer = bars.take(slice(cut - 2 * lookback + 1, stop))
         changed = change_bars(longer, slice(lookback), feature_set.timeframe, random)
         for known in (recent, changed):
             found = find_difference(
-                whole[row : row + 1],
-                compute_rows(feature_set, known)[-1:],
-                bars.time[cut : cut + 1],
+                whole[row : row + stop - cut],
+                compute_rows(feature_set, known)[cut - stop :],
+                bars.time[cut:stop],
                 feature_set.feature_names,
             )
             if found is not None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from examples.eurusd.data import load_bars
+from features.errors import NoLookbackError
 from features.feature_sets import (
     ENTRY_POINT_GROUP,
     FeatureSet,
@@ -40,6 +41,13 @@ def test_entry_point():
     assert f'entry-points."{ENTRY_POINT_GROUP}"' in PAGE.block("toml")
 
 
+REJECTED = {
+    "OBV": lambda talib, bars: talib.OBV(bars.close, bars.volume),
+    "AD": lambda talib, bars: talib.AD(bars.high, bars.low, bars.close, bars.volume),
+    "(close - KAMA(30)) / ATR(14)": lambda talib, bars: (
+        (bars.close - talib.KAMA(bars.close, 30)) / talib.ATR(bars.high, bars.low, bars.close, 14)
+    ),
+}
 INDICATORS = {
     "RSI(14)": lambda talib, bars: talib.RSI(bars.close, 14),
     "EMA(20)": lambda talib, bars: talib.EMA(bars.close, 20),
@@ -47,6 +55,7 @@ INDICATORS = {
     "ADX(14)": lambda talib, bars: talib.ADX(bars.high, bars.low, bars.close, 14),
     "MACD(12, 26, 9)": lambda talib, bars: talib.MACD(bars.close, 12, 26, 9)[0],
     "KAMA(30)": lambda talib, bars: talib.KAMA(bars.close, 30),
+    "STDDEV(20)": lambda talib, bars: talib.STDDEV(bars.close, 20),
     "SAR": lambda talib, bars: talib.SAR(bars.high, bars.low),
     "HT_DCPERIOD": lambda talib, bars: talib.HT_DCPERIOD(bars.close),
     "HT_TRENDMODE": lambda talib, bars: talib.HT_TRENDMODE(bars.close),
@@ -79,4 +88,8 @@ def test_lookbacks(tmp_path, monkeypatch):
         found = find_lookback(single(indicator, 64), bars)
         failed = [failed_checks(indicator, lookback) for lookback in (found, found * 3 // 2)]
         measured.append([name, *map(str, [found, *failed])])
-    assert measured == [list(row) for row in PAGE.rows("Recursive indicators")][: len(measured)]
+    for name, indicator in REJECTED.items():
+        with pytest.raises(NoLookbackError):
+            find_lookback(single(indicator, 64), bars)
+        measured.append([name, "none up to 2048", "", ""])
+    assert measured == [list(row) for row in PAGE.rows("Recursive indicators")]
