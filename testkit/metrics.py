@@ -39,11 +39,14 @@ def batches(cluster: Cluster, model: str) -> dict[str, Batches]:
 
 
 def calls_by_handle(cluster: Cluster, model: str) -> float:
-    """Return the exported number of calls by Serve's handle to the replicas of `model:version`."""
+    """Return the exported number of calls by Serve's handle to the replicas of `model:version`.
+
+    After a change of its settings, a digest follows the version in the application's name.
+    """
     return sum(
         value
         for name, labels, value, *_ in samples(cluster)
-        if name == CALLS and labels["application"] == f"trading-models:{model}"
+        if name == CALLS and f"{labels['application']}:".startswith(f"trading-models:{model}:")
     )
 
 

@@ -42,6 +42,10 @@ BODY_WAIT_S = 30
 """The longest wait for a body that fits into HAProxy's buffer. Until it is complete the request is
 not passed on, so that slow clients do not count as load."""
 
+LARGE_BODY_BYTES = 200_000
+"""The announced size from which on a body is not waited for: it may not fit into HAProxy's buffer,
+and a router rejects one that is too large before it is sent."""
+
 
 def shedding_rules(config: str, overloaded: str) -> str:
     """Return the rules of the frontend; none if no application serves at the root.
@@ -57,7 +61,8 @@ def shedding_rules(config: str, overloaded: str) -> str:
     rules = (
         # The clocks of this machine: a router compares the arrival with its own.
         "http-request set-header X-Request-Start %[date(0,us)] if ts_predict",
-        f"http-request wait-for-body time {BODY_WAIT_S}s if ts_predict",
+        f"http-request wait-for-body time {BODY_WAIT_S}s if ts_predict"
+        f" !{{ req.hdr_val(content-length) gt {LARGE_BODY_BYTES} }}",
         "http-request set-var(txn.ts_now) date(0,ms) if ts_predict",
         f"http-request set-var(txn.ts_routers) nbsrv({backend}) if ts_predict",
         f"http-request set-var(txn.ts_wait) be_conn({backend}),mul(proc.ts_pace_us)"

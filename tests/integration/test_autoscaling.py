@@ -69,10 +69,10 @@ async def roomless(folder, registry):
 async def test_replicas_follow_load(scaling):
     """Replicas are added under load and removed after it."""
     async with load(scaling.url, features(), concurrency=32) as busy:
-        await replicas(scaling, 3)
+        await replicas(scaling, 3, busy)
 
     async with load(scaling.url, features(), concurrency=1, pause_s=0.2) as quiet:
-        await replicas(scaling, 1)
+        await replicas(scaling, 1, quiet)
 
     assert (busy.failures, quiet.failures) == ([], [])
     assert set(busy.versions) == set(quiet.versions) == {"1.0.0"}
@@ -83,25 +83,28 @@ async def test_replicas_on_second_node(roomless):
     """Replicas that do not fit on the first node start on another."""
     with roomless.far_node(num_cpus=2):
         async with load(roomless.url, features(), concurrency=32) as busy:
-            found = await replicas(roomless, 3)
+            found = await replicas(roomless, 3, busy)
             assert any(FAR_MARKER in process.environ() for process in found)
             assert not all(FAR_MARKER in process.environ() for process in found)
 
         async with load(roomless.url, features(), concurrency=1, pause_s=0.2) as quiet:
-            await replicas(roomless, 1)
+            await replicas(roomless, 1, quiet)
 
     assert (busy.failures, quiet.failures) == ([], [])
 
 
-async def replicas(cluster, count, timeout_s=180):
-    """Return the version's replicas once there are `count` of them."""
+async def replicas(cluster, count, traffic, timeout_s=180):
+    """Return the version's replicas once there are `count` of them under a load."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         found = await asyncio.to_thread(cluster.replicas, VERSION)
         if len(found) == count:
             return found
         await asyncio.sleep(0.5)
-    raise AssertionError(f"{count} replicas expected, {len(found)} after {timeout_s} s")
+    raise AssertionError(
+        f"{count} replicas expected, {len(found)} after {timeout_s} s, in which "
+        f"{sum(traffic.versions.values())} requests were served and {traffic.failures[:3]} failed"
+    )
 
 
 def features():

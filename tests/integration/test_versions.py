@@ -322,7 +322,7 @@ async def test_suspended_replica(
 
     await eventually(lambda: len(replacements()) == 2)
     suspended, _ = replacements()
-    async with load(cluster.url, WINDOW, pause_s=BUSY_PAUSE_S, concurrency=4) as traffic:
+    async with load(cluster.url, WINDOW, pause_s=BUSY_PAUSE_S, concurrency=12) as traffic:
         await eventually(lambda: works(suspended))
         suspended.suspend()
         await asyncio.sleep(REPLICA_HEARTBEAT_S + SETTLE_S)

@@ -15,6 +15,7 @@ from serve_app.launch.haproxy_shedding import (
     ALWAYS_PASSED,
     BURST_MS,
     DEFAULT_DEADLINE_MS,
+    LARGE_BODY_BYTES,
     shedding_rules,
 )
 from tests.serve_app.launch.haproxy_servers import started
@@ -45,6 +46,9 @@ def serving(router):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
+            if int(self.headers["Content-Length"]) > LARGE_BODY_BYTES:
+                self.do_GET()  # before the body has been sent
+                return
             self.rfile.read(int(self.headers["Content-Length"]))
             router.arrivals.append(self.headers["X-Request-Start"])
             router.held += 1
@@ -201,3 +205,13 @@ def test_slow_bodies_are_no_load(proxy, router):
     assert router.held == 1
     for connection in connections:
         connection.close()
+
+
+def test_large_body_is_not_waited_for(proxy):
+    """A router can reject a body by its announced size, before any of it is sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.config.frontend_port, timeout=30)
+    with closing(connection):
+        connection.putrequest("POST", PREDICT)
+        connection.putheader("Content-Length", str(LARGE_BODY_BYTES + 1))
+        connection.endheaders()
+        assert connection.getresponse().status == 200
