@@ -3,7 +3,8 @@
 #
 # Versions   ray 2.60.0, Python 3.11
 # Behaviour  With RAY_SERVE_LOG_TO_STDERR=0, which RAY_SERVE_THROUGHPUT_OPTIMIZED=1 implies, Serve
-#            replaces sys.stderr of a replica by a stream that writes to Serve's logger. When the log file cannot be written, as on a full disk, Python's logging reports that on sys.stderr;
+#            replaces sys.stderr of a replica by a stream that writes to Serve's logger. When the log
+#            file cannot be written, as on a full disk, Python's logging reports that on sys.stderr;
 #            the report is a log line that cannot be written either, and so on. The line of the user
 #            raises RecursionError. Here the log file is /dev/full.
 # Expected   The line is lost, as with Python's own standard error, and the code that logs continues.
