@@ -190,8 +190,9 @@ class Router:
             VersionLoadingError: one does not load here. The other routers then keep serving.
         """
         waits_until_s = time.monotonic() + VERSION_LOAD_S
+        routers = BroadcastRouters(self._application)
         while missing := self._backends.missing_inside():
-            listed = await BroadcastRouters(self._application).replicas()
+            listed = await routers.replicas()
             if not listed.serving - {serve.get_replica_context().replica_tag}:
                 return
             for ref, problem in missing.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from serve_app.launch.haproxy_shedding import shedding_rules
+from serve_app.launch.haproxy_shedding import PREDICTIONS, shedding_rules
 
 HEADERS_TIMEOUT_S = 5
 """The time allowed for the headers of a request, and before the first byte of a connection."""
@@ -41,7 +41,7 @@ HAProxy uses no such file for requests that are not HTTP (400) or whose headers 
 texts for these are fixed, and repeat nothing of the request.
 """
 
-REPEATABLE = "/api/ml/predict"
+REPEATABLE = PREDICTIONS
 """The start of the paths whose requests are sent to another router if theirs ends before it has
 responded; other requests may have had an effect. A request that exceeds HAProxy's buffer is not."""
 

@@ -16,7 +16,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.rest.encoding import error_response
-from serve_app.data_plane.deadlines import DEFAULT_MS, Deadline, Pace, current_deadline
+from serve_app.data_plane.deadlines import (
+    DEFAULT_MS,
+    NO_DEADLINE,
+    Deadline,
+    Pace,
+    current_deadline,
+)
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import InvalidRequestError, ServingError
 
@@ -91,7 +97,7 @@ def counted(app: ASGIApp, pace: Pace) -> ASGIApp:
     """Return an application whose predictions count as in flight; their bodies have been read."""
 
     async def counted_app(scope: Scope, receive: Receive, send: Send) -> None:
-        if not _has_deadline(scope):
+        if current_deadline.get() is NO_DEADLINE:
             await app(scope, receive, send)
             return
         pace.begin()
