@@ -4,7 +4,16 @@ The package depends on NumPy, pyarrow and SQL only. Times are milliseconds since
 many bars are columns, never one object per bar.
 """
 
-from features.bars import Bars, KnownBars, Rejection, Rejections, Symbol
+from features.bars import BarColumns, BarPanel, Bars, KnownBars, Rejection, Rejections, Symbol
 from features.timeframes import Timeframe
 
-__all__ = ["Bars", "KnownBars", "Rejection", "Rejections", "Symbol", "Timeframe"]
+__all__ = [
+    "BarColumns",
+    "BarPanel",
+    "Bars",
+    "KnownBars",
+    "Rejection",
+    "Rejections",
+    "Symbol",
+    "Timeframe",
+]

@@ -93,13 +93,43 @@ class Rejections:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bars:
-    """Bars of one symbol and timeframe, as columns, in any order."""
+class BarColumns:
+    """Times and the five columns beside them; the last axis is that of the bars."""
 
     time: Ints
     """The opening of each bar."""
     values: Floats
-    """5 x n: open, high, low, close and volume of each bar."""
+    """Along the first axis: open, high, low, close and volume of each bar."""
+
+    @property
+    def open(self) -> Floats:
+        """The first price of each bar."""
+        return np.asarray(self.values[0])
+
+    @property
+    def high(self) -> Floats:
+        """The highest price of each bar."""
+        return np.asarray(self.values[1])
+
+    @property
+    def low(self) -> Floats:
+        """The lowest price of each bar."""
+        return np.asarray(self.values[2])
+
+    @property
+    def close(self) -> Floats:
+        """The last price of each bar."""
+        return np.asarray(self.values[3])
+
+    @property
+    def volume(self) -> Floats:
+        """The traded volume of each bar."""
+        return np.asarray(self.values[4])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars(BarColumns):
+    """Bars of one symbol and timeframe, in any order; `values` is 5 x n."""
 
     @classmethod
     def of(cls, time: ArrayLike, columns: Sequence[ArrayLike] | Floats) -> Self:
@@ -127,34 +157,26 @@ class Bars:
     def __len__(self) -> int:
         return len(self.time)
 
-    @property
-    def open(self) -> Floats:
-        """The first price of each bar."""
-        return np.asarray(self.values[0])
-
-    @property
-    def high(self) -> Floats:
-        """The highest price of each bar."""
-        return np.asarray(self.values[1])
-
-    @property
-    def low(self) -> Floats:
-        """The lowest price of each bar."""
-        return np.asarray(self.values[2])
-
-    @property
-    def close(self) -> Floats:
-        """The last price of each bar."""
-        return np.asarray(self.values[3])
-
-    @property
-    def volume(self) -> Floats:
-        """The traded volume of each bar."""
-        return np.asarray(self.values[4])
-
     def take(self, rows: Ints | Mask | slice) -> "Bars":
         """Return some of the bars."""
         return Bars(self.time[rows], self.values[:, rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BarPanel(BarColumns):
+    """Bars of several series of one length; `values` is 5 x series x bars."""
+
+    @classmethod
+    def of(cls, series: Sequence[Bars]) -> Self:
+        """Return the bars of at least one series; all series have one length."""
+        return cls(
+            np.stack([bars.time for bars in series]),
+            np.stack([bars.values for bars in series], axis=1),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of series."""
+        return len(self.time)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

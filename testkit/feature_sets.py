@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from features import Bars, Timeframe
+from features import BarPanel, Bars, Timeframe
 
 HOURLY = Timeframe.parse("1h")
 
@@ -26,6 +26,24 @@ class ToyFeatureSet:
     def compute(self, bars: Bars) -> Any:
         """Return the function's rows."""
         return self.function(bars)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyPanelFeatureSet(ToyFeatureSet):
+    """A feature set around two functions."""
+
+    last_function: Callable[[BarPanel], Any]
+    """Returns the last row of each series; it may break the rules."""
+
+    def compute_last(self, panel: BarPanel) -> Any:
+        """Return the function's rows."""
+        return self.last_function(panel)
+
+
+def last_change_and_volume(panel: BarPanel) -> Any:
+    """Return what `change_and_volume` returns for the last bar of each series."""
+    change = panel.close[:, -1] - panel.close[:, -3]
+    return np.column_stack([change, panel.volume[:, -1]]).astype(np.float32)
 
 
 def change_and_volume(bars: Bars) -> Any:

@@ -8,9 +8,9 @@ from features.feature_sets.catalogue import (
 )
 from features.feature_sets.checks import CheckReport, Rule, Violation, check_feature_set
 from features.feature_sets.differences import Difference
-from features.feature_sets.feature_set import FeatureSet
+from features.feature_sets.feature_set import FeatureSet, PanelFeatureSet
 from features.feature_sets.lookback import find_lookback
-from features.feature_sets.rows import compute_rows
+from features.feature_sets.rows import Rows, compute_last_rows, compute_rows
 from features.feature_sets.source import SourceDigest, digest_source
 
 __all__ = [
@@ -19,10 +19,13 @@ __all__ = [
     "Difference",
     "FeatureSet",
     "InstalledFeatureSet",
+    "PanelFeatureSet",
+    "Rows",
     "Rule",
     "SourceDigest",
     "Violation",
     "check_feature_set",
+    "compute_last_rows",
     "compute_rows",
     "digest_source",
     "feature_set_names",

@@ -12,12 +12,12 @@ from enum import StrEnum
 
 import numpy as np
 
-from features.bars import Bars, Ints
+from features.bars import BarPanel, Bars, Ints
 from features.errors import InvalidRowsError
 from features.feature_sets.check_bars import change_bars, require_bars
 from features.feature_sets.differences import Difference, find_difference
-from features.feature_sets.feature_set import FeatureSet
-from features.feature_sets.rows import Rows, compute_rows
+from features.feature_sets.feature_set import FeatureSet, PanelFeatureSet
+from features.feature_sets.rows import Rows, compute_last_rows, compute_rows
 
 _WINDOW_ROWS = 64
 """The rows of the longest window that is computed at a cut point."""
@@ -32,6 +32,7 @@ class Rule(StrEnum):
     LOOKBACK = "rows from the whole history equal rows from the last `lookback` bars"
     LATER_BARS = "a change of later bars changes no row"
     EARLIER_BARS = "a change of bars before the lookback changes no row"
+    PANEL = "compute_last returns for each series of a panel what compute returns for its last bar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ def _violations(
 
     whole = compute_rows(feature_set, bars)
     yield from compare(Rule.REPEATABLE, whole, compute_rows(feature_set, bars), time)
+    if isinstance(feature_set, PanelFeatureSet):
+        for chosen in _panels(cuts, random):
+            ends = np.array(chosen) - lookback + 1
+            panel = BarPanel.of([bars.take(slice(end, end + lookback)) for end in ends.tolist()])
+            received = compute_last_rows(feature_set, panel)
+            yield from compare(Rule.PANEL, whole[ends], received, time[ends])
     for cut in cuts:
         row = cut - lookback + 1
         for rows in (1, min(row + 1, int(random.integers(2, _WINDOW_ROWS + 1)))):
@@ -151,3 +158,11 @@ def _violations(
             after = compute_rows(feature_set, altered)
             yield from compare(rule, before[kept], after[kept], at[kept])
     yield from compare(Rule.REPEATABLE, whole, compute_rows(feature_set, bars), time)
+
+
+def _panels(cuts: list[int], random: np.random.Generator) -> Iterator[list[int]]:
+    """Yield panels of all cut points, of each one alone, and of some in random order."""
+    yield cuts
+    for cut in cuts:
+        yield [cut]
+        yield random.permutation(cuts)[: random.integers(2, len(cuts) + 1)].tolist()

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from features.bars import Bars
+from features.bars import BarPanel, Bars
 from features.timeframes import Timeframe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
@@ -50,6 +50,26 @@ class FeatureSet(Protocol):
         Returns:
             (len(bars) - lookback + 1, features) float32, finite; the last row is that of the last
             bar.
+        """
+
+
+@runtime_checkable
+class PanelFeatureSet(FeatureSet, Protocol):
+    """A feature set that computes the newest rows of many symbols at once.
+
+    This is optional. When the bars of a period end, those of all symbols arrive together, and
+    most of the time of `compute` for one row is spent on calls, not on numbers.
+    """
+
+    def compute_last(self, panel: BarPanel) -> NDArray[np.float32]:
+        """Return the row of the last bar of each series.
+
+        Args:
+            panel: `lookback` bars of each of at least one series. They may be read-only and must
+                not be changed.
+
+        Returns:
+            (series, features) float32, equal bit for bit to what `compute` returns for each series.
         """
 
 

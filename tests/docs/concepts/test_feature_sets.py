@@ -8,6 +8,7 @@ from features.errors import NoLookbackError
 from features.feature_sets import (
     ENTRY_POINT_GROUP,
     FeatureSet,
+    PanelFeatureSet,
     Rule,
     check_feature_set,
     find_lookback,
@@ -93,3 +94,9 @@ def test_lookbacks(tmp_path, monkeypatch):
             find_lookback(single(indicator, 64), bars)
         measured.append([name, "none up to 2048", "", ""])
     assert measured == [list(row) for row in PAGE.rows("Recursive indicators")]
+
+
+def test_optional_member():
+    """The table names the optional member of the protocol."""
+    members = {row[0].strip("`").partition("(")[0] for row in PAGE.rows("Many symbols at once")}
+    assert members == {name for name in vars(PanelFeatureSet) if name.startswith("compute")}

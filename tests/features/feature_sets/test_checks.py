@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from features import Bars, Timeframe
 from features.errors import UnusableBarsError
 from features.feature_sets import Rule, check_feature_set
-from testkit.feature_sets import ToyFeatureSet, change_and_volume, random_bars
+from testkit.feature_sets import (
+    ToyFeatureSet,
+    ToyPanelFeatureSet,
+    change_and_volume,
+    last_change_and_volume,
+    random_bars,
+)
 
 BARS = random_bars(400)
 
@@ -184,3 +190,33 @@ def test_other_timeframe():
     daily = ToyFeatureSet(function=change_and_volume, timeframe=Timeframe.parse("1d"))
     with pytest.raises(UnusableBarsError, match="grid of the timeframe 1d"):
         check_feature_set(daily, BARS)
+
+
+def mean_of_panel(panel):
+    """Let each row depend on the other series of the panel."""
+    rows = last_change_and_volume(panel)
+    rows[:, 1] = rows[:, 1].mean()
+    return rows
+
+
+def one_bit_off(panel):
+    rows = last_change_and_volume(panel)
+    rows[:, 1] = np.nextafter(rows[:, 1], np.float32(0))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("last_function", "rule"),
+    [
+        (last_change_and_volume, None),
+        (mean_of_panel, Rule.PANEL),
+        (one_bit_off, Rule.PANEL),
+        (lambda panel: last_change_and_volume(panel)[::-1], Rule.PANEL),
+        (lambda panel: last_change_and_volume(panel)[:1], Rule.ROWS),
+    ],
+)
+def test_panel(last_function, rule):
+    """Rows across symbols that differ from those of one symbol are found."""
+    feature_set = ToyPanelFeatureSet(function=change_and_volume, last_function=last_function)
+    violation = check_feature_set(feature_set, BARS).violation
+    assert (violation and violation.rule) is rule
