@@ -22,7 +22,7 @@ from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Outcome, PredictionRecord, Variant
 from serve_app.experiments.store import ExperimentStore
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.log import ExperimentLog
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS, SUMMARIES
 from serve_app.experiments.summary import VariantSummary
@@ -153,7 +153,7 @@ def _sum_raw_rows(url: str) -> None:
         .where(PREDICTIONS.c.experiment_id == "written")
         .group_by(PREDICTIONS.c.variant)
     )
-    database = Database(url)
+    database = open_database(url)
     with database.reading() as connection:
         connection.execute(sums).all()
     database.close()
@@ -177,7 +177,7 @@ def _insert_summaries(url: str, experiment_id: str, predictions: int) -> int:
         for number in numbers
         for variant in Variant
     ]
-    database = Database(url)
+    database = open_database(url)
     with database.writing() as connection:
         connection.execute(insert(SUMMARIES), rows)
     database.close()

@@ -295,14 +295,19 @@ class LockedBarLogError(BarLogError):
 class UnavailableBarLogError(BarLogError):
     """The storage is not available; nothing was acknowledged, and a retry is safe."""
 
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(where, problem)
-        self.where, self.problem = where, problem
+    def __init__(
+        self,
+        where: str,
+        problem: str,
+        remedy: str = "check the disk and the database, and try again",
+    ) -> None:
+        super().__init__(where, problem, remedy)
+        self.where, self.problem, self.remedy = where, problem, remedy
 
     def __str__(self) -> str:
         return (
-            f"the bar log cannot use {self.where}: {self.problem}; nothing was acknowledged, check "
-            f"the disk and the database, and try again"
+            f"the bar log cannot use {self.where}: {self.problem}; nothing was acknowledged, "
+            f"{self.remedy}"
         )
 
 

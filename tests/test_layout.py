@@ -9,6 +9,7 @@ import pytest
 from testkit.paths import ROOT
 
 PACKAGES = (
+    "storage",
     "registry",
     "features",
     "optimization",

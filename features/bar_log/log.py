@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from features.bar_log import manifest, opening, recent
 from features.bar_log.classification import Classified, classify, count_adjacent
-from features.bar_log.database import Database
+from features.bar_log.database import open_database
 from features.bar_log.files import make_folder
 from features.bar_log.maintenance import Dropped, Limits, Maintenance
 from features.bar_log.manifest import Series
@@ -31,6 +31,8 @@ from features.bars import (
 )
 from features.errors import InvalidTimeError, LockedBarLogError, UnavailableBarLogError
 from features.timeframes import Timeframe
+from storage.database import Database
+from storage.disk_space import shortage_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +82,9 @@ class BarLog:
     """
 
     def __init__(self, folder: Path, url: str | None = None, limits: Limits | None = None) -> None:
+        self._folder = folder
         self._limits = limits or Limits()
+        self._is_open = False
         try:
             make_folder(folder)
         except OSError as error:
@@ -91,11 +95,12 @@ class BarLog:
         except Timeout:
             raise LockedBarLogError(str(folder)) from None
         try:
-            self._database = Database(url or opening.default_url(folder))
-            opening.prepare(self._database, folder)
+            url = url or opening.default_url(folder)
+            self._database = open_database(url, prepare=self._prepare)
         except BaseException:
             self._lock.release()
             raise
+        self._is_open = True
         self.reader = BarReader(folder, self._database)
         """The queries; other threads may use it while this object writes."""
         self._maintenance = Maintenance(folder, self._database, self.reader, self._limits)
@@ -110,6 +115,10 @@ class BarLog:
         """Close the log and let another process open it."""
         self.reader.close()
         self._lock.release()
+
+    def shortage(self) -> str | None:
+        """Return that a disk is nearly full, before a push fails; None while none is."""
+        return self._database.shortage() or shortage_of(self._folder)
 
     def append(self, symbol: str, timeframe: Timeframe, bars: Bars, known_at_ms: int) -> Appended:
         """Append final bars of one symbol; return once they are committed.
@@ -160,6 +169,13 @@ class BarLog:
         rejected if they are sent again.
         """
         return self._maintenance.drop_before(before_ms)
+
+    def _prepare(self, database: Database) -> None:
+        if self._is_open:
+            # A file that replaced the open one may be an older copy: the history stays as it is.
+            opening.check(database, self._folder)
+        else:
+            opening.prepare(database, self._folder)
 
     def _append(self, connection: Connection, push: Push, now_ms: int) -> Appended:
         bars, timeframe = push.bars, push.timeframe

@@ -10,7 +10,6 @@ import numpy as np
 from sqlalchemy import Connection
 
 from features.bar_log import manifest, recent
-from features.bar_log.database import Database
 from features.bar_log.manifest import PartEntry, Series
 from features.bar_log.merging import cut_slices, find_overlapping
 from features.bar_log.parts import HISTORY, write_part
@@ -18,6 +17,7 @@ from features.bar_log.reader import BarReader
 from features.bars import EARLIEST_MS, LATEST_MS, KnownBars
 from features.errors import UnavailableBarLogError
 from features.timeframes import Timeframe
+from storage.database import Database
 
 SLICE_GROUPS = 32
 """The row groups of a part that a merge writes, so that its memory is bounded."""
@@ -75,7 +75,7 @@ class Maintenance:
     def compact(self) -> int:
         """Move rows and merge parts where there are many; return the rows that moved."""
         with self._one_at_a_time:
-            with self._database.reading() as connection:
+            with self._database.snapshot() as connection:
                 every = manifest.select_series(connection)
             moved = 0
             for series in every:
@@ -104,7 +104,7 @@ class Maintenance:
     def _move_rows(self, series: Series) -> int:
         limits = self._limits
         series_id = series.series_id
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             count = recent.count_rows(connection, series_id, EARLIEST_MS, LATEST_MS)
         if count <= limits.recent_rows:
             return 0
@@ -133,7 +133,7 @@ class Maintenance:
         Pushes continue meanwhile: they add parts, and only this object removes any.
         """
         bounds = EARLIEST_MS, LATEST_MS, LATEST_MS
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             parts = list(manifest.select_parts(connection, series.series_id, *bounds))
         overlapping = find_overlapping(parts, self._limits.overlapping_parts)
         if not overlapping:

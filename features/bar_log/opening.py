@@ -3,22 +3,37 @@
 import os
 import uuid
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, insert, inspect, select
 
-from features.bar_log.database import Database
 from features.bar_log.files import make_folder, write_durably
 from features.bar_log.manifest import select_all_parts
 from features.bar_log.parts import HISTORY
 from features.bar_log.schema import LOG, METADATA, REVISION
 from features.errors import DamagedBarLogError, ForeignBarLogError, NewerBarLogError
+from storage.database import Database
 
 ID_FILE = "id"
+DATABASE_FILE = "bars.db"
 
 
 def default_url(folder: Path) -> str:
     """Return the URL of the SQLite database in the folder of a log."""
-    return f"sqlite:///{folder.absolute() / 'bars.db'}"
+    return f"sqlite:///{quote(str(folder.absolute() / DATABASE_FILE))}"
+
+
+def existing_url(folder: Path, url: str | None) -> str:
+    """Return the URL of the database of a log that exists.
+
+    Raises:
+        ForeignBarLogError: there is none, so that opening the database would create a file.
+    """
+    existing = url or default_url(folder)
+    has_file = url is not None or (folder / DATABASE_FILE).exists()
+    if not has_file or not (folder / ID_FILE).exists():
+        raise ForeignBarLogError(str(folder), "…" if url else existing)
+    return existing
 
 
 def prepare(database: Database, folder: Path) -> None:
@@ -43,15 +58,13 @@ def prepare(database: Database, folder: Path) -> None:
 
 
 def check(database: Database, folder: Path) -> None:
-    """Check that a log exists and that this software can read it.
+    """Check that a database is that of a log and that this software can read it.
 
     Raises:
         NewerBarLogError: the database has a schema that this software does not know.
         ForeignBarLogError: folder and database belong to different logs, or to none.
     """
-    if not (folder / ID_FILE).exists():
-        raise ForeignBarLogError(str(folder), database.url)
-    with database.reading() as connection:
+    with database.snapshot() as connection:
         if not inspect(connection).has_table(LOG.name):
             raise ForeignBarLogError(str(folder), database.url)
         _compare(connection, database.url, folder)

@@ -8,13 +8,14 @@ import numpy as np
 from sqlalchemy import Connection
 
 from features.bar_log import manifest, opening, recent
-from features.bar_log.database import Database
+from features.bar_log.database import open_database
 from features.bar_log.manifest import PartEntry, Series, SeriesSummary
 from features.bar_log.parts import HISTORY, PartReader
 from features.bar_log.visibility import merge, near, visible
 from features.bars import EARLIEST_MS, LATEST_MS, Ints, KnownBars
 from features.errors import DamagedBarLogError, UnknownSeriesError
 from features.timeframes import Timeframe
+from storage.database import Database
 
 Result = TypeVar("Result")
 
@@ -47,8 +48,8 @@ class BarReader:
             ForeignBarLogError: the folder and the database are not those of one log.
             BarLogError: the database cannot be used.
         """
-        database = Database(url or opening.default_url(folder))
-        opening.check(database, folder)
+        url = opening.existing_url(folder, url)
+        database = open_database(url, prepare=lambda opened: opening.check(opened, folder))
         return cls(folder, database)
 
     def window(
@@ -147,12 +148,12 @@ class BarReader:
 
     def series(self) -> list[SeriesSummary]:
         """Return what the log has, by symbol and timeframe."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             return [SeriesSummary.of(series) for series in manifest.select_series(connection)]
 
     def verify(self) -> list[str]:
         """Read all parts completely and return the problems, of which there should be none."""
-        with self._database.reading() as connection:
+        with self._database.snapshot() as connection:
             parts = manifest.select_all_parts(connection)
         problems = []
         for part in parts:
@@ -209,7 +210,7 @@ class BarReader:
     ) -> KnownBars:
         for attempt in range(ATTEMPTS):
             try:
-                with self._database.reading() as connection:
+                with self._database.snapshot() as connection:
                     series = manifest.find_series(connection, symbol, timeframe.name)
                     if series is None:
                         raise self._unknown(connection, symbol, timeframe)

@@ -13,7 +13,6 @@ from ray.actor import ActorHandle
 
 from registry import ModelInfo, ModelRegistry
 from registry.api import CHANGES, READS
-from registry.disk_space import shortage_of
 from registry.errors import EmptyStageError, InvalidNameError, StorageError
 from registry.folder.atomic_io import read_file, write_file
 from registry.folder.trusted_keys import write_trusted_keys
@@ -23,6 +22,7 @@ from serve_app.access.token_file import TokenFile
 from serve_app.access.token_source import ReadTokens, Revision, TokenSource
 from serve_app.errors import ServedElsewhereError, SettingsError
 from serve_app.state.serving import ServingState, read_state
+from storage.disk_space import shortage_of
 
 NAME_PREFIX = "registry:"
 NAMESPACE = "serve"

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, insert, select
 
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.migration import migrate
 from serve_app.experiments.store.schema import CANARY, METADATA
 from serve_app.experiments.store_errors import UsedStoreError
@@ -23,9 +23,9 @@ def copy_store(source: str, target: str) -> None:
         UsedStoreError: the target holds rows already.
         StoreError: a database cannot be opened, read or written.
     """
-    read = Database(source, prepare=migrate)
+    read = open_database(source, prepare=migrate)
     try:
-        written = Database(target, prepare=migrate)
+        written = open_database(target, prepare=migrate)
         try:
             with read.snapshot() as rows, written.writing() as copy:
                 _copy(rows, copy, written.url)

@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from serve_app.experiments.store.database import Database
 from serve_app.experiments.store_errors import NewerSchemaError
+from storage.database import Database
 
 VERSION_TABLE = "experiments_schema"
 """The table that stores the schema's revision; its name allows a shared database."""

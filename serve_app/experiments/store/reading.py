@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, select, tuple_
 
 from serve_app.experiments.records import Outcome, PredictionRecord
-from serve_app.experiments.store.database import Database
 from serve_app.experiments.store.rows import prediction_of_row, time_of
 from serve_app.experiments.store.schema import OUTCOMES, PREDICTIONS
+from storage.database import Database
 
 _ORDER = PREDICTIONS.c.time_s, PREDICTIONS.c.prediction_id, PREDICTIONS.c.variant
 

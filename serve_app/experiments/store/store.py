@@ -13,11 +13,12 @@ from serve_app.experiments.definition import EndReason, ExperimentDefinition
 from serve_app.experiments.history import HistoryEntry, RecordedOutcome, StoredExperiment
 from serve_app.experiments.records import Outcome, PredictionRecord
 from serve_app.experiments.store import experiments, reading, retention, summaries, writing
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.reading import LabelledPrediction
 from serve_app.experiments.store.schema import CANARY
 from serve_app.experiments.store.summaries import SummaryRules
 from serve_app.experiments.store.writing import WrittenPredictions
+from storage.database import Database
 
 PAGE = 10_000
 """The number of predictions read per transaction."""
@@ -53,7 +54,7 @@ class ExperimentStore:
             migrate(database)
             self._rules.clear()
 
-        self._database = Database(url, lock_timeout_s, prepare)
+        self._database = open_database(url, lock_timeout_s, prepare)
 
     @property
     def url(self) -> str:

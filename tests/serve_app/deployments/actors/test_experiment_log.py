@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from registry import disk_space
 from serve_app.deployments.actors import experiment_log
 from serve_app.deployments.actors.experiment_log import ExperimentLogActor
 from serve_app.errors import StorageUnavailableError
 from serve_app.experiments.store_errors import ModelInExperimentError, UnknownExperimentError
+from storage import disk_space
 from tests.serve_app.experiments.factories import START, definition
 
 

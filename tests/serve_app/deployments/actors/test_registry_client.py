@@ -8,7 +8,7 @@ import socket
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from registry import ModelRegistry, ModelStage, disk_space
+from registry import ModelRegistry, ModelStage
 from registry.api import CHANGES, READS, RegistryApi
 from registry.errors import (
     InvalidNameError,
@@ -27,6 +27,7 @@ from serve_app.deployments.actors.registry_client import RemoteRegistry, connect
 from serve_app.errors import InvalidTokenError
 from serve_app.settings import AppSettings
 from serve_app.state.serving import ServingState
+from storage import disk_space
 from testkit.models import SHAPE, linear_onnx_file
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from testkit.postgresql import PostgresqlServer
 
 
@@ -50,6 +50,6 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def database(url):
-    database = Database(url)
+    database = open_database(url)
     yield database
     database.close()

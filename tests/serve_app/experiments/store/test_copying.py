@@ -5,7 +5,7 @@ from sqlalchemy import insert
 
 from serve_app.experiments.store import ExperimentStore
 from serve_app.experiments.store.copying import copy_store
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.schema import OUTCOMES
 from serve_app.experiments.store_errors import UsedStoreError
 from tests.serve_app.experiments.store.builders import (
@@ -75,7 +75,7 @@ def test_used_target(filled, target):
 def test_snapshot(url):
     """A snapshot does not see what is committed after its first read."""
     with ExperimentStore(url):
-        database = Database(url)
+        database = open_database(url)
         with database.snapshot() as connection:
             assert connection.execute(OUTCOMES.select()).all() == []
             with database.writing() as other:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event, insert, text
 
 from serve_app.experiments import store_errors as errors
 from serve_app.experiments.store import ExperimentStore
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.schema import OUTCOMES
 from tests.serve_app.experiments.store.builders import START, definition, outcome, prediction
 
@@ -75,7 +75,7 @@ def test_without_psycopg(monkeypatch):
 
 def test_sqlite_mode(sqlite_url):
     """SQLite runs in WAL mode and flushes every commit to the disk."""
-    database = Database(sqlite_url)
+    database = open_database(sqlite_url)
     with database.reading() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA synchronous")) == 2

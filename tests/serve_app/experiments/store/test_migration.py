@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from serve_app.experiments.store import ExperimentStore, migrations
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store.migration import VERSION_TABLE, migrate
 from serve_app.experiments.store.schema import METADATA
 from serve_app.experiments.store_errors import NewerSchemaError
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def open_and_migrate(barrier, url):
-    database = Database(url)
+    database = open_database(url)
     barrier.wait()
     migrate(database)
     database.close()
@@ -58,7 +58,7 @@ def test_units_of_older_predictions(url):
 
     As units of their own they would count as independent evidence.
     """
-    database = Database(url)
+    database = open_database(url)
     with database.writing() as connection:
         upgrade(connection, "0002")
         made = of_schema_0003(definition(assignment="unit_id"))
@@ -99,7 +99,7 @@ def of_schema_0003(made):
 def test_stored_exposure_steps_are_renamed(url):
     """A definition of schema 0003 is read with all of its fields."""
     made = definition(exposure_steps=(0.01, 0.1), exposure_step_hours=2, salt="sel é")
-    database = Database(url)
+    database = open_database(url)
     with database.writing() as connection:
         upgrade(connection, "0003")
         connection.execute(

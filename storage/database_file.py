@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from serve_app.experiments.store_errors import MovedStoreError
+from storage.errors import DatabaseError, FailureKind
 
 RESCUED = ".rescued-"
 """Between the name of a database and the time at which the content of the deleted file was saved.
@@ -32,12 +32,12 @@ def create_private_file(path: Path) -> None:
     An existing one is left as it is.
 
     Raises:
-        MovedStoreError: there is none, but the saved content of a deleted one.
+        DatabaseError: there is none, but the saved content of a deleted one.
     """
     if path.exists():
         return
     if rescued := sorted(path.parent.glob(f"{path.name}{RESCUED}*")):
-        raise MovedStoreError(str(path), "it was deleted", str(rescued[-1]))
+        raise _moved(str(path), "it was deleted", str(rescued[-1]))
     os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
@@ -76,17 +76,17 @@ class DatabaseFile:
         """Make sure that every commit is in a file with a name.
 
         Raises:
-            MovedStoreError: the database's name denotes no file; the error names the content's.
+            DatabaseError: the database's name denotes no file; the error names the content's.
         """
         # The journal may have lost its name as well: its content moves to the database.
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         if self.path.exists():
             return
         if os.fstat(self._descriptor).st_nlink > 0:
-            raise MovedStoreError(str(self.path), "it was moved", None)
+            raise _moved(str(self.path), "it was moved", None)
         if self._rescued is None:
             self._rescued = self._save()
-        raise MovedStoreError(str(self.path), "it was deleted", str(self._rescued))
+        raise _moved(str(self.path), "it was deleted", str(self._rescued))
 
     def close(self) -> None:
         """Close the file."""
@@ -121,6 +121,10 @@ def use_wal(connection: sqlite3.Connection, until_s: float) -> None:
             time.sleep(0.005)
         else:
             return
+
+
+def _moved(path: str, problem: str, rescued: str | None) -> DatabaseError:
+    return DatabaseError(FailureKind.MOVED, path, problem, rescued)
 
 
 def _identity(path: Path) -> _Identity:

@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.experiments.history import OutcomeResult
 from serve_app.experiments.store import ExperimentStore
-from serve_app.experiments.store.database import Database
+from serve_app.experiments.store.database import open_database
 from serve_app.experiments.store_errors import MovedStoreError, UnavailableStoreError
 from tests.serve_app.experiments.store.builders import outcome, prediction
 
@@ -121,7 +121,7 @@ def test_replaced_during_transaction(store, path, tmp_path):
             (tmp_path / "other.db").rename(path)
 
     with (
-        closing(Database(url_of(path))) as database,
+        closing(open_database(url_of(path))) as database,
         pytest.raises(MovedStoreError, match="replaced during a transaction"),
     ):
         replace(database)

@@ -2,8 +2,8 @@
 
 import re
 
-from registry import disk_space
-from registry.disk_space import shortage_of
+from storage import disk_space
+from storage.disk_space import shortage_of
 
 
 def test_shortage(tmp_path, monkeypatch):
