@@ -4,6 +4,7 @@
     ├── InvalidSymbolError          the text cannot name a symbol
     ├── UnknownTimeframeError       the text names no timeframe
     ├── InvalidTimeError            the value is no time, or has no time zone
+    ├── InvalidCalendarError        the texts are no calendar of a market
     ├── InvalidColumnsError         the columns of bars do not fit together
     ├── UnknownSeriesError          the log has no bars of the symbol and timeframe
     ├── BarFileError                a file of bars cannot be read or written
@@ -71,6 +72,20 @@ class InvalidTimeError(FeaturesError):
         return (
             f"expected a time, received {self.received[:80]!r}, {self.problem}; use ISO 8601 with "
             f"a zone, such as 2026-01-05T09:00:00Z, or milliseconds since 1970"
+        )
+
+
+class InvalidCalendarError(FeaturesError):
+    """The texts are no calendar of a market."""
+
+    def __init__(self, field: str, expected: str, received: str) -> None:
+        super().__init__(field, expected, received)
+        self.field, self.expected, self.received = field, expected, received
+
+    def __str__(self) -> str:
+        return (
+            f"expected {self.expected} as {self.field} of a calendar, received "
+            f"{self.received[:80]!r}; correct the calendar"
         )
 
 

@@ -17,6 +17,7 @@ def test_tree():
         errors.InvalidSymbolError("a b"),
         errors.UnknownTimeframeError("7m", ["1m"]),
         errors.InvalidTimeError("x", "which is not a time"),
+        errors.InvalidCalendarError("zone", "an IANA time zone", "Mars"),
         errors.InvalidColumnsError("no columns"),
         errors.UnknownSeriesError("X", "1m", ["Y 1h"]),
         errors.BarFileError("x.csv", "it is empty", "pass another one"),
