@@ -15,7 +15,9 @@
     │   ├── BrokenFeatureSetError     it cannot be imported, or is no feature set
     │   ├── UnreadableSourceError     its source cannot be read
     │   ├── InvalidRowsError          it failed, or returned invalid rows
+    │   ├── FailedCheckError          it breaks a rule that every feature set keeps
     │   ├── UnusableBarsError         it cannot be checked on these bars
+    │   ├── NoBarsError               there are no bars on which it can be checked
     │   └── NoLookbackError           its rows depend on where the bars start
     └── BarLogError
         ├── BarLogUrlError          the URL does not name a usable database
@@ -218,6 +220,20 @@ class InvalidRowsError(FeatureSetError):
         )
 
 
+class FailedCheckError(FeatureSetError):
+    """The feature set breaks a rule that every feature set keeps."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name, self.problem = name, problem
+
+    def __str__(self) -> str:
+        return (
+            f"the feature set {self.name!r} failed its check: {self.problem}; correct its compute "
+            f"or its lookback, and repeat the check with modelctl features check {self.name}"
+        )
+
+
 class UnusableBarsError(FeatureSetError):
     """The feature set cannot be checked on these bars."""
 
@@ -229,6 +245,21 @@ class UnusableBarsError(FeatureSetError):
         return (
             f"cannot check the feature set {self.name!r} on these bars: {self.problem}; pass more "
             f"real bars of its timeframe, sorted by time"
+        )
+
+
+class NoBarsError(FeatureSetError):
+    """There are no bars on which a feature set can be checked."""
+
+    def __init__(self, timeframe: str, problem: str) -> None:
+        super().__init__(timeframe, problem)
+        self.timeframe, self.problem = timeframe, problem
+
+    def __str__(self) -> str:
+        return (
+            f"expected real bars of the timeframe {self.timeframe} to check the feature set, "
+            f"received none: {self.problem}; pass a CSV or Parquet file with --bars, or the folder "
+            f"of a bar log with --bar-log"
         )
 
 

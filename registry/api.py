@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from registry.comparison import Comparison
+from registry.feature_sets import FeatureSetRecord
 from registry.records import Finding, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -73,6 +74,7 @@ class RegistryApi(Protocol):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        feature_set: FeatureSetRecord | None = None,
         signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
@@ -99,6 +101,8 @@ class RegistryApi(Protocol):
                 names of the classes in an ONNX file, otherwise HOLD, BUY and SELL for 0, 1 and 2.
             tags: search keywords.
             artifacts: further files by artifact name, for example `model.onnx`.
+            feature_set: the feature set that computes the windows, with the bars on which it
+                passed its check; see `serve_app.feature_sets.checked_record`.
             signatures: signatures over the manifest of the version, see `registry.signatures`.
             by: the author of the registration.
             reason: the reason for the registration.
@@ -294,6 +298,27 @@ class RegistryApi(Protocol):
 
         Raises:
             SignatureError: a signature is not valid for this version.
+        """
+
+    @change
+    async def accept_feature_set(
+        self,
+        name: str,
+        version: str,
+        feature_set: FeatureSetRecord,
+        signatures: Mapping[str, str] | None = None,
+        derived_signatures: Mapping[str, str] | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        """Record another feature set, or another state of its source, for a version.
+
+        The signatures of the version cover its feature set, so they are replaced as well.
+
+        Raises:
+            InvalidMetadataError: it has not as many features as the model takes.
+            SignatureError: a signature is not valid, or one that is required is missing.
         """
 
     @read

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from registry.errors import InvalidNameError, MissingReferenceError
+from registry.feature_sets import FeatureSetRecord, check_input
 from registry.outputs import (
     DIRECTION_OUTPUTS,
     MEDIAN,
@@ -108,6 +109,8 @@ class ModelMetadata(BaseModel):
     return; empty if the file holds none."""
     serving_artifact: str | None = None
     """The artifact that serves; None means model.onnx if it exists, otherwise model.pt."""
+    feature_set: FeatureSetRecord | None = None
+    """The feature set that computes the version's windows; None if only bots compute them."""
     optimization: dict[str, JsonValue] | None = None
     """The evidence of the last optimisation: measurements, machine and recommendation."""
 
@@ -158,6 +161,11 @@ class ModelMetadata(BaseModel):
                 f"dataset_info: expected dead_band, the return from which on a regressor's "
                 f"prediction is BUY or SELL, a number above 0, received {band!r}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_feature_set(self) -> Self:
+        check_input(self.feature_set, self.input_shape)
         return self
 
     @model_validator(mode="after")
@@ -226,10 +234,13 @@ class Action(StrEnum):
     OPTIMIZED = "optimized"
     PINNED = "artifact pinned"
     SIGNED = "signed"
+    ACCEPTED = "feature set accepted"
     DELETED = "deleted"
 
 
-KEEPS_STAGE = frozenset({Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED, Action.SIGNED})
+KEEPS_STAGE = frozenset(
+    {Action.METRICS_UPDATED, Action.OPTIMIZED, Action.PINNED, Action.SIGNED, Action.ACCEPTED}
+)
 """The actions that do not change a version's stage."""
 
 

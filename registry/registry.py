@@ -10,6 +10,7 @@ from typing import Any
 from registry.api import RegistryApi
 from registry.comparison import Comparison
 from registry.errors import EmptyStageError, InvalidNameError
+from registry.feature_sets import FeatureSetRecord
 from registry.folder import inspection
 from registry.folder.registry_folder import RegistryFolder
 from registry.folder.stage_changes import Check
@@ -66,6 +67,7 @@ class ModelRegistry(RegistryApi):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        feature_set: FeatureSetRecord | None = None,
         signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
@@ -82,6 +84,7 @@ class ModelRegistry(RegistryApi):
             "dataset_info": dataset_info or {},
             "input_shape": tuple(input_shape),
             "tags": tuple(tags),
+            "feature_set": feature_set,
             "signatures": dict(signatures or {}),
         }
         if output_names is not None:
@@ -217,6 +220,29 @@ class ModelRegistry(RegistryApi):
             name,
             version,
             signatures,
+            derived_signatures or {},
+            by,
+            reason,
+        )
+        return True
+
+    async def accept_feature_set(
+        self,
+        name: str,
+        version: str,
+        feature_set: FeatureSetRecord,
+        signatures: Mapping[str, str] | None = None,
+        derived_signatures: Mapping[str, str] | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> bool:
+        await asyncio.to_thread(
+            self._folder.versions.accept_feature_set,
+            name,
+            version,
+            feature_set,
+            signatures or {},
             derived_signatures or {},
             by,
             reason,

@@ -94,6 +94,8 @@ def manifest(metadata: ModelMetadata, *, derived: bool = False) -> bytes:
         "dead_band": metadata.dead_band if metadata.is_regressor else None,
         "training_params": metadata.training_params if "model.pt" in files else {},
     }
+    if metadata.feature_set is not None:
+        document["feature_set"] = metadata.feature_set.meaning
     if metadata.quantile_levels:
         document["quantile_levels"] = metadata.quantile_levels
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -17,7 +17,7 @@ def write_distribution(
         entries: the name in the module by the name of the entry point.
     """
     info = site / f"{distribution}-2.1.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir(parents=True, exist_ok=True)
     (site / f"{module}.py").write_text(source)
     info.joinpath("METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n"

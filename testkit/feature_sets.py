@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from features import BarPanel, Bars, Timeframe
+from features.feature_sets import ENTRY_POINT_GROUP, feature_set_names
+from registry.feature_sets import FeatureSetRecord
+from testkit.distributions import write_distribution
 
 HOURLY = Timeframe.parse("1h")
 
@@ -61,3 +65,54 @@ def random_bars(count: int, seed: int = 0) -> Bars:
     high = np.maximum(opened, close) * 1.001
     low = np.minimum(opened, close) * 0.999
     return Bars.of(time, [opened, high, low, close, random.uniform(0, 1e4, count)])
+
+
+def record(**fields: Any) -> FeatureSetRecord:
+    """Return the record of a toy feature set of 2 features, with `fields` replaced."""
+    defaults: dict[str, Any] = {
+        "name": "toy",
+        "version": "1",
+        "sha256": "0" * 64,
+        "feature_names": ("change", "volume"),
+        "checked_on": "9 bars",
+    }
+    return FeatureSetRecord(**{**defaults, **fields})
+
+
+def write_feature_set(site: Path, module: str, *, lookback: int = 3, comment: str = "") -> None:
+    """Write a distribution that declares the feature set `acme_toy` of 2 features.
+
+    Args:
+        site: the folder, which belongs on `sys.path`.
+        module: the name of its module.
+        lookback: the lookback that it declares; it needs 3.
+        comment: a text that changes nothing but the source.
+    """
+    source = f"""# {comment}
+from testkit.feature_sets import ToyFeatureSet, change_and_volume
+
+def rows(bars):
+    return change_and_volume(bars)[{lookback} - 3:]
+
+TOY = ToyFeatureSet(function=rows, name="acme_toy", lookback={lookback})
+"""
+    write_distribution(site, "acme", module, source, group=ENTRY_POINT_GROUP, acme_toy="TOY")
+
+
+def declare_example(site: Path) -> None:
+    """Declare the example's feature set, unless the distribution of the examples is installed.
+
+    Args:
+        site: the folder, which belongs on `sys.path`; it is created.
+    """
+    site.mkdir(parents=True, exist_ok=True)
+    if "eurusd_hourly" in feature_set_names():
+        return
+    info = site / "tradeserve_examples-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tradeserve-examples\nVersion: 0.1.0\n"
+    )
+    (info / "entry_points.txt").write_text(
+        f"[{ENTRY_POINT_GROUP}]\neurusd_hourly = examples.eurusd.features:FEATURE_SET\n"
+    )

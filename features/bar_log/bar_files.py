@@ -17,8 +17,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.bars import COLUMNS, Bars, Ints, Rejection
+from features.bars import COLUMNS, Bars, Ints, Rejection, Rejections, find_problems
 from features.errors import BarFileError, InvalidColumnsError
+from features.timeframes import Timeframe
 from features.times import parse_times
 
 BLOCK_ROWS = 1 << 19
@@ -193,3 +194,30 @@ def _parse_uniform(texts: pa.Array) -> pa.Array | None:
         with suppress(pa.ArrowInvalid):
             return texts.cast(kind)
     return None
+
+
+def read_bars(path: Path, timeframe: Timeframe, now_ms: int, zone: str | None = None) -> Bars:
+    """Return all bars of a file in ascending order; of equal times the last one.
+
+    Args:
+        path: a CSV or Parquet file, by its suffix.
+        timeframe: the timeframe of its bars.
+        now_ms: the time now.
+        zone: the time zone of times that have none, such as `Europe/Berlin`.
+
+    Raises:
+        BarFileError: the file cannot be read, lacks a column, or has an invalid bar.
+    """
+    blocks = list(read_blocks(path, zone))
+    if not blocks:
+        raise BarFileError(str(path), "it has no rows", _FORMATS)
+    bars = Bars(
+        np.concatenate([block.bars.time for block in blocks]),
+        np.concatenate([block.bars.values for block in blocks], axis=1),
+    )
+    problems = np.concatenate([block.problems for block in blocks])
+    problems = np.where(problems, problems, find_problems(bars, timeframe, now_ms))
+    for row, reason in Rejections.of(problems):
+        raise BarFileError(str(path), f"row {row + 1}: {reason}", "correct or remove this row")
+    ascending = bars.take(np.argsort(bars.time, kind="stable"))
+    return ascending.take(np.append(np.diff(ascending.time) > 0, True))

@@ -5,6 +5,7 @@ from features.feature_sets.catalogue import (
     InstalledFeatureSet,
     feature_set_names,
     find_feature_set,
+    find_source,
 )
 from features.feature_sets.checks import CheckReport, Rule, Violation, check_feature_set
 from features.feature_sets.differences import Difference
@@ -31,4 +32,5 @@ __all__ = [
     "feature_set_names",
     "find_feature_set",
     "find_lookback",
+    "find_source",
 ]

@@ -50,14 +50,29 @@ def find_feature_set(name: str) -> InstalledFeatureSet:
         BrokenFeatureSetError: it cannot be imported, or is no feature set of this name.
         UnreadableSourceError: its source cannot be read.
     """
+    entry = _find_entry(name)
+    feature_set = _load(entry)
+    return InstalledFeatureSet(feature_set, _origin(entry), digest_source(entry.module))
+
+
+def find_source(name: str) -> SourceDigest:
+    """Return the digest of an installed feature set, without importing it.
+
+    Raises:
+        UnknownFeatureSetError: no installed distribution declares it.
+        AmbiguousFeatureSetError: it is declared more than once.
+        UnreadableSourceError: its source cannot be read.
+    """
+    return digest_source(_find_entry(name).module)
+
+
+def _find_entry(name: str) -> EntryPoint:
     found = [entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name == name]
     if not found:
         raise UnknownFeatureSetError(name, feature_set_names())
     if len(found) > 1:
         raise AmbiguousFeatureSetError(name, [_origin(entry) for entry in found])
-    (entry,) = found
-    feature_set = _load(entry)
-    return InstalledFeatureSet(feature_set, _origin(entry), digest_source(entry.module))
+    return found[0]
 
 
 def _load(entry: EntryPoint) -> FeatureSet:

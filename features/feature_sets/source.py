@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from features.errors import UnreadableSourceError
@@ -31,10 +32,12 @@ class SourceDigest:
 
 
 def digest_source(module: str) -> SourceDigest:
-    """Return the digest of an imported module and of what it imports from its own package.
+    """Return the digest of a module and of what it imports from its own package.
+
+    Nothing is imported for it.
 
     Raises:
-        UnreadableSourceError: the module is not imported, or a file cannot be read or parsed.
+        UnreadableSourceError: the module is not installed, or a file cannot be read or parsed.
     """
     contents: dict[str, bytes] = {}
     waiting = [module]
@@ -45,7 +48,7 @@ def digest_source(module: str) -> SourceDigest:
         spec = _find_spec(name)
         if spec is None:
             if name == module:
-                raise UnreadableSourceError(name, "it is not imported")
+                raise UnreadableSourceError(name, "it is not installed")
             continue  # a name inside a module, or an import that is never executed
         contents[name] = _read(name, spec)
         if spec.origin is not None and spec.origin.endswith(".py"):
@@ -61,7 +64,7 @@ def _find_spec(name: str) -> ModuleSpec | None:
     """Return the spec of a module without importing anything."""
     top, *parts = name.split(".")
     loaded = sys.modules.get(top)
-    spec = None if loaded is None else loaded.__spec__
+    spec = find_spec(top) if loaded is None else loaded.__spec__
     for depth in range(1, len(parts) + 1):
         if spec is None or spec.submodule_search_locations is None:
             return None

@@ -30,6 +30,9 @@
     │   ├── UnknownArchitectureError    no network class has that model type
     │   ├── AmbiguousArchitectureError  several network classes have that model type
     │   └── BrokenArchitectureError     an installed network class cannot be used
+    ├── FeatureSetMismatchError
+    │   ├── MissingFeatureSetError  the feature set of a version is not installed
+    │   └── ChangedFeatureSetError  the source of the installed one is not that of the version's
     └── InputShapeError             the input's shape differs from the model's
 
 Errors carry data, can be rebuilt from `args` after pickling, and are independent of HTTP.
@@ -47,6 +50,11 @@ from registry.errors.artifacts import (
 )
 from registry.errors.base import (
     RegistryError,
+)
+from registry.errors.feature_sets import (
+    ChangedFeatureSetError,
+    FeatureSetMismatchError,
+    MissingFeatureSetError,
 )
 from registry.errors.libraries import (
     AmbiguousArchitectureError,
@@ -84,13 +92,16 @@ __all__ = [
     "ArchitectureError",
     "ArtifactError",
     "BrokenArchitectureError",
+    "ChangedFeatureSetError",
     "CorruptArtifactError",
     "DeletedVersionError",
     "EmptyStageError",
+    "FeatureSetMismatchError",
     "InputShapeError",
     "InvalidMetadataError",
     "InvalidNameError",
     "MissingArtifactError",
+    "MissingFeatureSetError",
     "MissingPackageError",
     "MissingReferenceError",
     "NoGpuError",

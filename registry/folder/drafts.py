@@ -109,7 +109,14 @@ def _label_map(declared: Mapping[str, Declarations]) -> Mapping[int, str]:
     return named[0] if named else {index: label for label, index in DIRECTIONS.items()}
 
 
-MEANING = ("input_shape", "output_names", "label_map", "training_params", "dataset_info")
+MEANING = (
+    "input_shape",
+    "output_names",
+    "label_map",
+    "training_params",
+    "dataset_info",
+    "feature_set",
+)
 """The optional fields of a registration that its manifest contains."""
 
 
@@ -166,6 +173,19 @@ def check_identical(
             "; ".join(f"{field}={getattr(published, field)}" for field in differing),
             "; ".join(f"{field}={getattr(offered, field)}" for field in differing),
         )
+    if _feature_set(offered) != _feature_set(published):
+        raise VersionExistsError(
+            offered.name,
+            offered.version,
+            f"feature_set={_feature_set(published)}",
+            f"feature_set={_feature_set(offered)}",
+        )
+
+
+def _feature_set(metadata: ModelMetadata) -> str:
+    """Return what identifies the feature set of a version; its check may have used other bars."""
+    recorded = metadata.feature_set
+    return "none" if recorded is None else f"{recorded}, sha256 {recorded.sha256}"
 
 
 def _digests(artifacts: Mapping[str, str]) -> str:

@@ -27,7 +27,14 @@ from registry.folder.journal import Journal, production_at, recorded_holders
 from registry.folder.stage_links import Holders, StageLinks, stage_of
 from registry.folder.version_files import DAMAGED, UNREADABLE, VersionFiles, check_no_link
 from registry.layout import STAGE_LINKS, Layout, is_folder
-from registry.records import Action, HistoryEntry, ModelInfo, ModelMetadata, ModelStage
+from registry.records import (
+    KEEPS_STAGE,
+    Action,
+    HistoryEntry,
+    ModelInfo,
+    ModelMetadata,
+    ModelStage,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +179,8 @@ class FolderReader:
             case Action.UNSTAGED | Action.RETIRED:
                 is_staged = self.links.targets(name).get(ModelStage.STAGING) == entry.version
                 return not is_staged and self._was_written(name, entry)
-            case Action.METRICS_UPDATED | Action.OPTIMIZED | Action.PINNED | Action.SIGNED:
+            case action:
+                assert action in KEEPS_STAGE, action
                 return self._was_written(name, entry)
 
     def _was_written(self, name: str, entry: HistoryEntry) -> bool:

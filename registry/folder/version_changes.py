@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import DeletedVersionError, StageHeldError, StorageError
+from registry.feature_sets import FeatureSetRecord
 from registry.folder import atomic_io, metadata
 from registry.folder.drafts import check_identical, draft_metadata
 from registry.folder.reader import FolderReader
@@ -139,6 +140,37 @@ class VersionChanges:
             }
 
         self._update(name, version, Action.SIGNED, changes, by, reason)
+
+    def accept_feature_set(
+        self,
+        name: str,
+        version: str,
+        feature_set: FeatureSetRecord,
+        signatures: Mapping[str, str],
+        derived_signatures: Mapping[str, str],
+        by: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Replace the feature set of a version, and with it the signatures; see RegistryApi."""
+
+        def changes(present: ModelMetadata) -> dict[str, Any]:
+            where = f"{name}:{version}"
+            changed = metadata.update(
+                present,
+                feature_set=feature_set,
+                signatures=dict(signatures),
+                derived_signatures=dict(derived_signatures),
+            )
+            check_offered(where, manifest(changed), signatures)
+            check_offered(where, manifest(changed, derived=True), derived_signatures)
+            check_signed(changed, read_trusted_keys(self._reader.layout))
+            return {
+                "feature_set": changed.feature_set,
+                "signatures": changed.signatures,
+                "derived_signatures": changed.derived_signatures,
+            }
+
+        self._update(name, version, Action.ACCEPTED, changes, by, reason)
 
     def delete(self, name: str, version: str, by: str | None = None, reason: str = "") -> None:
         """Remove a version that is in no stage, with its files; its number cannot be reused."""

@@ -10,6 +10,7 @@ from serve_app.cli import (
     backup,
     convert,
     experiments,
+    feature_sets,
     launch,
     optimization,
     registry_changes,
@@ -32,6 +33,7 @@ app.command()(backup.restore)
 app.command()(server.served)
 app.command()(server.reload)
 app.add_typer(experiments.app, name="experiment")
+app.add_typer(feature_sets.app, name="features")
 app.add_typer(tokens.app, name="token")
 app.add_typer(signing.key, name="key", rich_help_panel="Registry")
 

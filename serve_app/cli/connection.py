@@ -16,6 +16,7 @@ from registry import ModelRegistry
 from registry.api import RegistryApi
 from registry.errors import RegistryError
 from registry.registry import DEFAULT_ROOT
+from serve_app import feature_sets
 from serve_app.client import DEFAULT_SERVER_URL, ModelClient
 from serve_app.deployments.actors.errors import ClusterError
 from serve_app.errors import ServingError
@@ -82,7 +83,7 @@ class RegistryLocation:
     @contextmanager
     def _opened(self) -> Iterator[RegistryApi]:
         if self.server is None:
-            yield ModelRegistry(self._folder)
+            yield ModelRegistry(self._folder, check=feature_sets.try_out)
             return
         # Ray reads its environment when it is imported.
         os.environ.update(client_environment(os.environ))

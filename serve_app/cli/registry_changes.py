@@ -15,6 +15,7 @@ from registry.records import OUTPUTS, Finding, check_has_reference
 from registry.registry import files_of
 from registry.signatures import SigningKey
 from serve_app.cli import parsing, tables
+from serve_app.cli.bar_sources import BarSource, checked
 from serve_app.cli.connection import RegistryLocation, exit_on
 from serve_app.cli.options import (
     AsJson,
@@ -77,8 +78,15 @@ def register(
             "dead_band, the model has the named outputs only."
         ),
     ] = None,
+    feature_set: Annotated[
+        str | None,
+        typer.Option(
+            help="Installed feature set that computes the windows; it is checked on real bars."
+        ),
+    ] = None,
     sign_with: SignWith = None,
     *,
+    checked_on: BarSource,
     attribution: Attribution,
     location: RegistryLocation,
     as_json: AsJson = False,
@@ -104,6 +112,8 @@ def register(
         is_regressor = has_return and "dead_band" in fields["dataset_info"]
         usual = () if is_classifier or is_regressor else OUTPUTS
         fields["output_names"] = {**{meaning: meaning for meaning in usual}, **names}
+    if feature_set is not None:
+        fields["feature_set"] = checked(feature_set, checked_on)
     if sign_with:
         meaning = {key: fields[key] for key in MEANING if key in fields}
         with exit_on(RegistryError, OSError):

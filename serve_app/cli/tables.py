@@ -115,6 +115,17 @@ def fields_table(metadata: Mapping[str, object]) -> Table:
     return table
 
 
+def feature_sets_table(found: Sequence[Mapping[str, object]]) -> Table:
+    """Return one row per installed feature set."""
+    table = Table("feature set", "version", "timeframe", "lookback", "features", "origin")
+    for feature_set in found:
+        fields = ("name", "version", "timeframe", "lookback", "features")
+        origin = feature_set.get("problem", feature_set.get("origin"))
+        row = [str(feature_set.get(field, "-")) for field in fields]
+        table.add_row(*map(Text, [*row, str(origin)]))
+    return table
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Return one row per metric of two versions, and whether the second improves it."""
     table = Table("metric", title=comparison["model_name"])

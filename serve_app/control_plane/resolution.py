@@ -3,6 +3,7 @@
 import logging
 
 from registry.errors import (
+    FeatureSetMismatchError,
     InvalidMetadataError,
     InvalidNameError,
     RegistryError,
@@ -19,8 +20,13 @@ from serve_app.state.serving import Declaration, ServedVersion, ServingState, St
 from serve_app.state.version_settings import numbered
 from serve_app.versions import VersionRef
 
-UNREADABLE = (InvalidMetadataError, UnreadablePathError, UnsafePathError)
-"""The errors of a version that is registered and cannot be read."""
+UNSERVABLE = (
+    FeatureSetMismatchError,
+    InvalidMetadataError,
+    UnreadablePathError,
+    UnsafePathError,
+)
+"""The errors of a version that is registered and cannot be read, or lacks its feature set."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +35,23 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
     """Return the version that each declaration denotes; one that is declared twice is served once.
 
     A stage without a version is left out with a warning. So is, with an error, a version that is
-    damaged or that this user may not read: it must not keep the others from being served.
+    damaged, that this user may not read, or whose feature set is not installed: it must not keep
+    the others from being served.
 
     Raises:
         SettingsError: nothing is left to serve.
-        RegistryError: nothing is left to serve, since no declared version can be read.
+        RegistryError: nothing is left to serve, since every declared version is left out.
         UnknownModelError, UnknownVersionError: a declared version is not registered.
         MissingReferenceError: a version has no reference outputs, and the settings require them.
     """
     chosen: dict[VersionRef, ServedVersion] = {}
     stages: Stages = {}
-    unreadable: list[RegistryError] = []
+    left_out: list[RegistryError] = []
     for declared in settings.versions:
         try:
             metadata = await _find_declared(declared, catalogue)
-        except UNREADABLE as error:
-            unreadable.append(error)
+        except UNSERVABLE as error:
+            left_out.append(error)
             logger.error("%s:%s is left out: %s", declared.model, declared.version, error)  # noqa: TRY400
             continue
         if metadata is None:
@@ -58,8 +65,8 @@ async def resolve(settings: AppSettings, catalogue: Catalogue) -> Declaration:
             logger.warning("%s is declared twice: the settings of the first are used", ref)
         else:
             chosen[ref] = ServedVersion(metadata=metadata, settings=numbered(declared, metadata))
-    if not chosen and unreadable:
-        raise unreadable[0]
+    if not chosen and left_out:
+        raise left_out[0]
     if not chosen:
         references = ", ".join(
             f"{declared.model}:{declared.version}" for declared in settings.versions
@@ -78,7 +85,7 @@ async def find_version(catalogue: Catalogue, model: str, reference: str) -> Mode
 
     Raises:
         NotRegisteredError: there is no such model or version, or none in that stage.
-        UnusableVersionError: its metadata is damaged.
+        UnusableVersionError: its metadata is damaged, or its feature set is not installed.
     """
     try:
         metadata = await catalogue.find(model, reference)

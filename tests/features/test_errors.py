@@ -27,6 +27,8 @@ def test_tree():
         errors.BrokenFeatureSetError("x", "a:X", "no module"),
         errors.UnreadableSourceError("a", "no file"),
         errors.InvalidRowsError("x", "rsi is nan"),
+        errors.FailedCheckError("x", "rsi differs"),
+        errors.NoBarsError("1h", "the log has none"),
         errors.UnusableBarsError("x", "there are none"),
         errors.NoLookbackError("x", 2048, "obv differs"),
         errors.BarLogUrlError("mysql://", "mysql is not supported"),

@@ -39,6 +39,8 @@ def test_documented_tree_matches_classes():
         errors.UnknownArchitectureError("a", ["b"]),
         errors.AmbiguousArchitectureError("Net", ["a", "b"]),
         errors.BrokenArchitectureError("Net", "acme 2.1", "no licence"),
+        errors.MissingFeatureSetError("a", "1.0.0", "acme 1", "it is not installed"),
+        errors.ChangedFeatureSetError("a", "1.0.0", "acme 1", "0" * 64, "1" * 64),
         errors.InputShapeError("a", [1]),
     ],
     ids=lambda error: type(error).__name__,

@@ -7,6 +7,7 @@ import pytest
 
 from registry.errors import SignatureError, SigningKeyError
 from registry.signatures import SigningKey, check_key_id, check_signed, manifest
+from testkit.feature_sets import record
 from testkit.models import metadata
 
 
@@ -34,6 +35,17 @@ def test_signed_version(key, signed):
     """A version signed by one of the keys is accepted, its derived artifact too."""
     check_signed(signed, [key.id])
     check_signed(signed, [key.id], "fast.onnx")
+
+
+def test_feature_set(key):
+    """A signature covers the source of the feature set, but not the bars of its check."""
+    of = metadata(feature_set=record())
+    signed = of.model_copy(update={"signatures": key.sign(manifest(of))})
+    elsewhere = signed.model_copy(update={"feature_set": record(checked_on="5 bars")})
+    check_signed(elsewhere, [key.id])
+    for changed in (record(sha256="1" * 64), record(feature_names=("volume", "change")), None):
+        with pytest.raises(SignatureError):
+            check_signed(signed.model_copy(update={"feature_set": changed}), [key.id])
 
 
 def test_nothing_required():

@@ -1,5 +1,6 @@
 """The registry actor on the head node: the cluster's single writer of the registry folder."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from registry.folder.atomic_io import read_file, write_file
 from registry.folder.trusted_keys import write_trusted_keys
 from registry.layout import Layout
 from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
+from serve_app import feature_sets
 from serve_app.access.token_file import TokenFile
 from serve_app.access.token_source import ReadTokens, Revision, TokenSource
 from serve_app.errors import ServedElsewhereError, SettingsError
@@ -61,7 +63,7 @@ class RegistryActor:
 
     def __init__(self, root: str) -> None:
         self._path = Path(root).absolute()
-        self._registry = ModelRegistry(self._path)
+        self._registry = ModelRegistry(self._path, check=feature_sets.try_out)
         self._layout = Layout(self._path)
         self._locks: dict[str, FileLock] = {}
         self._token_sources: dict[str, TokenSource] = {}
@@ -75,16 +77,24 @@ class RegistryActor:
         write_trusted_keys(self._layout, key_ids)
 
     async def find(self, model: str, reference: str) -> ModelMetadata | None:
-        """Return the version that `reference` denotes, None for a stage without a version."""
+        """Return the version that `reference` denotes, None for a stage without a version.
+
+        Raises:
+            FeatureSetMismatchError: its feature set is not installed here, or its source differs.
+        """
         if not await self.has_folder():
             problem = f"no folder at {self._path} on the head node; register a model there first"
             raise SettingsError("registry_root", problem)
-        if reference not in STAGE_NAMES:
-            return await self._registry.get_model_metadata(model, reference)
         try:
-            return await self._registry.get_model_metadata(model, stage=STAGE_NAMES[reference])
+            if reference in STAGE_NAMES:
+                stage = STAGE_NAMES[reference]
+                metadata = await self._registry.get_model_metadata(model, stage=stage)
+            else:
+                metadata = await self._registry.get_model_metadata(model, reference)
         except EmptyStageError:
             return None
+        await asyncio.to_thread(feature_sets.require_installed, metadata)
+        return metadata
 
     async def read_artifact(self, model: str, version: str, artifact: str) -> bytes:
         """Return an artifact's content, verified against its sha256."""

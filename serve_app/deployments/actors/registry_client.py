@@ -26,6 +26,7 @@ from registry import ModelInfo
 from registry.api import CHANGES, RegistryApi
 from registry.author import default_author
 from registry.errors import MissingArtifactError
+from registry.feature_sets import FeatureSetRecord
 from registry.folder.source_files import read_packed
 from serve_app.access.loopback import is_loopback
 from serve_app.access.port_users import is_port_of_user, users_of_port
@@ -108,6 +109,7 @@ class RemoteRegistry(RegistryApi):
         label_map: Mapping[int, str] | None = None,
         tags: Sequence[str] = (),
         artifacts: Mapping[str, Path | str] | None = None,
+        feature_set: FeatureSetRecord | None = None,
         signatures: Mapping[str, str] | None = None,
         by: str | None = None,
         reason: str = "",
@@ -128,6 +130,7 @@ class RemoteRegistry(RegistryApi):
             "output_names": output_names,
             "label_map": label_map,
             "tags": tags,
+            "feature_set": feature_set,
             "signatures": signatures,
             "by": by or await self._author(),
             "reason": reason,
@@ -181,6 +184,7 @@ class RemoteRegistry(RegistryApi):
     delete_model = _forwarded(RegistryApi.delete_model)
     update_metrics = _forwarded(RegistryApi.update_metrics)
     sign_version = _forwarded(RegistryApi.sign_version)
+    accept_feature_set = _forwarded(RegistryApi.accept_feature_set)
     pin_artifact = _forwarded(RegistryApi.pin_artifact)
     compare_models = _forwarded(RegistryApi.compare_models)
     history = _forwarded(RegistryApi.history)

@@ -3,9 +3,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import Rejection
+from features import Rejection, Timeframe
 from features.bar_log import bar_files
-from features.bar_log.bar_files import read_blocks
+from features.bar_log.bar_files import read_bars, read_blocks
 from features.errors import BarFileError
 
 HEADER = "time,open,high,low,close,volume\n"
@@ -153,3 +153,30 @@ def test_no_zone(tmp_path):
         list(read_blocks(path, "Europe/Nowhere"))
     with pytest.raises(BarFileError, match="ambiguous"):
         list(read_blocks(csv(tmp_path, "2026-10-25 02:30:00"), "Europe/Berlin"))
+
+
+def test_bars(tmp_path):
+    """The bars of a file are in ascending order, the last one of each time."""
+    path = tmp_path / "bars.csv"
+    hours = [MONDAY_MS + 3_600_000 * hour for hour in (2, 0, 1, 0)]
+    path.write_text(HEADER + "".join(f"{t},1,9,0.5,{row + 1},7\n" for row, t in enumerate(hours)))
+    bars = read_bars(path, Timeframe.parse("1h"), MONDAY_MS + 10**9)
+    assert bars.time.tolist() == sorted(set(hours))
+    assert bars.close.tolist() == [4, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("", "it has no rows"),
+        (f"{MONDAY_MS},1,2,0.5,1,7\n{MONDAY_MS + 1},1,2,0.5,1,7\n", "row 2: .* timeframe in UTC"),
+        ("2026-01-05T00:00:00Z,1,2,0.5,1,7\nnone,1,2,0.5,1,7\n", "row 2: the time is neither"),
+        (f"{MONDAY_MS},1,2,0.5,3,7\n", "row 1: open or close is outside"),
+    ],
+)
+def test_invalid_bars(tmp_path, lines, problem):
+    """A file with an invalid bar is rejected with its row."""
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + lines)
+    with pytest.raises(BarFileError, match=problem):
+        read_bars(path, Timeframe.parse("1h"), MONDAY_MS + 10**9)

@@ -16,6 +16,7 @@ from features.feature_sets import (
     digest_source,
     feature_set_names,
     find_feature_set,
+    find_source,
 )
 from testkit.distributions import write_distribution
 
@@ -76,6 +77,14 @@ def test_found(install):
     assert found.origin == f"{module}:CLOSES of the distribution acme 2.1"
     assert found.source == digest_source(module)
     assert found.source.modules == (module,)
+
+
+def test_source(install):
+    """The digest of a declared feature set is found without importing it."""
+    module = install("acme", SOURCE, acme_closes="CLOSES")
+    source = find_source("acme_closes")
+    assert module not in sys.modules
+    assert source == find_feature_set("acme_closes").source
 
 
 def test_unknown(install):

@@ -84,8 +84,8 @@ def test_moved_text(package):
 
 
 def test_unreadable(package):
-    """A module that is not imported, or that cannot be parsed, is an error."""
-    with pytest.raises(UnreadableSourceError, match="no_such_package: it is not imported"):
+    """A module that is not installed, or that cannot be parsed, is an error."""
+    with pytest.raises(UnreadableSourceError, match="no_such_package: it is not installed"):
         digest_source("no_such_package")
     (package / "scales.py").write_text("def\n")
     with pytest.raises(UnreadableSourceError, match=r"scales: .*invalid syntax"):

@@ -1,8 +1,14 @@
-"""A configuration that requires reference outputs serves no version without them."""
+"""Versions that a configuration declares and that cannot be served."""
 
 import pytest
 
-from registry.errors import InvalidMetadataError, MissingReferenceError, UnreadablePathError
+from registry.errors import (
+    ChangedFeatureSetError,
+    InvalidMetadataError,
+    MissingFeatureSetError,
+    MissingReferenceError,
+    UnreadablePathError,
+)
 from serve_app.control_plane.resolution import resolve
 from serve_app.errors import UnusableVersionError
 from serve_app.settings import AppSettings
@@ -41,23 +47,26 @@ class Readable:
         return metadata(name=model)
 
 
-UNREADABLE = {
+UNSERVABLE = {
     "a": UnreadablePathError("a/v1.0.0/metadata.json", "Permission denied", 5009, 0),
     "b": InvalidMetadataError("b/v1.0.0/metadata.json", "the file is missing"),
+    "d": MissingFeatureSetError("d", "1.0.0", "acme 1", "it is not installed"),
+    "e": ChangedFeatureSetError("e", "1.0.0", "acme 1", "0" * 64, "1" * 64),
 }
 
 
-async def test_unreadable_version_hides_no_other(caplog):
-    """A version that cannot be read is left out with an error; alone, it is the reason."""
+async def test_unservable_version_hides_no_other(caplog):
+    """A version that cannot be served is left out with an error; alone, it is the reason."""
     settings = AppSettings.model_validate(
-        {"versions": [{"model": name} for name in "abc"], "default_model": "c"}
+        {"versions": [{"model": name} for name in "abcde"], "default_model": "c"}
     )
-    declaration = await resolve(settings, Readable(UNREADABLE))
+    declaration = await resolve(settings, Readable(UNSERVABLE))
     assert [version.ref.model for version in declaration.versions] == ["c"]
     assert "a:production is left out: cannot read a/v1.0.0/metadata.json" in caplog.text
+    assert "accept the installed one with modelctl features accept e 1.0.0" in caplog.text
     alone = AppSettings.model_validate({"versions": [{"model": "a"}]})
     with pytest.raises(UnreadablePathError, match="Permission denied"):
-        await resolve(alone, Readable(UNREADABLE))
+        await resolve(alone, Readable(UNSERVABLE))
 
 
 async def test_reload_requires_reference_outputs():

@@ -13,6 +13,7 @@ from registry.api import CHANGES, READS, RegistryApi
 from registry.errors import (
     InvalidNameError,
     MissingArtifactError,
+    MissingFeatureSetError,
     StorageError,
     UnknownModelError,
     UnreadableArtifactError,
@@ -28,6 +29,7 @@ from serve_app.errors import InvalidTokenError
 from serve_app.settings import AppSettings
 from serve_app.state.serving import ServingState
 from storage import disk_space
+from testkit.feature_sets import record
 from testkit.models import SHAPE, linear_onnx_file
 
 
@@ -165,6 +167,17 @@ async def test_callable_methods(root):
     for method in ("get_model", "register_model", "add_artifacts"):
         with pytest.raises(InvalidNameError, match="invalid registry method"):
             await actor.call_once(method)
+
+
+async def test_feature_set(remote, root, tmp_path):
+    """A version is found only if its feature set is installed on the head node."""
+    await register(remote, tmp_path, feature_set=record(name="acme_absent"))
+    with pytest.raises(MissingFeatureSetError, match=r"m:1\.0\.0 does not serve without"):
+        await RegistryActor(str(root)).find("m", "1.0.0")
+    with pytest.raises(MissingFeatureSetError, match="install the distribution"):
+        await remote.promote_to_production("m", "1.0.0")
+    assert await remote.accept_feature_set("m", "1.0.0", record(name="acme_other"), by="olga")
+    assert (await remote.get_model_metadata("m", "1.0.0")).feature_set.name == "acme_other"
 
 
 async def test_serving_state_is_private(root):

@@ -1,0 +1,109 @@
+"""The real bars on which a command checks a feature set: those of a file or of the bar log."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features import Bars
+from features.errors import BarLogError, FeaturesError, NoBarsError
+from features.feature_sets import FeatureSet, find_feature_set
+from features.timeframes import Timeframe
+from registry.feature_sets import FeatureSetRecord
+from serve_app.cli.connection import exit_on
+from serve_app.feature_sets import checked_record
+
+CHECKED_BARS = 20_000
+"""The number of bars on which a feature set is checked, the latest ones; it bounds time and memory
+of a check on a long history."""
+
+DEFAULT_BAR_LOG = Path("bars")
+
+BarLogFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--bar-log",
+        envvar="MODELCTL_BAR_LOG",
+        help=f"Folder of the bar log; default: {DEFAULT_BAR_LOG}.",
+    ),
+]
+BarLogUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--bar-log-url",
+        envvar="MODELCTL_BAR_LOG_URL",
+        help="Database of the bar log; default: the SQLite file in its folder.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BarSource:
+    """The bars of a check: those of a file if one is given, otherwise those of the bar log."""
+
+    bars: Annotated[
+        Path | None,
+        typer.Option(
+            "--bars",
+            help="CSV or Parquet file of real bars for the check; default: bars of the bar log.",
+        ),
+    ] = None
+    zone: Annotated[
+        str | None,
+        typer.Option("--zone", help="Time zone of the file's times, if they have none."),
+    ] = None
+    symbol: Annotated[
+        str | None,
+        typer.Option(
+            "--symbol",
+            help="Symbol of the bar log for the check; default: the one with the most bars.",
+        ),
+    ] = None
+    bar_log: BarLogFolder = None
+    bar_log_url: BarLogUrl = None
+
+    def read(self, feature_set: FeatureSet) -> tuple[Bars, str]:
+        """Return bars of a feature set's timeframe, and their origin as a text.
+
+        Raises:
+            FeaturesError: there are none, or they cannot be read.
+        """
+        if self.bars is None:
+            return self._from_log(feature_set.timeframe)
+        # The file formats need pyarrow, which a machine without bars lacks.
+        from features.bar_log.bar_files import read_bars
+
+        now_ms = time.time_ns() // 1_000_000
+        bars = read_bars(self.bars, feature_set.timeframe, now_ms, self.zone)
+        return bars.take(slice(-CHECKED_BARS, None)), f"the file {self.bars.name}"
+
+    def _from_log(self, timeframe: Timeframe) -> tuple[Bars, str]:
+        from features.bar_log import BarReader
+
+        folder = self.bar_log or DEFAULT_BAR_LOG
+        try:
+            reader = BarReader.open(folder, self.bar_log_url)
+        except BarLogError as error:
+            raise NoBarsError(timeframe.name, str(error)) from error
+        try:
+            series = [s for s in reader.series() if s.timeframe == timeframe.name]
+            if self.symbol is not None:
+                series = [s for s in series if s.symbol == self.symbol]
+            if not series:
+                named = "" if self.symbol is None else f" of {self.symbol}"
+                problem = f"the bar log in {folder} has no bars{named} with this timeframe"
+                raise NoBarsError(timeframe.name, problem)
+            symbol = max(series, key=lambda s: s.bars).symbol
+            window = reader.window(symbol, timeframe, CHECKED_BARS)
+        finally:
+            reader.close()
+        return Bars(window.time, window.values), f"{symbol} in the bar log"
+
+
+def checked(name: str, source: BarSource) -> FeatureSetRecord:
+    """Check an installed feature set on real bars; a failure ends the command."""
+    with exit_on(FeaturesError):
+        installed = find_feature_set(name)
+        return checked_record(installed, *source.read(installed.feature_set))
