@@ -79,11 +79,11 @@ clean: ## remove .venv, builds and caches; keep the models
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp records what was installed and where. It is written last, so that the next call repeats
-# a set-up that was interrupted, or whose requirements.lock or folder has changed. With flock,
+# a set-up that was interrupted, or whose requirements.lock, folder or list of packages has changed. With flock,
 # concurrent calls set up once: the second waits for the first. A .venv that is a link belongs to
 # another checkout and is used as it is, since a set-up would clear that checkout's environment.
 setup:
-	@expected() { pwd && cat requirements.lock; }; \
+	@expected() { pwd && cat requirements.lock && { grep -s '^include = ' pyproject.toml || :; }; }; \
 	is_ready() { expected | cmp -s - $(STAMP) && $(VENV)/bin/python -c '' 2>/dev/null; }; \
 	is_supported() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
 	version() { "$$1" --version 2>&1 | head -n 1; }; \

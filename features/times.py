@@ -11,7 +11,7 @@ from features.errors import InvalidTimeError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_NO_ZONE = "without a time zone"
+NO_ZONE = "without a time zone"
 
 
 def parse_time(value: object) -> int:
@@ -35,7 +35,7 @@ def parse_time(value: object) -> int:
     if not isinstance(value, datetime):
         raise InvalidTimeError(repr(value), "which is not a time")
     if value.tzinfo is None:
-        raise InvalidTimeError(value.isoformat(), _NO_ZONE)
+        raise InvalidTimeError(value.isoformat(), NO_ZONE)
     milliseconds, rest = divmod(value - _EPOCH, _MILLISECOND)
     if rest:
         raise InvalidTimeError(value.isoformat(), "which is more precise than milliseconds")
@@ -50,7 +50,7 @@ def parse_times(values: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np
         try:
             times[index] = parse_time(value)
         except InvalidTimeError as error:
-            has_zone = error.problem != _NO_ZONE
+            has_zone = error.problem != NO_ZONE
             problem = Rejection.NOT_A_TIME if has_zone else Rejection.NO_TIME_ZONE
             problems[index] = problem.code
     return times, problems

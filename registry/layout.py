@@ -5,6 +5,7 @@ models/                       the registry
 ├── .serving-APP.json         the serving state of the application APP, written by it alone
 ├── .serving-APP.lock         locked by the application while it runs
 ├── .experiments-APP.db       the application's experiment store, with -wal and -shm beside it
+├── .bars/                    the bar log; its own code knows what is inside
 ├── .tokens.json              the digests of the accepted tokens, with a lock beside it
 └── hybrid_cnn_lstm/          a model
     ├── .lock                 locked by the one writer that changes the model
@@ -31,6 +32,7 @@ from registry.records import STAGE_NAMES, ModelStage, check_model_name, check_ve
 
 METADATA = "metadata.json"
 TRUSTED_KEYS = ".trusted-keys.json"
+BARS = ".bars"
 SERVING, EXPERIMENTS, TOKENS = ".serving-", ".experiments-", ".tokens."
 """Prefixes of the files that an application keeps next to the models."""
 INCOMING, DELETED, ADDED = ".incoming-", ".deleted-", ".added-"
@@ -68,6 +70,10 @@ class Layout:
     def experiments(self, application: str) -> Path:
         """Return the application's default experiment store."""
         return self.root / f"{EXPERIMENTS}{check_model_name(application)}.db"
+
+    def bars(self) -> Path:
+        """Return the default folder of the bar log."""
+        return self.root / BARS
 
     def tokens(self) -> Path:
         """Return the default file of the server's tokens."""

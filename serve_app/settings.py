@@ -269,6 +269,22 @@ class ExperimentSettings(_Settings):
     """Time for which single predictions are stored; what they add to a summary stays."""
 
 
+class BarSettings(_Settings):
+    """Where bars are stored, and for how long."""
+
+    folder: str | None = None
+    """The folder of the bar log on the head node, relative to the folder in which Ray was started;
+    by default `.bars` in the registry's folder. Its history takes about 25 bytes per bar."""
+
+    database_url: str | None = None
+    """`postgresql://user:password@host/database`, or `sqlite:///file`, for the recent bars and the
+    list of the history's files; by default a SQLite file in the folder."""
+
+    keep_days: PositiveFloat | None = None
+    """Time for which bars are stored, all of them if null: feature sets and datasets need the past.
+    """
+
+
 class AppSettings(_Settings):
     """The whole application."""
 
@@ -293,6 +309,8 @@ class AppSettings(_Settings):
 
     experiments: ExperimentSettings = ExperimentSettings()
 
+    bars: BarSettings = BarSettings()
+
     access: AccessSettings = AccessSettings()
 
     versions: tuple[VersionSettings, ...] = Field(min_length=1)
@@ -304,6 +322,13 @@ class AppSettings(_Settings):
         if self.access.token_file is not None:
             return Path(self.access.token_file)
         return Layout(Path(self.registry_root)).tokens()
+
+    @property
+    def bar_folder(self) -> Path:
+        """Return the folder of the bar log on the head node."""
+        if self.bars.folder is not None:
+            return Path(self.bars.folder)
+        return Layout(Path(self.registry_root)).bars()
 
     @property
     def usual_model(self) -> str:

@@ -20,6 +20,12 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
       └─► router or fleet              EXPERIMENT_LOG_S
             └─► experiment log         the lock of its database, 30 s
 
+    a push or a query of bars
+
+    ModelClient, modelctl              CLIENT_QUERY_S
+      └─► router                       BAR_LOG_S
+            └─► bar log                the lock of its database, 30 s
+
     health
 
     the caller                         expects an accurate state within 2 s
@@ -64,6 +70,9 @@ loads a version, and a bot waits for it."""
 EXPERIMENT_LOG_S = 45.0
 """Longest wait for the experiment log, which itself waits for the lock of its database. A log that
 does not exist any more, because its node has died, never responds."""
+
+BAR_LOG_S = 45.0
+"""Longest wait for the bar log, which itself waits for the lock of its database."""
 
 DEPENDENCY_S = 1.0
 """Longest wait of a router's health for a component that predictions do not need."""

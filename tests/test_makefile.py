@@ -12,7 +12,7 @@ import pytest
 
 from testkit.paths import ROOT
 
-TOOLS = ("make", "sh", "cat", "cmp", "cp", "head", "mkdir", "mv", "rm", "sleep", "touch")
+TOOLS = ("grep", "make", "sh", "cat", "cmp", "cp", "head", "mkdir", "mv", "rm", "sleep", "touch")
 
 # Behaves like an interpreter of the given version and records its pip calls.
 PYTHON = """#!/bin/sh
@@ -110,6 +110,15 @@ def test_changed_lock(checkout):
     checkout.make("test")
     (checkout.folder / "requirements.lock").write_text("numpy==2.4.1\n")
     checkout.make("test")
+    assert checkout.installs() == 2
+
+
+def test_changed_packages(checkout):
+    """A package that is new in pyproject.toml is installed: an editable install lists them."""
+    checkout.add_python("python3.11")
+    for packages in ('include = ["one*"]\n', 'include = ["one*", "two*"]\n'):
+        (checkout.folder / "pyproject.toml").write_text(packages)
+        checkout.make("test")
     assert checkout.installs() == 2
 
 

@@ -4,23 +4,20 @@ Names of columns are matched without regard to case. `time` may also be called `
 `datetime`, `date` or `open_time`; a column `known_at`, which an export has, is kept.
 """
 
-import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.bars import COLUMNS, Bars, Ints, Rejection, Rejections, find_problems
-from features.errors import BarFileError, InvalidColumnsError
+from features.bar_log.arrow_columns import as_floats, as_times
+from features.bars import COLUMNS, Bars, Ints, Rejections, find_problems
+from features.errors import BarFileError, InvalidColumnsError, InvalidTimeError
 from features.timeframes import Timeframe
-from features.times import parse_times
 
 BLOCK_ROWS = 1 << 19
 """Rows that are read, checked and committed together."""
@@ -28,8 +25,6 @@ BUFFER_BYTES = 1 << 20
 CSV_BLOCK_BYTES = 1 << 24
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "open_time", "open time")
 
-_INTEGER = re.compile(r"-?\d{1,18}")
-_MILLISECONDS = pa.timestamp("ms", "UTC")
 _FORMATS = "pass a .csv or .parquet file with time, open, high, low, close and volume"
 _ZONE = "pass the zone of the file's times"
 
@@ -136,64 +131,17 @@ def _as_block(
     path: Path, batch: pa.RecordBatch, names: dict[str, str | None], zone: str | None, share: float
 ) -> Block:
     columns = [batch.column(names[name]) for name in COLUMNS]
-    values = [column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in columns]
-    times, problems = _as_times(path, batch.column(names["time"]), zone)
-    known_at = None
-    if names["known_at"] is not None:
-        known_at, at_fault = _as_times(path, batch.column(names["known_at"]), zone)
+    values = [as_floats(column) for column in columns]
+    try:
+        times, problems = as_times(batch.column(names["time"]), zone)
+        known_at = None
+        if names["known_at"] is not None:
+            known_at, at_fault = as_times(batch.column(names["known_at"]), zone)
+    except InvalidTimeError as error:
+        raise BarFileError(str(path), "its times have no time zone", _ZONE) from error
+    if known_at is not None:
         problems = np.where(problems, problems, at_fault)
     return Block(Bars.of(times, values), problems, known_at, share)
-
-
-def _as_times(path: Path, column: pa.Array, zone: str | None) -> tuple[Ints, NDArray[np.uint8]]:
-    """Return a column of times and the codes of the rejections of those that are none."""
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        parsed = _parse_uniform(column)
-        if parsed is None:
-            texts = column.to_pylist()
-            return parse_times([int(t) if t and _INTEGER.fullmatch(t) else t for t in texts])
-        column, kind = parsed, parsed.type
-    problems = np.zeros(len(column), np.uint8)
-    if column.null_count:
-        problems[column.is_null().to_numpy(zero_copy_only=False)] = Rejection.NOT_A_TIME.code
-        column = column.fill_null(0)
-    if pa.types.is_date(kind):
-        column = column.cast(pa.timestamp("ms"))
-        kind = column.type
-    if pa.types.is_timestamp(kind):
-        if kind.tz is None:
-            if zone is None:
-                raise BarFileError(str(path), "its times have no time zone", _ZONE)
-            column = pc.assume_timezone(column, zone)
-        return _floor(column, problems)
-    if pa.types.is_integer(kind):
-        return _as_ints(column), problems
-    raise BarFileError(str(path), f"its times have the type {kind}", _FORMATS)
-
-
-def _floor(column: pa.Array, problems: NDArray[np.uint8]) -> tuple[Ints, NDArray[np.uint8]]:
-    """Return timestamps in milliseconds; more precise ones lie on no grid."""
-    times = column.cast(_MILLISECONDS, safe=False)
-    is_exact = pc.equal(times.cast(column.type), column).to_numpy(zero_copy_only=False)
-    problems[~is_exact & (problems == 0)] = Rejection.NOT_A_TIME.code
-    return _as_ints(times), problems
-
-
-def _as_ints(column: pa.Array) -> Ints:
-    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
-
-
-def _parse_uniform(texts: pa.Array) -> pa.Array | None:
-    """Return numbers or timestamps if all texts are such, of one form; otherwise None."""
-    first = texts[0].as_py() if len(texts) else None
-    kinds = [pa.timestamp("us", "UTC"), pa.timestamp("us")]
-    if first is not None and _INTEGER.fullmatch(first):
-        kinds = [pa.int64()]
-    for kind in kinds:
-        with suppress(pa.ArrowInvalid):
-            return texts.cast(kind)
-    return None
 
 
 def read_bars(path: Path, timeframe: Timeframe, now_ms: int, zone: str | None = None) -> Bars:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from features.bar_log.bar_files import Block, read_blocks
-from features.bar_log.log import BarLog, Push
+from features.bar_log.log import BarLog
 from features.bars import Rejections, Symbol
+from features.pushes import Push
 from features.timeframes import Timeframe
 
 KEPT_REJECTIONS = 1000

@@ -1,14 +1,12 @@
 """The bar log: the only writer of bars, revisions and parts of the history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from features.bar_log import manifest, opening, recent
 from features.bar_log.classification import Classified, classify, count_adjacent
@@ -17,51 +15,22 @@ from features.bar_log.files import make_folder
 from features.bar_log.maintenance import Dropped, Limits, Maintenance
 from features.bar_log.manifest import Series
 from features.bar_log.reader import BarReader
+from features.bar_log.schema import LOG
 from features.bars import (
     EARLIEST_MS,
     LATEST_MS,
     Bars,
-    Ints,
     KnownBars,
-    Mask,
     Rejection,
     Rejections,
     Symbol,
     find_problems,
 )
 from features.errors import InvalidTimeError, LockedBarLogError, UnavailableBarLogError
+from features.pushes import Appended, Push
 from features.timeframes import Timeframe
 from storage.database import Database
 from storage.disk_space import shortage_of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Push:
-    """Bars of one symbol and timeframe that are sent together."""
-
-    symbol: Symbol
-    timeframe: Timeframe
-    bars: Bars
-    is_final: Mask | None = None
-    """Whether each bar is final; all are by default."""
-    problems: NDArray[np.uint8] | None = None
-    """The codes of rejections that are known already, 0 for none; see `parse_times`."""
-    known_at: Ints | None = None
-    """When each bar became known, in bars that another log exports; by default, now."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Appended:
-    """What became of the bars of a push; it is committed."""
-
-    accepted: int
-    """The number of bars that were new."""
-    duplicates: int
-    """The number of bars that the log had already, with the same numbers."""
-    revised: int
-    """The number of bars that the log had with other numbers."""
-    rejected: Rejections
-    """The bars that are not valid."""
 
 
 class BarLog:
@@ -119,6 +88,15 @@ class BarLog:
     def shortage(self) -> str | None:
         """Return that a disk is nearly full, before a push fails; None while none is."""
         return self._database.shortage() or shortage_of(self._folder)
+
+    def write_canary(self) -> None:
+        """Commit a change without effect, which fails if pushes cannot be stored.
+
+        Raises:
+            BarLogError: the database cannot be written.
+        """
+        with self._database.writing() as connection:
+            connection.execute(update(LOG).values(revision=LOG.c.revision))
 
     def append(self, symbol: str, timeframe: Timeframe, bars: Bars, known_at_ms: int) -> Appended:
         """Append final bars of one symbol; return once they are committed.
@@ -198,11 +176,12 @@ class BarLog:
         else:
             finals = KnownBars(bars.time, bars.values, known_at).take(is_stored)
         accepted = duplicates = revised = 0
+        stored = provisional = KnownBars.empty()
         if len(finals):
             series = series or manifest.create_series(connection, push.symbol, timeframe.name)
             classified, series = self._store(connection, series, timeframe, finals)
             accepted, revised = len(classified.new_times), classified.revised
-            duplicates = classified.duplicates
+            duplicates, stored = classified.duplicates, classified.rows
         is_provisional = is_valid & ~is_stored
         if is_provisional.any():
             series = series or manifest.create_series(connection, push.symbol, timeframe.name)
@@ -214,8 +193,10 @@ class BarLog:
             rows = KnownBars(bars.time, bars.values, known_at).take(is_provisional & ~is_late)
             if len(rows):
                 last = np.flatnonzero(rows.time == rows.time.max())[-1:]
-                recent.replace_provisional(connection, series.series_id, rows.take(last))
-        return Appended(accepted, duplicates, revised, Rejections.of(problems))
+                provisional = rows.take(last)
+                recent.replace_provisional(connection, series.series_id, provisional)
+        rejected = Rejections.of(problems)
+        return Appended(accepted, duplicates, revised, rejected, stored, provisional)
 
     def _store(
         self, connection: Connection, series: Series, timeframe: Timeframe, finals: KnownBars

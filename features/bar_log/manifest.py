@@ -1,13 +1,13 @@
 """The manifest of the history, and the series: statements on a connection."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from features.bar_log.schema import PARTS, SERIES
 from features.bars import EARLIEST_MS, KnownBars
+from features.pushes import SeriesSummary
 from features.timeframes import Timeframe
 
 _BY_NAME = select(SERIES).where(
@@ -62,41 +62,19 @@ class PartEntry(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesSummary:
-    """What the log has of one symbol and timeframe."""
-
-    symbol: str
-    timeframe: str
-    first_ms: int
-    """The opening of the first bar."""
-    last_ms: int
-    """The opening of the last bar."""
-    bars: int
-    """The number of bars; revisions do not count."""
-    gaps: int
-    """The number of gaps between the first bar and the last; closed markets are gaps as well."""
-    missing: int
-    """The number of missing bars between the first and the last."""
-
-    @classmethod
-    def of(cls, series: Series) -> Self:
-        """Return the summary of a series."""
-        step_ms = Timeframe.parse(series.timeframe).length_ms
-        slots = (series.last_time - series.first_time) // step_ms + 1
-        return cls(
-            series.symbol,
-            series.timeframe,
-            series.first_time,
-            series.last_time,
-            series.bars,
-            series.bars - series.adjacent - 1,
-            slots - series.bars,
-        )
-
-    def age_ms(self, now_ms: int) -> int:
-        """Return how long ago the last bar ended."""
-        return now_ms - Timeframe.parse(self.timeframe).end(self.last_ms)
+def summary_of(series: Series) -> SeriesSummary:
+    """Return the summary of a series."""
+    step_ms = Timeframe.parse(series.timeframe).length_ms
+    slots = (series.last_time - series.first_time) // step_ms + 1
+    return SeriesSummary(
+        series.symbol,
+        series.timeframe,
+        series.first_time,
+        series.last_time,
+        series.bars,
+        series.bars - series.adjacent - 1,
+        slots - series.bars,
+    )
 
 
 def select_series(connection: Connection) -> list[Series]:

@@ -9,11 +9,12 @@ from sqlalchemy import Connection
 
 from features.bar_log import manifest, opening, recent
 from features.bar_log.database import open_database
-from features.bar_log.manifest import PartEntry, Series, SeriesSummary
+from features.bar_log.manifest import PartEntry, Series
 from features.bar_log.parts import HISTORY, PartReader
 from features.bar_log.visibility import merge, near, visible
 from features.bars import EARLIEST_MS, LATEST_MS, Ints, KnownBars
 from features.errors import DamagedBarLogError, UnknownSeriesError
+from features.pushes import SeriesSummary
 from features.timeframes import Timeframe
 from storage.database import Database
 
@@ -149,7 +150,7 @@ class BarReader:
     def series(self) -> list[SeriesSummary]:
         """Return what the log has, by symbol and timeframe."""
         with self._database.snapshot() as connection:
-            return [SeriesSummary.of(series) for series in manifest.select_series(connection)]
+            return [manifest.summary_of(series) for series in manifest.select_series(connection)]
 
     def verify(self) -> list[str]:
         """Read all parts completely and return the problems, of which there should be none."""

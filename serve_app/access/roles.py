@@ -7,10 +7,10 @@ class Role(StrEnum):
     """The operations that a caller may perform."""
 
     PREDICT = "predict"
-    """Predictions and their outcomes, and the list of models: what a bot needs."""
+    """Predictions and their outcomes, the list of models, and bars to read: what a bot needs."""
 
     INGEST = "ingest"
-    """Market data, such as bars."""
+    """Bars, to write and to read: what a feed needs."""
 
     OBSERVE = "observe"
     """Everything that is read-only."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from serve_app.bars.ports import BarStore
 from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.control_plane.reloads import Reloader
 from serve_app.data_plane.batches import BatchService
@@ -22,3 +23,4 @@ class Services:
     status: StatusService
     reloader: Reloader
     experiments: ExperimentService
+    bars: BarStore

@@ -27,6 +27,8 @@ from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.state_follower import StateFollower
 from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
+from serve_app.deployments.actors.bar_log import bar_log
+from serve_app.deployments.actors.bar_log_client import BarLogClient
 from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.outbox import Outbox
@@ -83,6 +85,7 @@ class Router:
         limits = Limits(access.requests_per_s, access.max_concurrent_requests)
         self._access = AccessControl(await tokens.first(), limits, anonymous=access.anonymous)
         log = await asyncio.to_thread(experiment_log, settings, self._application)
+        bars = BarLogClient(await asyncio.to_thread(bar_log, settings))
         self._outbox = Outbox(log, settings.experiments.record_all)
         self._backends = Backends(self._open_backend)
         client = FleetClient(fleet)
@@ -95,6 +98,7 @@ class Router:
         dependencies = Dependencies(
             {
                 "experiment_log": experiments.problem,
+                "bar_log": bars.problem,
                 "recording": self._outbox.problem,
                 "registry": self._registry_problem,
                 "fleet": client.problem,
@@ -106,6 +110,7 @@ class Router:
             status=StatusService(self._routes, dependencies),
             reloader=client,
             experiments=ExperimentService(client, experiments),
+            bars=bars,
         )
         await self._wait_until_ready()
         await self._require_versions_inside()

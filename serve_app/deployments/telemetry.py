@@ -9,6 +9,8 @@ from ray.serve import metrics
 
 from serve_app.data_plane.timing import TimingSection
 from serve_app.monitoring.metrics import (
+    BAR_AGE,
+    BARS,
     MODEL_RUNS,
     MODEL_WINDOWS,
     REQUESTS,
@@ -91,6 +93,26 @@ def request_counter() -> Callable[[str, int], None]:
     """Return a function that counts a request in REQUESTS, given its path and response status."""
     add = _buffered_counter(REQUESTS)
     return lambda path, status: add((path, str(status)), 1)
+
+
+def bar_counter() -> Callable[[str, int], None]:
+    """Return a function that counts bars in BARS, given their result and their number."""
+    add = _buffered_counter(BARS)
+    return lambda result, bars: add((result,), bars)
+
+
+def bar_age_gauge() -> Callable[[str, str, float], None]:
+    """Return a function that sets BAR_AGE, given symbol, timeframe and seconds.
+
+    The caller repeats it every RENEWAL_PERIOD_S.
+    """
+    gauge = metrics.Gauge(
+        BAR_AGE.name,
+        description=BAR_AGE.help,
+        tag_keys=BAR_AGE.labels,  # type: ignore[arg-type]  # declared as a tuple of one, takes any
+    )
+    labels = BAR_AGE.labels
+    return lambda *values: gauge.set(values[-1], dict(zip(labels, values[:-1], strict=True)))
 
 
 def _buffered_counter(metric: Metric) -> Callable[[tuple[str, ...], int], None]:

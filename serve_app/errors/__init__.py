@@ -19,6 +19,7 @@
     │   ├── UnusableVersionError        the version does not load; nothing was changed
     │   ├── NoSuchExperimentError       no experiment has that id
     │   ├── ExperimentConflictError     the id, or the model, is in use by another experiment
+    │   ├── UnknownSymbolError          the server has no bars of the symbol and timeframe
     │   ├── UnrecordedPredictionError   the prediction was served, but is not recorded
     │   ├── UnknownPredictionError      no prediction with that id was served
     │   ├── OutcomeConflictError        another outcome of the prediction is recorded already
@@ -34,6 +35,7 @@
     │   ├── TooManyVersionsError        the limit of versions loaded on demand is reached
     │   ├── FleetUnavailableError       the fleet, which loads versions, does not respond
     │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
+    │   ├── BarsUnavailableError        the bar log can be neither read nor written
     │   ├── UnconfirmedStateError       a router may follow an older serving state
     │   ├── RateLimitError              the token has used up its quota of requests
     │   └── ConcurrencyLimitError       the token has too many requests in flight
@@ -65,6 +67,7 @@ from serve_app.errors.access import (
     TokenFileError,
     UnknownTokenError,
 )
+from serve_app.errors.bars import BarsUnavailableError, UnknownSymbolError
 from serve_app.errors.base import (
     RequestError,
     ServingError,
@@ -121,6 +124,7 @@ from serve_app.errors.versions import (
 )
 
 __all__ = [
+    "BarsUnavailableError",
     "BodyMemoryError",
     "BodyTimeoutError",
     "BodyTooLargeError",
@@ -166,6 +170,7 @@ __all__ = [
     "UnexpectedResponseError",
     "UnknownHostError",
     "UnknownPredictionError",
+    "UnknownSymbolError",
     "UnknownTokenError",
     "UnrecordedPredictionError",
     "UnsupportedMediaTypeError",

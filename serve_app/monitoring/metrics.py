@@ -15,6 +15,7 @@ class MetricKind(StrEnum):
     """The type of a metric, as Prometheus defines it."""
 
     COUNTER = "counter"
+    GAUGE = "gauge"
     HISTOGRAM = "histogram"
 
 
@@ -68,7 +69,21 @@ REQUESTS = Metric(
     labels=("endpoint", "status"),
 )
 
-METRICS = (TIMING, MODEL_RUNS, MODEL_WINDOWS, REQUESTS)
+BARS = Metric(
+    name="tradeserve_bars",
+    kind=MetricKind.COUNTER,
+    help="Bars that were pushed, by result: accepted, duplicate, revised or rejected.",
+    labels=("result",),
+)
+
+BAR_AGE = Metric(
+    name="tradeserve_bar_age_seconds",
+    kind=MetricKind.GAUGE,
+    help="Time since the end of the last bar of each symbol and timeframe, in seconds.",
+    labels=("symbol", "timeframe"),
+)
+
+METRICS = (TIMING, MODEL_RUNS, MODEL_WINDOWS, REQUESTS, BARS, BAR_AGE)
 """Every metric that the system exports itself."""
 
 TIMING_BOUNDARIES_MS = (

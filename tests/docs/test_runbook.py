@@ -22,7 +22,7 @@ PAGES = {
 SECTIONS = ["Symptom", "Impact on bots", "Checks", "Remedy", "Verify"]
 SOURCES = "\n".join(
     path.read_text()
-    for package in ("registry", "serve_app")
+    for package in ("storage", "registry", "serve_app")
     for path in (ROOT / package).rglob("*.py")
 )
 WORDS = re.sub(r'"\s+f?"', "", SOURCES)
@@ -74,7 +74,7 @@ def test_health_problems_are_alerts():
     watched = set(re.findall(r'"(\w+)": [\w.]+problem,', router))
     listed = {name for row in alerts() for name in re.findall(r"`problems`: `(\w+)`", row[0])}
     assert listed == watched
-    assert len(watched) == 4
+    assert len(watched) == 5
 
 
 def test_supervised_components_are_alerts():
@@ -96,7 +96,7 @@ def test_log_lines_exist(line):
     placeholder = r"\b(?:NAME:VERSION|REASON|MODE|N)\b"
     # A component may also be a value: `fleet has a problem: REASON`.
     parts = [part.strip() for part in re.split(placeholder, line) if part.strip()]
-    for name in ("experiment_log", "registry", "fleet", "server"):
+    for name in ("bar_log", "experiment_log", "registry", "fleet", "server"):
         parts = [part.removeprefix(f"{name} ").removeprefix(f"{name}: ") for part in parts]
     assert [part for part in parts if part.rstrip(":;") not in WORDS] == []
 

@@ -4,8 +4,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
+from features.bars import KnownBars, find_gaps
+from features.pushes import SeriesSummary
+from features.timeframes import Timeframe
 from registry import ModelStage
 from serve_app.api.services import Services
+from serve_app.bars.pushes import PushReport
+from serve_app.bars.queries import BarPage, SeriesStatus
 from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.control_plane.reloads import ReloadResult
 from serve_app.data_plane.backends import Backends
@@ -16,7 +23,7 @@ from serve_app.data_plane.requests import BatchRequest, PredictionRequest
 from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
-from serve_app.errors import NoSuchExperimentError
+from serve_app.errors import InvalidRequestError, NoSuchExperimentError, UnknownSymbolError
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, ExperimentStatus
@@ -190,6 +197,32 @@ class FakeExperiments:
         return RecordedOutcome(outcome, result, known)
 
 
+class FakeBars:
+    """Two hourly bars of EURUSD; a push stores nothing and accepts all bars."""
+
+    timeframe = Timeframe.parse("1h")
+    bars = KnownBars(np.array([0, 7_200_000]), np.ones((5, 2)), np.array([3_600_000, 10_800_000]))
+
+    async def append(self, pushes):
+        return PushReport(accepted=sum(len(push.bars) for push in pushes))
+
+    async def append_stream(self, body, symbol, timeframe):
+        raise InvalidRequestError("body", "an Arrow IPC stream of bars", "another one")
+
+    async def query(self, query):
+        if query.symbol != "EURUSD":
+            raise UnknownSymbolError(query.symbol, None, ["EURUSD"])
+        gaps = find_gaps(self.bars.time, self.timeframe)
+        return BarPage("EURUSD", self.timeframe, self.bars, gaps, None, KnownBars.empty())
+
+    async def query_stream(self, query):
+        await self.query(query)
+        return b"stream"
+
+    async def symbols(self):
+        return [SeriesStatus(SeriesSummary("EURUSD", "1h", 0, 7_200_000, 2, 1, 1), 5000)]
+
+
 @dataclass
 class Core:
     """The services of the core, and the parts that tests inspect or control."""
@@ -225,6 +258,7 @@ def core(
     final_report=None,
     confirmation=None,
     dependencies=None,
+    bars=None,
     versions=(OLD, NEW),
     pending=(),
     problems=None,
@@ -268,6 +302,7 @@ def core(
         status=status,
         reloader=fleet,
         experiments=ExperimentService(fleet, experiments),
+        bars=bars or FakeBars(),
     )
     return Core(services, predictions, batches, status, backends, fleet, recorder, experiments)
 

@@ -25,6 +25,8 @@ EXAMPLES = [
     errors.ExperimentConflictError("e", "experiment 'e' exists already"),
     errors.UnrecordedPredictionError("p"),
     errors.UnknownPredictionError("p"),
+    errors.UnknownSymbolError("X", "1h", ["EURUSD 1h"]),
+    errors.BarsUnavailableError("the disk is full"),
     errors.OutcomeConflictError("p", 0.1, 0.2),
     errors.StorageUnavailableError("no answer"),
     errors.UnconfirmedStateError("1 of 2 routers does not follow revision 7"),

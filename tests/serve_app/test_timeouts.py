@@ -21,6 +21,7 @@ ROUTER = AppSettings(versions=[{"model": "m"}]).router
         (t.CLIENT_COMMAND_S, t.FLEET_COMMAND_S, RELOAD_S, t.VERSION_LOAD_S, t.ROUTERS_FOLLOW_S),
         (t.FLEET_COMMAND_S, CREATE_S),
         (t.CLIENT_COMMAND_S, t.CLIENT_QUERY_S, ROUTER.request_timeout_s),
+        (t.CLIENT_QUERY_S, t.BAR_LOG_S),
         (t.CLIENT_COMMAND_S, t.CLIENT_UNREACHABLE_S),
         (t.ROUTERS_FOLLOW_S, t.STOPPING_ROUTERS_S, t.STATE_FOLLOW_PERIOD_S + t.ROUTER_CALL_S),
         (t.ROUTERS_FOLLOW_S, 4 * t.HEALTH_CHECK_PERIOD_S),

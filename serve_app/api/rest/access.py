@@ -25,6 +25,7 @@ PUBLIC: Roles = frozenset()
 _PREDICT = frozenset({Role.PREDICT})
 _READ = frozenset({Role.OBSERVE, Role.OPERATE})
 _OPERATE = frozenset({Role.OPERATE})
+_INGEST = frozenset({Role.INGEST})
 
 ROLES: Mapping[tuple[str, str], Roles] = {
     ("POST", "/api/ml/predict"): _PREDICT,
@@ -37,6 +38,9 @@ ROLES: Mapping[tuple[str, str], Roles] = {
     ("GET", "/api/ml/ab-test/{experiment_id}/analyze"): _READ,
     ("GET", "/api/ml/ab-test/{experiment_id}/evidence"): _READ,
     ("POST", "/api/ml/ab-test/{experiment_id}/stop"): _OPERATE,
+    ("POST", "/api/ml/bars"): _INGEST,
+    ("GET", "/api/ml/bars/{symbol}"): _INGEST | _PREDICT | _READ,
+    ("GET", "/api/ml/symbols"): _INGEST | _PREDICT | _READ,
     ("GET", "/health"): PUBLIC,
     ("GET", "/health/live"): PUBLIC,
     ("GET", "/health/ready"): PUBLIC,
@@ -129,7 +133,7 @@ def roles_for(scope: Scope, routes: Sequence[BaseRoute]) -> Roles | None:
     for route in routes:
         # The framework's own decision: another pattern might differ in a detail.
         if route.matches(scope)[0] is Match.FULL:
-            return ROLES[method, route.path]  # type: ignore[attr-defined]  # every kind has it
+            return ROLES[method, route.path_format]  # type: ignore[attr-defined]  # every kind has it
     return None
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app.access.control import AccessControl
 from serve_app.api.rest import schemas
 from serve_app.api.rest.access import PUBLIC, ROLES, AccessGuard, roles_for
+from serve_app.api.rest.bar_endpoints import add_bar_endpoints
 from serve_app.api.rest.body_guard import BodyGuard, BodyLimits, BodyMemory
 from serve_app.api.rest.deadlines import DeadlineGuard, counted
 from serve_app.api.rest.docs_pages import add_docs_pages
@@ -179,6 +180,7 @@ def build_rest_api(
         app.add_fast_path(path, endpoint)
     add_model_endpoints(app, services, max_body_bytes)
     add_experiment_endpoints(app, services, max_body_bytes, slices)
+    add_bar_endpoints(app, services, max_body_bytes, slices)
     add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)

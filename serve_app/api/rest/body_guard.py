@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.rest.bodies import announced_bytes, receive_body
 from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, reject
-from serve_app.api.rest.schemas import NPY, RAW
+from serve_app.api.rest.schemas import ARROW, NPY, RAW
 from serve_app.data_plane.windows import MAX_SHOWN
 from serve_app.errors import (
     BodyMemoryError,
@@ -30,6 +30,7 @@ from serve_app.timeouts import BODY_S
 PREDICT = "/api/ml/predict"
 BATCH = "/api/ml/predict/batch"
 OUTCOMES = "/api/ml/outcomes"
+BARS = "/api/ml/bars"
 
 MIN_PREDICT_BYTES = 1_000_000
 """The smallest limit of a body for one prediction."""
@@ -46,7 +47,7 @@ COMMAND_BYTES = 64 * 1024
 
 IDENTITY = "identity"
 JSON = "application/json"
-TYPES: Mapping[str, tuple[str, ...]] = {PREDICT: (JSON, RAW, NPY)}
+TYPES: Mapping[str, tuple[str, ...]] = {PREDICT: (JSON, RAW, NPY), BARS: (JSON, ARROW)}
 """The content types that an endpoint accepts, by path; others accept JSON only."""
 
 BODY_READ_S = "tradeserve.body_read_s"
@@ -60,7 +61,7 @@ class BodyLimits:
     """The largest body of each endpoint, in bytes."""
 
     largest: int
-    """The limit of a batch; no other limit is above it."""
+    """The limit of a batch and of bars; no other limit is above it."""
     largest_window: Callable[[], int]
     """Returns the size of the largest window of a served version, as float32."""
 
@@ -68,7 +69,7 @@ class BodyLimits:
         """Return the limit of an endpoint."""
         if path == PREDICT:
             wanted = max(MIN_PREDICT_BYTES, BYTES_PER_WINDOW * self.largest_window())
-        elif path == BATCH:
+        elif path in (BATCH, BARS):
             wanted = self.largest
         else:
             wanted = OUTCOMES_BYTES if path == OUTCOMES else COMMAND_BYTES

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serve_app.errors import (
+    BarsUnavailableError,
     BodyMemoryError,
     BodyTimeoutError,
     BodyTooLargeError,
@@ -39,6 +40,7 @@ from serve_app.errors import (
     UnconfirmedStateError,
     UnknownHostError,
     UnknownPredictionError,
+    UnknownSymbolError,
     UnrecordedPredictionError,
     UnsupportedMediaTypeError,
     UnusableVersionError,
@@ -66,6 +68,7 @@ STATUS: Mapping[type[ServingError], int] = {
     ExperimentConflictError: 409,
     UnrecordedPredictionError: 404,
     UnknownPredictionError: 404,
+    UnknownSymbolError: 404,
     OutcomeConflictError: 409,
     VersionLoadingError: 503,
     OverloadedError: 503,
@@ -74,6 +77,7 @@ STATUS: Mapping[type[ServingError], int] = {
     TooManyVersionsError: 503,
     FleetUnavailableError: 503,
     StorageUnavailableError: 503,
+    BarsUnavailableError: 503,
     UnconfirmedStateError: 503,
     ModelOutputError: 500,
     PredictionFailedError: 500,

@@ -18,6 +18,9 @@ RAW = "application/octet-stream"
 NPY = "application/x-npy"
 """The content types of bodies that hold nothing but numbers; see `serve_app.api.rest.bodies`."""
 
+ARROW = "application/vnd.apache.arrow.stream"
+"""The content type of bars as an Arrow IPC stream."""
+
 NO_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 Text = Annotated[str, Field(min_length=1, max_length=128, pattern=NO_CONTROL_CHARACTERS)]
@@ -224,6 +227,120 @@ class OutcomesResponse(_Schema):
     conflicts: list[OutcomeConflict]
 
 
+class BarValue(_Schema):
+    """A bar; one whose values are not valid is rejected alone."""
+
+    time: str | int
+    """The opening of the bar: ISO 8601 with a time zone, or milliseconds since 1970."""
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    is_final: bool = True
+    """False for a bar whose period has not ended: it is kept until a later bar arrives."""
+
+
+class PushValue(_Schema):
+    """Bars of one symbol and timeframe, in any order."""
+
+    symbol: str
+    timeframe: str
+    """`1m`, `5m`, `15m`, `1h`, `4h`, `1d` and further divisors of an hour and a day, and `1w`."""
+    bars: list[BarValue]
+
+
+class PushList(_Schema):
+    """Pushes of several symbols and timeframes, which are stored together."""
+
+    pushes: list[PushValue]
+
+
+class PushBody(RootModel[PushValue | PushList]):
+    """One push, or a list of them."""
+
+
+class RejectedBar(_Schema):
+    """A bar that was not stored."""
+
+    push: int | None = None
+    """The position of its push; absent unless the body is a list of pushes."""
+    index: int
+    """The position of the bar in its push, or of its row in the stream."""
+    reason: str
+
+
+class PushResponse(_Schema):
+    """What became of the bars; it is durable."""
+
+    accepted: int
+    """The number of new bars."""
+    duplicates: int
+    """The number of bars that were stored already, with the same numbers."""
+    revised: int
+    """The number of bars that were stored with other numbers, which remain for earlier times."""
+    rejected: list[RejectedBar]
+    """At most 1000 of the bars that are not valid."""
+    rejected_total: int | None = None
+    """The number of all of them; absent unless there are more than the list has."""
+
+
+class StoredBar(_Schema):
+    """A bar, as it was known."""
+
+    time: datetime
+    """The opening of the bar."""
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    known_at: datetime
+    """When the server learned these numbers."""
+
+
+class GapValue(_Schema):
+    """Consecutive bars that are missing between two bars."""
+
+    from_: datetime = Field(alias="from")
+    """The first missing bar."""
+    to: datetime
+    """The last missing bar."""
+    bars: int
+
+
+class BarsResponse(_Schema):
+    """Bars of one symbol and timeframe, by time."""
+
+    symbol: str
+    timeframe: str
+    bars: list[StoredBar]
+    gaps: list[GapValue]
+    """The gaps between the bars; closed markets are gaps as well."""
+    next: datetime | None
+    """The `from` of the next page; null at the end, and without `from`."""
+    provisional: StoredBar | None
+    """The latest bar if it is not final; null in a view of the past."""
+
+
+class SymbolEntry(_Schema):
+    """What the server has of one symbol and timeframe."""
+
+    symbol: str
+    timeframe: str
+    first: datetime
+    """The opening of the first bar."""
+    last: datetime
+    """The opening of the last bar."""
+    count: int
+    gaps: int
+    """The number of gaps; closed markets are gaps as well."""
+    missing: int
+    """The number of bars that are missing in them."""
+    age_s: float
+    """The time since the end of the last bar."""
+
+
 class HealthResponse(_Schema):
     """The readiness of the server."""
 
@@ -252,7 +369,7 @@ def responses(success: object) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": success}, "default": {"model": ErrorResponse}}
 
 
-BODIES = (PredictBody, BatchBody, ReloadBody, ExperimentDefinition, OutcomeBody)
+BODIES = (PredictBody, BatchBody, ReloadBody, ExperimentDefinition, OutcomeBody, PushBody)
 _REF = "#/components/schemas/{model}"
 
 
@@ -286,6 +403,48 @@ def forms_of_predict() -> dict[str, Any]:
         for name in fields
     ]
     return described
+
+
+def forms_of_push() -> dict[str, Any]:
+    """Return the OpenAPI description of the forms in which bars are accepted."""
+    described = body_of(PushBody)
+    stream = {"schema": {"type": "string", "format": "binary"}}
+    described["requestBody"]["content"][ARROW] = stream
+    described["parameters"] = [
+        _parameter(name, f"For a body of {ARROW} without a column of this name.")
+        for name in ("symbol", "timeframe")
+    ]
+    return described
+
+
+def parameters_of_bars() -> list[dict[str, Any]]:
+    """Return the OpenAPI description of the parameters of a query of bars."""
+    time = "ISO 8601 with a time zone, or milliseconds since 1970"
+    return [
+        _parameter("timeframe", "The timeframe; optional if the symbol has only one."),
+        _parameter("from", f"The first bar, {time}; by default the newest bars are returned."),
+        _parameter("to", f"The last bar, {time}."),
+        _parameter("known_at", f"The time of the view, {time}; by default, now."),
+        _parameter("limit", "The most bars, up to 100,000; by default 1000.", "integer"),
+    ]
+
+
+def responses_of_bars() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of the responses to a query of bars."""
+    described = responses(BarsResponse)
+    stream = {"schema": {"type": "string", "format": "binary"}}
+    described[200] = {**described[200], "content": {ARROW: stream}}
+    return described
+
+
+def _parameter(name: str, description: str, kind: str = "string") -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": {"type": kind},
+    }
 
 
 def body_schemas() -> dict[str, Any]:

@@ -25,7 +25,7 @@ from testkit.snippets import page
 PAGE = page("docs/guides/operations.md")
 SOURCES = "\n".join(
     path.read_text()
-    for package in ("registry", "serve_app")
+    for package in ("storage", "registry", "serve_app")
     for path in (ROOT / package).rglob("*.py")
 )
 PROGRAMS = {"modelctl": typer.main.get_command(app), "serve": serve_cli, "ray": ray_cli}

@@ -24,7 +24,7 @@ TABLE = TokenTable(
 )
 PREDICT = "/api/ml/predict"
 ENDPOINTS = [
-    (method, path.format(experiment_id="v1_vs_v2", name="start.js"), roles)
+    (method, path.format(experiment_id="v1_vs_v2", name="start.js", symbol="A/B"), roles)
     for (method, path), roles in ROLES.items()
 ]
 
@@ -55,7 +55,10 @@ def test_every_endpoint_has_roles(api):
     """The table holds exactly the endpoints of the application."""
     routes = [route for route in api.routes if isinstance(route, Route)]
     served = {
-        (method, route.path) for route in routes for method in route.methods if method != "HEAD"
+        (method, route.path_format)
+        for route in routes
+        for method in route.methods
+        if method != "HEAD"
     }
     assert len(routes) == len(api.routes)
     assert served == set(ROLES)

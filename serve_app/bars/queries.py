@@ -1,0 +1,93 @@
+"""Queries of bars and their results: pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.bars import LATEST_MS, Gap, KnownBars, find_gaps
+from features.pushes import SeriesSummary
+from features.timeframes import Timeframe
+from serve_app.errors import InvalidRequestError, UnknownSymbolError
+
+if TYPE_CHECKING:
+    from features.bar_log import BarReader  # routers read no log, and need neither SQL nor Arrow
+
+MAX_BARS = 100_000
+"""The most bars that a query returns."""
+
+DEFAULT_BARS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarQuery:
+    """The bars that a caller requests."""
+
+    symbol: str
+    timeframe: Timeframe | None = None
+    """None if the symbol has only one."""
+    first_ms: int | None = None
+    """The first bar; None for the newest bars up to `last_ms`."""
+    last_ms: int = LATEST_MS
+    known_at_ms: int = LATEST_MS
+    limit: int = DEFAULT_BARS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BarPage:
+    """Bars of one symbol and timeframe, by time."""
+
+    symbol: str
+    timeframe: Timeframe
+    bars: KnownBars
+    gaps: Sequence[Gap]
+    """The gaps between the bars; closed markets are gaps as well."""
+    following_ms: int | None
+    """The first bar of the next page, if the query has a first bar and there are more."""
+    provisional: KnownBars
+    """The latest bar if it is not final; only in a view of the present."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatus:
+    """What the log has of one symbol and timeframe."""
+
+    summary: SeriesSummary
+    age_ms: int
+    """How long ago the last bar ended."""
+
+
+def read_page(reader: "BarReader", query: BarQuery) -> BarPage:
+    """Return the bars of a query.
+
+    Raises:
+        UnknownSeriesError: the log has no bars of the symbol and timeframe.
+        UnknownSymbolError: the query has no timeframe, and the log no bars of the symbol.
+        InvalidRequestError: the query has no timeframe, and the log bars of several ones.
+    """
+    timeframe = query.timeframe or _only_timeframe(reader, query.symbol)
+    view = query.last_ms, query.known_at_ms
+    following_ms = None
+    if query.first_ms is None:
+        bars = reader.window(query.symbol, timeframe, query.limit, *view)
+    else:
+        bounds = query.first_ms, *view
+        bars = reader.range(query.symbol, timeframe, *bounds, limit=query.limit + 1)
+        if len(bars) > query.limit:
+            following_ms = int(bars.time[-1])
+            bars = bars.take(slice(query.limit))
+    provisional = KnownBars.empty()
+    if query.known_at_ms == LATEST_MS:
+        provisional = reader.provisional(query.symbol, timeframe)
+    gaps = find_gaps(bars.time, timeframe)
+    return BarPage(query.symbol, timeframe, bars, gaps, following_ms, provisional)
+
+
+def _only_timeframe(reader: "BarReader", symbol: str) -> Timeframe:
+    summaries = reader.series()
+    names = [summary.timeframe for summary in summaries if summary.symbol == symbol]
+    if not names:
+        known = sorted({summary.symbol for summary in summaries})
+        raise UnknownSymbolError(symbol, None, known)
+    if len(names) > 1:
+        raise InvalidRequestError("timeframe", f"one of {', '.join(names)}", "nothing")
+    return Timeframe.parse(names[0])

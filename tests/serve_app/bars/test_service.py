@@ -1,0 +1,161 @@
+"""The bar log as a service: opened late, watched, compacted, and followed."""
+
+import asyncio
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from features.bar_log import BarLog
+from features.bars import Symbol
+from features.pushes import Push
+from features.timeframes import Timeframe
+from serve_app.bars import service as module
+from serve_app.bars.queries import BarQuery
+from serve_app.bars.service import BarLogService
+from serve_app.errors import BarsUnavailableError, InvalidRequestError, UnknownSymbolError
+from storage import disk_space
+from tests.serve_app.bars.pushes import MINUTE_MS, push
+
+NOW_MS = 10_000_000 * MINUTE_MS
+
+
+async def opened(folder, **arguments):
+    service = BarLogService(folder, None, now_ms=lambda: NOW_MS, **arguments)
+    await service.open()
+    return service
+
+
+@pytest.fixture
+async def service(tmp_path):
+    service = await opened(tmp_path / "bars")
+    yield service
+    await service.close()
+
+
+async def reaches(service, problem):
+    async with asyncio.timeout(20):
+        while not re.search(problem, str(await service.problem())):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_push(service):
+    """A push is reported once it is committed, and can be queried."""
+    report = await service.append([push(1, 2), push(2, symbol="Y")])
+    assert (report.accepted, report.duplicates) == (3, 0)
+    page = await service.query(BarQuery(symbol="X"))
+    assert page.bars.time.tolist() == [MINUTE_MS, 2 * MINUTE_MS]
+    assert [status.summary.symbol for status in await service.symbols()] == ["X", "Y"]
+    with pytest.raises(UnknownSymbolError, match="use one of these: X, Y"):
+        await service.query(BarQuery(symbol="Z"))
+
+
+async def test_timeframe(service):
+    """A query without a timeframe is one of the only one; with several it lists them."""
+    await service.append([push(0, 60)])
+    hourly = Push(Symbol("X"), Timeframe.parse("1h"), push(0).bars)
+    await service.append([hourly])
+    with pytest.raises(InvalidRequestError, match="expected one of 1m, 1h"):
+        await service.query(BarQuery(symbol="X"))
+
+
+async def test_pushes_at_once(service):
+    """Pushes that arrive together are all acknowledged, each with its own counts."""
+    reports = await asyncio.gather(*(service.append([push(i // 2)]) for i in range(100)))
+    assert sum(report.accepted for report in reports) == 50
+    assert sum(report.duplicates for report in reports) == 50
+
+
+async def test_opened_later(tmp_path, monkeypatch):
+    """While another process writes the log, pushes fail with its reason, and then succeed."""
+    monkeypatch.setattr(module, "OPENING_S", 0.02)
+    with BarLog(tmp_path / "bars"):
+        service = await opened(tmp_path / "bars")
+        with pytest.raises(BarsUnavailableError, match="another process writes the bar log"):
+            await service.append([push(1)])
+        with pytest.raises(BarsUnavailableError):
+            await service.symbols()
+    await reaches(service, "None")
+    assert (await service.append([push(1)])).accepted == 1
+    await service.close()
+
+
+async def test_problem_of_the_storage(service, tmp_path, monkeypatch, caplog):
+    """A locked, a moved and a restored database, and a nearly full disk, show in the problem."""
+    monkeypatch.setattr(module, "CANARY_PERIOD_S", 0.01)
+    monkeypatch.setattr(module, "CANARY_S", 0.3)
+    path = tmp_path / "bars" / "bars.db"
+    await reaches(service, "None")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await reaches(service, r"a commit takes longer than 0.3 s")
+    await reaches(service, "None")
+    path.rename(tmp_path / "elsewhere.db")
+    await reaches(service, r"it was moved; nothing was acknowledged, move it back")
+    with pytest.raises(BarsUnavailableError, match="it was moved"):
+        await service.append([push(1)])
+    (tmp_path / "elsewhere.db").rename(path)
+    await reaches(service, "None")
+    with monkeypatch.context() as context:
+        context.setattr(disk_space, "RESERVE_BYTES", 1 << 60)
+        await reaches(service, "free disk space")
+    await reaches(service, "None")
+    assert caplog.text.count("bar log has a problem") == 3
+    assert (await service.append([push(1)])).accepted == 1
+
+
+async def test_compaction(tmp_path, monkeypatch):
+    """Bars move to the history while pushes continue, and all of them are found."""
+    monkeypatch.setattr(module, "COMPACTION_ROWS", 2000)
+    service = await opened(tmp_path / "bars")
+    for start in range(0, 30_000, 3000):
+        await service.append([push(*range(start, start + 3000))])
+    async with asyncio.timeout(20):
+        while not any((tmp_path / "bars" / "history").iterdir()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    (status,) = await service.symbols()
+    assert status.summary.bars == 30_000
+    await service.close()
+
+
+async def test_retention(tmp_path):
+    """Bars older than the setting are dropped, and rejected if they are sent again."""
+    folder = tmp_path / "bars"
+    with BarLog(folder) as log:
+        log.append_all([push(*range(25_000))], NOW_MS)
+        log.append_all([push(9_999_990)], NOW_MS)
+    service = await opened(folder, keep_days=1)
+    async with asyncio.timeout(20):
+        while (await service.symbols())[0].summary.bars > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    report = await service.append([push(5)])
+    assert "retention" in report.rejected[0].reason
+    await service.close()
+
+
+async def test_changes(service):
+    """A follower that takes its position first and then reads the log misses no bar."""
+    start = await service.changes_since(None, 0)
+    assert not start.is_complete
+    waiting = asyncio.create_task(service.changes_since(start.cursor, 10))
+    await asyncio.sleep(0)
+    await service.append([push(1, 2), push(2, symbol="Y")])
+    found = await waiting
+    assert found.is_complete
+    assert [(one.symbol, len(one.stored)) for one in found.changes] == [("X", 2), ("Y", 1)]
+    assert found.changes[0].stored.known_at.tolist() == [NOW_MS] * 2
+    await service.append([push(1)])  # a duplicate is no change
+    nothing = await service.changes_since(found.cursor, 0.01)
+    assert (nothing.is_complete, list(nothing.changes)) == (True, [])
+
+
+async def test_metrics(tmp_path):
+    """The results of each commit are passed on."""
+    results = []
+    service = await opened(tmp_path / "bars", committed=results.extend)
+    await service.append([push(1, 2)])
+    await service.append([push(1, price=2.0)])
+    counts = [(result.accepted, result.revised) for result in results]
+    assert counts == [(2, 0), (0, 1)]
+    await service.close()
