@@ -4,6 +4,7 @@ A window holds thousands of numbers, so nothing here touches them one by one in 
 something is wrong with them.
 """
 
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -109,6 +110,7 @@ def _holds_boolean(features: list[Any], numbers: NDArray[Any]) -> bool:
     return bool in set(map(type, values))
 
 
+@lru_cache(maxsize=64)
 def _expected(shape: tuple[int, ...]) -> str:
     timesteps, features = shape
     return (

@@ -11,6 +11,8 @@ from typing import Any
 from uvicorn import config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serve_app.api.rest.body_guard import BODY_ARRIVED
+
 HEADERS_TIMEOUT_S = 5.0
 """The time allowed for the headers of a request, and before the first byte of a connection."""
 
@@ -42,17 +44,26 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and close the connection if its headers are too large."""
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        # Not before: most headers arrive as a whole.
+        if self._timer is None:
             self._wait_for_headers()
         self._headers_bytes += len(data)
-        super().data_received(data)
-        if self._timer is not None and self._headers_bytes > MAX_HEADERS_BYTES:
+        if self._headers_bytes > MAX_HEADERS_BYTES:
             self._end()
 
     def on_headers_complete(self) -> None:
         """Serve the request."""
         self._stop_waiting()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the body of the newest request is here."""
+        super().on_message_complete()
+        if self.cycle is not None:
+            self.cycle.scope[BODY_ARRIVED] = True  # type: ignore[literal-required]  # ours
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -18,7 +18,8 @@ def new_prediction_id(now: datetime) -> str:
     """Return an id that no other prediction has, as 32 hexadecimal digits."""
     time_ms = int(now.timestamp() * 1000) & ((1 << 48) - 1)
     chance = int.from_bytes(os.urandom(8)) & _RANDOM
-    return f"{time_ms:012x}8{_checksum(time_ms, chance):03x}{0b10 << 62 | chance:016x}"
+    high = time_ms << 16 | 8 << 12 | _checksum(time_ms, chance)
+    return f"{high << 64 | 0b10 << 62 | chance:032x}"
 
 
 def issue_time(prediction_id: str) -> datetime | None:
@@ -38,4 +39,4 @@ def issue_time(prediction_id: str) -> datetime | None:
 
 
 def _checksum(time_ms: int, chance: int) -> int:
-    return zlib.crc32(time_ms.to_bytes(6) + chance.to_bytes(8)) & 0xFFF
+    return zlib.crc32((time_ms << 64 | chance).to_bytes(14)) & 0xFFF

@@ -102,9 +102,11 @@ class RestApi(FastAPI):
                 # Here, so that a HEAD needs the same token and role as its GET.
                 scope, send = {**scope, "method": "GET"}, _without_body(send)
             if self._fast_endpoint(scope) is not None:
-                send = self._counted(scope["path"], send)
-            guards = with_body if self.is_endpoint(scope) else without_body
-            await guards(scope, receive, send)
+                await with_body(scope, receive, self._counted(scope["path"], send))
+            elif self.is_endpoint(scope):
+                await with_body(scope, receive, send)
+            else:
+                await without_body(scope, receive, send)
 
         return guarded_app
 
@@ -157,11 +159,10 @@ def build_rest_api(
         count: receives the path and the status of every request for predictions.
         control: identifies callers and counts their requests.
     """
-    max_body_bytes = settings.max_body_bytes
     rules = HostRules(settings.hosts)
     memory = BodyMemory(settings.max_bodies_bytes)
     limits = BodyLimits(
-        largest=max_body_bytes,
+        largest=settings.max_body_bytes,
         largest_window=lambda: services.status.largest_window_bytes(),
     )
 
@@ -174,13 +175,13 @@ def build_rest_api(
 
     app = RestApi("tradeserve", "Predictions for trading bots.", count, guards)
     slices = TimeSlices()
-    endpoints = prediction_endpoints(services, max_body_bytes, observe, slices)
+    endpoints = prediction_endpoints(services, observe, slices)
     for path, endpoint, documentation in endpoints:
         app.post(path, **documentation)(endpoint)
         app.add_fast_path(path, endpoint)
-    add_model_endpoints(app, services, max_body_bytes)
-    add_experiment_endpoints(app, services, max_body_bytes, slices)
-    add_bar_endpoints(app, services, max_body_bytes, slices)
+    add_model_endpoints(app, services)
+    add_experiment_endpoints(app, services, slices)
+    add_bar_endpoints(app, services, slices)
     add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)

@@ -48,23 +48,15 @@ QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name != "features"), "shape
 """The fields of a request whose body holds nothing but numbers."""
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the body of a request, and read at most `limit_bytes` of it.
-
-    Raises:
-        BodyTooLargeError: the body exceeds the limit, as announced by Content-Length or as
-            received.
-        ClientDisconnect: the client has left.
-    """
-    announced = request.headers.get("content-length", "")
-    return await receive_body(request.receive, limit_bytes, announced_bytes(announced))
+async def body_of(request: Request) -> bytes:
+    """Return the body of a request that the guards have admitted, which is one message."""
+    message = await request.receive()
+    body: bytes = message["body"]
+    return body
 
 
 async def receive_body(
-    receive: Receive,
-    limit_bytes: int,
-    announced: int | None,
-    add: Callable[[int], None] | None = None,
+    receive: Receive, limit_bytes: int, announced: int | None, add: Callable[[int], None]
 ) -> bytes:
     """Return a body, and read at most `limit_bytes` of it.
 
@@ -89,8 +81,7 @@ async def receive_body(
         received += len(chunk)
         if received > limit_bytes:
             raise BodyTooLargeError("bytes", limit_bytes, received)
-        if add is not None:
-            add(len(chunk))
+        add(len(chunk))
         chunks.append(chunk)
         is_more = message.get("more_body", False)
     # A body in one chunk is not copied.

@@ -6,9 +6,9 @@ none.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -49,6 +49,9 @@ IDENTITY = "identity"
 JSON = "application/json"
 TYPES: Mapping[str, tuple[str, ...]] = {PREDICT: (JSON, RAW, NPY), BARS: (JSON, ARROW)}
 """The content types that an endpoint accepts, by path; others accept JSON only."""
+
+BODY_ARRIVED = "tradeserve.body_arrived"
+"""The key of a scope whose whole body the HTTP server has received; absent while it has not."""
 
 BODY_READ_S = "tradeserve.body_read_s"
 """The key of a scope with the time that its body took to arrive, in seconds."""
@@ -92,25 +95,44 @@ class BodyMemory:
         """The number of bytes that are held now."""
         return self._held
 
-    @contextmanager
-    def lease(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that adds bytes of one body; they are released with the context.
+    def add(self, size: int) -> None:
+        """Count bytes that will be held.
 
-        The function raises BodyMemoryError if the limit would be exceeded.
+        Raises:
+            BodyMemoryError: the limit would be exceeded; they are not counted.
         """
-        leased = 0
+        if self._held + size > self._limit:
+            raise BodyMemoryError(self._limit)
+        self._held += size
 
-        def add(size: int) -> None:
-            nonlocal leased
-            if self._held + size > self._limit:
-                raise BodyMemoryError(self._limit)
-            self._held += size
-            leased += size
+    def release(self, size: int) -> None:
+        """Count bytes that are no longer held."""
+        self._held -= size
 
-        try:
-            yield add
-        finally:
-            self._held -= leased
+    def lease(self) -> "Lease":
+        """Return a context for the bytes of one body, which it releases."""
+        return Lease(self)
+
+
+class Lease:
+    """The bytes of one body; see `BodyMemory.lease`."""
+
+    __slots__ = ("_memory", "size")
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes of the body that will be held; see `BodyMemory.add` for the error."""
+        self._memory.add(size)
+        self.size += size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.release(self.size)
 
 
 class BodyGuard:
@@ -136,9 +158,9 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with self._memory.lease() as add:
+        with self._memory.lease() as lease:
             try:
-                body = await self._read(scope, receive, add)
+                body = await self._read(scope, receive, lease)
             except ServingError as error:
                 await reject(error, scope, receive, send)
                 return
@@ -153,7 +175,7 @@ class BodyGuard:
 
             await self._app(scope, receive_body, send)
 
-    async def _read(self, scope: Scope, receive: Receive, add: Callable[[int], None]) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, lease: Lease) -> bytes:
         fields = _body_fields(scope)
         # Serve leaves the application's route_prefix in the path.
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -162,26 +184,21 @@ class BodyGuard:
             return b""
         if fields.encoding != IDENTITY:
             raise ContentEncodingError(ascii(fields.encoding[:MAX_SHOWN]))
-        received = 0
-
-        def count(size: int) -> None:
-            nonlocal received
-            received += size
-            add(size)
-
+        limit_bytes = self._limits.of(path)
+        if BODY_ARRIVED in scope:
+            return await receive_body(receive, limit_bytes, fields.length, lease.add)
         began_s = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await receive_body(receive, self._limits.of(path), fields.length, count)
+                body = await receive_body(receive, limit_bytes, fields.length, lease.add)
         except TimeoutError:
-            raise BodyTimeoutError(self._timeout_s, received) from None
+            raise BodyTimeoutError(self._timeout_s, lease.size) from None
         scope[BODY_READ_S] = time.perf_counter() - began_s
         return body
 
 
-@dataclass(frozen=True, slots=True)
-class BodyFields:
-    """What the headers of a request announce about its body."""
+class BodyFields(NamedTuple):
+    """What the headers of a request announce about its body; a tuple, created per request."""
 
     has_body: bool
     types: tuple[bytes, ...]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from serve_app.api.rest import schemas
 from serve_app.api.rest.access import caller_of
-from serve_app.api.rest.bodies import read_body
+from serve_app.api.rest.bodies import body_of
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
 from serve_app.api.rest.experiment_parsing import check_id, read_definition, read_outcomes
 from serve_app.api.rest.idempotency import key_of
@@ -18,9 +18,7 @@ from serve_app.api.services import Services
 from serve_app.experiments.definition import ExperimentDefinition
 
 
-def add_experiment_endpoints(
-    app: FastAPI, services: Services, max_body_bytes: int, slices: TimeSlices
-) -> None:
+def add_experiment_endpoints(app: FastAPI, services: Services, slices: TimeSlices) -> None:
     """Add the endpoints for experiments and outcomes."""
 
     @app.post(
@@ -30,7 +28,7 @@ def add_experiment_endpoints(
     )
     async def create(request: Request) -> Response:
         """Load both variants and split the model's traffic between them."""
-        definition = read_definition(await read_body(request, max_body_bytes))
+        definition = read_definition(await body_of(request))
         by = caller_of(request.scope).name
         await services.experiments.create(definition, by, key_of(request))
         return json_response({"status": "success", "experiment_id": definition.experiment_id})
@@ -68,7 +66,7 @@ def add_experiment_endpoints(
     )
     async def outcomes(request: Request) -> Response:
         """Record the market's return after one prediction, or after several."""
-        body = await read_body(request, max_body_bytes)
+        body = await body_of(request)
         parsed = await slices.run(read_outcomes(body, datetime.now(UTC)))
         if parsed.is_list:
             counts = await services.experiments.record(parsed.outcomes)

@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn import Config, config
 from uvicorn.server import ServerState
 
+from serve_app.api.rest.body_guard import BODY_ARRIVED
 from serve_app.deployments import connections
 from serve_app.deployments.connections import LimitedProtocol, limit_connections
 
@@ -27,10 +28,18 @@ async def port(monkeypatch):
     assert LimitedProtocol.waiting == {}
 
 
+async def respond(scope, receive, send):
+    """Respond with whether the body had arrived when the request began."""
+    response = PlainTextResponse("arrived, ok" if BODY_ARRIVED in scope else "awaited, ok")
+    while (await receive()).get("more_body"):
+        pass
+    await response(scope, receive, send)
+
+
 @asynccontextmanager
 async def serving():
     """Accept connections with the class that uvicorn looks up, and yield the port."""
-    settings = Config(PlainTextResponse("ok"), lifespan="off", log_config=None)
+    settings = Config(respond, lifespan="off", log_config=None)
     settings.load()
     state = ServerState()
 
@@ -93,3 +102,15 @@ async def test_waiting_connections(port, monkeypatch):
     for _, other in [*waiting, (reader, writer)]:
         other.close()
     await asyncio.sleep(0.05)
+
+
+async def test_arrived_body(port):
+    """A request that arrives as a whole says so; one whose body follows does not."""
+    start = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
+    reader, writer = await connect(port, start + b"ok")
+    assert await reader.readuntil(b"arrived")
+    writer.write(start)
+    await asyncio.sleep(0.05)
+    writer.write(b"ok")
+    assert await reader.readuntil(b"awaited")
+    writer.close()

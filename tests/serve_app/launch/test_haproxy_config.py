@@ -18,6 +18,7 @@ TEMPLATE = """global
     maxconn 4096
 defaults
     timeout client 3600s
+    option httplog
     retry-on conn-failure
 frontend prometheus
     bind :9101
@@ -75,6 +76,11 @@ def test_without_frontend():
     config = without_frontend(limited(), 7)
     binds = [line.strip() for line in config.splitlines() if line.strip().startswith("bind ")]
     assert binds == ["bind 127.0.0.1:9101", "bind abns@tradeserve-7", "bind 127.0.0.1:8404"]
+
+
+def test_no_access_log():
+    """HAProxy logs requests that failed, not every one."""
+    assert "\n    option httplog\n    option dontlog-normal\n" in limited()
 
 
 def test_spare():

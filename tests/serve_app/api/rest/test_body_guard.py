@@ -186,10 +186,11 @@ async def test_memory_after_failures():
 def test_lease_beyond_the_limit():
     """A lease never holds more than the limit."""
     memory = BodyMemory(10)
-    with memory.lease() as add:
-        add(10)
+    with memory.lease() as lease:
+        lease.add(10)
         with pytest.raises(BodyMemoryError, match="expected at most 10 bytes at once"):
-            add(1)
+            lease.add(1)
+    assert memory.held == 0
 
 
 @pytest.mark.parametrize(
