@@ -7,6 +7,7 @@
     ├── InvalidCalendarError        the texts are no calendar of a market
     ├── InvalidColumnsError         the columns of bars do not fit together
     ├── UnknownSeriesError          the log has no bars of the symbol and timeframe
+    ├── InvalidLabelRuleError       the rule of the labels is not valid
     ├── BarFileError                a file of bars cannot be read or written
     ├── MissingPackageError         the library that a feature needs is not installed
     ├── FeatureSetError
@@ -117,6 +118,20 @@ class UnknownSeriesError(FeaturesError):
         return (
             f"the log has no bars of {self.symbol[:80]!r} with the timeframe {self.timeframe}; "
             f"import some, or use one of these: {known}"
+        )
+
+
+class InvalidLabelRuleError(FeaturesError):
+    """The rule of the labels is not valid."""
+
+    def __init__(self, field: str, expected: str, received: str) -> None:
+        super().__init__(field, expected, received)
+        self.field, self.expected, self.received = field, expected, received
+
+    def __str__(self) -> str:
+        return (
+            f"cannot label returns: expected {self.expected} as {self.field}, received "
+            f"{self.received}; correct {self.field}"
         )
 
 

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from features.errors import FeaturesError
 from registry import ModelInfo, ModelStage
 from registry.api import RegistryApi
 from registry.errors import RegistryError, UnknownModelError, UnknownVersionError
+from registry.feature_sets import FeatureSetRecord
 from registry.folder.drafts import MEANING, manifest_of_files
 from registry.outputs import DIRECTION_OUTPUTS, QUANTILES
 from registry.records import OUTPUTS, Finding, check_has_reference
@@ -53,6 +55,13 @@ def register(
         typer.Option(
             help="Property of the training data, NAME=JSON, such as dead_band and horizon_bars; "
             "repeatable."
+        ),
+    ] = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset of modelctl dataset build that trained the version; its manifest's "
+            "digest, horizon and dead band are recorded."
         ),
     ] = None,
     tag: Annotated[
@@ -114,6 +123,10 @@ def register(
         fields["output_names"] = {**{meaning: meaning for meaning in usual}, **names}
     if feature_set is not None:
         fields["feature_set"] = checked(feature_set, checked_on)
+    if trained_on is not None:
+        with exit_on(FeaturesError):
+            found = _dataset_info(trained_on, fields.get("feature_set"))
+        fields["dataset_info"] = {**found, **fields["dataset_info"]}
     if sign_with:
         meaning = {key: fields[key] for key in MEANING if key in fields}
         with exit_on(RegistryError, OSError):
@@ -295,6 +308,20 @@ def repair(name: MaybeName = None, *, location: RegistryLocation, as_json: AsJso
             typer.echo("nothing to repair")
     if left:
         raise typer.Exit(1)
+
+
+def _dataset_info(path: Path, feature_set: FeatureSetRecord | None) -> dict[str, Any]:
+    """Return what the metadata records of a dataset, whose feature set must be the version's."""
+    from features.datasets import Dataset
+    from features.datasets.errors import OtherFeatureSetError
+
+    manifest = Dataset.read(path).manifest
+    trained = manifest.feature_set
+    if feature_set is None or feature_set.sha256 != trained.sha256:
+        used = "none" if feature_set is None else f"{feature_set}, sha256 {feature_set.sha256}"
+        trained_with = f"{trained.name} {trained.version}, sha256 {trained.sha256}"
+        raise OtherFeatureSetError(str(path), trained_with, used)
+    return manifest.dataset_info
 
 
 async def _exists(registry: RegistryApi, name: str, version: str) -> bool:

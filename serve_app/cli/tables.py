@@ -126,6 +126,17 @@ def feature_sets_table(found: Sequence[Mapping[str, object]]) -> Table:
     return table
 
 
+def dataset_table(series: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one row per symbol of a dataset."""
+    table = Table("symbol", "bars", "revisions", "samples", "HOLD", "BUY", "SELL", "first", "last")
+    for found in series:
+        labels = found["labels"]
+        counts = (*(found[name] for name in ("bars", "revisions", "samples")), *labels.values())
+        row = [found["symbol"], *map(str, counts), found["first"] or "-", found["last"] or "-"]
+        table.add_row(*map(Text, row))
+    return table
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Return one row per metric of two versions, and whether the second improves it."""
     table = Table("metric", title=comparison["model_name"])

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from registry.records import DIRECTIONS
+from features.labels import BUY, HOLD, SELL
 from serve_app.errors import InvalidRequestError
-
-HOLD, BUY, SELL = (DIRECTIONS[label] for label in ("HOLD", "BUY", "SELL"))
 
 POSITION = {HOLD: 0, BUY: 1, SELL: -1}
 """The position of each direction: a BUY earns r, a SELL -r, a HOLD nothing."""
@@ -117,21 +115,6 @@ class Outcome:
     def __post_init__(self) -> None:
         _check_time("time", self.time)
         _check_range("market_return", self.market_return, -LARGEST_RETURN, LARGEST_RETURN)
-
-
-def market_class(market_return: float, dead_band: float) -> int:
-    """Return the correct direction: HOLD if |market_return| <= dead_band, otherwise its sign's.
-
-    Args:
-        market_return: the return as a fraction.
-        dead_band: in the same unit, not negative.
-
-    >>> [market_class(market_return, dead_band=0.001) for market_return in (0.0005, 0.01, -0.01)]
-    [0, 1, 2]
-    """
-    if abs(market_return) <= dead_band:
-        return HOLD
-    return BUY if market_return > 0 else SELL
 
 
 def _check_time(field: str, time: datetime) -> None:

@@ -11,13 +11,12 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Self, TypeVar
 
+from features.labels import HOLD, market_class
 from serve_app.experiments.records import (
     CIRCUIT_OPEN,
-    HOLD,
     POSITION,
     Outcome,
     PredictionRecord,
-    market_class,
 )
 from serve_app.experiments.statistics import histogram
 

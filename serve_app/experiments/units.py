@@ -18,7 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from serve_app.experiments.records import POSITION, Outcome, PredictionRecord, Variant, market_class
+from features.labels import market_class
+from serve_app.experiments.records import POSITION, Outcome, PredictionRecord, Variant
 from serve_app.experiments.statistics.unit_moments import (
     LABELLED,
     MEASURES,

@@ -20,6 +20,7 @@ def test_tree():
         errors.InvalidCalendarError("zone", "an IANA time zone", "Mars"),
         errors.InvalidColumnsError("no columns"),
         errors.UnknownSeriesError("X", "1m", ["Y 1h"]),
+        errors.InvalidLabelRuleError("dead_band", "at least 0", "-1"),
         errors.BarFileError("x.csv", "it is empty", "pass another one"),
         errors.MissingPackageError("the database", "psycopg", "postgres"),
         errors.UnknownFeatureSetError("x", ["y"]),

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
+import features.datasets.errors
 import features.errors
 import optimization.errors
 import registry.errors
@@ -16,6 +17,7 @@ TREES = (
     ("serve_app.launch.errors", serve_app.launch.errors.LaunchError),
     ("registry.errors", registry.errors.RegistryError),
     ("features.errors", features.errors.FeaturesError),
+    ("features.datasets.errors", features.datasets.errors.DatasetError),
     ("optimization.errors", optimization.errors.OptimizationError),
 )
 

@@ -24,6 +24,8 @@ MODULES = (
     "features",
     "features.bar_log",
     "features.feature_sets",
+    "features.datasets",
+    "features.labels",
     "optimization",
     "serve_app.client",
     "serve_app.experiments",

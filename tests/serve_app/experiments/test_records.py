@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from serve_app.errors import InvalidRequestError
-from serve_app.experiments.records import Variant, market_class
+from serve_app.experiments.records import Variant
 from tests.serve_app.experiments.factories import outcome, prediction
 
 
@@ -47,12 +47,3 @@ def test_pickle_round_trip():
     """A record is equal after pickling."""
     record = prediction(error="overloaded")
     assert pickle.loads(pickle.dumps(record)) == record
-
-
-@pytest.mark.parametrize(
-    ("market_return", "dead_band", "expected"),
-    [(0.0, 0.0, 0), (1e-9, 0.0, 1), (-1e-9, 0.0, 2), (0.001, 0.001, 0), (-0.0011, 0.001, 2)],
-)
-def test_market_class(market_return, dead_band, expected):
-    """HOLD is correct within the dead band; beyond it the sign decides."""
-    assert market_class(market_return, dead_band) == expected

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from serve_app.experiments.records import POSITION, market_class
+from features.labels import market_class
+from serve_app.experiments.records import POSITION
 from serve_app.experiments.summary import VariantSummary
 from serve_app.experiments.variant_metrics import variant_metrics
 from tests.serve_app.experiments.factories import outcome, prediction
