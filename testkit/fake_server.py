@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+ARROW = "application/vnd.apache.arrow.stream"
 PREDICT = "/api/ml/predict"
 BATCH = "/api/ml/predict/batch"
 MODELS = "/api/ml/models"
@@ -22,6 +23,8 @@ CREATE = "/api/ml/ab-test/create"
 EXPERIMENTS = "/api/ml/ab-test"
 OUTCOMES = "/api/ml/outcomes"
 HEALTH = "/api/ml/health"
+BARS = "/api/ml/bars"
+SYMBOLS = "/api/ml/symbols"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class FakeServer:
         """The Idempotency-Key of every request."""
         self.deadlines: list[str | None] = []
         """The X-Deadline-Ms of every request."""
+        self.queries: list[dict[str, str]] = []
+        """The query of every request."""
         self.reached = asyncio.Event()
         self.default: Reply | None = None
         """The reply to paths without a script."""
@@ -92,6 +97,9 @@ class FakeServer:
     def _document(self, request: web.Request, body: bytes) -> Any:
         """Return a request as its JSON document, also for a raw body."""
         self.content_types.append(request.content_type)
+        self.queries.append(dict(request.query))
+        if request.content_type == ARROW:
+            return body
         if request.content_type != "application/octet-stream":
             return json.loads(body) if body else None  # also the word NaN, as the server
         fields = dict(request.query)

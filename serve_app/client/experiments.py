@@ -1,12 +1,11 @@
 """The calls of ModelClient on experiments and outcomes."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import Any, SupportsFloat
 from urllib.parse import quote
 
+from serve_app.client.calls import Calls
 from serve_app.client.responses import (
     check_analysis,
     check_evidence,
@@ -17,29 +16,8 @@ from serve_app.client.responses import (
 from serve_app.errors import InvalidRequestError
 
 
-class ExperimentCalls(ABC):
-    """Calls on experiments and outcomes, for a class that implements the transport."""
-
-    @property
-    @abstractmethod
-    def server_url(self) -> str:
-        """The address of the server."""
-
-    @abstractmethod
-    def _report_failure(self, call: str) -> AbstractContextManager[None]:
-        """Log why `call` failed, and suppress the error unless `raise_errors` is set."""
-
-    @abstractmethod
-    async def _command(self, path: str, fields: Mapping[str, object]) -> object:
-        """Return the response to a command, a POST of `fields`."""
-
-    @abstractmethod
-    async def _record(self, path: str, fields: Mapping[str, object]) -> object:
-        """Return the response to a record, a POST of `fields` for which a bot waits."""
-
-    @abstractmethod
-    async def _get(self, path: str) -> object:
-        """Return the response to a GET."""
+class ExperimentCalls(Calls):
+    """Calls on experiments and outcomes."""
 
     async def create_ab_test(
         self,

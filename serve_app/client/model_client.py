@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from serve_app.client.bars import BarCalls
 from serve_app.client.credentials import Credentials, tls_context
 from serve_app.client.deadlines import Deadline
 from serve_app.client.encoding import (
@@ -52,7 +53,7 @@ PREDICT = "/api/ml/predict"
 UNSUPPORTED_MEDIA_TYPE = 415
 
 
-class ModelClient(ExperimentCalls):
+class ModelClient(ExperimentCalls, BarCalls):
     """A client of a model server, with deadlines that suit a trading loop.
 
     A call that fails logs one warning and returns None, False or an empty list. With
@@ -326,9 +327,9 @@ class ModelClient(ExperimentCalls):
         body, key = Body(encode_command(fields)), uuid.uuid4().hex
         return await self._transport.call("POST", path, body, deadline, key)
 
-    async def _record(self, path: str, fields: Mapping[str, object]) -> object:
+    async def _post(self, path: str, body: Body) -> object:
         deadline = Deadline.after(min(self._parameters.command_timeout_s, CLIENT_QUERY_S))
-        return await self._transport.call("POST", path, Body(encode_command(fields)), deadline)
+        return await self._transport.call("POST", path, body, deadline)
 
     async def _get(self, path: str) -> object:
         deadline = Deadline.after(min(self._parameters.command_timeout_s, CLIENT_QUERY_S))

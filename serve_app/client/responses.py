@@ -13,6 +13,7 @@ from serve_app.errors import (
 
 _DIRECTIONS = (0, 1, 2)
 """The wire values of HOLD, BUY and SELL."""
+_PUSH_COUNTS = ("accepted", "duplicates", "revised")
 
 
 def check_prediction(url: str, response: object) -> dict[str, Any]:
@@ -97,6 +98,29 @@ def check_outcomes(url: str, response: object) -> dict[str, Any]:
     """
     if not isinstance(response, dict) or not isinstance(response.get("accepted"), int):
         raise UnexpectedResponseError(url, "expected a JSON object with the number accepted")
+    return response
+
+
+def check_push(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it reports what was stored of the bars.
+
+    Raises:
+        UnexpectedResponseError: it is anything else.
+    """
+    is_report = isinstance(response, dict) and isinstance(response.get("rejected"), list)
+    if not is_report or not all(isinstance(response.get(name), int) for name in _PUSH_COUNTS):  # type: ignore[attr-defined]
+        raise UnexpectedResponseError(url, "expected a JSON object with the numbers of bars")
+    return response  # type: ignore[return-value]
+
+
+def check_bars(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it has a list of bars.
+
+    Raises:
+        UnexpectedResponseError: it is anything else.
+    """
+    if not isinstance(response, dict) or not isinstance(response.get("bars"), list):
+        raise UnexpectedResponseError(url, "expected a JSON object with a list of bars")
     return response
 
 

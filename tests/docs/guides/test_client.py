@@ -36,6 +36,11 @@ CALLS = {
     "stop_ab_test": ("a_b",),
     "record_outcome": ("p1", 0.1),
     "record_outcomes": ([("p1", 0.1)],),
+    "push_bars": ("EURUSD", "1h", []),
+    "push_all_bars": ([],),
+    "push_stream": (b"stream", "EURUSD", "1h"),
+    "get_bars": ("EURUSD",),
+    "symbols": (),
 }
 """A call of every method that can fail."""
 
