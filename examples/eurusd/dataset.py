@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from examples.eurusd.features import FEATURE_SET
 from features import Bars
-from registry.records import DIRECTIONS
+from features.feature_sets import compute_rows
+from features.labels import market_classes, market_return
 
 TIMESTEPS = 60
 HORIZON_BARS = 4
@@ -55,19 +56,6 @@ class Split:
     test: Samples
 
 
-def forward_returns(close: NDArray[np.float64], horizon_bars: int) -> NDArray[np.float64]:
-    """Return the return from each close to the close `horizon_bars` later, if there is one."""
-    return close[horizon_bars:] / close[:-horizon_bars] - 1
-
-
-def label_returns(returns: NDArray[np.float64], dead_band: float) -> NDArray[np.int64]:
-    """Return the correct directions: HOLD within the dead band, else the sign of the return."""
-    labels = np.full(len(returns), DIRECTIONS["HOLD"], dtype=np.int64)
-    labels[returns > dead_band] = DIRECTIONS["BUY"]
-    labels[returns < -dead_band] = DIRECTIONS["SELL"]
-    return labels
-
-
 def make_samples(bars: Bars) -> Samples:
     """Return a sample of every bar with a complete window before it and a horizon after it.
 
@@ -79,15 +67,15 @@ def make_samples(bars: Bars) -> Samples:
     if count < 1:
         needed = first + HORIZON_BARS + 1
         raise ValueError(f"expected at least {needed} bars, received {len(bars)}")
-    returns = forward_returns(bars.close, HORIZON_BARS)[first:]
+    returns = market_return(bars.close[first:-HORIZON_BARS], bars.close[first + HORIZON_BARS :])
     # The view has the axis of the window last; the model expects time before the features.
-    rows = FEATURE_SET.compute(bars)
+    rows = compute_rows(FEATURE_SET, bars)
     windows = sliding_window_view(rows, TIMESTEPS, axis=0).transpose(0, 2, 1)
     return Samples(
         bars=np.arange(first, first + count),
         windows=windows[:count],
         returns=returns,
-        labels=label_returns(returns, DEAD_BAND),
+        labels=market_classes(returns, DEAD_BAND).astype(np.int64),
     )
 
 

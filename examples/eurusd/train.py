@@ -30,11 +30,15 @@ from examples.eurusd.dataset import (
 from examples.eurusd.features import FEATURE_SET
 from examples.eurusd.training import Training, TrainingSettings, train
 from features import Bars
+from features.errors import FeatureSetError
+from features.feature_sets import find_feature_set
 from optimization.export.exporter import export_onnx
 from registry import ModelRegistry, ModelStage, get_model_registry
 from registry.architectures import save_checkpoint
+from registry.feature_sets import FeatureSetRecord
 from registry.records import DIRECTIONS
 from registry.reference_outputs import ARTIFACT as WINDOWS_ARTIFACT
+from serve_app.feature_sets import checked_record
 
 MODEL_NAME = "hybrid_cnn_lstm"
 
@@ -97,9 +101,12 @@ def train_candidate(plan: Plan, split: Split, folder: Path) -> Candidate:
 
 
 async def register_candidate(
-    registry: ModelRegistry, candidate: Candidate, dataset_info: dict[str, Any]
+    registry: ModelRegistry,
+    candidate: Candidate,
+    feature_set: FeatureSetRecord,
+    dataset_info: dict[str, Any],
 ) -> None:
-    """Register the version with its figures and move it to its stage."""
+    """Register the version with its feature set and its figures, and move it to its stage."""
     plan, training = candidate.plan, candidate.training
     await registry.register_model(
         name=MODEL_NAME,
@@ -117,6 +124,7 @@ async def register_candidate(
         input_shape=(TIMESTEPS, len(FEATURE_SET.feature_names)),
         label_map={index: direction for direction, index in DIRECTIONS.items()},
         tags=["example", "eurusd"],
+        feature_set=feature_set,
         artifacts={"model.onnx": candidate.onnx, WINDOWS_ARTIFACT: candidate.windows},
     )
     await registry.set_model_stage(MODEL_NAME, plan.version, plan.stage)
@@ -143,7 +151,6 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
             "Not used to train, stop or calibrate. But the horizon, the dead band, one feature and "
             "the training settings were chosen after nine other trainings were evaluated on it."
         ),
-        "feature_names": list(FEATURE_SET.feature_names),
     }
 
 
@@ -153,15 +160,19 @@ async def train_and_register(
     """Train every version, then register all of them, so that a failed training registers none.
 
     Raises:
+        FeatureSetError: the feature set is not installed, or fails its check.
         RegistryError: a version is already registered with other content.
     """
+    feature_set = checked_record(find_feature_set(FEATURE_SET.name), bars, SOURCE)
     split = split_samples(make_samples(bars))
     with tempfile.TemporaryDirectory() as folder:
         candidates = [
             await asyncio.to_thread(train_candidate, plan, split, Path(folder)) for plan in plans
         ]
         for candidate in candidates:
-            await register_candidate(registry, candidate, describe_dataset(bars, split))
+            await register_candidate(
+                registry, candidate, feature_set, describe_dataset(bars, split)
+            )
     return candidates
 
 
@@ -205,11 +216,11 @@ def main(
         )
         raise typer.Exit(1)
     try:
-        bars = load_bars()
-    except DataError as error:
+        candidates = asyncio.run(train_and_register(registry, load_bars()))
+    except (DataError, FeatureSetError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    Console().print(metrics_table(asyncio.run(train_and_register(registry, bars))))
+    Console().print(metrics_table(candidates))
     typer.echo(f"Registered in {registry_root}.")
 
 

@@ -12,6 +12,8 @@ from features.errors import BarLogError, FeaturesError, NoBarsError
 from features.feature_sets import FeatureSet, find_feature_set
 from features.timeframes import Timeframe
 from registry.feature_sets import FeatureSetRecord
+from registry.layout import BARS, Layout
+from registry.registry import DEFAULT_ROOT
 from serve_app.cli.connection import exit_on
 from serve_app.feature_sets import checked_record
 
@@ -19,14 +21,12 @@ CHECKED_BARS = 20_000
 """The number of bars on which a feature set is checked, the latest ones; it bounds time and memory
 of a check on a long history."""
 
-DEFAULT_BAR_LOG = Path("bars")
-
 BarLogFolder = Annotated[
     Path | None,
     typer.Option(
         "--bar-log",
         envvar="MODELCTL_BAR_LOG",
-        help=f"Folder of the bar log; default: {DEFAULT_BAR_LOG}.",
+        help=f"Folder of the bar log; default: {BARS} in the registry's folder.",
     ),
 ]
 BarLogUrl = Annotated[
@@ -64,14 +64,18 @@ class BarSource:
     bar_log: BarLogFolder = None
     bar_log_url: BarLogUrl = None
 
-    def read(self, feature_set: FeatureSet) -> tuple[Bars, str]:
+    def read(self, feature_set: FeatureSet, registry: Path | None) -> tuple[Bars, str]:
         """Return bars of a feature set's timeframe, and their origin as a text.
+
+        Args:
+            feature_set: the feature set.
+            registry: the registry's folder, in which the bar log is by default.
 
         Raises:
             FeaturesError: there are none, or they cannot be read.
         """
         if self.bars is None:
-            return self._from_log(feature_set.timeframe)
+            return self._from_log(feature_set.timeframe, bar_log_folder(self.bar_log, registry))
         # The file formats need pyarrow, which a machine without bars lacks.
         from features.bar_log.bar_files import read_bars
 
@@ -79,10 +83,9 @@ class BarSource:
         bars = read_bars(self.bars, feature_set.timeframe, now_ms, self.zone)
         return bars.take(slice(-CHECKED_BARS, None)), f"the file {self.bars.name}"
 
-    def _from_log(self, timeframe: Timeframe) -> tuple[Bars, str]:
+    def _from_log(self, timeframe: Timeframe, folder: Path) -> tuple[Bars, str]:
         from features.bar_log import BarReader
 
-        folder = self.bar_log or DEFAULT_BAR_LOG
         try:
             reader = BarReader.open(folder, self.bar_log_url)
         except BarLogError as error:
@@ -102,8 +105,13 @@ class BarSource:
         return Bars(window.time, window.values), f"{symbol} in the bar log"
 
 
-def checked(name: str, source: BarSource) -> FeatureSetRecord:
+def bar_log_folder(named: Path | None, registry: Path | None) -> Path:
+    """Return the folder of the bar log: the named one, else that in the registry's folder."""
+    return named or Layout(registry or Path(DEFAULT_ROOT)).bars()
+
+
+def checked(name: str, source: BarSource, registry: Path | None) -> FeatureSetRecord:
     """Check an installed feature set on real bars; a failure ends the command."""
     with exit_on(FeaturesError):
         installed = find_feature_set(name)
-        return checked_record(installed, *source.read(installed.feature_set))
+        return checked_record(installed, *source.read(installed.feature_set, registry))

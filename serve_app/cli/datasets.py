@@ -13,8 +13,8 @@ from features.feature_sets import find_feature_set
 from features.labels import LabelRule
 from features.times import parse_time
 from serve_app.cli import tables
-from serve_app.cli.bar_sources import DEFAULT_BAR_LOG, BarLogFolder, BarLogUrl
-from serve_app.cli.connection import exit_on
+from serve_app.cli.bar_sources import BarLogFolder, BarLogUrl, bar_log_folder
+from serve_app.cli.connection import RegistryFolder, exit_on
 from serve_app.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def build(
     timesteps: Annotated[int, typer.Option(min=1, help="Number of rows of a window.")] = 60,
     bar_log: BarLogFolder = None,
     bar_log_url: BarLogUrl = None,
+    registry: RegistryFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the windows and labels of a feature set to a Parquet file, with a manifest beside it.
@@ -70,7 +71,7 @@ def build(
             timesteps=timesteps,
         )
         installed = find_feature_set(feature_set)
-        reader = BarReader.open(bar_log or DEFAULT_BAR_LOG, bar_log_url)
+        reader = BarReader.open(bar_log_folder(bar_log, registry), bar_log_url)
         console = Console(stderr=True)
         try:
             with Progress(console=console, disable=not console.is_terminal) as shown:

@@ -18,7 +18,7 @@ from registry.records import ModelInfo, ModelMetadata
 from registry.signatures import SigningKey, manifest
 from serve_app.cli import tables
 from serve_app.cli.bar_sources import BarSource, checked
-from serve_app.cli.connection import RegistryLocation, exit_on
+from serve_app.cli.connection import RegistryFolder, RegistryLocation, exit_on
 from serve_app.cli.options import AsJson, Attribution, Name, SignWith, Version, with_options
 
 app = typer.Typer(help="Show and check the installed feature sets.", no_args_is_help=True)
@@ -62,12 +62,13 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the cut points.")] = 0,
     *,
     source: BarSource,
+    registry: RegistryFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Check on real bars that rows depend on their lookback only; exit code 1 if they do not."""
     with exit_on(FeaturesError):
         installed = find_feature_set(name)
-        bars, origin = source.read(installed.feature_set)
+        bars, origin = source.read(installed.feature_set, registry)
         report = check_feature_set(installed.feature_set, bars, cut_points=cut_points, seed=seed)
     if as_json:
         tables.show_json(
@@ -127,7 +128,7 @@ def accept(
             err=True,
         )
         raise typer.Exit(1)
-    accepted = checked(recorded.name, source)
+    accepted = checked(recorded.name, source, location.registry)
 
     async def accept_for(registry: RegistryApi) -> ModelInfo:
         present = (await registry.get_model(name, version)).metadata

@@ -122,7 +122,7 @@ def register(
         usual = () if is_classifier or is_regressor else OUTPUTS
         fields["output_names"] = {**{meaning: meaning for meaning in usual}, **names}
     if feature_set is not None:
-        fields["feature_set"] = checked(feature_set, checked_on)
+        fields["feature_set"] = checked(feature_set, checked_on, location.registry)
     if trained_on is not None:
         with exit_on(FeaturesError):
             found = _dataset_info(trained_on, fields.get("feature_set"))

@@ -65,7 +65,8 @@ def test_snippets(tmp_path):
     source.write_text(source.read_text().replace("acme_toy", "eurusd_toy"))
     entries = tmp_path / "site/acme-2.1.dist-info/entry_points.txt"
     entries.write_text(entries.read_text().replace("acme_toy", "eurusd_toy"))
-    with BarLog(tmp_path / "bars") as log:
+    (tmp_path / "models").mkdir()
+    with BarLog(tmp_path / "models/.bars") as log:
         for seed, symbol in enumerate(("EURUSD", "GBPUSD")):
             bars = random_bars(900, seed)
             log.append(symbol, HOURLY, bars, int(bars.time[-1]) + HOURLY.length_ms)

@@ -4,6 +4,17 @@ import pytest
 
 from examples.eurusd.data import load_bars
 from examples.eurusd.dataset import make_samples, split_samples
+from testkit.feature_sets import declare_example
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory):
+    """Declare the feature set of the example, as its installed distribution does."""
+    site = tmp_path_factory.mktemp("site")
+    declare_example(site)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,23 @@
 """The complete path from bars to a registered version, on few bars with a small network."""
 
 import asyncio
+import sys
 
 import numpy as np
 import pytest
 import typer
 
+from examples.eurusd.features import FEATURE_SET
 from examples.eurusd.train import MODEL_NAME, Plan, main, train_and_register
 from examples.eurusd.training import TrainingSettings, evaluate
+from features.errors import UnknownFeatureSetError
 from optimization.measurement.parity import require_parity
 from optimization.networks import torch_model
 from optimization.runtime import OnnxModel
 from registry import ModelRegistry, ModelStage
 from registry.architectures import load_checkpoint
+from serve_app.feature_sets import require_installed
+from testkit.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +29,7 @@ PLANS = [
 
 
 @pytest.fixture(scope="module")
-def root(few_bars, tmp_path_factory):
+def root(few_bars, declared, tmp_path_factory):
     """A registry with both versions."""
     root = tmp_path_factory.mktemp("models")
     asyncio.run(train_and_register(ModelRegistry(root), few_bars, PLANS))
@@ -39,6 +44,9 @@ async def test_registered_versions(root):
     assert (production.version, staging.version) == ("1.0.0", "1.1.0")
     assert production.model_type == "HybridCNNLSTM"
     assert production.input_shape == (60, 110)
+    assert production.feature_set.feature_names == FEATURE_SET.feature_names
+    assert production.feature_set.checked_on.startswith("1000 bars from 2017-01-01T22:00:00Z")
+    require_installed(production)
     assert production.label_map == {0: "HOLD", 1: "BUY", 2: "SELL"}
     assert set(production.artifacts) == {"model.pt", "model.onnx", "windows.npz"}
     assert {"accuracy", "majority_accuracy", "f1_score", "total_pnl"} <= set(production.metrics)
@@ -75,3 +83,11 @@ def test_second_training(root):
     with pytest.raises(typer.Exit) as caught:
         main(registry_root=root, if_empty=False)
     assert caught.value.exit_code == 1
+
+
+def test_not_installed(tmp_path, few_bars, monkeypatch):
+    """Without the feature set, nothing is trained; the error has the remedy."""
+    monkeypatch.setattr(sys, "path", [str(ROOT)])
+    with pytest.raises(UnknownFeatureSetError, match=r"'eurusd_hourly'.*install the distribution"):
+        asyncio.run(train_and_register(ModelRegistry(tmp_path), few_bars, PLANS))
+    assert not list(tmp_path.iterdir())

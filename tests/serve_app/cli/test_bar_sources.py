@@ -15,18 +15,28 @@ def test_log(tmp_path):
     bars = random_bars(50)
     with BarLog(tmp_path / "log") as log:
         log.append("EURUSD", HOURLY, bars, int(bars.time[-1]) + 10**9)
-    read, source = BarSource(bar_log=tmp_path / "log").read(TOY)
+    read, source = BarSource(bar_log=tmp_path / "log").read(TOY, None)
     assert read.time.tolist() == bars.time.tolist()
     assert source == "EURUSD in the bar log"
+
+
+def test_default(tmp_path):
+    """By default the log is that of the server: in the registry's folder."""
+    bars = random_bars(50)
+    (tmp_path / "models").mkdir()
+    with BarLog(tmp_path / "models/.bars") as log:
+        log.append("EURUSD", HOURLY, bars, int(bars.time[-1]) + 10**9)
+    read, _ = BarSource().read(TOY, tmp_path / "models")
+    assert len(read) == 50
 
 
 def test_no_log(tmp_path):
     """A folder without a log is an error with the remedy."""
     with pytest.raises(NoBarsError, match=r"timeframe 1h .* pass a CSV or Parquet file"):
-        BarSource(bar_log=tmp_path / "log").read(TOY)
+        BarSource(bar_log=tmp_path / "log").read(TOY, None)
 
 
 def test_unreadable_file(tmp_path):
     """A file that cannot be read is an error, even if a log has bars."""
     with pytest.raises(BarFileError, match="No such file"):
-        BarSource(bars=tmp_path / "absent.csv").read(TOY)
+        BarSource(bars=tmp_path / "absent.csv").read(TOY, None)

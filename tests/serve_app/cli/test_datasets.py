@@ -35,7 +35,8 @@ def change_feature_set(tmp_path, monkeypatch):
 @pytest.fixture
 def build(modelctl, tmp_path):
     """Return a function that builds a dataset from a log of two symbols."""
-    with BarLog(tmp_path / "bars") as log:
+    (tmp_path / "models").mkdir()
+    with BarLog(tmp_path / "models/.bars") as log:
         for seed, symbol in enumerate(("EURUSD", "GBPUSD")):
             bars = random_bars(120, seed)
             log.append(symbol, HOURLY, bars, int(bars.time[-1]) + HOURLY.length_ms)
