@@ -8,6 +8,7 @@ import typer
 
 from serve_app.cli import (
     backup,
+    bars,
     convert,
     datasets,
     experiments,
@@ -36,6 +37,7 @@ app.command()(server.reload)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(feature_sets.app, name="features")
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(bars.app, name="bars")
 app.add_typer(tokens.app, name="token")
 app.add_typer(signing.key, name="key", rich_help_panel="Registry")
 

@@ -107,8 +107,7 @@ class ServerLocation:
 
     def run(self, call: Callable[[ModelClient], Awaitable[Result]]) -> Result:
         """Return the result of a call; an error of the client or the server ends the command."""
-        # The client logs the reason of a failure, which is this command's last line already.
-        logging.getLogger("serve_app.client").addHandler(_SILENT)
+        mute_client()
 
         async def run(client: ModelClient) -> Result:
             async with client:
@@ -147,6 +146,11 @@ class ServerLocation:
                 f"the command ends after {CLIENT_COMMAND_S:.0f} s at the latest",
                 err=True,
             )
+
+
+def mute_client() -> None:
+    """Keep the client's log off the terminal: a command's last line states the reason already."""
+    logging.getLogger("serve_app.client").addHandler(_SILENT)
 
 
 @contextmanager

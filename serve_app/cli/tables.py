@@ -237,6 +237,17 @@ def experiments_table(experiments: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def symbols_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one row per symbol and timeframe of which there are bars."""
+    numbers = [Column(name, justify="right") for name in ("bars", "gaps", "missing", "age (h)")]
+    table = Table("symbol", "timeframe", "first", "last", *numbers)
+    for entry in entries:
+        counts = [str(entry[name]) for name in ("count", "gaps", "missing")]
+        texts = [Text(entry[name]) for name in ("symbol", "timeframe", "first", "last")]
+        table.add_row(*texts, *counts, f"{entry['age_s'] / 3600:.1f}")
+    return table
+
+
 def tokens_table(tokens: Sequence[Mapping[str, Any]]) -> Table:
     """Return one row per token, oldest first."""
     table = Table("token", "roles", "state", "created", "expires")

@@ -63,6 +63,12 @@ def test_options_are_declared_once():
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 helps.setdefault(parameter.opts[0], {}).setdefault(parameter.help, words)
-    assert {option: texts for option, texts in helps.items() if len(texts) > 1} == {
-        "--output": helps["--output"]  # a model's output, and a report's file
+    several = {option for option, texts in helps.items() if len(texts) > 1}
+    assert several == {
+        "--output",  # a model's output, and a report's file
+        "--dead-band",  # a regressor's, and that of a dataset's labels
+        "--feature-set",  # that of a version, and that of a dataset
+        "--from",  # of a dataset's samples, and of exported bars
+        "--to",  # the same, and a stage
+        "--symbol",  # of the bars for a check, and of imported and exported bars
     }
