@@ -17,7 +17,8 @@ VERSION = f"{NAME}:1.0.0"
 AUTOSCALING = {
     "min_replicas": 1,
     "max_replicas": 3,
-    "target_ongoing_requests": 4,
+    # With 32 callers on busy cores most requests are on their way: 3 to 5 are at a replica at once.
+    "target_ongoing_requests": 1,
     "upscale_delay_s": 1,
     "downscale_delay_s": 4,
 }
@@ -66,14 +67,8 @@ async def roomless(folder, registry):
         shutil.rmtree(own)
 
 
-@pytest.mark.nightly
 async def test_replicas_follow_load(scaling):
-    """Replicas are added under load and removed after it.
-
-    Nightly: at the end of a whole run, in a process that has run other tests before, one replica
-    stays alone under a load of 32 callers. The cause is not known; by itself, after single modules
-    and beside a second cluster it passes.
-    """
+    """Replicas are added under load and removed after it."""
     async with load(scaling.url, features(), concurrency=32) as busy:
         await replicas(scaling, 3, busy)
 
@@ -109,7 +104,8 @@ async def replicas(cluster, count, traffic, timeout_s=180):
         await asyncio.sleep(0.5)
     raise AssertionError(
         f"{count} replicas expected, {len(found)} after {timeout_s} s, in which "
-        f"{sum(traffic.versions.values())} requests were served and {traffic.failures[:3]} failed"
+        f"{sum(traffic.versions.values())} requests were served and {traffic.failures[:3]} failed; "
+        f"the controller's log states the ongoing requests of each decision"
     )
 
 

@@ -9,12 +9,13 @@ RENAMED = {
 
 ADDED_METADATA = {
     "reference_outputs": [], "derived": {}, "signatures": {}, "derived_signatures": {},
-    "input_type": "float32",
+    "input_type": "float32", "feature_set": None,
 }  # fmt: skip
 """The fields of a version's metadata that release 0.1.0 did not have, with their values for it."""
 
 ADDED_ROUTER_SETTINGS = {"hosts": [], "max_bodies_bytes": 256_000_000}
 ADDED_SETTINGS = {
+    "bars": {"database_url": None, "folder": None, "keep_days": None},
     "require_signature": [],
     "require_reference_outputs": False,
     "access": {

@@ -5,9 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from registry import ModelStage, errors
+from registry.feature_sets import FeatureSetRecord
 from registry.records import Action
 
 NAME = "hybrid_cnn_lstm"
+FEATURE_SET = FeatureSetRecord(
+    name="hourly",
+    version="1",
+    sha256="0" * 64,
+    feature_names=[f"feature_{number}" for number in range(110)],
+    checked_on="300 bars",
+)
 
 
 def actions(folder):
@@ -44,6 +52,7 @@ def test_every_action_is_recorded(folder, register, promote):
     folder.artifacts.add(NAME, "1.1.0", {}, {}, None)
     folder.artifacts.pin(NAME, "1.1.0", "model.pt")
     folder.versions.sign(NAME, "1.1.0", {}, {})
+    folder.versions.accept_feature_set(NAME, "1.1.0", FEATURE_SET, {}, {})
     folder.stages.retire(NAME, "1.1.0")
     folder.versions.delete(NAME, "1.1.0")
     assert {entry.action for entry in folder.reader.history(NAME)} == set(Action)
