@@ -1,14 +1,15 @@
 """The feature sets of versions: the record of a checked one, and the comparison with the installed.
 
 A version that names a feature set serves only if that is installed with the recorded source. The
-comparison imports nothing, so that no code of a feature set runs where versions are loaded.
+comparison imports nothing, and a trial loads it in a separate process, so that no code of a feature
+set runs where versions are loaded.
 """
 
 from collections.abc import Callable
 
 from features import Bars
 from features.errors import FailedCheckError, FeaturesError
-from features.feature_sets import InstalledFeatureSet, check_feature_set, find_source
+from features.feature_sets import InstalledFeatureSet, check_feature_set, find_source, trial
 from features.times import iso
 from registry import trial_run
 from registry.errors import ChangedFeatureSetError, MissingFeatureSetError
@@ -69,8 +70,35 @@ def require_installed(metadata: ModelMetadata) -> None:
         )
 
 
+def try_feature_set(metadata: ModelMetadata) -> None:
+    """Load the feature set of a version, if it names one, in a separate process.
+
+    Raises:
+        MissingFeatureSetError: it is not installed, cannot be loaded, or declares something else.
+        ChangedFeatureSetError: its source differs.
+    """
+    require_installed(metadata)
+    recorded = metadata.feature_set
+    if recorded is None:
+        return
+    name, version = metadata.name, metadata.version
+    try:
+        declared = trial.try_feature_set(recorded.name)
+    except FeaturesError as error:
+        raise MissingFeatureSetError(name, version, str(recorded), str(error)) from error
+    if (declared.version, declared.feature_names) != (recorded.version, recorded.feature_names):
+        raise MissingFeatureSetError(
+            name,
+            version,
+            str(recorded),
+            f"the installed one is version {declared.version} with {len(declared.feature_names)} "
+            f"features, from a source with the same digest; install the packages that it had when "
+            f"the version was registered",
+        )
+
+
 def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
-    """Check that a version can serve: its feature set is installed, and its artifacts run.
+    """Check that a version can serve: its feature set loads, and its artifacts run.
 
     Args:
         metadata: the version's metadata.
@@ -79,5 +107,5 @@ def try_out(metadata: ModelMetadata, read: Callable[[str], bytes]) -> None:
     Raises:
         RegistryError: it cannot.
     """
-    require_installed(metadata)
+    try_feature_set(metadata)
     trial_run.try_out(metadata, read)

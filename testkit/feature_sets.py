@@ -79,7 +79,15 @@ def record(**fields: Any) -> FeatureSetRecord:
     return FeatureSetRecord(**{**defaults, **fields})
 
 
-def write_feature_set(site: Path, module: str, *, lookback: int = 3, comment: str = "") -> None:
+def write_feature_set(
+    site: Path,
+    module: str,
+    *,
+    lookback: int = 3,
+    comment: str = "",
+    imported: str = "",
+    feature_names: str = '("change", "volume")',
+) -> None:
     """Write a distribution that declares the feature set `acme_toy` of 2 features.
 
     Args:
@@ -87,14 +95,19 @@ def write_feature_set(site: Path, module: str, *, lookback: int = 3, comment: st
         module: the name of its module.
         lookback: the lookback that it declares; it needs 3.
         comment: a text that changes nothing but the source.
+        imported: a further import.
+        feature_names: the source of the names of its features.
     """
     source = f"""# {comment}
+{imported}
 from testkit.feature_sets import ToyFeatureSet, change_and_volume
 
 def rows(bars):
     return change_and_volume(bars)[{lookback} - 3:]
 
-TOY = ToyFeatureSet(function=rows, name="acme_toy", lookback={lookback})
+TOY = ToyFeatureSet(
+    function=rows, name="acme_toy", lookback={lookback}, feature_names={feature_names}
+)
 """
     write_distribution(site, "acme", module, source, group=ENTRY_POINT_GROUP, acme_toy="TOY")
 

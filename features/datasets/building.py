@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from features.bar_log import BarReader
 from features.bar_log.files import write_durably
+from features.bars import EARLIEST_MS, LATEST_MS
 from features.datasets.definition import DatasetDefinition
 from features.datasets.errors import EmptyDatasetError, InvalidDefinitionError
 from features.datasets.manifest import (
@@ -20,7 +21,7 @@ from features.datasets.manifest import (
 )
 from features.datasets.parquet_files import Rows, write_rows
 from features.datasets.series_rows import SeriesRows, read_rows
-from features.feature_sets import InstalledFeatureSet, digest_source
+from features.feature_sets import FeatureSet, InstalledFeatureSet, digest_source
 from features.times import iso
 
 
@@ -69,7 +70,8 @@ def build_dataset(
         write_rows(beside, feature_set.feature_names, blocks())
         if not any(series.samples for series in found):
             needed = definition.depth(feature_set) + definition.rule.horizon_bars
-            raise EmptyDatasetError("; ".join(map(_counts, found)), needed)
+            late = _first_known(reader, feature_set, definition)
+            raise EmptyDatasetError("; ".join([*map(_counts, found), *late]), needed)
 
     write_durably(path, write)
     manifest = Manifest(
@@ -104,6 +106,17 @@ def code_versions() -> dict[str, str]:
         "pyarrow": pa.__version__,
         "sha256": digest_source(__name__).sha256,
     }
+
+
+def _first_known(
+    reader: BarReader, feature_set: FeatureSet, definition: DatasetDefinition
+) -> Iterator[str]:
+    """Yield, for each symbol without bars in the view, when the log learned the first one."""
+    for symbol in definition.symbols:
+        rows = reader.rows(symbol, feature_set.timeframe, EARLIEST_MS, LATEST_MS)
+        if len(rows) and rows.known_at.min() > definition.as_of_ms:
+            first = iso(int(rows.known_at.min()))
+            yield f"the log learned the first bar of {symbol} at {first}, after the view"
 
 
 def _counts(series: SeriesManifest) -> str:

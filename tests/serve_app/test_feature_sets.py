@@ -8,7 +8,7 @@ import pytest
 from features.errors import FailedCheckError, UnusableBarsError
 from features.feature_sets import find_feature_set
 from registry.errors import ChangedFeatureSetError, MissingFeatureSetError, UnusableModelError
-from serve_app.feature_sets import checked_record, require_installed, try_out
+from serve_app.feature_sets import checked_record, require_installed, try_feature_set, try_out
 from testkit.feature_sets import random_bars, record, write_feature_set
 from testkit.models import linear_onnx, metadata
 
@@ -25,7 +25,8 @@ def install(tmp_path, monkeypatch):
         write_feature_set(tmp_path, module, **changes)
 
     yield run
-    sys.modules.pop(module, None)
+    for name in (module, "acme_library"):
+        sys.modules.pop(name, None)
 
 
 def registered():
@@ -92,6 +93,30 @@ def test_changed(install):
     assert f"expected sha256 {version.feature_set.sha256[:12]}…" in str(caught.value)
     assert f"installed is {installed[:12]}…" in str(caught.value)
     assert "modelctl features accept toy 1.0.0" in str(caught.value)
+
+
+def test_broken(install, tmp_path):
+    """A feature set that no longer loads is rejected, although its source is unchanged."""
+    (tmp_path / "acme_library.py").write_text("COLUMNS = ('change', 'volume')\n")
+    install(imported="from acme_library import COLUMNS")
+    version = registered()
+    try_feature_set(version)
+    (tmp_path / "acme_library.py").unlink()
+    require_installed(version)
+    with pytest.raises(MissingFeatureSetError, match="No module named 'acme_library'"):
+        try_feature_set(version)
+
+
+def test_other_declaration(install, tmp_path):
+    """A feature set that declares something else is rejected, although its source is unchanged."""
+    library = tmp_path / "acme_library.py"
+    library.write_text("COLUMNS = ('change', 'volume')\n")
+    install(imported="from acme_library import COLUMNS", feature_names="COLUMNS")
+    version = registered()
+    library.write_text("COLUMNS = ('volume', 'change')\n")
+    require_installed(version)
+    with pytest.raises(MissingFeatureSetError, match="the installed one is version 1 with 2"):
+        try_feature_set(version)
 
 
 def test_try_out(install):

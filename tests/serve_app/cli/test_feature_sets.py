@@ -184,7 +184,7 @@ def test_accept_other_width(install, modelctl, register, bar_log, tmp_path):
     module = next((tmp_path / "site").glob("acme_cli_toy_*.py"))
     module.write_text(
         module.read_text()
-        .replace("lookback=3)", 'lookback=3, feature_names=("change",))')
+        .replace('("change", "volume")', '("change",)')
         .replace("- 3:]", "- 3:, :1]")
     )
     done = modelctl("features", "accept", "m", "1.0.0", "--bar-log", bar_log)
