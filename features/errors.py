@@ -24,6 +24,7 @@
         ├── BarLogUrlError          the URL does not name a usable database
         ├── NewerBarLogError        the log was written by newer software
         ├── ForeignBarLogError      folder and database do not belong together
+        ├── UsedBarLogError         a place to be filled holds something already
         ├── LockedBarLogError       another process has the log open
         ├── UnavailableBarLogError  nothing was acknowledged; the same call may succeed later
         └── DamagedBarLogError      the database or a part of the history is damaged
@@ -336,6 +337,20 @@ class ForeignBarLogError(BarLogError):
         return (
             f"the folder {self.folder} and the database {self.url} do not belong to one bar log; "
             f"pass both of one log, or a new folder with a new database"
+        )
+
+
+class UsedBarLogError(BarLogError):
+    """The place to which a log is to be copied holds something already."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+    def __str__(self) -> str:
+        return (
+            f"cannot copy a bar log to {self.where}: expected an empty folder and a database "
+            f"without a bar log, received others; choose other ones, or move them away"
         )
 
 

@@ -78,7 +78,7 @@ def _identify(connection: Connection, url: str, folder: Path) -> None:
     if any((folder / HISTORY).iterdir()):
         raise ForeignBarLogError(str(folder), url)  # a history without its manifest
     log_id = file.read_text() if file.exists() else uuid.uuid4().hex
-    write_durably(file, lambda path: _write(path, log_id))
+    write_durably(file, lambda path: write_id(path, log_id))
     connection.execute(insert(LOG).values(revision=REVISION, log_id=log_id))
 
 
@@ -91,6 +91,7 @@ def _compare(connection: Connection, url: str, folder: Path) -> None:
         raise ForeignBarLogError(str(folder), url)
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
+def write_id(path: Path, log_id: str) -> None:
+    """Write the id of a log to a file that only this user can read."""
+    path.write_text(log_id)
     os.chmod(path, 0o600)  # noqa: PTH101

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from features.errors import BarLogError
 from registry.errors import RegistryError
 from serve_app.backup.backup import back_up
 from serve_app.backup.errors import BackupError
@@ -20,7 +21,7 @@ Backup = Annotated[Path, typer.Argument(help="The file of the backup.")]
 
 
 def backup(config: Config, file: Backup) -> None:
-    """Write the registry, history, states, tokens and experiments of a server to a new file."""
+    """Write the registry, states, tokens, experiments and bars of a server to a new file."""
     with _reported():
         back_up(read_config(config).settings, file)
     typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
@@ -43,6 +44,6 @@ def _reported() -> Iterator[None]:
     except FileExistsError as error:
         typer.echo(f"error: {error} exists already; choose another name", err=True)
         raise typer.Exit(1) from error
-    except (BackupError, RegistryError, StoreError, OSError) as error:
+    except (BackupError, BarLogError, RegistryError, StoreError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -3,9 +3,14 @@
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from features import Bars, Timeframe
+from features.bar_log import BarLog, BarReader, Limits
+from features.bars import LATEST_MS
+from features.errors import UsedBarLogError
 from registry import ModelStage
 from registry.folder import inspection
 from registry.folder.registry_folder import RegistryFolder
@@ -182,3 +187,70 @@ def test_registry_without_folder(tmp_path):
     assert result.exit_code == 1
     assert "expected the registry of the configuration, found no folder" in result.output
     assert not (tmp_path / "backup.tar").exists()
+
+
+def bar_settings(root, **bars):
+    return [AppSettings(registry_root=str(root), versions=[{"model": NAME}], bars=bars)]
+
+
+def push(folder, *minutes, price=1.0, url=None):
+    time = np.array(minutes) * 60_000
+    bars = Bars.of(time, np.full((5, len(time)), price))
+    with BarLog(folder, url, limits=Limits(direct_rows=100)) as log:
+        log.append("X", Timeframe.parse("1m"), bars, 10**12)
+
+
+def rows(folder, url=None):
+    """Return every row of the log as (time, close, known_at)."""
+    reader = BarReader.open(folder, url)
+    found = reader.rows("X", Timeframe.parse("1m"), 0, LATEST_MS)
+    assert reader.verify() == []
+    reader.close()
+    return list(
+        zip(found.time.tolist(), found.close.tolist(), found.known_at.tolist(), strict=True)
+    )
+
+
+def test_bars(root, tmp_path):
+    """The default log comes back with its revisions and its history, and can be written."""
+    push(root / ".bars", *range(200))
+    push(root / ".bars", 7, 201, price=2.0)
+    before = rows(root / ".bars")
+    assert len(before) == 202
+    with BarLog(root / ".bars"):  # as a server that runs
+        back_up(bar_settings(root), tmp_path / "backup.tar")
+    restored = tmp_path / "elsewhere" / "models"
+    restore(tmp_path / "backup.tar", bar_settings(restored))
+    assert rows(restored / ".bars") == before
+    push(restored / ".bars", 202)
+    assert len(rows(restored / ".bars")) == 203
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_bars_elsewhere(root, tmp_path):
+    """A log with a folder and a database of its own is restored to the configured ones."""
+    url, after = (f"sqlite:///{tmp_path}/{name}.db" for name in ("before", "after"))
+    push(tmp_path / "bars", *range(200), url=url)
+    settings = bar_settings(root, folder=str(tmp_path / "bars"), database_url=url)
+    back_up(settings, tmp_path / "backup.tar")
+    used = bar_settings(tmp_path / "r1", folder=str(tmp_path / "bars"))
+    with pytest.raises(InUseError, match="bars"):
+        restore(tmp_path / "backup.tar", used)
+    other = bar_settings(tmp_path / "r2", folder=str(tmp_path / "a" / "b"), database_url=after)
+    restore(tmp_path / "backup.tar", other)
+    assert rows(tmp_path / "a" / "b", after) == rows(tmp_path / "bars", url)
+    inside = bar_settings(tmp_path / "r3")
+    restore(tmp_path / "backup.tar", inside)
+    assert rows(tmp_path / "r3" / ".bars") == rows(tmp_path / "bars", url)
+
+
+def test_used_database_of_bars(root, tmp_path):
+    """A restore adds no rows to a database that has a bar log."""
+    push(root / ".bars", 1)
+    back_up(bar_settings(root), tmp_path / "backup.tar")
+    url = f"sqlite:///{tmp_path}/used.db"
+    push(tmp_path / "other", 5, url=url)
+    with pytest.raises(UsedBarLogError, match="choose other ones"):
+        restore(tmp_path / "backup.tar", bar_settings(tmp_path / "new", database_url=url))
+    assert not (tmp_path / "new").exists()
+    assert len(rows(tmp_path / "other", url)) == 1
