@@ -49,9 +49,6 @@ SERVER_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         # request instead of nine times. Costs HAProxy up to twice this memory per request in
         # flight.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
-        # A request with 26 KB takes 0.05 ms of HAProxy's time; with Ray's default of 4 threads and
-        # buffers of this size, 0.08 ms. Costs throughput beyond 20,000 requests per second.
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Routers count their requests themselves. Otherwise HAProxy would write a line per request,
         # which the proxy actor would read for its counts at 0.08 ms of processor time per request.
         # Costs the count of HAProxy's own responses while there is no router; its own metrics, on
