@@ -10,7 +10,6 @@ import numpy as np
 from features import Bars
 
 SYMBOL = "EURUSD"
-BAR_PERIOD_S = 3600
 DISTRIBUTION = "gym-anytrading"
 SOURCE = f"{DISTRIBUTION} 2.0.0: FOREX_EURUSD_1H_ASK.csv (MIT)"
 

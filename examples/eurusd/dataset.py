@@ -1,15 +1,19 @@
 """Windows, labels, and a chronological split in which no label extends into the next part."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from examples.eurusd.data import SYMBOL
 from examples.eurusd.features import FEATURE_SET
-from features import Bars
-from features.feature_sets import compute_rows
-from features.labels import market_classes, market_return
+from features import Bars, Symbol
+from features.bar_log import BarLog
+from features.datasets import Dataset, DatasetDefinition, build_dataset
+from features.feature_sets import InstalledFeatureSet, compute_rows
+from features.labels import LabelRule, market_classes, market_return
 
 TIMESTEPS = 60
 HORIZON_BARS = 4
@@ -56,8 +60,43 @@ class Split:
     test: Samples
 
 
+def build_samples(installed: InstalledFeatureSet, bars: Bars, folder: Path) -> Dataset:
+    """Build the dataset of all samples, as `modelctl dataset build` does after an import.
+
+    Args:
+        installed: the feature set of the example, as it is installed.
+        bars: all bars.
+        folder: a folder for a bar log and the dataset's files.
+    """
+    timeframe = installed.feature_set.timeframe
+    imported_ms = timeframe.end(int(bars.time[-1]))
+    definition = DatasetDefinition(
+        symbols=(Symbol(SYMBOL),),
+        rule=LabelRule(HORIZON_BARS, DEAD_BAND),
+        as_of_ms=imported_ms,
+        timesteps=TIMESTEPS,
+    )
+    path = folder / "samples.parquet"
+    with BarLog(folder / "bars") as log:
+        log.append(SYMBOL, timeframe, bars, imported_ms)
+        build_dataset(log.reader, installed, definition, path)
+    return Dataset.read(path)
+
+
+def samples_of(dataset: Dataset, bars: Bars) -> Samples:
+    """Return the samples of a dataset of these bars."""
+    return Samples(
+        bars=np.searchsorted(bars.time, dataset.times),
+        windows=dataset.windows,
+        returns=dataset.returns,
+        labels=dataset.labels,
+    )
+
+
 def make_samples(bars: Bars) -> Samples:
     """Return a sample of every bar with a complete window before it and a horizon after it.
+
+    They are those of `build_samples`, without a log and files.
 
     Raises:
         ValueError: too few bars for a single sample.

@@ -17,19 +17,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from examples.eurusd.data import BAR_PERIOD_S, SOURCE, SYMBOL, DataError, load_bars
+from examples.eurusd.data import SOURCE, DataError, load_bars
 from examples.eurusd.dataset import (
-    DEAD_BAND,
-    HORIZON_BARS,
     TIMESTEPS,
     Samples,
     Split,
-    make_samples,
+    build_samples,
+    samples_of,
     split_samples,
 )
 from examples.eurusd.features import FEATURE_SET
 from examples.eurusd.training import Training, TrainingSettings, train
 from features import Bars
+from features.datasets import Manifest
 from features.errors import FeatureSetError
 from features.feature_sets import find_feature_set
 from optimization.export.exporter import export_onnx
@@ -130,8 +130,8 @@ async def register_candidate(
     await registry.set_model_stage(MODEL_NAME, plan.version, plan.stage)
 
 
-def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
-    """Return the metadata of the data: source, labels and the split."""
+def describe_dataset(manifest: Manifest, bars: Bars, split: Split) -> dict[str, Any]:
+    """Return the metadata of the data: the dataset, its source and the split."""
 
     def describe(part: Samples) -> dict[str, Any]:
         times = bars.time[part.bars[[0, -1]]].astype("datetime64[ms]").astype("datetime64[s]")
@@ -139,11 +139,8 @@ def describe_dataset(bars: Bars, split: Split) -> dict[str, Any]:
         return {"samples": len(part), "first_bar": str(first), "last_bar": str(last)}
 
     return {
+        **manifest.dataset_info,
         "source": SOURCE,
-        "symbol": SYMBOL,
-        "bar_period_s": BAR_PERIOD_S,
-        "horizon_bars": HORIZON_BARS,
-        "dead_band": DEAD_BAND,
         "train": describe(split.train),
         "validation": describe(split.validation),
         "test": describe(split.test),
@@ -163,16 +160,17 @@ async def train_and_register(
         FeatureSetError: the feature set is not installed, or fails its check.
         RegistryError: a version is already registered with other content.
     """
-    feature_set = checked_record(find_feature_set(FEATURE_SET.name), bars, SOURCE)
-    split = split_samples(make_samples(bars))
+    installed = find_feature_set(FEATURE_SET.name)
+    feature_set = checked_record(installed, bars, SOURCE)
     with tempfile.TemporaryDirectory() as folder:
+        dataset = build_samples(installed, bars, Path(folder))
+        split = split_samples(samples_of(dataset, bars))
+        dataset_info = describe_dataset(dataset.manifest, bars, split)
         candidates = [
             await asyncio.to_thread(train_candidate, plan, split, Path(folder)) for plan in plans
         ]
         for candidate in candidates:
-            await register_candidate(
-                registry, candidate, feature_set, describe_dataset(bars, split)
-            )
+            await register_candidate(registry, candidate, feature_set, dataset_info)
     return candidates
 
 

@@ -13,7 +13,7 @@ from features.bars import Floats, Ints
 from features.datasets.errors import UnreadableDatasetError
 from features.datasets.folds import Fold, walk_forward
 from features.datasets.manifest import Manifest, manifest_path
-from features.datasets.parquet_files import as_ints, read_columns
+from features.datasets.parquet_files import as_ints, as_texts, read_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class Dataset:
             manifest=manifest,
             rows=rows,
             ends=ends,
-            symbols=np.array(columns["symbol"].to_pylist(), np.str_)[ends],
+            symbols=as_texts(columns["symbol"])[ends],
             times=as_ints(columns["time"])[ends],
             known_at=as_ints(columns["known_at"])[ends],
             labels=as_ints(columns["label"])[ends],
@@ -92,11 +92,15 @@ class Dataset:
 
     @property
     def windows(self) -> NDArray[np.float32]:
-        """(samples, timesteps, features): a copy, so take the samples of a batch first."""
+        """(samples, timesteps, features): a view of the rows if the samples are consecutive rows,
+        otherwise a copy, so take the samples of a batch first."""
         timesteps = self.manifest.timesteps
         # The view has the axis of the window last; models expect time before the features.
         views = sliding_window_view(self.rows, timesteps, axis=0).transpose(0, 2, 1)
-        return np.ascontiguousarray(views[self.ends - timesteps + 1])
+        starts = self.ends - timesteps + 1
+        if len(starts) and (np.diff(starts) == 1).all():
+            return views[starts[0] : starts[-1] + 1]
+        return np.ascontiguousarray(views[starts])
 
     def splits(
         self,

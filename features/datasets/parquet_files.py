@@ -113,7 +113,7 @@ def read_columns(path: Path, feature_names: Sequence[str]) -> tuple[dict[str, An
         UnreadableDatasetError: the file cannot be read, or has other columns.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, read_dictionary=["symbol"]) as file:
             if file.schema_arrow.names != schema(feature_names).names:
                 raise UnreadableDatasetError(str(path), "its columns are not those of the manifest")
             features = np.empty((file.metadata.num_rows, len(feature_names)), np.float32)
@@ -129,6 +129,13 @@ def read_columns(path: Path, feature_names: Sequence[str]) -> tuple[dict[str, An
     except (OSError, pa.ArrowException) as error:
         raise UnreadableDatasetError(str(path), str(error)) from error
     return {name: table[name] for name in table.column_names}, features
+
+
+def as_texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
+    """Return texts of a column with a dictionary."""
+    combined = column.unify_dictionaries().combine_chunks()
+    names = np.array(combined.dictionary.to_pylist(), np.str_)
+    return np.asarray(names[combined.indices.to_numpy()])
 
 
 def as_ints(column: pa.ChunkedArray) -> Ints:

@@ -3,44 +3,29 @@
 import numpy as np
 import pytest
 
-from examples.eurusd.data import SYMBOL
 from examples.eurusd.dataset import (
     DEAD_BAND,
     HORIZON_BARS,
     TIMESTEPS,
+    build_samples,
     make_samples,
+    samples_of,
     split_samples,
 )
 from examples.eurusd.features import FEATURE_SET
-from features import Symbol
-from features.bar_log import BarLog
-from features.bars import LATEST_MS
-from features.datasets import Dataset, DatasetDefinition, build_dataset
-from features.feature_sets import InstalledFeatureSet, digest_source
-from features.labels import LabelRule
+from features.feature_sets import find_feature_set
 
 
 @pytest.mark.slow
-def test_dataset(bars, tmp_path):
-    """Without revisions, a dataset has the windows, returns and labels of the example."""
-    source = digest_source("examples.eurusd.features")
-    definition = DatasetDefinition(
-        symbols=(Symbol(SYMBOL),),
-        rule=LabelRule(HORIZON_BARS, DEAD_BAND),
-        as_of_ms=LATEST_MS,
-        timesteps=TIMESTEPS,
-    )
-    with BarLog(tmp_path / "log") as log:
-        log.append(SYMBOL, FEATURE_SET.timeframe, bars, int(bars.time[-1]) + 3_600_000)
-        installed = InstalledFeatureSet(FEATURE_SET, "examples", source)
-        build_dataset(log.reader, installed, definition, tmp_path / "eurusd.parquet")
-    dataset, samples = Dataset.read(tmp_path / "eurusd.parquet"), make_samples(bars)
-    assert np.array_equal(dataset.times, bars.time[samples.bars])
-    assert np.array_equal(dataset.returns, samples.returns)
-    assert np.array_equal(dataset.labels, samples.labels)
-    for part in range(0, len(dataset), 500):
-        chosen = slice(part, part + 500)
-        assert np.array_equal(dataset[chosen].windows, samples.windows[chosen])
+@pytest.mark.usefixtures("declared")
+def test_dataset(bars, samples, tmp_path):
+    """The samples from bars are those of a dataset that is built from a bar log."""
+    dataset = build_samples(find_feature_set(FEATURE_SET.name), bars, tmp_path)
+    built = samples_of(dataset, bars)
+    assert np.array_equal(built.bars, samples.bars)
+    assert np.array_equal(built.returns, samples.returns)
+    assert np.array_equal(built.labels, samples.labels)
+    assert np.array_equal(built.windows, samples.windows)
 
 
 def test_too_few_bars(bars):

@@ -50,9 +50,9 @@ async def test_registered_versions(root):
     assert production.label_map == {0: "HOLD", 1: "BUY", 2: "SELL"}
     assert set(production.artifacts) == {"model.pt", "model.onnx", "windows.npz"}
     assert {"accuracy", "majority_accuracy", "f1_score", "total_pnl"} <= set(production.metrics)
-    assert {"dead_band", "horizon_bars", "bar_period_s", "source", "test", "test_use"} <= set(
-        production.dataset_info
-    )
+    assert {"source", "train", "test", "test_use"} <= set(production.dataset_info)
+    assert production.dataset_info["horizon_bars"] == 4
+    assert len(production.dataset_info["manifest_sha256"]) == 64
 
 
 async def test_parity(root, split):
