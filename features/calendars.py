@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -162,3 +163,18 @@ CALENDARS = {
     ),
 }
 """The calendars that need no declaration: markets without a close, and the currency market."""
+
+
+@dataclass(frozen=True, slots=True)
+class Markets:
+    """The calendars of all symbols."""
+
+    patterns: tuple[tuple[str, MarketCalendar], ...] = ()
+    """Patterns of symbols such as `EUR*`, with their calendars; the first that matches holds."""
+
+    def calendar(self, symbol: str) -> MarketCalendar:
+        """Return the calendar of a symbol; that of a market without a close if none matches."""
+        for pattern, calendar in self.patterns:
+            if fnmatchcase(symbol, pattern):
+                return calendar
+        return CALENDARS["always"]

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from features.calendars import CALENDARS, WEEKDAYS, MarketCalendar, Markets
+from features.errors import InvalidCalendarError
 from registry.errors import InvalidNameError
 from registry.layout import Layout
 from registry.records import check_model_name, check_reference
@@ -285,6 +287,64 @@ class BarSettings(_Settings):
     """
 
 
+class CalendarSettings(_Settings):
+    """The trading hours of a market: one session per trading day."""
+
+    zone: str
+    """The IANA name of the market's time zone, such as `America/New_York`."""
+
+    opens: str
+    """The local time of the opening, such as `09:30`. One that is not earlier than that of the
+    close is on the day before."""
+
+    closes: str
+    """The local time of the close, such as `16:00`."""
+
+    weekdays: tuple[str, ...] = WEEKDAYS[:5]
+    """The weekdays on which sessions close: `Mon` to `Sun`."""
+
+    closed: tuple[str, ...] = ()
+    """Dates without a session, such as `2026-04-03`, or `12-25` for every year. A bar of such a
+    date counts as missing if it is not listed."""
+
+    def calendar(self) -> MarketCalendar:
+        """Return the calendar.
+
+        Raises:
+            InvalidCalendarError: a text has no meaning.
+        """
+        return MarketCalendar.of(self.zone, self.opens, self.closes, self.weekdays, self.closed)
+
+
+class MarketSettings(_Settings):
+    """When markets are open, which decides whether a window is stale or lacks bars."""
+
+    calendars: dict[str, CalendarSettings] = {}
+    """Calendars by name, beside `always` and `fx`: from Sunday to Friday, 17:00 in New York, closed
+    on 25 December and 1 January."""
+
+    symbols: dict[str, str] = {}
+    """Names of calendars by symbol, or by patterns such as `EUR*`; the first that matches holds.
+    Other symbols have the calendar `always`: each of their bars must be known."""
+
+    def markets(self) -> Markets:
+        """Return the calendars of all symbols."""
+        own = {name: settings.calendar() for name, settings in self.calendars.items()}
+        known = {**CALENDARS, **own}
+        return Markets(tuple((pattern, known[name]) for pattern, name in self.symbols.items()))
+
+    @model_validator(mode="after")
+    def _check_calendars(self) -> "MarketSettings":
+        try:
+            self.markets()
+        except InvalidCalendarError as error:
+            raise ValueError(str(error)) from error
+        except KeyError as error:
+            known = ", ".join({**CALENDARS, **self.calendars})
+            raise ValueError(f"symbols: expected one of {known}, received {error}") from None
+        return self
+
+
 class AppSettings(_Settings):
     """The whole application."""
 
@@ -312,6 +372,8 @@ class AppSettings(_Settings):
     bars: BarSettings = BarSettings()
 
     access: AccessSettings = AccessSettings()
+
+    markets: MarketSettings = MarketSettings()
 
     versions: tuple[VersionSettings, ...] = Field(min_length=1)
     """The versions that are served from the start."""

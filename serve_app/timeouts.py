@@ -38,6 +38,7 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
       └─► router                       settings: router.request_timeout_s
             ├─► written state          STATE_CONFIRM_S, first requests of a new router only
             ├─► fleet                  FLEET_REQUEST_S, versions that load on demand only
+            ├─► predictor of symbols   LIVE_CALL_S, older bars only
             ├─► treatment              settings: router.treatment_timeout_s
             └─► replica                REPLICA_HEARTBEAT_S
                   ├─► its channel      CHANNEL_CONNECT_S
@@ -53,7 +54,7 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
 
     modelctl serve                     SERVER_START_S
       ├─► version load                 VERSION_LOAD_S
-      └─► router                       ROUTER_READY_S, then ROUTER_READY_OTHERS_S
+      └─► router                       ROUTER_READY_S, ROUTER_READY_OTHERS_S, ROUTER_READY_SYMBOLS_S
 """
 
 CLIENT_COMMAND_S = 360.0
@@ -118,6 +119,13 @@ BODY_S = 30.0
 FLEET_REQUEST_S = 5.0
 """Longest wait of a request for the fleet, which starts to load a version on demand."""
 
+LIVE_CALL_S = 5.0
+"""Longest wait of a router for the predictor of symbols, which reads the bar log and runs the model
+for a bar that the router does not have."""
+
+LIVE_FOLLOW_S = 10.0
+"""Longest wait of the predictor for a next result, before a router asks again."""
+
 LAUNCH_RETRY_S = 30.0
 """Pause before a version that failed to load is launched again."""
 
@@ -167,6 +175,9 @@ receives a 503."""
 
 ROUTER_READY_OTHERS_S = 5.0
 """Longest wait of a new router for the other pinned versions, once that one is loaded."""
+
+ROUTER_READY_SYMBOLS_S = 5.0
+"""Longest wait of a new router for the predictions of all symbols, once its versions are loaded."""
 
 SERVER_START_S = 150.0
 """Longest wait of `modelctl serve` for the server's first healthy response."""

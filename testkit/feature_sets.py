@@ -129,3 +129,10 @@ def declare_example(site: Path) -> None:
     (info / "entry_points.txt").write_text(
         f"[{ENTRY_POINT_GROUP}]\neurusd_hourly = examples.eurusd.features:FEATURE_SET\n"
     )
+
+
+def consecutive_bars(count: int, seed: int = 0) -> Bars:
+    """Return valid hourly bars of a random walk without gaps, from 2026 on."""
+    bars = random_bars(count, seed)
+    monday = 1_767_571_200_000
+    return Bars(monday + np.arange(count) * HOURLY.length_ms, bars.values)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from features.bars import Ints
-from features.pushes import Appended
+from features.pushes import Appended, Push
 
 if TYPE_CHECKING:
     from features.bar_log.streams import InvalidRows  # routers need no Arrow
@@ -35,6 +35,17 @@ class PushReport:
     rejected: Sequence[RejectedBar] = ()
     """The first MAX_LISTED rejected bars."""
     rejected_total: int = 0
+    newest: Sequence[tuple[str, str, int]] = ()
+    """The newest bar that each push has stored: its symbol, its timeframe and its opening."""
+
+
+def newest_of(pushes: Sequence[Push], appended: Sequence[Appended]) -> list[tuple[str, str, int]]:
+    """Return the newest bar that each push has stored, new or revised."""
+    return [
+        (push.symbol, push.timeframe.name, int(result.stored.time[-1]))
+        for push, result in zip(pushes, appended, strict=True)
+        if len(result.stored)
+    ]
 
 
 def report_of(

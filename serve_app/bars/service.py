@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from features.pushes import Appended, Push
 from features.timeframes import Timeframe
 from serve_app.bars.changes import Change, Changes, Cursor, RecentChanges
 from serve_app.bars.commits import GroupCommits
-from serve_app.bars.pushes import PushReport, report_of
+from serve_app.bars.pushes import PushReport, newest_of, report_of
 from serve_app.bars.queries import BarPage, BarQuery, SeriesStatus, read_page
 from serve_app.errors import BarsUnavailableError, InvalidRequestError, UnknownSymbolError
 
@@ -114,7 +115,8 @@ class BarLogService:
         """
         with _as_serving_errors():
             appended = await self._commits.append(pushes)
-        return report_of(appended, [None] * len(pushes))
+        report = report_of(appended, [None] * len(pushes))
+        return replace(report, newest=newest_of(pushes, appended))
 
     async def append_stream(
         self, body: bytes, symbol: Symbol | None, timeframe: Timeframe | None
@@ -127,8 +129,10 @@ class BarLogService:
         """
         with _as_serving_errors():
             streamed, invalid = await asyncio.to_thread(read_stream, body, symbol, timeframe)
-            appended = await self._commits.append([one.push for one in streamed])
-        return report_of(appended, [one.rows for one in streamed], invalid)
+            pushes = [one.push for one in streamed]
+            appended = await self._commits.append(pushes)
+        report = report_of(appended, [one.rows for one in streamed], invalid)
+        return replace(report, newest=newest_of(pushes, appended))
 
     async def query(self, query: BarQuery) -> BarPage:
         """Return bars.

@@ -36,7 +36,8 @@ def encode_request(
 ) -> bytes:
     """Return one request, with `symbol`, `features` and its optional fields, as JSON.
 
-    Fields that are None are omitted. Unknown fields are passed on, and the server validates them.
+    Fields that are None are omitted; without features, the server predicts from its own window of
+    the symbol. Unknown fields are passed on, and the server validates them.
     With `missing_values` the features may contain NaN.
 
     >>> encode_request({"symbol": "BTCUSDT", "features": [[0.5], [1.0]], "model_name": None})
@@ -52,9 +53,11 @@ def encode_request(
     if not isinstance(symbol, str):
         raise InvalidRequestError("symbol", "text, for example BTCUSDT", _kind(symbol))
     fields = {name: value for name, value in request.items() if value is not None}
-    features = as_array(fields.get("features"), dtype, missing_values=missing_values)
-    has_missing = missing_values and bool(np.isnan(features).any())
-    fields["features"] = orjson.Fragment(json.dumps(features.tolist())) if has_missing else features
+    if "features" in fields:
+        features = as_array(fields["features"], dtype, missing_values=missing_values)
+        has_missing = missing_values and bool(np.isnan(features).any())
+        as_text = orjson.Fragment(json.dumps(features.tolist())) if has_missing else features
+        fields["features"] = as_text
     try:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
@@ -87,15 +90,17 @@ def encode_raw(
 ) -> Body | None:
     """Return a request with its features as bytes and its other fields as a query.
 
-    This form is the fastest for both sides. Returns None if a field is not text, since only JSON
-    preserves its type for the server's validation. With `missing_values` the features may contain
-    NaN.
+    This form is the fastest for both sides. Returns None if there are no features, or if a field is
+    not text, since only JSON preserves its type for the server's validation. With `missing_values`
+    the features may contain NaN.
 
     Raises:
         InvalidFeaturesError: the features are not numbers, ragged, not finite or beyond float32.
         InvalidRequestError: a field cannot be encoded.
     """
-    features = as_array(request.get("features"), dtype, missing_values=missing_values)
+    if request.get("features") is None:
+        return None
+    features = as_array(request["features"], dtype, missing_values=missing_values)
     fields = {
         name: value for name, value in request.items() if value is not None and name != "features"
     }

@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,7 @@ from serve_app.client.encoding import (
 )
 from serve_app.client.experiments import ExperimentCalls
 from serve_app.client.number_types import NumberTypes, is_rounded
-from serve_app.client.parameters import DEFAULT_SERVER_URL, ClientParameters, check_url
+from serve_app.client.parameters import DEFAULT_SERVER_URL, ClientParameters
 from serve_app.client.responses import (
     check_batch,
     check_list,
@@ -161,12 +162,17 @@ class ModelClient(ExperimentCalls, BarCalls):
     async def predict(
         self,
         symbol: str,
-        features: ArrayLike,
+        features: ArrayLike | None = None,
         model_name: str | None = None,
         model_version: str | None = None,
         unit_id: str | None = None,
+        timeframe: str | None = None,
+        bar: int | str | datetime | None = None,
+        max_age_s: float | None = None,
     ) -> dict[str, Any] | None:
         """Return the server's response for one window, or None if the call fails.
+
+        Without features, it is the prediction of the server's own window of the symbol.
 
         Args:
             symbol: the traded instrument, for example BTCUSDT.
@@ -175,6 +181,11 @@ class ModelClient(ExperimentCalls, BarCalls):
             model_name: the name of the model; the server's default model if None.
             model_version: a version, `production` or `staging`; production if None.
             unit_id: the bot or account that an experiment keeps in one variant.
+            timeframe: the timeframe of the server's window; that of the model's features if None.
+            bar: the last bar of the server's window, by its opening: a time with a zone, its ISO
+                8601, or milliseconds since 1970; the newest bar if None.
+            max_age_s: the longest time since the end of that bar; if None, one and a half
+                timeframes of an open market, or any time if `bar` is given.
 
         Raises:
             ClientError: the call failed; this and the next two only with `raise_errors`.
@@ -189,6 +200,9 @@ class ModelClient(ExperimentCalls, BarCalls):
             "model_name": model_name,
             "model_version": model_version,
             "unit_id": unit_id,
+            "timeframe": timeframe,
+            "bar": bar,
+            "max_age_s": max_age_s,
         }
         with self._report_failure(f"predict {symbol if isinstance(symbol, str) else ''}"):
             response = await self._predict(request, deadline)
@@ -380,18 +394,3 @@ class ModelClient(ExperimentCalls, BarCalls):
             logger.warning("%s", reason)
             if self._parameters.raise_errors:
                 raise
-
-
-def get_model_client(server_url: str = DEFAULT_SERVER_URL) -> ModelClient:
-    """Return this process's client of `server_url`, one per URL.
-
-    >>> get_model_client("http://localhost:8001") is get_model_client("HTTP://LocalHost:8001/")
-    True
-    """
-    server_url = check_url(server_url)
-    client = _clients.get(server_url)
-    # `setdefault` is atomic: threads that arrive together receive the same client.
-    return client or _clients.setdefault(server_url, ModelClient(server_url))
-
-
-_clients: dict[str, ModelClient] = {}

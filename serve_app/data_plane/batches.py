@@ -65,9 +65,9 @@ class BatchService:
             if isinstance(item, FailedItem):
                 responses[index] = item
                 continue
-            if self._predictions.experiment(item) is not None:
+            if item.features is None or self._predictions.experiment(item) is not None:
                 # Each has its own variant, its own record and perhaps a fallback; the versions
-                # batch simultaneous requests anyway.
+                # batch simultaneous requests anyway. One without features runs no model.
                 singles[index] = item
                 continue
             try:

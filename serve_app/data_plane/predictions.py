@@ -8,6 +8,7 @@ from registry.records import ModelMetadata
 from serve_app.data_plane.breakers import Breakers
 from serve_app.data_plane.deadlines import current_deadline
 from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.data_plane.live_results import LiveResult, LiveTable, SymbolBar
 from serve_app.data_plane.ports import PredictionRecorder, StateConfirmation
 from serve_app.data_plane.requests import PredictionRequest
 from serve_app.data_plane.responses import PredictionResponse
@@ -15,12 +16,13 @@ from serve_app.data_plane.routes import Route, Routes
 from serve_app.data_plane.timing import Stopwatch, TimingSection
 from serve_app.data_plane.variant_runner import ExperimentRequest, VariantRunner
 from serve_app.data_plane.windows import as_window
-from serve_app.errors import ModelOutputError
+from serve_app.errors import ModelOutputError, NoFeatureSetError
 from serve_app.experiments.prediction_ids import new_prediction_id
-from serve_app.experiments.records import PredictionRecord
+from serve_app.experiments.records import PredictionRecord, Variant
 from serve_app.experiments.running import RunningExperiment
 from serve_app.settings import RouterSettings
 from serve_app.state.routing import RoutingTable
+from serve_app.versions import VersionRef
 
 
 class PredictionService:
@@ -32,6 +34,7 @@ class PredictionService:
         routes: resolve a request to a version and its backend.
         recorder: records every prediction.
         settings: the router's limits.
+        live: the predictions of the server's own windows.
         confirmation: reports whether the router may serve.
         now: returns the time of a response.
     """
@@ -42,6 +45,7 @@ class PredictionService:
         recorder: PredictionRecorder,
         settings: RouterSettings,
         confirmation: StateConfirmation,
+        live: LiveTable,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._routes = routes
@@ -55,6 +59,7 @@ class PredictionService:
             settings.request_timeout_s,
         )
         self._confirmation = confirmation
+        self._live = live
         self._now = now
 
     def adopt(self, table: RoutingTable) -> None:
@@ -85,6 +90,8 @@ class PredictionService:
             await self._confirmation.confirm()
         current_deadline.get().check()
         running = self.experiment(request)
+        if request.features is None:
+            return await self._predict_by_symbol(running, request, watch)
         if running is not None:
             return await self._predict_in_experiment(running, request, watch)
         route = await self._routes.find(request.model_name, request.model_version)
@@ -105,6 +112,7 @@ class PredictionService:
         route: Route,
         result: Prediction | Failure,
         watch: Stopwatch,
+        window: LiveResult | None = None,
     ) -> PredictionResponse:
         """Return the response to a request outside experiments, and record it.
 
@@ -123,6 +131,7 @@ class PredictionService:
             version=route.version,
             time=now,
             latency_ms=watch.since_read_ms(),
+            window=window,
         )
         self._recorder.record(
             PredictionRecord(
@@ -138,6 +147,39 @@ class PredictionService:
             )
         )
         return response
+
+    async def _predict_by_symbol(
+        self, running: RunningExperiment | None, request: PredictionRequest, watch: Stopwatch
+    ) -> PredictionResponse:
+        """Serve a request by the server's own window of the symbol.
+
+        In an experiment both variants use the window that ends with the same bar.
+        """
+        if running is None:
+            route = await self._routes.find(request.model_name, request.model_version)
+            metadata = route.metadata
+        else:
+            metadata = self._routes.table.variant(running, Variant.CONTROL)
+        window = await self._find_window(metadata, request.symbol, request.timeframe, request.bar)
+        prediction = window.prediction()
+        now_ms = self._now().timestamp() * 1e3
+        window.check_age(request.max_age_s, now_ms, is_named=request.bar is not None)
+        watch.lap(TimingSection.ROUTE)
+        if running is None:
+            return self.respond(request, route, prediction, watch, window)
+        selected = request._replace(features=SymbolBar(request.symbol, window.bar_ms))
+        response = await self._predict_in_experiment(running, selected, watch)
+        if response.version != window.version:
+            window = await self._live.find(response.version, request.symbol, None, window.bar_ms)
+        return response._replace(window=window)
+
+    async def _find_window(
+        self, metadata: ModelMetadata, symbol: str, timeframe: str | None, bar_ms: int | None
+    ) -> LiveResult:
+        version = VersionRef.of(metadata)
+        if metadata.feature_set is None:
+            raise NoFeatureSetError(*version)
+        return await self._live.find(version, symbol, timeframe, bar_ms)
 
     async def _predict_in_experiment(
         self, running: RunningExperiment, request: PredictionRequest, watch: Stopwatch
@@ -165,6 +207,9 @@ class PredictionService:
         )
 
     async def _run(self, metadata: ModelMetadata, features: object) -> Prediction:
+        if isinstance(features, SymbolBar):
+            found = await self._find_window(metadata, features.symbol, None, features.bar_ms)
+            return found.prediction()
         window = as_window(features, metadata)
         route = self._routes.route_to(metadata)
         result = await route.ready_backend().predict(window)

@@ -15,15 +15,24 @@ class PredictionRequest(NamedTuple):
 
     symbol: str
     """The traded instrument, for example BTCUSDT."""
-    features: object
+    features: object = None
     """The numbers of the window, flat in row order or as a matrix, in a list or an array. They are
-    checked against the input shape of the model once its version is known."""
+    checked against the input shape of the model once its version is known. None selects the
+    server's own window of the symbol."""
     model_name: str | None = None
     """None selects the server's default model."""
     model_version: str | None = None
     """A version or the name of a stage; None selects production."""
     unit_id: str | None = None
     """Keeps a bot in one variant of an experiment."""
+    timeframe: str | None = None
+    """The timeframe of the server's window; None for that of the model's features."""
+    bar: int | None = None
+    """The last bar of the server's window, by its opening in milliseconds since 1970; None selects
+    the newest one."""
+    max_age_s: float | None = None
+    """The longest time since the end of that bar; None for one and a half timeframes of an open
+    market, or for any time if the request names the bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

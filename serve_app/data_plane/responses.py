@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from serve_app.data_plane.decoding import Prediction
+from serve_app.data_plane.live_results import LiveResult
 from serve_app.errors import ServingError
 from serve_app.experiments.records import Variant
 from serve_app.versions import VersionRef
@@ -27,6 +28,8 @@ class PredictionResponse(NamedTuple):
     """The variant of the experiment that routed the request; None outside experiments."""
     fallback: bool = False
     """Whether control responded because treatment failed or took too long."""
+    window: LiveResult | None = None
+    """The server's window of which it is the prediction; None if the request had features."""
 
 
 @dataclass(frozen=True, slots=True)

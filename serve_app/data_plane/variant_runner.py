@@ -26,6 +26,7 @@ from serve_app.errors import (
     OverloadedError,
     PredictionFailedError,
     ServingError,
+    WindowError,
 )
 from serve_app.experiments.circuit_breaker import Admission
 from serve_app.experiments.records import CIRCUIT_OPEN, PredictionRecord, Variant
@@ -159,7 +160,7 @@ class VariantRunner:
             return None
         try:
             prediction = run.result()
-        except InvalidFeaturesError:
+        except (InvalidFeaturesError, WindowError):
             raise  # an error of the request, not of treatment
         except ServingError as error:
             logger.info("%s: treatment failed: %s", running.experiment_id, error)
@@ -199,7 +200,7 @@ class VariantRunner:
         try:
             async with asyncio.timeout(self._request_timeout_s):
                 prediction = await self._run(metadata, request.features)
-        except InvalidFeaturesError:
+        except (InvalidFeaturesError, WindowError):
             raise  # an error of the request, not of the variant
         except Exception as error:
             failure = self._failure(metadata, error)

@@ -22,6 +22,7 @@ from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.dependencies import Dependencies
+from serve_app.data_plane.live_results import LiveTable
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.state_follower import StateFollower
@@ -33,16 +34,14 @@ from serve_app.deployments.actors.experiment_log import experiment_log
 from serve_app.deployments.actors.experiment_log_client import ExperimentLogClient
 from serve_app.deployments.actors.outbox import Outbox
 from serve_app.deployments.actors.registry import FollowedTokens, registry_actor
-from serve_app.deployments.backends.batched_model import BatchedModel, load_model
-from serve_app.deployments.backends.local import LocalBackend
-from serve_app.deployments.backends.replicas import ReplicaBackend
 from serve_app.deployments.fast_path import FastPath
 from serve_app.deployments.fleet_client import FleetClient
 from serve_app.deployments.fleet_ports import BroadcastRouters
 from serve_app.deployments.grpc_server import listen_on_node_address
 from serve_app.deployments.heartbeats import HeartbeatServer, listener_for_haproxy
+from serve_app.deployments.live_client import LivePredictorClient
 from serve_app.deployments.logs import log_through_serve
-from serve_app.deployments.model_server import NAME, application_name
+from serve_app.deployments.opening import open_backend
 from serve_app.deployments.ray_errors import RAY_ERRORS, raising_cause
 from serve_app.deployments.telemetry import request_counter, timing_histogram
 from serve_app.errors import (
@@ -51,11 +50,17 @@ from serve_app.errors import (
     UnconfirmedStateError,
     VersionLoadingError,
 )
+from serve_app.live.noted_bars import NotedBars
 from serve_app.settings import AppSettings
 from serve_app.state.reports import RouterReport
 from serve_app.state.routing import RoutingTable
 from serve_app.state.serving import ServedVersion, ServingState
-from serve_app.timeouts import ROUTER_READY_OTHERS_S, ROUTER_READY_S, VERSION_LOAD_S
+from serve_app.timeouts import (
+    ROUTER_READY_OTHERS_S,
+    ROUTER_READY_S,
+    ROUTER_READY_SYMBOLS_S,
+    VERSION_LOAD_S,
+)
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -91,8 +96,10 @@ class Router:
         client = FleetClient(fleet)
         table = RoutingTable(default_model=settings.usual_model)
         self._routes = Routes(table, self._backends, client)
+        self._predictor = LivePredictorClient(settings.registry_root, self._application)
+        self._live = LiveTable(self._predictor)
         self._predictions = PredictionService(
-            self._routes, self._outbox, settings.router, self._follower
+            self._routes, self._outbox, settings.router, self._follower, self._live
         )
         experiments = ExperimentLogClient(log, self._application)
         dependencies = Dependencies(
@@ -102,6 +109,7 @@ class Router:
                 "recording": self._outbox.problem,
                 "registry": self._registry_problem,
                 "fleet": client.problem,
+                "predictor": self._predictor.problem,
             }
         )
         self._services = Services(
@@ -110,7 +118,7 @@ class Router:
             status=StatusService(self._routes, dependencies),
             reloader=client,
             experiments=ExperimentService(client, experiments),
-            bars=bars,
+            bars=NotedBars(bars, self._live),
         )
         await self._wait_until_ready()
         await self._require_versions_inside()
@@ -138,22 +146,29 @@ class Router:
     async def predict(
         self,
         symbol: str,
-        features: object,
+        features: object = None,
         model_name: str | None = None,
         model_version: str | None = None,
         unit_id: str | None = None,
+        timeframe: str | None = None,
+        bar: int | None = None,
+        max_age_s: float | None = None,
     ) -> dict[str, Any]:
         """Return the prediction for one window through a handle, in the form that HTTP returns.
 
         The arguments are the fields of `PredictionRequest`; `features` may be an array.
         """
-        document = {
+        document: dict[str, object] = {
             "symbol": symbol,
-            "features": features,
             "model_name": model_name,
             "model_version": model_version,
             "unit_id": unit_id,
+            "timeframe": timeframe,
+            "bar": bar,
+            "max_age_s": max_age_s,
         }
+        if features is not None:
+            document["features"] = features
         request, _ = parse_predict(document)
         return prediction_document(await self._predictions.predict(request, Stopwatch()))
 
@@ -179,6 +194,7 @@ class Router:
         for timeout_s, is_ready in (
             (ROUTER_READY_S, self._reaches_default_version),
             (ROUTER_READY_OTHERS_S, self._reaches_pinned_versions),
+            (ROUTER_READY_SYMBOLS_S, self._has_predictions),
         ):
             try:
                 async with asyncio.timeout(timeout_s):
@@ -217,6 +233,9 @@ class Router:
         await self._follower.catch_up()
         return all(self._backends.loaded(ref) for ref in self._routes.table.pinned)
 
+    async def _has_predictions(self) -> bool:
+        return self._live.is_caught_up or not self._predictor.is_started
+
     async def _read_state(self, known_revision: int) -> ServingState | None:
         try:
             state: ServingState | None = await self._registry.serving_state.remote(
@@ -245,19 +264,8 @@ class Router:
         # Without an await in between, so that no request finds a version without a backend.
         self._backends.adopt(state.versions)
         self._predictions.adopt(state.routing_table())
+        if any(version.metadata.feature_set is not None for version in state.versions):
+            self._predictor.start(self._live)
 
     def _open_backend(self, version: ServedVersion) -> Backend:
-        if version.settings.placement == "router":
-            return LocalBackend(version, self._load)
-        handle = serve.get_deployment_handle(
-            NAME, application_name(self._application, version.launch_id), _check_exists=False
-        )
-        backend = ReplicaBackend(version, handle, self._settings.router.request_timeout_s)
-        backend.start_watch()
-        return backend
-
-    async def _load(self, version: ServedVersion) -> BatchedModel:
-        settings = self._settings
-        return await load_model(
-            version.metadata, version.settings, settings.registry_root, settings.require_signature
-        )
+        return open_backend(version, self._application, self._settings)

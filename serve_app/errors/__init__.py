@@ -23,6 +23,10 @@
     │   ├── UnrecordedPredictionError   the prediction was served, but is not recorded
     │   ├── UnknownPredictionError      no prediction with that id was served
     │   ├── OutcomeConflictError        another outcome of the prediction is recorded already
+    │   ├── WindowError                 the server has no usable window of the symbol
+    │   │   ├── StaleFeaturesError      its last bar is older than the request allows
+    │   │   ├── IncompleteWindowError   bars are missing
+    │   │   └── NoFeatureSetError       the version names no feature set
     │   ├── MissingTokenError           the request needs a token and has none
     │   ├── InvalidTokenError           the token is unknown, expired or revoked
     │   └── MissingRoleError            the token does not permit the operation
@@ -37,6 +41,7 @@
     │   ├── StorageUnavailableError     the store of predictions and outcomes does not respond
     │   ├── BarsUnavailableError        the bar log can be neither read nor written
     │   ├── UnconfirmedStateError       a router may follow an older serving state
+    │   ├── WindowsUnavailableError     the predictor of symbols does not respond
     │   ├── RateLimitError              the token has used up its quota of requests
     │   └── ConcurrencyLimitError       the token has too many requests in flight
     ├── ModelOutputError                the output of the model is not a prediction
@@ -122,6 +127,13 @@ from serve_app.errors.versions import (
     UnusableVersionError,
     VersionLoadingError,
 )
+from serve_app.errors.windows import (
+    IncompleteWindowError,
+    NoFeatureSetError,
+    StaleFeaturesError,
+    WindowError,
+    WindowsUnavailableError,
+)
 
 __all__ = [
     "BarsUnavailableError",
@@ -136,6 +148,7 @@ __all__ = [
     "ExperimentConflictError",
     "FleetUnavailableError",
     "ForeignOriginError",
+    "IncompleteWindowError",
     "InvalidFeaturesError",
     "InvalidRequestError",
     "InvalidTokenError",
@@ -143,6 +156,7 @@ __all__ = [
     "MissingRoleError",
     "MissingTokenError",
     "ModelOutputError",
+    "NoFeatureSetError",
     "NoSuchExperimentError",
     "NotRegisteredError",
     "NotServedError",
@@ -161,6 +175,7 @@ __all__ = [
     "ServingError",
     "ServingStateError",
     "SettingsError",
+    "StaleFeaturesError",
     "StorageUnavailableError",
     "TokenExistsError",
     "TokenFileError",
@@ -176,4 +191,6 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "UnusableVersionError",
     "VersionLoadingError",
+    "WindowError",
+    "WindowsUnavailableError",
 ]

@@ -74,7 +74,7 @@ def test_health_problems_are_alerts():
     watched = set(re.findall(r'"(\w+)": [\w.]+problem,', router))
     listed = {name for row in alerts() for name in re.findall(r"`problems`: `(\w+)`", row[0])}
     assert listed == watched
-    assert len(watched) == 5
+    assert len(watched) == 6
 
 
 def test_supervised_components_are_alerts():
@@ -96,7 +96,7 @@ def test_log_lines_exist(line):
     placeholder = r"\b(?:NAME:VERSION|REASON|MODE|N)\b"
     # A component may also be a value: `fleet has a problem: REASON`.
     parts = [part.strip() for part in re.split(placeholder, line) if part.strip()]
-    for name in ("bar_log", "experiment_log", "registry", "fleet", "server"):
+    for name in ("bar_log", "experiment_log", "predictor", "registry", "fleet", "server"):
         parts = [part.removeprefix(f"{name} ").removeprefix(f"{name}: ") for part in parts]
     assert [part for part in parts if part.rstrip(":;") not in WORDS] == []
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from examples.eurusd.data import load_bars
 from features import Timeframe
 from features.bars import find_gaps
-from features.calendars import CALENDARS, MarketCalendar
+from features.calendars import CALENDARS, MarketCalendar, Markets
 from features.errors import InvalidCalendarError
 from features.times import iso, parse_time
 
@@ -125,3 +125,12 @@ def test_invalid(change, message):
     valid = {"zone": "UTC", "opens": "09:00", "closes": "17:00"}
     with pytest.raises(InvalidCalendarError, match=message):
         MarketCalendar.of(**{**valid, **change})
+
+
+def test_markets():
+    """The first pattern that matches a symbol decides its calendar."""
+    markets = Markets((("EURUSD", FX), ("*.N", NEW_YORK), ("*", ALWAYS)))
+    assert markets.calendar("EURUSD") is FX
+    assert markets.calendar("IBM.N") is NEW_YORK
+    assert markets.calendar("eurusd") is ALWAYS
+    assert Markets().calendar("BTC/USDT") is ALWAYS

@@ -12,6 +12,8 @@ from optimization.export.exporter import export_onnx
 from registry import ModelRegistry, ModelStage
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from testkit.cluster import Cluster
+from testkit.packages import declare_example
+from testkit.paths import ROOT
 
 NAME = "hybrid_cnn_lstm"
 FOLDER = Path(__file__).parent
@@ -67,7 +69,9 @@ def serving_args(**changes):
 
 @pytest.fixture(scope="session")
 def cluster(folder, registry):
+    declare_example(folder / "site")
     cluster = Cluster(folder, metrics_period_s=3.0)
+    cluster.environment["PYTHONPATH"] = f"{folder / 'site'}:{ROOT}"
     try:
         cluster.start()
         cluster.deploy_by_command(serving_args())

@@ -18,12 +18,18 @@ from serve_app.control_plane.reloads import ReloadResult
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.decoding import Failure, Prediction
+from serve_app.data_plane.live_results import LiveTable
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.requests import BatchRequest, PredictionRequest
 from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
-from serve_app.errors import InvalidRequestError, NoSuchExperimentError, UnknownSymbolError
+from serve_app.errors import (
+    InvalidRequestError,
+    NoFeatureSetError,
+    NoSuchExperimentError,
+    UnknownSymbolError,
+)
 from serve_app.experiments.analysis import analyse
 from serve_app.experiments.blocks import BlockClock
 from serve_app.experiments.definition import ExperimentDefinition, ExperimentStatus
@@ -117,6 +123,13 @@ class FakeFleet:
     async def stop_experiment(self, experiment_id, by):
         self.callers.append(by)
         return {"experiment_id": experiment_id, "status": "completed"}
+
+
+class FakeBarPredictor:
+    """Makes no predictions of older bars."""
+
+    async def predict_bar(self, version, symbol, bar_ms):
+        raise NoFeatureSetError(*version)
 
 
 class FakeRecorder:
@@ -235,6 +248,7 @@ class Core:
     fleet: FakeFleet
     recorder: FakeRecorder
     experiments: FakeExperiments
+    live: LiveTable
 
     @property
     def records(self):
@@ -293,7 +307,8 @@ def core(
     experiments = FakeExperiments(final_report)
     routes = Routes(table, backends, fleet)
     confirmation = confirmation or FakeConfirmation()
-    predictions = PredictionService(routes, recorder, limits, confirmation, now=lambda: NOW)
+    live = LiveTable(FakeBarPredictor(), now_ms=lambda: round(NOW.timestamp() * 1000), grace_s=0.02)
+    predictions = PredictionService(routes, recorder, limits, confirmation, live, now=lambda: NOW)
     batches = BatchService(predictions, limits.max_batch_requests)
     status = StatusService(routes, dependencies or FakeDependencies({}), now=lambda: NOW)
     services = Services(
@@ -304,7 +319,9 @@ def core(
         experiments=ExperimentService(fleet, experiments),
         bars=bars or FakeBars(),
     )
-    return Core(services, predictions, batches, status, backends, fleet, recorder, experiments)
+    return Core(
+        services, predictions, batches, status, backends, fleet, recorder, experiments, live
+    )
 
 
 def request(features=WINDOW, **fields: Any) -> PredictionRequest:

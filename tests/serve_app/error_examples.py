@@ -51,4 +51,8 @@ EXAMPLES = [
     errors.TokenFileError("models/.tokens.json", "1 invalid entries"),
     errors.TokenExistsError("bot"),
     errors.UnknownTokenError("bot", ["other"]),
+    errors.StaleFeaturesError("EURUSD", "1h", "2026-01-09T21:00:00Z", 9000.5, None),
+    errors.IncompleteWindowError("EURUSD", "1h", "2026-01-09T21:00:00Z", 300, ["x", "y"], 2),
+    errors.NoFeatureSetError("m", "1.0.0"),
+    errors.WindowsUnavailableError("no answer"),
 ]

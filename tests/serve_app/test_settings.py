@@ -6,7 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from serve_app.settings import AppSettings
+from features.calendars import CALENDARS
+from serve_app.settings import AppSettings, MarketSettings
 from testkit.paths import ROOT
 
 
@@ -86,3 +87,29 @@ def test_token_file_lies_in_the_registry_by_default():
     assert settings(registry_root="r").token_file == Path("r/.tokens.json")
     named = settings(access={"token_file": "/etc/tokens.json"})
     assert named.token_file == Path("/etc/tokens.json")
+
+
+def test_markets():
+    """Symbols have calendars by name, those of the settings and the built-in ones."""
+    calendars = {"us": {"zone": "America/New_York", "opens": "09:30", "closes": "16:00"}}
+    symbols = {"EURUSD": "fx", "*.US": "us"}
+    markets = MarketSettings(calendars=calendars, symbols=symbols).markets()
+    assert markets.calendar("EURUSD") == CALENDARS["fx"]
+    assert markets.calendar("IBM.US").weekdays == ("Mon", "Tue", "Wed", "Thu", "Fri")
+    assert markets.calendar("BTCUSD") == CALENDARS["always"]
+
+
+@pytest.mark.parametrize(
+    ("markets", "message"),
+    [
+        ({"symbols": {"A": "us"}}, "symbols: expected one of always, fx, received 'us'"),
+        (
+            {"calendars": {"x": {"zone": "UTC", "opens": "9", "closes": "16:00"}}},
+            "expected a time such as 17:00 as opens",
+        ),
+    ],
+)
+def test_invalid_markets(markets, message):
+    """A calendar that does not exist or has no meaning is rejected."""
+    with pytest.raises(ValidationError, match=message):
+        MarketSettings(**markets)

@@ -12,6 +12,7 @@ from serve_app.settings import AppSettings
 
 RELOAD_S = t.VERSION_LOAD_S + t.TRAFFIC_MOVE_S + t.ROUTERS_FOLLOW_S
 CREATE_S = 2 * (t.VERSION_LOAD_S + t.ROUTERS_FOLLOW_S)
+ROUTER_READY_S = t.ROUTER_READY_S + t.ROUTER_READY_OTHERS_S + t.ROUTER_READY_SYMBOLS_S
 ROUTER = AppSettings(versions=[{"model": "m"}]).router
 
 
@@ -26,6 +27,7 @@ ROUTER = AppSettings(versions=[{"model": "m"}]).router
         (t.ROUTERS_FOLLOW_S, t.STOPPING_ROUTERS_S, t.STATE_FOLLOW_PERIOD_S + t.ROUTER_CALL_S),
         (t.ROUTERS_FOLLOW_S, 4 * t.HEALTH_CHECK_PERIOD_S),
         (ROUTER.request_timeout_s, t.FLEET_REQUEST_S),
+        (ROUTER.request_timeout_s, t.LIVE_CALL_S),
         (ROUTER.request_timeout_s, t.STATE_CONFIRM_S),
         (ROUTER.request_timeout_s, ROUTER.treatment_timeout_s),
         (ROUTER.request_timeout_s, t.REPLICA_HEARTBEAT_S, t.REPLICA_DISCOVERY_S),
@@ -34,7 +36,7 @@ ROUTER = AppSettings(versions=[{"model": "m"}]).router
         (t.CHANNEL_IDLE_S, t.REPLICA_HEARTBEAT_S, t.REPLICA_HEARTBEAT_PERIOD_S),
         (t.VERSION_LOAD_S, t.LAUNCH_RETRY_S),
         (t.DRAIN_LIMIT_S, t.ROUTERS_FOLLOW_S, t.DRAIN_S, t.STATE_FOLLOW_PERIOD_S),
-        (t.SERVER_START_S, t.VERSION_LOAD_S + t.ROUTER_READY_S + t.ROUTER_READY_OTHERS_S),
+        (t.SERVER_START_S, t.VERSION_LOAD_S + ROUTER_READY_S),
     ],
 )
 def test_callers_wait_longer(chain):

@@ -22,6 +22,7 @@ from starlette.types import Receive
 
 from serve_app.api.rest.npy import read_npy
 from serve_app.api.rest.parsing import (
+    OF_WINDOW,
     PREDICT_FIELDS,
     TIMINGS,
     ParsedBatch,
@@ -39,12 +40,15 @@ from serve_app.errors import BodyTooLargeError, InvalidFeaturesError, InvalidReq
 MAX_CACHED_QUERY = 256
 """The longest query that is cached, in characters; a bot repeats the same one."""
 
+JSON_ONLY = ("features", *OF_WINDOW)
+"""The fields that are in no query: a body of numbers is the window."""
+
 _FLOAT32 = np.dtype("<f4")
 _TYPES: Mapping[str, np.dtype[Any]] = {"float32": _FLOAT32, "float64": np.dtype("<f8")}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8}){0,7}")
 _FLAGS = {"true": True, "false": False}
-QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name != "features"), "shape")
+QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name not in JSON_ONLY), "shape")
 """The fields of a request whose body holds nothing but numbers."""
 
 
@@ -164,6 +168,8 @@ def _declared_type(parameters: str) -> np.dtype[Any] | None:
 
 def _in_type(request: PredictionRequest, dtype: np.dtype[Any]) -> PredictionRequest:
     """Return a request with its features in the type that its sender declared."""
+    if request.features is None:
+        return request
     with np.errstate(over="ignore"):
         return request._replace(features=np.asarray(request.features).astype(dtype, copy=False))
 

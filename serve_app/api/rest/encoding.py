@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from features.times import iso
 from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.control_plane.experiment_service import OutcomeCounts
 from serve_app.control_plane.reloads import ReloadResult
@@ -46,6 +47,10 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "timestamp": response.time,
     }
+    window = response.window
+    if window is not None:
+        document["bar"], document["as_of"] = window.bar, iso(window.as_of_ms)
+        document["age_s"] = window.age_s(response.time.timestamp() * 1e3)
     if prediction.return_quantiles is not None:
         document["prediction"]["return_quantiles"] = prediction.return_quantiles
     if response.fallback:

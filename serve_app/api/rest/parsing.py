@@ -4,9 +4,12 @@ Bodies hold thousands of numbers, which stay untouched here: the core checks the
 shape of the model.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from features.errors import InvalidTimeError
+from features.times import parse_time
 from registry.errors import InvalidNameError
 from registry.records import check_model_name, check_reference
 from serve_app.api.rest.fields import (
@@ -32,7 +35,9 @@ TIMINGS = "timings"
 """The field that requests the timing sections; part of this front end, not of the core."""
 PREDICT_FIELDS = (*PredictionRequest._fields, TIMINGS)
 
-_SYMBOL, _FEATURES, *_OPTIONAL_TEXTS = PredictionRequest._fields
+_SYMBOL, _FEATURES, *_OPTIONAL_TEXTS, _BAR, _MAX_AGE = PredictionRequest._fields
+OF_WINDOW = ("timeframe", _BAR, _MAX_AGE)
+"""The fields of a request for the server's own window."""
 _REQUESTS, _BATCH_SIZE = _BATCH_FIELDS = ("requests", "max_batch_size")
 _MAX_NAMES = 64
 """The number of names among which the symbol of an invalid request of a batch is searched."""
@@ -175,14 +180,43 @@ def parse_predict(document: object) -> ParsedPredict:
         InvalidRequestError: a field is missing, unknown or of the wrong type.
     """
     fields = object_fields("request", document, PREDICT_FIELDS)
-    if _FEATURES not in fields:
-        raise InvalidRequestError(_FEATURES, "a list of numbers", "nothing")
+    symbol = required_text(fields, _SYMBOL, "a text such as BTCUSDT")
+    model_name, model_version, unit_id, timeframe = [
+        text_field(fields, name) for name in _OPTIONAL_TEXTS
+    ]
+    bar, max_age_s = _bar_of(fields), _max_age_of(fields)
+    features = fields.get(_FEATURES)
+    if _FEATURES in fields:
+        if features is None:
+            expected = "a list of numbers, or no such field for the server's window"
+            raise InvalidRequestError(_FEATURES, expected, "null")
+        for name, value in zip(OF_WINDOW, (timeframe, bar, max_age_s), strict=True):
+            if value is not None:
+                raise InvalidRequestError(name, "no features beside it, or no such field", "both")
     request = PredictionRequest(
-        required_text(fields, _SYMBOL, "a text such as BTCUSDT"),
-        fields[_FEATURES],
-        *[text_field(fields, name) for name in _OPTIONAL_TEXTS],
+        symbol, features, model_name, model_version, unit_id, timeframe, bar, max_age_s
     )
     return ParsedPredict(request, flag_field(fields, TIMINGS))
+
+
+def _bar_of(fields: Mapping[str, Any]) -> int | None:
+    value = fields.get(_BAR)
+    if value is None:
+        return None
+    try:
+        return parse_time(value)
+    except InvalidTimeError:
+        expected = "the opening of a bar in ISO 8601 with a zone, or in milliseconds since 1970"
+        raise InvalidRequestError(_BAR, expected, describe(value)) from None
+
+
+def _max_age_of(fields: Mapping[str, Any]) -> float | None:
+    value = fields.get(_MAX_AGE)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidRequestError(_MAX_AGE, "a number of seconds of at least 0", describe(value))
+    return float(value)
 
 
 def parse_item(item: object) -> PredictionRequest | FailedItem:

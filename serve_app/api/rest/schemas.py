@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic.json_schema import JsonSchemaMode, SkipJsonSchema, models_json_schema
 
 from serve_app.api.rest import idempotency
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
@@ -31,17 +31,32 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class PredictBody(_Schema):
     """A window of features and the requested version."""
 
     symbol: Text
-    features: list[float] | list[list[float]]
-    """timesteps x features numbers, flat in row order or as the nested matrix."""
+    features: list[float] | list[list[float]] | SkipJsonSchema[None] = Field(
+        None, json_schema_extra=_without_default
+    )
+    """timesteps x features numbers, flat in row order or as the nested matrix. Without them the
+    server predicts from its own window of the symbol."""
     model_name: Text | None = None
     model_version: Text | None = None
     """A version, `production` or `staging`; by default the production version."""
     unit_id: Text | None = None
     """Keeps a bot in one variant of an experiment."""
+    timeframe: Text | None = None
+    """The timeframe of the server's window; by default that of the model's features."""
+    bar: int | Text | None = None
+    """The last bar of the server's window, by its opening: ISO 8601 with a zone, or milliseconds
+    since 1970; by default the newest one."""
+    max_age_s: Annotated[float, Field(ge=0)] | None = None
+    """The longest time since the end of that bar; by default one and a half timeframes of an open
+    market, or any time if `bar` is given."""
     timings: bool = False
     """Whether the response contains its timing sections; not allowed in a batch."""
 
@@ -93,6 +108,13 @@ class PredictResponse(_Schema):
     latency_ms: float
     """The server-side time of this request."""
     timestamp: datetime
+    bar: datetime | None = None
+    """The opening of the last bar of the server's window; absent if the request had features, as
+    are the next two."""
+    as_of: datetime | None = None
+    """When the last of the window's bars became known; later revisions do not matter."""
+    age_s: float | None = None
+    """The time since the end of that last bar."""
     timings: Timings | None = None
     """Present if requested."""
 
@@ -391,7 +413,8 @@ def forms_of_predict() -> dict[str, Any]:
     numbers = {"schema": {"type": "string", "format": "binary"}}
     content = described["requestBody"]["content"]
     content |= {RAW: numbers, NPY: numbers}
-    fields = [*(name for name in PredictBody.model_fields if name != "features"), "shape"]
+    in_json = ("features", "timeframe", "bar", "max_age_s")
+    fields = [*(name for name in PredictBody.model_fields if name not in in_json), "shape"]
     described["parameters"] = [
         {
             "name": name,

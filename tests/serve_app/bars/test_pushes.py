@@ -1,11 +1,14 @@
 """A report lists a bounded number of rejected bars, and counts all."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from features.bar_log.streams import InvalidRows
-from features.bars import KnownBars, Rejections
-from features.pushes import Appended
-from serve_app.bars.pushes import MAX_LISTED, report_of
+from features.bars import KnownBars, Rejections, Symbol
+from features.pushes import Appended, Push
+from features.timeframes import Timeframe
+from serve_app.bars.pushes import MAX_LISTED, newest_of, report_of
 
 
 def appended(*codes):
@@ -33,3 +36,12 @@ def test_limit():
     """A flood of rejected bars is counted, not listed."""
     report = report_of([appended(*[3] * (MAX_LISTED + 5))], [None])
     assert (len(report.rejected), report.rejected_total) == (MAX_LISTED, MAX_LISTED + 5)
+
+
+def test_newest():
+    """The newest bar that a push has stored, whatever else was rejected."""
+    times = np.array([3_600_000, 7_200_000])
+    stored = KnownBars(times, np.ones((5, 2)), times)
+    pushes = [Push(Symbol(symbol), Timeframe.parse("1h"), stored) for symbol in ("A", "B")]
+    results = [replace(appended(3), stored=stored), appended(3)]
+    assert newest_of(pushes, results) == [("A", "1h", 7_200_000)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -129,7 +130,6 @@ class TestPredict:
             (np.array([True, False]), r"type bool at \[0\]"),
             ([10**400], "an array of object"),
             (1.5, "a value of type float"),
-            (None, "None"),
         ],
     )
     async def test_unusable_features(self, server, client, features, received):
@@ -137,6 +137,22 @@ class TestPredict:
         with pytest.raises(InvalidFeaturesError, match=f"features: expected .*{received}"):
             await client.predict("BTCUSDT", features)
         assert not server.received
+
+    async def test_by_symbol(self, server, client):
+        """Without features only the symbol and the fields of the server's window are sent."""
+        server.script(PREDICT, Reply(prediction()), Reply(prediction()))
+        await client.predict("BTCUSDT")
+        bar = datetime(2026, 1, 5, 9, tzinfo=UTC)
+        await client.predict("BTCUSDT", bar=bar, max_age_s=5.0, timeframe="1h")
+        assert server.received[PREDICT] == [
+            {"symbol": "BTCUSDT"},
+            {
+                "symbol": "BTCUSDT",
+                "timeframe": "1h",
+                "bar": "2026-01-05T09:00:00+00:00",
+                "max_age_s": 5.0,
+            },
+        ]
 
     async def test_missing_values(self, server):
         """A client for models that accept NaN sends it, alone and in a batch."""

@@ -137,7 +137,7 @@ class TestBatch:
     async def test_nothing_to_send(self, server, client):
         """Without valid requests nothing is sent."""
         assert await client.batch_predict([]) == []
-        bad = await client.batch_predict([{"symbol": "A", "features": None}])
+        bad = await client.batch_predict([{"symbol": "A", "features": "x"}])
         assert bad[0]["error"]["code"] == "invalid_features"
         assert not server.received
 

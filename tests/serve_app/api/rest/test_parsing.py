@@ -25,7 +25,18 @@ def test_features_are_not_copied():
     ("document", "problem"),
     [
         ([], "request: expected a JSON object, received a list of 0"),
-        ({"symbol": "A"}, "features: expected a list of numbers, received nothing"),
+        ({"symbol": "A", "features": None}, "features: expected a list of numbers, or no such"),
+        ({"symbol": "A", "features": FLAT, "bar": 1}, "bar: expected no features beside it"),
+        ({"symbol": "A", "features": FLAT, "max_age_s": 0}, "max_age_s: expected no features"),
+        ({"symbol": "A", "features": FLAT, "timeframe": "1h"}, "timeframe: expected no features"),
+        ({"symbol": "A", "bar": "2026-01-05T09:00"}, "bar: expected the opening of a bar"),
+        ({"symbol": "A", "bar": 1.5}, "bar: .*in milliseconds since 1970, received 1.5"),
+        ({"symbol": "A", "bar": True}, "bar: expected the opening .*, received true"),
+        ({"symbol": "A", "bar": 10**30}, "bar: expected the opening of a bar"),
+        ({"symbol": "A", "max_age_s": -1}, "max_age_s: expected a number of seconds"),
+        ({"symbol": "A", "max_age_s": "1"}, "max_age_s: expected a number of seconds"),
+        ({"symbol": "A", "max_age_s": True}, "max_age_s: .*received true"),
+        ({"symbol": "A", "timeframe": 1}, "timeframe: expected a text"),
         ({"features": FLAT}, "symbol: expected a text such as BTCUSDT, received nothing"),
         ({"symbol": 3, "features": FLAT}, "symbol: expected a text of 1 to 128 characters"),
         ({"symbol": "x" * 129, "features": FLAT}, "symbol: expected a text of 1 to 128"),
@@ -43,6 +54,14 @@ def test_invalid_field_is_named(document, problem):
     """An invalid or unknown field is named; ignoring a typing error would change the version."""
     with pytest.raises(InvalidRequestError, match=problem):
         parse_predict(document)
+
+
+def test_by_symbol():
+    """A request without features is one for the server's own window; its bar may be a text."""
+    request, _ = parse_predict({"symbol": "A", "bar": "2026-01-05T00:00:00Z", "max_age_s": 60})
+    assert (request.features, request.bar, request.max_age_s) == (None, 1767571200000, 60.0)
+    request, _ = parse_predict({"symbol": "A"})
+    assert (request.features, request.bar, request.max_age_s) == (None, None, None)
 
 
 def any_size(size):
@@ -70,7 +89,7 @@ def test_request_is_read():
     ("body", "problem"),
     [
         (b"[]", "request: expected a JSON object, received a list of 0"),
-        (b'{"symbol": "A"}', "features: expected a list of numbers, received nothing"),
+        (b'{"symbol": "A", "features": null}', "features: expected"),
         (b'{"symbol": "A", "symbol": @', "symbol: expected one value, received several"),
         (b'{"modelversion": @', "received the unknown 'modelversion'"),
         (b'{"\\ud800": @', r"received the unknown '\\ud800'"),
@@ -118,7 +137,7 @@ def test_invalid_batch_is_rejected(document):
 @pytest.mark.parametrize(
     ("item", "problem", "symbol"),
     [
-        (b'{"symbol": "A"}', "features: expected a list of numbers, received nothing", "A"),
+        (b'{"symbol": "A", "features": null}', "features: expected", "A"),
         (b'{"features": [1, null], "symbol": "A"}', r"received null at \[1\]", "A"),
         (b'{"features": "]}", "symbol": "A"}', r"received the text '\]}'", "A"),
         (b'{"x": [{"y": "]}"}], "symbol": "A", "z": 1}', "the unknown 'x'", "A"),
@@ -129,7 +148,7 @@ def test_invalid_batch_is_rejected(document):
         (b'{"symbol": "\\ud800", "features": [1]}', "symbol: expected a text", None),
         (b'{"symbol": "a\\u0000", "features": [1]}', "symbol: expected a text", None),
         (b'{"symbol": "%b", "features": [1]}' % (b"x" * 129), "symbol: expected a text", None),
-        (b"{}", "features: expected a list of numbers", None),
+        (b"{}", "symbol: expected a text", None),
         (b"5", "request: expected a JSON object, received 5", None),
         (b"null", "received null", None),
         (b'"no object"', "received the text 'no object'", None),

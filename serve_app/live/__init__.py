@@ -1,0 +1,1 @@
+"""Predictions by symbol: made for every symbol when its bar arrives."""
