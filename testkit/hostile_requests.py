@@ -80,6 +80,8 @@ def hostile_requests(world: World, seed: int) -> Iterator[HostileRequest]:
         _definition,
         _outcomes,
         _outcomes,
+        _push,
+        _bars,
         _path,
     )
     while True:
@@ -345,6 +347,49 @@ def _outcomes(world: World, chance: random.Random) -> HostileRequest:
     ]
     document = outcomes[0] if chance.random() < 0.5 else {"outcomes": outcomes}
     return _json_request("/api/ml/outcomes", document, chance)
+
+
+def _push(world: World, chance: random.Random) -> HostileRequest:
+    prices = [1.5, 0, -1, 1e308, None, "1", True]
+    bars: list[Json] = [
+        {
+            "time": chance.choice([0, "1970-01-01T00:00:00Z", "1970-01-01", 10**15, -1, 1.5]),
+            **{name: chance.choice(prices) for name in ("open", "high", "low", "close", "volume")},
+        }
+        for _ in range(chance.choice([0, 1, 30]))
+    ]
+    symbol = chance.choice(["EURUSD", "BTC/USDT", "a b", "../x", "\0", "\ud800", "x" * 65, ""])
+    timeframe = chance.choice(["1h", "1m", "7m", "-1h", "1e9d", ""])
+    push = {"symbol": symbol, "timeframe": timeframe, "bars": bars}
+    document = push if chance.random() < 0.5 else {"pushes": [push, push]}
+    if chance.random() < 0.8:
+        return _json_request("/api/ml/bars", document, chance)
+    headers = [(b"content-type", b"application/vnd.apache.arrow.stream")]
+    body = chance.randbytes(chance.choice([1, 8, 100]))
+    return HostileRequest("POST", "/api/ml/bars", b"symbol=X&timeframe=1h", headers, body)
+
+
+def _bars(world: World, chance: random.Random) -> HostileRequest:
+    symbols = ["EURUSD", "BTC/USDT", "", "/", "..", "a\0b", "\ud800", "x" * 5000, "a%2Fb", "^"]
+    fields = ["timeframe", "from", "to", "known_at", "limit", "limit", "other"]
+    values = [
+        "1h",
+        "7m",
+        "0",
+        "-1",
+        "1e9",
+        "9" * 400,
+        "2026-01-05T09:00:00Z",
+        "NaN",
+        "%00",
+        "%ff",
+        "",
+    ]
+    query = "&".join(
+        f"{chance.choice(fields)}={chance.choice(values)}" for _ in range(chance.randint(0, 3))
+    )
+    path = f"/api/ml/bars/{chance.choice(symbols)}"
+    return HostileRequest(chance.choice(["GET", "GET", "HEAD", "POST"]), path, query.encode())
 
 
 def _numbers_predict(world: World, chance: random.Random) -> HostileRequest:

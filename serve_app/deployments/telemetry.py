@@ -98,7 +98,12 @@ def request_counter() -> Callable[[str, int], None]:
 def bar_counter() -> Callable[[str, int], None]:
     """Return a function that counts bars in BARS, given their result and their number."""
     add = _buffered_counter(BARS)
-    return lambda result, bars: add((result,), bars)
+
+    def count(result: str, bars: int) -> None:
+        if bars:  # Ray's counter rejects 0
+            add((result,), bars)
+
+    return count
 
 
 def bar_age_gauge() -> Callable[[str, str, float], None]:

@@ -159,3 +159,44 @@ async def test_metrics(tmp_path):
     counts = [(result.accepted, result.revised) for result in results]
     assert counts == [(2, 0), (0, 1)]
     await service.close()
+
+
+async def test_wrong_clock(tmp_path):
+    """Bars from a clock that is ahead are rejected with that reason, and accepted later."""
+    now = [NOW_MS]
+    service = BarLogService(tmp_path / "bars", None, now_ms=lambda: now[0])
+    await service.open()
+    ahead = NOW_MS // MINUTE_MS + 90
+    report = await service.append([push(ahead)])
+    assert "check the clocks" in report.rejected[0].reason
+    now[0] += 100 * MINUTE_MS
+    assert (await service.append([push(ahead)])).accepted == 1
+    now[0] = NOW_MS  # set back: what is stored stays, and a revision is still the later one
+    assert (await service.append([push(1)])).accepted == 1
+    assert (await service.append([push(1, price=2.0)])).revised == 1
+    page = await service.query(BarQuery(symbol="X"))
+    assert page.bars.close.tolist() == [2.0, 1.0]
+    await service.close()
+
+
+async def test_half_a_day_missing(service):
+    """Missing bars are a gap until they arrive, in any order."""
+    await service.append([push(*range(720)), push(*range(1440, 2000))])
+    page = await service.query(BarQuery(symbol="X", limit=5000))
+    assert [(gap.first_ms // MINUTE_MS, gap.bars) for gap in page.gaps] == [(720, 720)]
+    (status,) = await service.symbols()
+    assert (status.summary.gaps, status.summary.missing) == (1, 720)
+    await service.append([push(*reversed(range(720, 1440)))])
+    (status,) = await service.symbols()
+    assert (status.summary.gaps, status.summary.missing, status.summary.bars) == (0, 0, 2000)
+
+
+async def test_flood_of_revisions(service):
+    """Revisions without end are all kept, and the last one is returned."""
+    for start in range(0, 1000, 500):
+        pushes = [push(1, price=float(number)) for number in range(start, start + 500)]
+        await service.append(pushes)
+    page = await service.query(BarQuery(symbol="X"))
+    assert page.bars.close.tolist() == [999.0]
+    (status,) = await service.symbols()
+    assert status.summary.bars == 1

@@ -93,3 +93,19 @@ async def test_unchanged_timings_are_exported_again(monkeypatch):
     ]
     assert len(counts) > 2
     assert set(counts) == {1}
+
+
+async def test_bars_are_counted_by_result():
+    """Results without a bar are left out: Ray's counter rejects 0."""
+    count = telemetry.bar_counter()
+    for result, bars in (("accepted", 3), ("rejected", 0), ("accepted", 2)):
+        count(result, bars)
+    await asyncio.sleep(0.1)
+    assert EXPORTED["tradeserve_bars"] == [(5, {"result": "accepted"})]
+
+
+async def test_age_of_bars():
+    """The age of the last bar has its symbol and timeframe."""
+    telemetry.bar_age_gauge()("EURUSD", "1h", 5.0)
+    tags = {"symbol": "EURUSD", "timeframe": "1h"}
+    assert EXPORTED["tradeserve_bar_age_seconds"] == [(5.0, tags)]
