@@ -1,14 +1,16 @@
 """The real bars on which a command checks a feature set: those of a file or of the bar log."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features import Bars
-from features.errors import BarLogError, FeaturesError, NoBarsError
+from features.errors import BarFileError, FeaturesError, NoBarsError
 from features.feature_sets import FeatureSet, find_feature_set
 from features.timeframes import Timeframe
 from registry.feature_sets import FeatureSetRecord
@@ -16,6 +18,9 @@ from registry.layout import BARS, Layout
 from registry.registry import DEFAULT_ROOT
 from serve_app.cli.connection import exit_on
 from serve_app.feature_sets import checked_record
+
+if TYPE_CHECKING:
+    from features.bar_log import BarReader
 
 CHECKED_BARS = 20_000
 """The number of bars on which a feature set is checked, the latest ones; it bounds time and memory
@@ -84,13 +89,9 @@ class BarSource:
         return bars.take(slice(-CHECKED_BARS, None)), f"the file {self.bars.name}"
 
     def _from_log(self, timeframe: Timeframe, folder: Path) -> tuple[Bars, str]:
-        from features.bar_log import BarReader
-
-        try:
-            reader = BarReader.open(folder, self.bar_log_url)
-        except BarLogError as error:
-            raise NoBarsError(timeframe.name, str(error)) from error
-        try:
+        if not folder.is_dir():
+            raise NoBarsError(timeframe.name, f"there is no bar log in {folder}")
+        with open_bar_log(folder, self.bar_log_url) as reader:
             series = [s for s in reader.series() if s.timeframe == timeframe.name]
             if self.symbol is not None:
                 series = [s for s in series if s.symbol == self.symbol]
@@ -100,14 +101,33 @@ class BarSource:
                 raise NoBarsError(timeframe.name, problem)
             symbol = max(series, key=lambda s: s.bars).symbol
             window = reader.window(symbol, timeframe, CHECKED_BARS)
-        finally:
-            reader.close()
         return Bars(window.time, window.values), f"{symbol} in the bar log"
 
 
 def bar_log_folder(named: Path | None, registry: Path | None) -> Path:
     """Return the folder of the bar log: the named one, else that in the registry's folder."""
     return named or Layout(registry or Path(DEFAULT_ROOT)).bars()
+
+
+@contextmanager
+def open_bar_log(folder: Path, url: str | None) -> Iterator["BarReader"]:
+    """Yield a reader of a bar log, which a server may be writing.
+
+    Raises:
+        BarFileError: there is no such folder.
+        BarLogError: the log cannot be read.
+    """
+    # The database of the log needs packages that a machine without bars lacks.
+    from features.bar_log import BarReader
+
+    if not folder.is_dir():
+        remedy = "import bars with modelctl bars import, or name the folder with --bar-log"
+        raise BarFileError(str(folder), "there is no bar log", remedy)
+    reader = BarReader.open(folder, url)
+    try:
+        yield reader
+    finally:
+        reader.close()
 
 
 def checked(name: str, source: BarSource, registry: Path | None) -> FeatureSetRecord:

@@ -13,7 +13,7 @@ from features.feature_sets import find_feature_set
 from features.labels import LabelRule
 from features.times import parse_time
 from serve_app.cli import tables
-from serve_app.cli.bar_sources import BarLogFolder, BarLogUrl, bar_log_folder
+from serve_app.cli.bar_sources import BarLogFolder, BarLogUrl, bar_log_folder, open_bar_log
 from serve_app.cli.connection import RegistryFolder, exit_on
 from serve_app.cli.options import AsJson
 
@@ -57,8 +57,7 @@ def build(
 
     The same bars and options write the same bytes.
     """
-    # The file formats and the database of the log need packages that bots lack.
-    from features.bar_log import BarReader
+    # The file formats need packages that a machine without bars lacks.
     from features.datasets import DatasetDefinition, build_dataset
 
     with exit_on(FeaturesError, OSError):
@@ -71,20 +70,19 @@ def build(
             timesteps=timesteps,
         )
         installed = find_feature_set(feature_set)
-        reader = BarReader.open(bar_log_folder(bar_log, registry), bar_log_url)
         console = Console(stderr=True)
-        try:
-            with Progress(console=console, disable=not console.is_terminal) as shown:
-                task = shown.add_task(f"building {output.name}", total=1.0)
-                manifest = build_dataset(
-                    reader,
-                    installed,
-                    definition,
-                    output,
-                    lambda share: shown.update(task, completed=share),
-                )
-        finally:
-            reader.close()
+        with (
+            open_bar_log(bar_log_folder(bar_log, registry), bar_log_url) as reader,
+            Progress(console=console, disable=not console.is_terminal) as shown,
+        ):
+            task = shown.add_task(f"building {output.name}", total=1.0)
+            manifest = build_dataset(
+                reader,
+                installed,
+                definition,
+                output,
+                lambda share: shown.update(task, completed=share),
+            )
     _report(output, manifest, as_json)
 
 

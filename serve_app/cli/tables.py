@@ -128,11 +128,12 @@ def feature_sets_table(found: Sequence[Mapping[str, object]]) -> Table:
 
 def dataset_table(series: Sequence[Mapping[str, Any]]) -> Table:
     """Return one row per symbol of a dataset."""
-    table = Table("symbol", "bars", "revisions", "samples", "HOLD", "BUY", "SELL", "first", "last")
+    table = Table("symbol", "bars", "samples", "HOLD", "BUY", "SELL", "first day", "last day")
     for found in series:
         labels = found["labels"]
-        counts = (*(found[name] for name in ("bars", "revisions", "samples")), *labels.values())
-        row = [found["symbol"], *map(str, counts), found["first"] or "-", found["last"] or "-"]
+        counts = map(str, (found["bars"], found["samples"], *labels.values()))
+        days = (str(found[name] or "-").partition("T")[0] for name in ("first", "last"))
+        row = [found["symbol"], *counts, *days]
         table.add_row(*map(Text, row))
     return table
 

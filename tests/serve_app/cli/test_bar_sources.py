@@ -32,7 +32,7 @@ def test_default(tmp_path):
 
 def test_no_log(tmp_path):
     """A folder without a log is an error with the remedy."""
-    with pytest.raises(NoBarsError, match=r"timeframe 1h .* pass a CSV or Parquet file"):
+    with pytest.raises(NoBarsError, match=r"1h .*: there is no bar log in .*log; pass a CSV"):
         BarSource(bar_log=tmp_path / "log").read(TOY, None)
 
 
