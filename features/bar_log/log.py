@@ -203,7 +203,11 @@ class BarLog:
     ) -> tuple[Classified, Series]:
         step_ms = timeframe.length_ms
         stored = KnownBars.empty()
-        if series.bars and finals.time.min() <= series.last_time + step_ms:
+        if series.bars and finals.time.min() > series.last_time:
+            # The usual push: only whether the last bar precedes the new ones matters, not its row.
+            last = np.array([series.last_time])
+            stored = KnownBars(last, np.zeros((len(finals.values), 1)), last)
+        elif series.bars:
             if not (np.diff(finals.time) >= 0).all():
                 finals = finals.take(np.argsort(finals.time, kind="stable"))
             # The neighbours tell which gaps the new bars close.

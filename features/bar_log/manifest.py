@@ -23,6 +23,14 @@ _NEWEST_PARTS = _PARTS_BETWEEN.order_by(PARTS.c.last_time.desc())
 _OLDEST_PARTS = _PARTS_BETWEEN.order_by(PARTS.c.first_time)
 
 
+_CHANGED = ("first_time", "last_time", "bars", "adjacent", "retained_from")
+_UPDATE = (
+    update(SERIES)
+    .where(SERIES.c.series_id == bindparam("of_series"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGED})
+)
+
+
 class Series(NamedTuple):
     """A symbol and timeframe of the log, as the table of series has it."""
 
@@ -107,9 +115,8 @@ def create_series(connection: Connection, symbol: str, timeframe: str) -> Series
 
 def update_series(connection: Connection, series: Series) -> None:
     """Replace the numbers of a series."""
-    values = {name: value for name, value in series._asdict().items() if name != "series_id"}
-    of_series = SERIES.c.series_id == series.series_id
-    connection.execute(update(SERIES).where(of_series).values(values))
+    values = {f"new_{name}": getattr(series, name) for name in _CHANGED}
+    connection.execute(_UPDATE, {"of_series": series.series_id, **values})
 
 
 def add_part(connection: Connection, part: PartEntry) -> None:

@@ -182,7 +182,7 @@ class BarReader:
         """
         first_ms = max(int(times[0]) - step_ms, series.retained_from)
         bounds = first_ms, int(times[-1]) + step_ms
-        recent_rows = recent.select_rows(connection, series.series_id, *bounds)
+        recent_rows = recent.select_latest(connection, series.series_id, *bounds)
         found = [near(recent_rows, times, step_ms)]
         for part in manifest.select_parts(connection, series.series_id, *bounds, LATEST_MS):
             rows = self.parts.rows_near(part.file, times, step_ms)

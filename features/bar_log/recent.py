@@ -20,6 +20,10 @@ _BETWEEN = and_(
 _ROWS = select(*_COLUMNS).where(_BETWEEN).order_by(RECENT.c.time, RECENT.c.known_at)
 _COUNT = select(func.count()).select_from(RECENT).where(_BETWEEN)
 _DELETE = delete(RECENT).where(_BETWEEN)
+_INSERT = insert(RECENT)
+_DELETE_PROVISIONAL = delete(PROVISIONAL).where(
+    PROVISIONAL.c.series_id == bindparam("of_series"), PROVISIONAL.c.time <= bindparam("last_ms")
+)
 _PROVISIONAL = select(*(PROVISIONAL.c[name] for name in _FIELDS)).where(
     PROVISIONAL.c.series_id == bindparam("of_series")
 )
@@ -41,13 +45,26 @@ def _visible(newest: bool) -> Select[tuple[object, ...]]:
     return query.where(RECENT.c.series_id == bindparam("of_series"))
 
 
+def _latest() -> Select[tuple[object, ...]]:
+    winners = (
+        select(RECENT.c.time, func.max(RECENT.c.known_at).label("known_at"))
+        .where(_BETWEEN)
+        .group_by(RECENT.c.time)
+        .subquery()
+    )
+    joined = and_(RECENT.c.time == winners.c.time, RECENT.c.known_at == winners.c.known_at)
+    query = select(*_COLUMNS).select_from(winners).join(RECENT, joined)
+    return query.where(RECENT.c.series_id == bindparam("of_series"))
+
+
+_LATEST = _latest()
 _NEWEST, _OLDEST = _visible(newest=True), _visible(newest=False)
 
 
 def insert_rows(connection: Connection, series_id: int, rows: KnownBars) -> None:
     """Add rows."""
     if len(rows):
-        connection.execute(insert(RECENT), _as_mappings(series_id, rows))
+        connection.execute(_INSERT, _as_mappings(series_id, rows))
 
 
 def select_visible(
@@ -62,6 +79,11 @@ def select_visible(
     """Return the newest or oldest bars between two times, inclusive, as known at a time."""
     view = _between(series_id, first_ms, last_ms) | {"known_at_ms": known_at_ms, "bars": limit}
     return _read(connection, _NEWEST if newest else _OLDEST, view).sorted()
+
+
+def select_latest(connection: Connection, series_id: int, first_ms: int, last_ms: int) -> KnownBars:
+    """Return the latest row of each of the bars between two times, inclusive, by time."""
+    return _read(connection, _LATEST, _between(series_id, first_ms, last_ms)).sorted()
 
 
 def select_rows(connection: Connection, series_id: int, first_ms: int, last_ms: int) -> KnownBars:
@@ -93,8 +115,7 @@ def replace_provisional(connection: Connection, series_id: int, row: KnownBars) 
 
 def delete_provisional(connection: Connection, series_id: int, last_ms: int) -> None:
     """Delete the bar that is not final if it is not later than a final one."""
-    is_superseded = PROVISIONAL.c.series_id == series_id, PROVISIONAL.c.time <= last_ms
-    connection.execute(delete(PROVISIONAL).where(*is_superseded))
+    connection.execute(_DELETE_PROVISIONAL, {"of_series": series_id, "last_ms": last_ms})
 
 
 def _between(series_id: int, first_ms: int, last_ms: int) -> dict[str, int]:
