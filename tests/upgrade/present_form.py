@@ -16,6 +16,7 @@ ADDED_METADATA = {
 ADDED_ROUTER_SETTINGS = {"hosts": [], "max_bodies_bytes": 256_000_000}
 ADDED_SETTINGS = {
     "bars": {"database_url": None, "folder": None, "keep_days": None},
+    "markets": {"calendars": {}, "symbols": {}},
     "require_signature": [],
     "require_reference_outputs": False,
     "access": {
