@@ -1,0 +1,5 @@
+"""The base class of all errors of market data."""
+
+
+class FeaturesError(Exception):
+    """Base class of all errors of market data."""
