@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
 
 from features.timeframes import Timeframe
 from features.times import iso
@@ -33,7 +34,14 @@ class SymbolBar(NamedTuple):
     """The server's window of a symbol that ends with a bar."""
 
     symbol: str
+    timeframe: str
     bar_ms: int
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The fields of the record of a prediction that are the window's."""
+        bar = datetime.fromtimestamp(self.bar_ms / 1e3, UTC)
+        return {"timeframe": self.timeframe, "bar": bar}
 
 
 class LiveResult(NamedTuple):
@@ -57,6 +65,16 @@ class LiveResult(NamedTuple):
     def bar(self) -> str:
         """The opening of the window's last bar in ISO 8601."""
         return iso(self.bar_ms)
+
+    @property
+    def symbol_bar(self) -> SymbolBar:
+        """The window."""
+        return SymbolBar(self.symbol, self.timeframe, self.bar_ms)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The fields of the record of a prediction that are the window's."""
+        return self.symbol_bar.recorded
 
     def age_s(self, now_ms: float) -> float:
         """Return the time since the end of the window's last bar."""

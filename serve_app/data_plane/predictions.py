@@ -141,9 +141,8 @@ class PredictionService:
                 version=route.version.version,
                 symbol=request.symbol,
                 latency_ms=response.latency_ms,
-                direction=result.direction,
-                confidence=result.confidence,
-                expected_return=result.expected_return,
+                **result.recorded,
+                **(window.recorded if window is not None else {}),
             )
         )
         return response
@@ -167,7 +166,7 @@ class PredictionService:
         watch.lap(TimingSection.ROUTE)
         if running is None:
             return self.respond(request, route, prediction, watch, window)
-        selected = request._replace(features=SymbolBar(request.symbol, window.bar_ms))
+        selected = request._replace(features=window.symbol_bar)
         response = await self._predict_in_experiment(running, selected, watch)
         if response.version != window.version:
             window = await self._live.find(response.version, request.symbol, None, window.bar_ms)

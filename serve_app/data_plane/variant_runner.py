@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from registry.records import ModelMetadata
 from serve_app.data_plane.breakers import Breakers
 from serve_app.data_plane.decoding import Prediction
+from serve_app.data_plane.live_results import SymbolBar
 from serve_app.data_plane.ports import PredictionRecorder
 from serve_app.errors import (
     InvalidFeaturesError,
@@ -247,9 +248,8 @@ class VariantRunner:
                 experiment_id=running.experiment_id,
                 variant=variant,
                 treatment_share=None if running.mirrors else running.treatment_share,
-                direction=None if prediction is None else prediction.direction,
-                confidence=None if prediction is None else prediction.confidence,
-                expected_return=None if prediction is None else prediction.expected_return,
+                **({} if prediction is None else prediction.recorded),
+                **(request.features.recorded if isinstance(request.features, SymbolBar) else {}),
                 mirrored=running.mirrors,
                 unit_id=request.unit_id,
                 error=error,

@@ -69,6 +69,14 @@ class PredictionRecord:
     """Whether both variants received the request; the bot received control's response."""
     unit_id: str | None = None
     """The unit that the request names, usually a bot."""
+    hold_probability: float | None = None
+    """The probability of HOLD; like the other two, None if the version failed or has none."""
+    buy_probability: float | None = None
+    sell_probability: float | None = None
+    timeframe: str | None = None
+    """The timeframe of the server's window; None, like `bar`, if the request had features."""
+    bar: datetime | None = None
+    """The opening of the last bar of the server's window."""
 
     def __post_init__(self) -> None:
         _check_time("time", self.time)

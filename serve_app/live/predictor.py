@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -335,7 +334,7 @@ class LivePredictor:
 def _outcome(version: VersionRef, output: Prediction | Failure) -> Prediction | ServingError:
     if isinstance(output, Failure):
         return ModelOutputError(*version, output.problem)
-    return replace(output, run=None)  # it is none of the requests' times
+    return output.with_run(None)  # it is none of the requests' times
 
 
 def _by_time(

@@ -47,7 +47,13 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "timestamp": response.time,
     }
-    window = response.window
+    probabilities, window = prediction.probabilities, response.window
+    if probabilities is not None:
+        document["probabilities"] = {
+            "HOLD": probabilities.hold,
+            "BUY": probabilities.buy,
+            "SELL": probabilities.sell,
+        }
     if window is not None:
         document["bar"], document["as_of"] = window.bar, iso(window.as_of_ms)
         document["age_s"] = window.age_s(response.time.timestamp() * 1e3)

@@ -74,6 +74,14 @@ class PredictionValue(_Schema):
     """The quantiles of that return by level, such as "0.1"; absent for a model without them."""
 
 
+class DirectionProbabilities(_Schema):
+    """The probability of each direction."""
+
+    HOLD: float
+    BUY: float
+    SELL: float
+
+
 class Timings(_Schema):
     """The timing sections of a request in milliseconds, in this order."""
 
@@ -108,6 +116,8 @@ class PredictResponse(_Schema):
     latency_ms: float
     """The server-side time of this request."""
     timestamp: datetime
+    probabilities: DirectionProbabilities | None = None
+    """Those of the model, or the softmax of its logits; absent for a regressor, which has none."""
     bar: datetime | None = None
     """The opening of the last bar of the server's window; absent if the request had features, as
     are the next two."""

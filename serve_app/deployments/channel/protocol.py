@@ -8,8 +8,9 @@ the payload of its type:
     CALL      router    u32 windows, timesteps, features, bytes per value; then the values as
                         float32 or float64
     RESULTS   replica   one result per window as JSON: [direction, confidence, expected return,
-                        waited s, took s], with {level: quantile} appended if the model has
-                        quantiles, or the problem of the window as a string
+                        waited s, took s, [hold, buy, sell] or null], with {level: quantile}
+                        appended if the model has quantiles, or the problem of the window as a
+                        string
     ERROR     replica   [code, arguments] of an error of `serve_app.errors` as JSON
     PING      router    empty: a heartbeat
     PONG      replica   empty: the reply to a heartbeat
@@ -28,10 +29,10 @@ import numpy as np
 import orjson
 
 from registry.predictors import Windows
-from serve_app.data_plane.decoding import Failure, Prediction, Run
+from serve_app.data_plane.decoding import Failure, Prediction, Probabilities, Run
 from serve_app.errors import ClientError, ServingError
 
-PROTOCOL = 4
+PROTOCOL = 5
 """The version of this protocol. A router and a replica of different ones use Serve's handle."""
 
 MAX_FRAME_BYTES = 32 * 2**20
@@ -232,7 +233,14 @@ def _as_json(result: Prediction | Failure) -> object:
     if isinstance(result, Failure):
         return result.problem
     waited_s, took_s = result.run or (None, None)
-    values = result.direction, result.confidence, result.expected_return, waited_s, took_s
+    values = (
+        result.direction,
+        result.confidence,
+        result.expected_return,
+        waited_s,
+        took_s,
+        None if result.probabilities is None else list(result.probabilities),
+    )
     return values if result.return_quantiles is None else (*values, result.return_quantiles)
 
 
@@ -240,18 +248,34 @@ def _from_json(result: object) -> Prediction | Failure:
     match result:
         case str(problem):
             return Failure(problem)
-        case [int(direction), float(confidence), float() | None as expected_return, *further]:
-            match further:
-                case [float(waited_s), float(took_s), *quantiles]:
-                    run = Run(waited_s, took_s)
-                    return Prediction(
-                        direction, confidence, expected_return, run, _quantiles(quantiles)
-                    )
-                case [None, None, *quantiles]:
-                    return Prediction(
-                        direction, confidence, expected_return, None, _quantiles(quantiles)
-                    )
+        case [
+            int(direction),
+            float(confidence),
+            float() | None as expected_return,
+            float() | None as waited_s,
+            float() | None as took_s,
+            probabilities,
+            *quantiles,
+        ] if (waited_s is None) == (took_s is None):
+            run = None if waited_s is None or took_s is None else Run(waited_s, took_s)
+            return Prediction(
+                direction,
+                confidence,
+                expected_return,
+                run,
+                _quantiles(quantiles),
+                _probabilities(probabilities),
+            )
     raise ProtocolError("expected a prediction or the problem of a window, received something else")
+
+
+def _probabilities(value: object) -> Probabilities | None:
+    match value:
+        case None:
+            return None
+        case [float(hold), float(buy), float(sell)]:
+            return Probabilities(hold, buy, sell)
+    raise ProtocolError("expected the probabilities of three directions, received something else")
 
 
 def _quantiles(last: list[object]) -> Mapping[str, float] | None:

@@ -34,6 +34,11 @@ COLUMNS = {
     "treatment_share": "float64",
     "mirrored": "bool",
     "unit_id": "string",
+    "hold_probability": "float64",
+    "buy_probability": "float64",
+    "sell_probability": "float64",
+    "timeframe": "string",
+    "bar": _TIME,
     "market_return": "float64",
     "outcome_time": _TIME,
 }

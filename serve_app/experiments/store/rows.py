@@ -39,6 +39,11 @@ def row_of_prediction(record: PredictionRecord) -> dict[str, Any]:
         "treatment_share": record.treatment_share,
         "mirrored": record.mirrored,
         "unit_id": record.unit_id,
+        "hold_probability": record.hold_probability,
+        "buy_probability": record.buy_probability,
+        "sell_probability": record.sell_probability,
+        "timeframe": record.timeframe,
+        "bar_s": None if record.bar is None else record.bar.timestamp(),
     }
 
 
@@ -69,6 +74,11 @@ def prediction_of_row(row: Row[Any]) -> PredictionRecord:
         treatment_share=row.treatment_share,
         mirrored=row.mirrored,
         unit_id=row.unit_id,
+        hold_probability=row.hold_probability,
+        buy_probability=row.buy_probability,
+        sell_probability=row.sell_probability,
+        timeframe=row.timeframe,
+        bar=None if row.bar_s is None else time_of(row.bar_s),
     )
 
 

@@ -72,6 +72,11 @@ PREDICTIONS = Table(
     Column("treatment_share", Double),
     Column("mirrored", Boolean, nullable=False),
     Column("unit_id", Text),
+    Column("hold_probability", Double),
+    Column("buy_probability", Double),
+    Column("sell_probability", Double),
+    Column("timeframe", Text),
+    Column("bar_s", Double),
     sqlite_with_rowid=False,
 )
 """One row per prediction; in mirror mode both variants share a `prediction_id`."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serve_app.data_plane.decoding import Failure, Prediction, Run, decode
+from serve_app.data_plane.decoding import Failure, Prediction, Probabilities, Run, decode
 from testkit.models import IDENTITY
 
 NOT_FINITE = Failure("an output is NaN or infinite")
@@ -40,11 +40,9 @@ def test_row_that_is_not_finite_fails_alone():
     """A row with NaN or infinity is a failure; the other rows are predictions."""
     values = outputs([[9, 0, 0], [0, np.nan, 0], [0, 0, 9]])
     values["confidence"][2] = np.inf
-    assert decode(values, IDENTITY) == [
-        Prediction(0, 0.5, pytest.approx(0.01)),
-        NOT_FINITE,
-        NOT_FINITE,
-    ]
+    first, *others = decode(values, IDENTITY)
+    assert (first.direction, first.confidence) == (0, 0.5)
+    assert others == [NOT_FINITE, NOT_FINITE]
 
 
 def test_confidence_from_logits_is_the_softmax():
@@ -52,20 +50,40 @@ def test_confidence_from_logits_is_the_softmax():
     rows = [[1, 2, 3], [3e38, -3e38, 0], [np.inf, 0, 0]]
     first, second, third = decode({"direction_logits": array(rows)}, IDENTITY)
     assert first.confidence == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum(), abs=1e-6)
-    assert second == Prediction(0, 1.0, None)
+    assert second == Prediction(0, 1.0, None, probabilities=Probabilities(1.0, 0.0, 0.0))
     assert third == NOT_FINITE
 
 
 def test_confidence_from_probabilities():
     """Without its own output, the confidence is the probability of the chosen class."""
     values = {"direction_probabilities": array([[0.2, 0.7, 0.1]])}
-    assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.7), None)]
+    (prediction,) = decode(values, IDENTITY)
+    assert (prediction.direction, prediction.confidence) == (1, pytest.approx(0.7))
 
 
 def test_own_confidence_takes_precedence():
     """A model's own output for the confidence takes precedence over the probabilities."""
     values = {"direction_probabilities": array([[0.2, 0.7, 0.1]]), "confidence": array([[0.4]])}
-    assert decode(values, IDENTITY) == [Prediction(1, pytest.approx(0.4), None)]
+    (prediction,) = decode(values, IDENTITY)
+    assert (prediction.direction, prediction.confidence) == (1, pytest.approx(0.4))
+
+
+@pytest.mark.parametrize("meaning", ["direction_logits", "direction_probabilities"])
+def test_probabilities(meaning):
+    """The probabilities are those of the model, or the softmax of its logits, by direction."""
+    expected = np.array([0.2, 0.7, 0.1])
+    values = {meaning: array([np.log(expected) + 5 if meaning.endswith("logits") else expected])}
+    (prediction,) = decode(values, {0: "SELL", 1: "HOLD", 2: "BUY"})
+    assert prediction.probabilities == pytest.approx((0.7, 0.1, 0.2))
+    assert prediction.confidence == prediction.probabilities.hold
+
+
+def test_probability_of_no_class():
+    """A direction without a class has the probability 0."""
+    values = {"direction_probabilities": array([[0.25, 0.75]])}
+    (prediction,) = decode(values, {0: "SELL", 1: "BUY"})
+    assert prediction.probabilities == (0.0, 0.75, 0.25)
+    assert prediction.with_run(Run(0.1, 0.2)).probabilities == prediction.probabilities
 
 
 def test_missing_expected_return_is_none():

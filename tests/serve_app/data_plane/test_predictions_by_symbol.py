@@ -67,6 +67,7 @@ async def test_lookup():
     record = under_test.records[0]
     assert (record.prediction_id, record.symbol) == (response.prediction_id, "BTCUSDT")
     assert (record.direction, record.expected_return) == (1, 0.25)
+    assert (record.timeframe, record.bar.timestamp() * 1000) == ("1h", BAR_MS)
     assert len({record.prediction_id for record in under_test.records}) == 2
 
 
@@ -146,6 +147,7 @@ async def test_experiment(share, variant, direction):
     assert (response.window.version, response.window.bar_ms) == (response.version, BAR_MS)
     (record,) = under_test.records
     assert (record.variant, record.direction) == (variant, direction)
+    assert (record.timeframe, record.bar.timestamp() * 1000) == ("1h", BAR_MS)
 
 
 async def test_mirror():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serve_app import errors
-from serve_app.data_plane.decoding import Failure, Prediction, Run
+from serve_app.data_plane.decoding import Failure, Prediction, Probabilities, Run
 from serve_app.deployments.channel.protocol import (
     MAX_FRAME_BYTES,
     PROTOCOL,
@@ -73,11 +73,13 @@ def test_results_arrive_bit_for_bit():
         Prediction(1, 1.0, 0.01),
         Prediction(1, 1.0, 0.01, None, {"0.1": -1 / 3, "0.5": 0.01}),
         Prediction(1, 1.0, 0.01, Run(0.25, 0.5), {"0.5": 0.01}),
+        Prediction(1, 0.5, None, None, None, Probabilities(0.25, 0.5, 1 / 3)),
+        Prediction(1, 0.5, 0.01, None, {"0.5": 0.01}, Probabilities(0.0, 1.0, 0.0)),
     ]
     received = decode_results(only(encode_results(3, results)).payload)
     assert received == results
     runs = [result.run for result in received if isinstance(result, Prediction)]
-    assert runs == [Run(0.0, 1e-9), Run(0.25, 0.5), None, None, Run(0.25, 0.5)]
+    assert runs == [Run(0.0, 1e-9), Run(0.25, 0.5), None, None, Run(0.25, 0.5), None, None]
 
 
 OF_CALLERS = (errors.ClientError, errors.RouterOverloadedError)
@@ -169,6 +171,9 @@ def test_a_call_must_fill_its_shape(payload):
         [[1, 0.5, 0.1, 0.2]],
         [["1", 0.5, None, None, None]],
         [[1, 0.5, None, 0.1, None]],
+        [[1, 0.5, None, 0.1, None, None]],
+        [[1, 0.5, None, None, None, [0.5, 0.5]]],
+        [[1, 0.5, None, None, None, [0.5, 0.5, "0"]]],
     ],
 )
 def test_invalid_results_are_rejected(document):

@@ -28,7 +28,17 @@ def test_rows(store, tmp_path):
     """The file contains every prediction with its outcome."""
     store.write_predictions(
         [
-            prediction("a", after_s=0.000001, treatment_share=0.1, unit_id="bot-1"),
+            prediction(
+                "a",
+                after_s=0.000001,
+                treatment_share=0.1,
+                unit_id="bot-1",
+                hold_probability=0.125,
+                buy_probability=0.75,
+                sell_probability=0.125,
+                timeframe="1h",
+                bar=START,
+            ),
             prediction("b", Variant.TREATMENT, 1.0, error="timeout"),
             prediction("c", None, 2.0),
         ]
@@ -53,6 +63,11 @@ def test_rows(store, tmp_path):
         "treatment_share": 0.1,
         "mirrored": False,
         "unit_id": "bot-1",
+        "hold_probability": 0.125,
+        "buy_probability": 0.75,
+        "sell_probability": 0.125,
+        "timeframe": "1h",
+        "bar": START,
         "market_return": 0.0,
         "outcome_time": START + timedelta(seconds=60),
     }
@@ -62,6 +77,7 @@ def test_rows(store, tmp_path):
         None,
     )
     assert (third["variant"], third["experiment_id"], third["market_return"]) == (None, None, None)
+    assert (third["hold_probability"], third["bar"]) == (None, None)
 
 
 def test_no_predictions(store, tmp_path):

@@ -133,5 +133,5 @@ def test_newer_schema(database):
     migrate(database)
     with database.writing() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0005'.*upgrade"):
+    with pytest.raises(NewerSchemaError, match=r"has schema '9999'.*knows up to '0006'.*upgrade"):
         migrate(database)
