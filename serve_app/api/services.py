@@ -6,6 +6,7 @@ from serve_app.bars.ports import BarStore
 from serve_app.control_plane.experiment_service import ExperimentService
 from serve_app.control_plane.reloads import Reloader
 from serve_app.data_plane.batches import BatchService
+from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.status import StatusService
 
@@ -24,3 +25,4 @@ class Services:
     reloader: Reloader
     experiments: ExperimentService
     bars: BarStore
+    stream: LiveStream

@@ -181,9 +181,14 @@ class LiveTable:
         self.is_caught_up = False
         """Whether the table has received the newest results once."""
 
-    def apply(self, publication: Publication) -> None:
-        """Add results, or replace all of them."""
+    def apply(self, publication: Publication) -> list[LiveResult]:
+        """Add results, or replace all of them; return the predictions that are new.
+
+        None is new to a table that has not caught up before.
+        """
+        added = [result for result in publication.results if self._is_added(result)]
         if publication.is_whole:
+            added = added if self.is_caught_up else []
             self._results = {}
             self.is_caught_up = True
         self._timeframes = publication.timeframes
@@ -194,6 +199,7 @@ class LiveTable:
         for commit in publication.commits:
             self._note(commit)
         self._wake()
+        return added
 
     def note_commits(self, commits: Iterable[Commit]) -> None:
         """Let requests wait for the predictions of bars that have just been stored."""
@@ -240,6 +246,11 @@ class LiveTable:
                     await changed.wait()
             except TimeoutError:
                 raise deadline.error() if missing is None else missing from None
+
+    def _is_added(self, result: LiveResult) -> bool:
+        held = self._results.get(result.version, {}).get(result.symbol, {}).get(result.bar_ms)
+        is_known = held is not None and isinstance(held.outcome, Prediction)
+        return isinstance(result.outcome, Prediction) and not is_known
 
     def _note(self, commit: Commit) -> None:
         key = commit.symbol, commit.timeframe

@@ -7,6 +7,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from serve_app.data_plane.live_results import LiveResult, LiveTable, Position, Publication
+from serve_app.data_plane.live_stream import LiveStream
 from serve_app.deployments.live_predictor import live_predictor
 from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
 from serve_app.errors import ServingError, WindowsUnavailableError
@@ -38,11 +39,11 @@ class LivePredictorClient:
         """Whether a version makes predictions by symbol, so that the predictor runs."""
         return self._following is not None
 
-    def start(self, table: LiveTable) -> None:
-        """Start the predictor if it does not run, and keep a table up to date from now on."""
+    def start(self, table: LiveTable, stream: LiveStream) -> None:
+        """Start the predictor if it does not run, and pass its results on from now on."""
         if self._following is None:
             loop = asyncio.get_running_loop()
-            self._following = loop.create_task(self._follow_forever(table))
+            self._following = loop.create_task(self._follow_forever(table, stream))
 
     async def problem(self) -> str | None:
         """Return why no predictions are made, None while they are, or while none are to be made."""
@@ -63,7 +64,7 @@ class LivePredictorClient:
         )
         return result
 
-    async def _follow_forever(self, table: LiveTable) -> None:
+    async def _follow_forever(self, table: LiveTable, stream: LiveStream) -> None:
         position: Position | None = None
         while True:
             try:
@@ -84,7 +85,7 @@ class LivePredictorClient:
                 await asyncio.sleep(RETRY_S)
                 continue
             if publication is not None:
-                table.apply(publication)
+                stream.publish(table.apply(publication))
                 position = publication.position
 
     async def _call(self, method: str, *args: object, timeout_s: float) -> Any:  # noqa: ANN401

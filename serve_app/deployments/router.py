@@ -23,6 +23,7 @@ from serve_app.data_plane.backends import Backend, Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.dependencies import Dependencies
 from serve_app.data_plane.live_results import LiveTable
+from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.routes import Routes
 from serve_app.data_plane.state_follower import StateFollower
@@ -98,6 +99,7 @@ class Router:
         self._routes = Routes(table, self._backends, client)
         self._predictor = LivePredictorClient(settings.registry_root, self._application)
         self._live = LiveTable(self._predictor)
+        self._stream = LiveStream()
         self._predictions = PredictionService(
             self._routes, self._outbox, settings.router, self._follower, self._live
         )
@@ -119,6 +121,7 @@ class Router:
             reloader=client,
             experiments=ExperimentService(client, experiments),
             bars=NotedBars(bars, self._live),
+            stream=self._stream,
         )
         await self._wait_until_ready()
         await self._require_versions_inside()
@@ -265,7 +268,7 @@ class Router:
         self._backends.adopt(state.versions)
         self._predictions.adopt(state.routing_table())
         if any(version.metadata.feature_set is not None for version in state.versions):
-            self._predictor.start(self._live)
+            self._predictor.start(self._live, self._stream)
 
     def _open_backend(self, version: ServedVersion) -> Backend:
         return open_backend(version, self._application, self._settings)

@@ -19,6 +19,7 @@ from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.data_plane.live_results import LiveTable
+from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.requests import BatchRequest, PredictionRequest
 from serve_app.data_plane.routes import Routes
@@ -318,6 +319,7 @@ def core(
         reloader=fleet,
         experiments=ExperimentService(fleet, experiments),
         bars=bars or FakeBars(),
+        stream=LiveStream(heartbeat_s=0.05),
     )
     return Core(
         services, predictions, batches, status, backends, fleet, recorder, experiments, live

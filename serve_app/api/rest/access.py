@@ -41,6 +41,7 @@ ROLES: Mapping[tuple[str, str], Roles] = {
     ("POST", "/api/ml/bars"): _INGEST,
     ("GET", "/api/ml/bars/{symbol}"): _INGEST | _PREDICT | _READ,
     ("GET", "/api/ml/symbols"): _INGEST | _PREDICT | _READ,
+    ("GET", "/api/ml/stream"): _PREDICT | _READ,
     ("GET", "/health"): PUBLIC,
     ("GET", "/health/live"): PUBLIC,
     ("GET", "/health/ready"): PUBLIC,

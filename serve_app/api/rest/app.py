@@ -25,6 +25,7 @@ from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, GUARDED, HostGuard, 
 from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
 from serve_app.api.rest.slices import TimeSlices
+from serve_app.api.rest.stream_endpoints import add_stream_endpoints
 from serve_app.api.services import Services
 from serve_app.data_plane.deadlines import Pace
 from serve_app.data_plane.timing import TimingSection
@@ -182,6 +183,7 @@ def build_rest_api(
     add_model_endpoints(app, services)
     add_experiment_endpoints(app, services, slices)
     add_bar_endpoints(app, services, slices)
+    add_stream_endpoints(app, services)
     add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)

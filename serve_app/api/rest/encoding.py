@@ -10,6 +10,8 @@ from features.times import iso
 from serve_app.api.rest.errors import STATUS, error_value, headers_of
 from serve_app.control_plane.experiment_service import OutcomeCounts
 from serve_app.control_plane.reloads import ReloadResult
+from serve_app.data_plane.decoding import Prediction, Probabilities
+from serve_app.data_plane.live_results import LiveResult
 from serve_app.data_plane.responses import BatchResponse, FailedItem, PredictionResponse
 from serve_app.data_plane.status import HealthReport, ModelStatus
 from serve_app.data_plane.timing import TimingSection
@@ -35,11 +37,7 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
     prediction, version = response.prediction, response.version
     document: dict[str, Any] = {
         "symbol": response.symbol,
-        "prediction": {
-            "direction": prediction.direction,
-            "confidence": prediction.confidence,
-            "expected_return": prediction.expected_return,
-        },
+        "prediction": _value(prediction),
         "model_name": version.model,
         "model_version": version.version,
         "variant": None if response.variant is None else response.variant.value,
@@ -47,21 +45,51 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
         "latency_ms": response.latency_ms,
         "timestamp": response.time,
     }
-    probabilities, window = prediction.probabilities, response.window
-    if probabilities is not None:
-        document["probabilities"] = {
-            "HOLD": probabilities.hold,
-            "BUY": probabilities.buy,
-            "SELL": probabilities.sell,
-        }
+    if prediction.probabilities is not None:
+        document["probabilities"] = _by_direction(prediction.probabilities)
+    window = response.window
     if window is not None:
         document["bar"], document["as_of"] = window.bar, iso(window.as_of_ms)
         document["age_s"] = window.age_s(response.time.timestamp() * 1e3)
-    if prediction.return_quantiles is not None:
-        document["prediction"]["return_quantiles"] = prediction.return_quantiles
     if response.fallback:
         document["fallback"] = True
     return document
+
+
+def live_document(result: LiveResult) -> dict[str, Any]:
+    """Return the data of an event of the stream of predictions by symbol.
+
+    Raises:
+        ServingError: the result has no prediction.
+    """
+    prediction = result.prediction()
+    document: dict[str, Any] = {
+        "symbol": result.symbol,
+        "timeframe": result.timeframe,
+        "bar": result.bar,
+        "as_of": iso(result.as_of_ms),
+        "model_name": result.version.model,
+        "model_version": result.version.version,
+        "prediction": _value(prediction),
+    }
+    if prediction.probabilities is not None:
+        document["probabilities"] = _by_direction(prediction.probabilities)
+    return document
+
+
+def _value(prediction: Prediction) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "direction": prediction.direction,
+        "confidence": prediction.confidence,
+        "expected_return": prediction.expected_return,
+    }
+    if prediction.return_quantiles is not None:
+        value["return_quantiles"] = prediction.return_quantiles
+    return value
+
+
+def _by_direction(probabilities: Probabilities) -> dict[str, float]:
+    return {"HOLD": probabilities.hold, "BUY": probabilities.buy, "SELL": probabilities.sell}
 
 
 def timings_document(spent: Mapping[TimingSection, float]) -> dict[str, float]:

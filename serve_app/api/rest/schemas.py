@@ -82,6 +82,21 @@ class DirectionProbabilities(_Schema):
     SELL: float
 
 
+class StreamEvent(_Schema):
+    """The data of an event `prediction` of the stream."""
+
+    symbol: str
+    timeframe: str
+    bar: datetime
+    """The opening of the last bar of the window."""
+    as_of: datetime
+    """When the last of the window's bars became known."""
+    model_name: str
+    model_version: str
+    prediction: PredictionValue
+    probabilities: DirectionProbabilities | None = None
+
+
 class Timings(_Schema):
     """The timing sections of a request in milliseconds, in this order."""
 
@@ -468,6 +483,22 @@ def responses_of_bars() -> dict[int | str, dict[str, Any]]:
     stream = {"schema": {"type": "string", "format": "binary"}}
     described[200] = {**described[200], "content": {ARROW: stream}}
     return described
+
+
+def parameters_of_stream() -> list[dict[str, Any]]:
+    """Return the OpenAPI description of the parameters of the stream."""
+    return [_parameter("symbols", "Names of symbols, separated by commas; by default all.")]
+
+
+def responses_of_stream() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of the responses to a request for the stream."""
+    described = responses(None)
+    events = {"schema": {"type": "string"}}
+    description = "Events `prediction`, each with the JSON of a StreamEvent as its data."
+    return {
+        200: {"description": description, "content": {"text/event-stream": events}},
+        "default": described["default"],
+    }
 
 
 def _parameter(name: str, description: str, kind: str = "string") -> dict[str, Any]:

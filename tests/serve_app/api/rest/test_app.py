@@ -137,6 +137,7 @@ def test_openapi_describes_every_endpoint(http):
         "/api/ml/bars",
         "/api/ml/bars/{symbol}",
         "/api/ml/symbols",
+        "/api/ml/stream",
         "/api/ml/health",
         "/health",
         "/health/live",

@@ -63,5 +63,7 @@ def test_responses_are_those_of_the_document(control, mode):
             operation["parameters"] = [one for one in parameters if one["name"] != "X-Deadline-Ms"]
     for found in schemathesis.openapi.from_asgi("/openapi.json", api).get_all_operations():
         operation = found.ok()
+        if operation.path == "/api/ml/stream":
+            continue  # its responses never end
         if operation.body or mode is GenerationMode.POSITIVE:  # without a body all is valid
             send_requests(operation, mode)
