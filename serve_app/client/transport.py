@@ -37,6 +37,7 @@ _MAX_MESSAGE_CHARACTERS = 200
 _UNAVAILABLE = 503
 _TOO_MANY_REQUESTS = 429
 _KEY_HEADER = "Idempotency-Key"
+_DATA = b"data: "
 _KEEP_WORKING = {"X-Request-Disconnect-Disabled": "?1"}
 """Header by which the server does not watch for a disconnect of the client, which would cost it
 time."""
@@ -171,6 +172,39 @@ class Transport:
             self._unreachable_from_s = None
             logger.info("server %s responds again after %.1f s", self.server_url, outage_s)
         return content
+
+    async def events(self, path: str, idle_s: float) -> AsyncGenerator[bytes, None]:
+        """Yield the data of each server-sent event of one response, until it ends.
+
+        Args:
+            path: the path and the query.
+            idle_s: the time without any data after which the connection counts as broken.
+
+        Raises:
+            ServerUnreachableError: there was no connection, or it broke.
+            ServerRejectedError: the server responded with an error.
+        """
+        opened = await self._opened()
+        ATTEMPT.set(Attempt(Deadline.after(idle_s), self._connect_timeout_s))
+        try:
+            async with opened.session.get(
+                self.server_url + path,
+                headers=self._credentials.headers(),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(sock_read=idle_s),
+            ) as received:
+                if received.status != 200:
+                    body = await received.read()
+                    raise _rejection(Response(received.status, body, None))
+                data = b""
+                async for line in received.content:
+                    if line.startswith(_DATA):
+                        data = line.removeprefix(_DATA).rstrip(b"\r\n")
+                    elif not line.strip() and data:
+                        yield data
+                        data = b""
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ServerUnreachableError(self.server_url, _problem_of(error)) from error
 
     async def _repeat(
         self, method: str, path: str, body: Body | None, deadline: Deadline, key: str | None
