@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from features.timeframes import Timeframe
 from features.times import iso
 from serve_app.data_plane.deadlines import current_deadline
@@ -144,8 +147,31 @@ class Publication:
     """Whether the results are the newest ones of all symbols, which replace what a router has."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveWindow:
+    """The server's window of a symbol, as a version receives it."""
+
+    version: VersionRef
+    symbol: str
+    timeframe: str
+    as_of_ms: int
+    """When the last of the window's bars became known."""
+    time: NDArray[np.int64]
+    """The opening of each row's bar."""
+    rows: NDArray[np.float32]
+    """(timesteps, features)."""
+
+
 class BarPredictor(Protocol):
     """Makes the predictions of any bars that are known."""
+
+    async def window(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveWindow:
+        """Return the window of a version that ends with a bar.
+
+        Raises:
+            IncompleteWindowError: the bar, or another one of its window, is not known.
+            ServingError: the window cannot be computed.
+        """
 
     async def predict_bar(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveResult:
         """Return the result of a version for the window that ends with a bar.
@@ -246,6 +272,14 @@ class LiveTable:
                     await changed.wait()
             except TimeoutError:
                 raise deadline.error() if missing is None else missing from None
+
+    async def window(self, result: LiveResult) -> LiveWindow:
+        """Return the window of a result.
+
+        Raises:
+            ServingError: it is incomplete, or cannot be computed.
+        """
+        return await self._predictor.window(result.version, result.symbol, result.bar_ms)
 
     def _is_added(self, result: LiveResult) -> bool:
         held = self._results.get(result.version, {}).get(result.symbol, {}).get(result.bar_ms)

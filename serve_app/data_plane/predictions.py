@@ -1,6 +1,6 @@
 """One prediction: select the version, check the window, run the model, record the response."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from registry.predictors import Windows
@@ -8,7 +8,7 @@ from registry.records import ModelMetadata
 from serve_app.data_plane.breakers import Breakers
 from serve_app.data_plane.deadlines import current_deadline
 from serve_app.data_plane.decoding import Failure, Prediction
-from serve_app.data_plane.live_results import LiveResult, LiveTable, SymbolBar
+from serve_app.data_plane.live_results import LiveResult, LiveTable, LiveWindow, SymbolBar
 from serve_app.data_plane.ports import PredictionRecorder, StateConfirmation
 from serve_app.data_plane.requests import PredictionRequest
 from serve_app.data_plane.responses import PredictionResponse
@@ -171,6 +171,21 @@ class PredictionService:
         if response.version != window.version:
             window = await self._live.find(response.version, request.symbol, None, window.bar_ms)
         return response._replace(window=window)
+
+    async def window(self, request: PredictionRequest) -> tuple[LiveWindow, Sequence[str]]:
+        """Return the server's window for a request without features, and the features' names.
+
+        Raises:
+            ServingError: there is no window; the age of its last bar does not matter.
+        """
+        await self.confirm()
+        route = await self._routes.find(request.model_name, request.model_version)
+        found = await self._find_window(
+            route.metadata, request.symbol, request.timeframe, request.bar
+        )
+        window = await self._live.window(found)
+        assert route.metadata.feature_set is not None
+        return window, route.metadata.feature_set.feature_names
 
     async def _find_window(
         self, metadata: ModelMetadata, symbol: str, timeframe: str | None, bar_ms: int | None

@@ -6,7 +6,13 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
-from serve_app.data_plane.live_results import LiveResult, LiveTable, Position, Publication
+from serve_app.data_plane.live_results import (
+    LiveResult,
+    LiveTable,
+    LiveWindow,
+    Position,
+    Publication,
+)
 from serve_app.data_plane.live_stream import LiveStream
 from serve_app.deployments.live_predictor import live_predictor
 from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
@@ -63,6 +69,18 @@ class LivePredictorClient:
             "predict_bar", version, symbol, bar_ms, timeout_s=LIVE_CALL_S
         )
         return result
+
+    async def window(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveWindow:
+        """Return the window of a version that ends with a known bar.
+
+        Raises:
+            WindowsUnavailableError: the predictor does not respond.
+            ServingError: the window is incomplete, or cannot be computed.
+        """
+        window: LiveWindow = await self._call(
+            "window", version, symbol, bar_ms, timeout_s=LIVE_CALL_S
+        )
+        return window
 
     async def _follow_forever(self, table: LiveTable, stream: LiveStream) -> None:
         position: Position | None = None

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from features.bars import EARLIEST_MS, LATEST_MS, KnownBars
+from features.bars import EARLIEST_MS, LATEST_MS, Ints, KnownBars
 from features.calendars import Markets
 from features.errors import FeaturesError, InvalidRowsError
 from features.feature_sets import FeatureSet, InstalledFeatureSet, compute_rows
@@ -17,7 +17,7 @@ from serve_app.bars.changes import Change, Changes, Cursor
 from serve_app.bars.queries import SeriesStatus
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.decoding import Failure, Prediction
-from serve_app.data_plane.live_results import Commit, LiveResult
+from serve_app.data_plane.live_results import Commit, LiveResult, LiveWindow
 from serve_app.errors import (
     ModelOutputError,
     NoFeatureSetError,
@@ -154,14 +154,24 @@ class LivePredictor:
             running.add_done_callback(lambda _: self._keep_on_request(key))
         return await asyncio.shield(running)
 
-    async def job_of(self, version: VersionRef, symbol: str, bar_ms: int) -> Job | LiveResult:
-        """Return the window that ends with a known bar, or the result without a prediction.
+    async def window(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveWindow:
+        """Return the window of a version that ends with a known bar.
 
         Raises:
             NoFeatureSetError: the version makes no predictions by symbol.
-            IncompleteWindowError: the bar is not known.
-            ServingError: the bars cannot be read.
+            IncompleteWindowError: the bar, or another one of its window, is not known.
+            ServingError: the bars cannot be read, or the rows cannot be computed.
         """
+        job, time = await self._job_of(version, symbol, bar_ms)
+        if isinstance(job, LiveResult):
+            assert isinstance(job.outcome, ServingError)
+            raise job.outcome
+        return LiveWindow(version, symbol, job.timeframe, job.as_of_ms, time, job.rows)
+
+    async def _job_of(
+        self, version: VersionRef, symbol: str, bar_ms: int
+    ) -> tuple[Job | LiveResult, Ints]:
+        """Return the window that ends with a known bar, with the times of its rows."""
         for group in self._groups.values():
             if version in group.versions:
                 break
@@ -178,8 +188,8 @@ class LivePredictor:
             try:
                 rows = compute_rows(group.feature_set, bars)
             except InvalidRowsError as error:
-                return rules.job(bars.time, view.as_of_ms, error)
-        return rules.job(bars.time, view.as_of_ms, rows)
+                return rules.job(bars.time, view.as_of_ms, error), bars.time[:0]
+        return rules.job(bars.time, view.as_of_ms, rows), bars.time[-rules.timesteps :]
 
     def _load(self, name: str, versions: Sequence[ModelMetadata]) -> FeatureSet | None:
         """Return a feature set, None if the installed one is not that of the versions."""
@@ -313,7 +323,7 @@ class LivePredictor:
         ]
 
     async def _predict_bar(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveResult:
-        job = await self.job_of(version, symbol, bar_ms)
+        job, _ = await self._job_of(version, symbol, bar_ms)
         if isinstance(job, LiveResult):
             return job
         for group in self._groups.values():

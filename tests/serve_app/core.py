@@ -18,7 +18,7 @@ from serve_app.control_plane.reloads import ReloadResult
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.decoding import Failure, Prediction
-from serve_app.data_plane.live_results import LiveTable
+from serve_app.data_plane.live_results import LiveTable, LiveWindow
 from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.requests import BatchRequest, PredictionRequest
@@ -127,7 +127,12 @@ class FakeFleet:
 
 
 class FakeBarPredictor:
-    """Makes no predictions of older bars."""
+    """Makes no predictions of older bars, and has one window."""
+
+    async def window(self, version, symbol, bar_ms):
+        rows = np.array([[0.5, 1], [2, 3], [4, 5]], np.float32)
+        time = bar_ms - np.arange(2, -1, -1) * 3_600_000
+        return LiveWindow(version, symbol, "1h", bar_ms + 5, time, rows)
 
     async def predict_bar(self, version, symbol, bar_ms):
         raise NoFeatureSetError(*version)

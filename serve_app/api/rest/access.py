@@ -42,6 +42,7 @@ ROLES: Mapping[tuple[str, str], Roles] = {
     ("GET", "/api/ml/bars/{symbol}"): _INGEST | _PREDICT | _READ,
     ("GET", "/api/ml/symbols"): _INGEST | _PREDICT | _READ,
     ("GET", "/api/ml/stream"): _PREDICT | _READ,
+    ("GET", "/api/ml/features/{symbol}"): _PREDICT | _READ,
     ("GET", "/health"): PUBLIC,
     ("GET", "/health/live"): PUBLIC,
     ("GET", "/health/ready"): PUBLIC,

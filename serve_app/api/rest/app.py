@@ -21,6 +21,7 @@ from serve_app.api.rest.deadlines import DeadlineGuard, counted
 from serve_app.api.rest.docs_pages import add_docs_pages
 from serve_app.api.rest.encoding import error_response, json_response
 from serve_app.api.rest.experiment_endpoints import add_experiment_endpoints
+from serve_app.api.rest.feature_endpoints import add_feature_endpoints
 from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, GUARDED, HostGuard, HostRules
 from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
@@ -184,6 +185,7 @@ def build_rest_api(
     add_experiment_endpoints(app, services, slices)
     add_bar_endpoints(app, services, slices)
     add_stream_endpoints(app, services)
+    add_feature_endpoints(app, services)
     add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)

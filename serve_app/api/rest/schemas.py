@@ -97,6 +97,23 @@ class StreamEvent(_Schema):
     probabilities: DirectionProbabilities | None = None
 
 
+class WindowResponse(_Schema):
+    """The server's window of a symbol."""
+
+    symbol: str
+    timeframe: str
+    model_name: str
+    model_version: str
+    as_of: datetime
+    """When the last of the window's bars became known; later revisions do not matter."""
+    features: list[str]
+    """The names of the columns."""
+    bars: list[datetime]
+    """The opening of the bar of each row."""
+    rows: list[list[float]]
+    """The numbers of each bar, as the model receives them."""
+
+
 class Timings(_Schema):
     """The timing sections of a request in milliseconds, in this order."""
 
@@ -488,6 +505,16 @@ def responses_of_bars() -> dict[int | str, dict[str, Any]]:
 def parameters_of_stream() -> list[dict[str, Any]]:
     """Return the OpenAPI description of the parameters of the stream."""
     return [_parameter("symbols", "Names of symbols, separated by commas; by default all.")]
+
+
+def parameters_of_window() -> list[dict[str, Any]]:
+    """Return the OpenAPI description of the parameters of a request for a window."""
+    return [
+        _parameter("model_name", "The model; by default that of requests that name none."),
+        _parameter("model_version", "A version or a stage; by default production."),
+        _parameter("timeframe", "The timeframe; by default that of the model's features."),
+        _parameter("bar", "The last bar, ISO 8601 or milliseconds; by default the newest."),
+    ]
 
 
 def responses_of_stream() -> dict[int | str, dict[str, Any]]:

@@ -343,6 +343,21 @@ async def test_on_request(setup):
     assert (first.as_of_ms, one.backend.batches) == (1006, [1])
 
 
+async def test_window(setup):
+    """The window of a bar is that of its prediction, with the times of its rows."""
+    one = setup()
+    one.push("A", slice(10), 1000)
+    one.push("A", slice(5, 6), 2000, factor=2.0)
+    await one.start()
+    window = await one.predictor.window(VERSION, *key(7))
+    assert (window.as_of_ms, window.time.tolist()) == (1000, BARS.time[5:8].tolist())
+    assert window.rows.tobytes() == compute_rows(TOY, BARS.take(slice(3, 8))).tobytes()
+    with pytest.raises(IncompleteWindowError):
+        await one.predictor.window(VERSION, *key(2))
+    with pytest.raises(IncompleteWindowError):
+        await one.predictor.window(VERSION, *key(11))
+
+
 async def test_not_on_request(setup):
     """A bar without a complete window has no prediction, and an error is not kept."""
     one = setup()

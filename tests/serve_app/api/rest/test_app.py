@@ -138,6 +138,7 @@ def test_openapi_describes_every_endpoint(http):
         "/api/ml/bars/{symbol}",
         "/api/ml/symbols",
         "/api/ml/stream",
+        "/api/ml/features/{symbol}",
         "/api/ml/health",
         "/health",
         "/health/live",
