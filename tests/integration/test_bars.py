@@ -6,10 +6,12 @@ import time
 from collections import Counter
 
 import aiohttp
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.bar_log.streams import MEDIA_TYPE
+from features.bar_log.streams import MEDIA_TYPE, write_push
+from features.bars import Bars
 from serve_app.client import ModelClient
 from serve_app.monitoring.metrics import BAR_AGE, BARS
 from testkit.metrics import samples
@@ -81,6 +83,18 @@ async def test_kills(cluster, client):
     assert len(set(times)) == len(times) == acknowledged[symbols[7]]
     prediction = await client.predict("EURUSD", [[0.0] * 110] * 60, NAME, "1.0.0")
     assert prediction["model_version"] == "1.0.0"
+
+
+async def test_history(cluster, client):
+    """A body of several megabytes passes HAProxy and the router, and is stored once."""
+    rows = 100_000
+    time_ms = FIRST_MS - np.arange(rows, 0, -1) * MINUTE_MS
+    content = write_push(Bars.of(time_ms, np.ones((5, rows))))
+    assert len(content) > 4_000_000
+    assert (await client.push_stream(content, "HIST", "1m"))["accepted"] == rows
+    assert (await client.push_stream(content, "HIST", "1m"))["duplicates"] == rows
+    page = await client.get_bars("HIST", "1m", start=int(time_ms[0]), limit=rows)
+    assert len(page["bars"]) == rows
 
 
 async def test_metrics(cluster, client):
