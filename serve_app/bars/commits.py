@@ -1,6 +1,7 @@
 """Commits pushes in groups: those that arrive during a commit share the next one."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 
 from features.pushes import Appended, Push
 from serve_app.errors import BarsUnavailableError
+
+logger = logging.getLogger(__name__)
 
 GROUP_ROWS = 200_000
 """The rows of a group, after which the next one begins: a commit takes a fraction of a second."""
@@ -79,10 +82,17 @@ class GroupCommits:
                     if not request.result.done():
                         request.result.set_exception(error)
             else:
-                self._committed(pushes, appended)
                 self._acknowledge(group, appended)
+                self._report(pushes, appended)
             finally:
                 self._rows -= sum(request.rows for request in group)
+
+    def _report(self, pushes: Sequence[Push], appended: Sequence[Appended]) -> None:
+        try:
+            self._committed(pushes, appended)
+        # The bars are stored, and the pushes that wait must be written nevertheless.
+        except Exception:
+            logger.exception("a commit of bars was not reported")
 
     def _next_group(self) -> list[_Request]:
         group = [self._waiting.popleft()]

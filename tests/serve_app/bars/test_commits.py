@@ -101,3 +101,17 @@ async def test_a_sender_that_leaves(log, thread):
     second.cancel()
     log.may_continue.set()
     assert await third == ["X"]
+
+
+async def test_failed_report(log, thread, caplog):
+    """A defect in what follows a commit is logged, and every commit is acknowledged."""
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    group = GroupCommits(log.append, thread, fail)
+    tasks = await started(group, push(1), push(2))
+    log.may_continue.set()
+    assert await asyncio.gather(*tasks) == [["X"], ["X"]]
+    assert await group.append([push(3)]) == ["X"]
+    assert caplog.text.count("a commit of bars was not reported") == 3
