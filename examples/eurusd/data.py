@@ -1,13 +1,21 @@
-"""Loads the hourly EURUSD bars of 2017 from the package gym-anytrading."""
+"""Loads the hourly EURUSD bars of 2017 from the package gym-anytrading.
+
+    python -m examples.eurusd.data > eurusd.csv
+
+prints them in the form that `modelctl bars import` reads.
+"""
 
 import csv
+import sys
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from features import Bars
+from features.times import iso
 
 SYMBOL = "EURUSD"
 DISTRIBUTION = "gym-anytrading"
@@ -65,5 +73,17 @@ def read_bars(path: Path) -> Bars:
     return bars
 
 
+def write_csv(bars: Bars, file: TextIO) -> None:
+    """Write bars with the columns time, open, high, low, close and volume."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["time", *(name.lower() for name in _COLUMNS)])
+    for time_ms, row in zip(bars.time.tolist(), bars.values.T.tolist(), strict=True):
+        writer.writerow([iso(time_ms), *row])
+
+
 def _time(text: str) -> datetime:
     return datetime.strptime(text, _TIME_FORMAT)
+
+
+if __name__ == "__main__":
+    write_csv(load_bars(), sys.stdout)

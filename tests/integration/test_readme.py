@@ -27,8 +27,8 @@ README = page("README.md")
 
 def test_curl(cluster):
     """The curl call returns the fields that the README shows."""
-    command = README.block("bash", "Ask for a prediction")
-    shown = README.block("json", "Ask for a prediction")
+    command = README.block("bash", "Predict from features")
+    shown = README.block("json", "Predict from features")
     response = run_shell(command.replace(SERVER_URL, cluster.url))
     schemas.PredictResponse.model_validate_json(response)
     assert list(json.loads(response)) == list(json.loads(shown))

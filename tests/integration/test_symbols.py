@@ -1,6 +1,7 @@
 """Predictions by symbol on a cluster: bars in, predictions out, also after the predictor died."""
 
 import asyncio
+import json
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ from registry.feature_sets import FeatureSetRecord
 from serve_app.client import ModelClient
 from serve_app.errors import ServerRejectedError
 from testkit.models import linear_onnx
+from testkit.snippets import SERVER_URL, page, run_shell
 from tests.integration.conftest import NAME, serving_args
 
 MODEL = "by_symbol"
@@ -39,8 +41,11 @@ def served(cluster, registry, folder):
             MODEL, "1.0.0", model, "Toy", input_shape=(60, 110), feature_set=record
         )
     )
-    args = serving_args(default_model=NAME, markets={"symbols": {"EURUSD": "fx"}})
-    cluster.deploy({**args, "versions": [*args["versions"], {"model": MODEL, "version": "1.0.0"}]})
+    asyncio.run(registry.promote_to_production(MODEL, "1.0.0"))
+    args = serving_args(default_model=MODEL, markets={"symbols": {"EURUSD": "fx"}})
+    cluster.deploy(
+        {**args, "versions": [*args["versions"], {"model": MODEL, "version": "production"}]}
+    )
     cluster.wait_until_serving({*DEFAULT, f"{MODEL}:1.0.0"})
     yield
     cluster.deploy(serving_args())
@@ -104,3 +109,18 @@ async def test_predictions(cluster, client):
     assert again["prediction"] == pytest.approx(response["prediction"], abs=1e-5)
     assert again["as_of"] == response["as_of"]
     assert np.isfinite(again["age_s"])
+
+
+def test_readme(cluster, tmp_path):
+    """The README's commands import the bars of the example and predict by symbol."""
+    readme = page("README.md")
+    script = readme.block("bash", "Predict by symbol").replace(
+        "eurusd.csv", f"{tmp_path}/eurusd.csv"
+    )
+    printed = run_shell(
+        script.replace(SERVER_URL, cluster.url),
+        environment={"COLUMNS": "120", "MODELCTL_URL": cluster.url},
+    )
+    response = json.loads(printed[printed.index("{") :])
+    assert list(response) == list(json.loads(readme.block("json", "Predict by symbol")))
+    assert response["bar"] == "2017-12-29T21:00:00Z"

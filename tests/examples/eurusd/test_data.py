@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from examples.eurusd.data import DataError, read_bars
+from examples.eurusd.data import DataError, read_bars, write_csv
 from examples.eurusd.sample import SAMPLE_FILE, render_sample
+from features.bar_log.bar_files import read_blocks
 from features.times import iso
 
 
@@ -41,3 +42,14 @@ def test_invalid_file(tmp_path, content, problem):
         path.write_text(content)
     with pytest.raises(DataError, match=problem):
         read_bars(path)
+
+
+def test_csv(bars, tmp_path):
+    """The bars are written in the form that an import reads."""
+    path = tmp_path / "eurusd.csv"
+    with path.open("w", newline="") as file:
+        write_csv(bars, file)
+    (block,) = read_blocks(path)
+    assert block.bars.time.tolist() == bars.time.tolist()
+    assert block.bars.values.tolist() == bars.values.tolist()
+    assert not block.problems.any()
