@@ -51,9 +51,9 @@ class IncompleteWindowError(WindowError):
         shown = ", ".join(self.missing[:MAX_SHOWN])
         more = ", …" if self.count > MAX_SHOWN else ""
         return (
-            f"the window of {self.symbol} that ends with the {self.timeframe} bar {self.bar} needs "
-            f"{self.needed} bars, of which {self.count} are missing: {shown}{more}; push them, or "
-            f"correct the calendar of the symbol if its market was closed"
+            f"the window of {self.symbol} that ends with the {self.timeframe} bar {self.bar} lacks "
+            f"{self.count} of the {self.needed} bars that it needs: {shown}{more}; push them, or "
+            f"set the symbol's calendar (markets.symbols) if its market was closed"
         )
 
 

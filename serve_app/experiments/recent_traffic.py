@@ -83,6 +83,10 @@ class RecentTraffic:
             for start_s in range(first_s, math.floor(now_s) + 1, STEP_S)
         ]
 
+    def is_over(self, now_s: float) -> bool:
+        """Return whether nothing of it is in a current window."""
+        return max(self._seconds, default=0) < _first_start_s(now_s)
+
     def _pair(self, record: PredictionRecord, block: Block) -> None:
         """Count a mirrored request once both of its records, which have equal times, are known."""
         other = self._unpaired.pop(record.prediction_id, record)

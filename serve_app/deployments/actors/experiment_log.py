@@ -102,7 +102,13 @@ class ExperimentLogActor:
         self, experiment_id: str, reason: EndReason, report: dict[str, Any], entry: HistoryEntry
     ) -> StoredExperiment:
         """End an experiment; if it has ended already, its first end is kept."""
-        self._recent.pop(experiment_id, None)
+        now_s = datetime.now(UTC).timestamp()
+        # Others too, that ended before: a router may have recorded a last prediction since.
+        self._recent = {
+            name: recent
+            for name, recent in self._recent.items()
+            if name != experiment_id and not recent.is_over(now_s)
+        }
         return await asyncio.to_thread(
             self._store.end_experiment, experiment_id, reason, report, entry
         )

@@ -132,3 +132,11 @@ def test_cost_of_last_minute():
     assert alone.harm_p_value < 1
     assert watched.harm_p_value == pytest.approx(min(1.0, alone.harm_p_value / (1 - RECENT_SHARE)))
     assert not watched.shown_by.recent
+
+
+def test_traffic_that_is_over():
+    """It is over once its last second is in no window."""
+    recent = filled(range(200))
+    assert not recent.is_over(BEGAN_S + 199)
+    assert not recent.is_over(BEGAN_S + 199 + WINDOW_S - STEP_S)
+    assert recent.is_over(BEGAN_S + 200 + WINDOW_S)
