@@ -88,6 +88,10 @@ class LivePredictorActor:
             except (ServingError, *RAY_ERRORS) as error:
                 logger.warning("serving state not followed: %s", error)
                 self._problem = str(error)
+            # Without this loop no new version would make predictions: it survives any error.
+            except Exception as error:
+                logger.exception("serving state not followed, next attempt later")
+                self._problem = repr(error)
             await asyncio.sleep(STATE_FOLLOW_PERIOD_S)
 
     async def _adopt(self, state: ServingState) -> None:

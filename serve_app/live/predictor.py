@@ -138,6 +138,12 @@ class LivePredictor:
                     logger.error("bars not followed: %s", error)  # noqa: TRY400
                 self._problem = str(error)
                 await asyncio.sleep(RETRY_S)
+            # Without this loop no prediction would be made again, so that it survives any error.
+            except Exception as error:
+                logger.exception("bars not followed, next attempt from the log")
+                self._problem = repr(error)
+                self._cursor = None
+                await asyncio.sleep(RETRY_S)
 
     async def predict_bar(self, version: VersionRef, symbol: str, bar_ms: int) -> LiveResult:
         """Return the result of a version for the window that ends with a known bar.

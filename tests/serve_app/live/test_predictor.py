@@ -181,7 +181,9 @@ async def test_late_bar(setup):
     one.push("A", slice(7), 1000)
     await one.start()
     one.push("A", slice(8, 9), 1001)
-    with pytest.raises(IncompleteWindowError, match=f"1 are missing: {iso(key(7)[1])}"):
+    with pytest.raises(
+        IncompleteWindowError, match=f"lacks 1 of the 5 bars that it needs: {iso(key(7)[1])}"
+    ):
         (await one.results())[key(8)].prediction()
     one.push("A", slice(7, 8), 1002)
     result = (await one.results())[key(8)]
@@ -365,7 +367,7 @@ async def test_not_on_request(setup):
     await one.start()
     with pytest.raises(IncompleteWindowError):
         (await one.predictor.predict_bar(VERSION, *key(2))).prediction()
-    with pytest.raises(IncompleteWindowError, match="1 are missing"):
+    with pytest.raises(IncompleteWindowError, match="lacks 1 of the 5 bars"):
         await one.predictor.predict_bar(VERSION, *key(11))
     one.push("A", slice(10, 12), 1001)
     assert (await one.predictor.predict_bar(VERSION, *key(11))).prediction()
@@ -393,7 +395,8 @@ async def test_missing_feature_set(caplog):
     assert "no predictions with the feature set toy" in caplog.text
 
 
-async def test_unavailable_log(setup):
+@pytest.mark.parametrize("error", [BarsUnavailableError("no answer"), RuntimeError("no answer")])
+async def test_unavailable_log(setup, error):
     """While the log cannot be read, the problem is reported, and following goes on afterwards."""
     one = setup()
     one.push("A", slice(8), 1000)
@@ -401,7 +404,7 @@ async def test_unavailable_log(setup):
     original = one.log.changes_since
 
     async def unavailable(cursor, wait_s):
-        raise BarsUnavailableError("no answer")
+        raise error
 
     one.log.changes_since = unavailable
     await asyncio.sleep(0.5)  # longer than the wait of the fake log
@@ -409,6 +412,7 @@ async def test_unavailable_log(setup):
     one.log.changes_since = original
     one.push("A", slice(8, 9), 1001)
     assert (await one.results())[key(8)].prediction()
+    assert await one.nothing()
     assert one.predictor.problem() is None
 
 
