@@ -26,6 +26,12 @@ it; `tests/serve_app/test_timeouts.py` verifies the order. An arrow reads "waits
       └─► router                       BAR_LOG_S
             └─► bar log                the lock of its database, 30 s
 
+    a series of predictions
+
+    ModelClient                        CLIENT_QUERY_S
+      └─► router                       no limit: it ends when the client disconnects
+            └─► predictor of symbols   LIVE_SERIES_S, for up to 1024 bars
+
     health
 
     the caller                         expects an accurate state within 2 s
@@ -122,6 +128,10 @@ FLEET_REQUEST_S = 5.0
 LIVE_CALL_S = 5.0
 """Longest wait of a router for the predictor of symbols, which reads the bar log and runs the model
 for a bar that the router does not have."""
+
+LIVE_SERIES_S = 30.0
+"""Longest wait of a router for the windows of a part of a series: where every bar was revised, each
+window is computed on its own."""
 
 LIVE_FOLLOW_S = 10.0
 """Longest wait of the predictor for a next result, before a router asks again."""

@@ -76,6 +76,7 @@ def hostile_requests(world: World, seed: int) -> Iterator[HostileRequest]:
         _numbers_predict,
         _npy_predict,
         _batch,
+        _series,
         _reload,
         _definition,
         _outcomes,
@@ -312,6 +313,20 @@ def _batch(world: World, chance: random.Random) -> HostileRequest:
     items = [_item(world, chance) for _ in range(chance.choice([1, 2, 5]))]
     document = {"requests": items, "max_batch_size": chance.choice([1, 4, 32])}
     return _json_request("/api/ml/predict/batch", document, chance)
+
+
+def _series(world: World, chance: random.Random) -> HostileRequest:
+    times = [0, -1, 10**15, 1.5, True, "2026-01-05T00:00:00Z", "2026-01-05", "now", "", None]
+    document: dict[str, Json] = {
+        name: chance.choice(times) for name in ("from", "to", "known_at") if chance.random() < 0.6
+    }
+    if chance.random() < 0.3:
+        document["features"] = [*_window(world, chance), *_window(world, chance)]
+    if chance.random() < 0.8:
+        document["symbol"] = chance.choice(["EURUSD", "BTC/USDT", "a b", "\0", "\ud800", ""])
+    if chance.random() < 0.3:
+        document["model_version"] = chance.choice([world.version, "staging", "9.9.9"])
+    return _json_request("/api/ml/predict/series", document, chance)
 
 
 def _reload(world: World, chance: random.Random) -> HostileRequest:

@@ -13,13 +13,13 @@ from features.datasets.manifest import SeriesManifest
 from features.datasets.parquet_files import Rows
 from features.datasets.point_in_time import (
     Segment,
-    Series,
     complete_windows,
     outcomes,
     segments,
 )
 from features.feature_sets import FeatureSet, compute_rows
 from features.labels import BUY, HOLD, SELL
+from features.revisions import Series
 from features.times import iso
 
 CHUNK_BARS = 16_384

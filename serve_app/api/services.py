@@ -8,6 +8,7 @@ from serve_app.control_plane.reloads import Reloader
 from serve_app.data_plane.batches import BatchService
 from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
+from serve_app.data_plane.series import SeriesService
 from serve_app.data_plane.status import StatusService
 
 
@@ -21,6 +22,7 @@ class Services:
 
     predictions: PredictionService
     batches: BatchService
+    series: SeriesService
     status: StatusService
     reloader: Reloader
     experiments: ExperimentService

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from features.bars import LATEST_MS, Gap, KnownBars, find_gaps
 from features.pushes import SeriesSummary
 from features.timeframes import Timeframe
+from features.times import iso
 from serve_app.errors import InvalidRequestError, UnknownSymbolError
 
 if TYPE_CHECKING:
@@ -47,6 +48,33 @@ class BarPage:
     """The latest bar if it is not final; only in a view of the present."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Consecutive bars with everything that was ever known of them."""
+
+    symbol: str
+    timeframe: Timeframe
+    first_ms: int
+    last_ms: int
+    known_at_ms: int = LATEST_MS
+    """What became known later is left out."""
+    before: int
+    """The number of bars before the first one that are returned as well."""
+    bars: int
+    """The most bars of the range that are returned at once."""
+    limit: int
+    """The most bars that the range may have."""
+
+
+class History(NamedTuple):
+    """Every row of consecutive bars."""
+
+    rows: KnownBars
+    """By time and, for one time, by known_at."""
+    following_ms: int | None
+    """The first bar of the range that is not included, if there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesStatus:
     """What the log has of one symbol and timeframe."""
@@ -80,6 +108,32 @@ def read_page(reader: "BarReader", query: BarQuery) -> BarPage:
         provisional = reader.provisional(query.symbol, timeframe)
     gaps = find_gaps(bars.time, timeframe)
     return BarPage(query.symbol, timeframe, bars, gaps, following_ms, provisional)
+
+
+def read_history(reader: "BarReader", query: HistoryQuery) -> History:
+    """Return the rows of consecutive bars.
+
+    Raises:
+        UnknownSeriesError: the log has no bars of the symbol and timeframe.
+        InvalidRequestError: the range has more bars than the limit.
+    """
+    of = query.symbol, query.timeframe
+    known_at_ms = query.known_at_ms
+    found = reader.range(
+        *of, query.first_ms, query.last_ms, known_at_ms, limit=query.limit + 1
+    ).time
+    if len(found) > query.limit:
+        further = iso(int(found[-1]))
+        received = f"more; end before {further}, and request the rest from there"
+        raise InvalidRequestError("to", f"a range of at most {query.limit} bars", received)
+    following_ms = int(found[query.bars]) if len(found) > query.bars else None
+    found = found[: query.bars]
+    if not len(found):
+        return History(KnownBars.empty(), None)
+    first_ms, last_ms = int(found[0]), int(found[-1])
+    earlier = reader.window(*of, query.before, first_ms - 1, known_at_ms)
+    rows = reader.rows(*of, int(earlier.time[0]) if len(earlier) else first_ms, last_ms)
+    return History(rows.take(rows.known_at <= known_at_ms), following_ms)
 
 
 def _only_timeframe(reader: "BarReader", symbol: str) -> Timeframe:

@@ -25,7 +25,15 @@ from features.timeframes import Timeframe
 from serve_app.bars.changes import Change, Changes, Cursor, RecentChanges
 from serve_app.bars.commits import GroupCommits
 from serve_app.bars.pushes import PushReport, newest_of, report_of
-from serve_app.bars.queries import BarPage, BarQuery, SeriesStatus, read_page
+from serve_app.bars.queries import (
+    BarPage,
+    BarQuery,
+    History,
+    HistoryQuery,
+    SeriesStatus,
+    read_history,
+    read_page,
+)
 from serve_app.errors import BarsUnavailableError, InvalidRequestError, UnknownSymbolError
 
 logger = logging.getLogger(__name__)
@@ -153,6 +161,16 @@ class BarLogService:
             return write_bars(page.bars, *names, page.gaps, page.following_ms)
 
         return await self._read(read)
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Return every row of consecutive bars.
+
+        Raises:
+            UnknownSymbolError: the log has no such bars.
+            InvalidRequestError: the range has more bars than the limit.
+            BarsUnavailableError: the log cannot be read.
+        """
+        return await self._read(lambda log: read_history(log.reader, query))
 
     async def symbols(self) -> list[SeriesStatus]:
         """Return what the log has, by symbol and timeframe."""

@@ -37,6 +37,7 @@ from serve_app.client.responses import (
     describe_failures,
     failed_entry,
 )
+from serve_app.client.series import SeriesCalls
 from serve_app.client.streaming import StreamCalls
 from serve_app.client.transport import Transport
 from serve_app.errors import (
@@ -55,7 +56,7 @@ PREDICT = "/api/ml/predict"
 UNSUPPORTED_MEDIA_TYPE = 415
 
 
-class ModelClient(ExperimentCalls, BarCalls, StreamCalls):
+class ModelClient(ExperimentCalls, BarCalls, SeriesCalls, StreamCalls):
     """A client of a model server, with deadlines that suit a trading loop.
 
     A call that fails logs one warning and returns None, False or an empty list. With

@@ -124,6 +124,20 @@ def check_bars(url: str, response: object) -> dict[str, Any]:
     return response
 
 
+def check_series(url: str, response: object) -> dict[str, Any]:
+    """Return `response` if it has the predictions of a series.
+
+    Raises:
+        UnexpectedResponseError: it is anything else, or one of them has no direction.
+    """
+    is_series = isinstance(response, dict) and isinstance(response.get("omitted"), list)
+    if not is_series or not isinstance(response.get("predictions"), list):  # type: ignore[attr-defined]
+        raise UnexpectedResponseError(url, "expected a JSON object with predictions and omitted")
+    for entry in response["predictions"]:  # type: ignore[index]
+        check_prediction(url, entry)
+    return response  # type: ignore[return-value]
+
+
 def is_failed(entry: object) -> bool:
     """Return whether an entry of a batch is an error instead of a prediction."""
     return isinstance(entry, dict) and isinstance(entry.get("error"), dict)

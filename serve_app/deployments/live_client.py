@@ -14,10 +14,11 @@ from serve_app.data_plane.live_results import (
     Publication,
 )
 from serve_app.data_plane.live_stream import LiveStream
+from serve_app.data_plane.series_windows import SeriesPart, SeriesRange
 from serve_app.deployments.live_predictor import live_predictor
 from serve_app.deployments.ray_errors import RAY_ERRORS, cause_of
 from serve_app.errors import ServingError, WindowsUnavailableError
-from serve_app.timeouts import LIVE_CALL_S, LIVE_FOLLOW_S
+from serve_app.timeouts import LIVE_CALL_S, LIVE_FOLLOW_S, LIVE_SERIES_S
 from serve_app.versions import VersionRef
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,16 @@ class LivePredictorClient:
             "window", version, symbol, bar_ms, timeout_s=LIVE_CALL_S
         )
         return window
+
+    async def series(self, version: VersionRef, wanted: SeriesRange) -> SeriesPart:
+        """Return the windows of a version at the first bars of a range.
+
+        Raises:
+            WindowsUnavailableError: the predictor does not respond.
+            ServingError: the version has no windows, or the range has too many bars.
+        """
+        part: SeriesPart = await self._call("series", version, wanted, timeout_s=LIVE_SERIES_S)
+        return part
 
     async def _follow_forever(self, table: LiveTable, stream: LiveStream) -> None:
         position: Position | None = None

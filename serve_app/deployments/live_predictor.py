@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 from features.feature_sets import find_feature_set
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.live_results import LiveResult, LiveWindow, Position, Publication
+from serve_app.data_plane.series_windows import SeriesPart, SeriesRange
 from serve_app.deployments.actors.bar_log import bar_log
 from serve_app.deployments.actors.bar_log_client import BarLogClient
 from serve_app.deployments.actors.registry import HEAD_NODE, NAMESPACE, registry_actor
@@ -72,6 +73,12 @@ class LivePredictorActor:
         if self._predictor is None:
             raise WindowsUnavailableError(str(self._problem))
         return await self._predictor.window(version, symbol, bar_ms)
+
+    async def series(self, version: VersionRef, wanted: SeriesRange) -> SeriesPart:
+        """Return the windows of a version at the first bars of a range."""
+        if self._predictor is None:
+            raise WindowsUnavailableError(str(self._problem))
+        return await self._predictor.series(version, wanted)
 
     async def _follow_state(self) -> None:
         registry = await asyncio.to_thread(registry_actor, self._registry_root)

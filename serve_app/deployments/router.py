@@ -26,6 +26,7 @@ from serve_app.data_plane.live_results import LiveTable
 from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.routes import Routes
+from serve_app.data_plane.series import SeriesService
 from serve_app.data_plane.state_follower import StateFollower
 from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
@@ -117,6 +118,7 @@ class Router:
         self._services = Services(
             predictions=self._predictions,
             batches=BatchService(self._predictions, settings.router.max_batch_requests),
+            series=SeriesService(self._predictions, self._routes, self._predictor),
             status=StatusService(self._routes, dependencies),
             reloader=client,
             experiments=ExperimentService(client, experiments),

@@ -18,15 +18,19 @@ from serve_app.bars.queries import SeriesStatus
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.decoding import Failure, Prediction
 from serve_app.data_plane.live_results import Commit, LiveResult, LiveWindow
+from serve_app.data_plane.series_windows import SeriesPart, SeriesRange
 from serve_app.errors import (
+    InvalidRequestError,
     ModelOutputError,
     NoFeatureSetError,
     PredictionFailedError,
     ServingError,
     UnavailableError,
     VersionLoadingError,
+    WindowsUnavailableError,
 )
 from serve_app.live.publications import Publications
+from serve_app.live.series import history_query, windows_of
 from serve_app.live.views import BarQueries, View, first_view
 from serve_app.live.windows import FeatureGroup, Job
 from serve_app.versions import VersionRef
@@ -174,15 +178,38 @@ class LivePredictor:
             raise job.outcome
         return LiveWindow(version, symbol, job.timeframe, job.as_of_ms, time, job.rows)
 
+    async def series(self, version: VersionRef, wanted: SeriesRange) -> SeriesPart:
+        """Return the windows of a version at the first bars of a range.
+
+        Raises:
+            WindowsUnavailableError: no predictions by symbol are made of the version yet.
+            InvalidRequestError: the version has another timeframe, or the range too many bars.
+            ServingError: the bars cannot be read.
+        """
+        try:
+            group = self._group_of(version)
+        except NoFeatureSetError:
+            # The caller knows that it names one: the serving state has not arrived here.
+            raise WindowsUnavailableError(f"it does not have {version} yet") from None
+        rules = group.rules(version, wanted.symbol)
+        timeframe = group.feature_set.timeframe
+        if wanted.timeframe not in (None, timeframe.name):
+            expected = f"{timeframe}, that of {version}"
+            raise InvalidRequestError("timeframe", expected, repr(wanted.timeframe))
+        history = await self._log.history(history_query(wanted, rules))
+        return await windows_of(history, wanted.first_ms, rules)
+
+    def _group_of(self, version: VersionRef) -> FeatureGroup:
+        for group in self._groups.values():
+            if version in group.versions:
+                return group
+        raise NoFeatureSetError(*version)
+
     async def _job_of(
         self, version: VersionRef, symbol: str, bar_ms: int
     ) -> tuple[Job | LiveResult, Ints]:
         """Return the window that ends with a known bar, with the times of its rows."""
-        for group in self._groups.values():
-            if version in group.versions:
-                break
-        else:
-            raise NoFeatureSetError(*version)
+        group = self._group_of(version)
         rules = group.rules(version, symbol)
         timeframe = group.feature_set.timeframe
         view = await first_view(self._log, symbol, timeframe, rules.bars, bar_ms)
@@ -332,11 +359,9 @@ class LivePredictor:
         job, _ = await self._job_of(version, symbol, bar_ms)
         if isinstance(job, LiveResult):
             return job
-        for group in self._groups.values():
-            if version in group.versions:
-                (result,) = await self._outcomes(group.versions[version], [job])
-                return result
-        raise NoFeatureSetError(*version)
+        metadata = self._group_of(version).versions[version]
+        (result,) = await self._outcomes(metadata, [job])
+        return result
 
     def _keep_on_request(self, key: tuple[VersionRef, str, int]) -> None:
         """Keep a prediction; forget errors, and the oldest of too many predictions."""

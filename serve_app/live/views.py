@@ -6,7 +6,7 @@ import numpy as np
 
 from features.bars import LATEST_MS, KnownBars
 from features.timeframes import Timeframe
-from serve_app.bars.queries import BarPage, BarQuery
+from serve_app.bars.queries import BarPage, BarQuery, History, HistoryQuery
 
 
 class BarQueries(Protocol):
@@ -14,6 +14,9 @@ class BarQueries(Protocol):
 
     async def query(self, query: BarQuery) -> BarPage:
         """Return bars."""
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Return every row of consecutive bars."""
 
 
 class View(NamedTuple):

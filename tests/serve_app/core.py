@@ -23,6 +23,8 @@ from serve_app.data_plane.live_stream import LiveStream
 from serve_app.data_plane.predictions import PredictionService
 from serve_app.data_plane.requests import BatchRequest, PredictionRequest
 from serve_app.data_plane.routes import Routes
+from serve_app.data_plane.series import SeriesService
+from serve_app.data_plane.series_windows import SeriesPart, WindowRun
 from serve_app.data_plane.status import StatusService
 from serve_app.data_plane.timing import Stopwatch
 from serve_app.errors import (
@@ -136,6 +138,27 @@ class FakeBarPredictor:
 
     async def predict_bar(self, version, symbol, bar_ms):
         raise NoFeatureSetError(*version)
+
+    async def series(self, version, wanted):
+        """Return parts of two bars each, without a window at the first bar."""
+        if wanted.symbol == "X":
+            raise UnknownSymbolError("X", "1h", ["BTC/USDT"])
+        time = wanted.first_ms + np.arange(2) * 3_600_000
+        last_ms = min(wanted.last_ms, 4 * 3_600_000)
+        time = time[time <= last_ms]
+        if not len(time):
+            return SeriesPart("1h", time, time, (), {}, None)
+        following = int(time[-1]) + 3_600_000
+        is_first = wanted.first_ms == 0
+        rows = np.full((3 + len(time) - 1 - is_first, 2), wanted.first_ms / 3_600_000, np.float32)
+        return SeriesPart(
+            "1h",
+            time,
+            np.where(time > 0, time + 5, 0),
+            (WindowRun(int(is_first), rows),),
+            {0: "incomplete_window"} if is_first else {},
+            following if following <= last_ms else None,
+        )
 
 
 class FakeRecorder:
@@ -320,6 +343,7 @@ def core(
     services = Services(
         predictions=predictions,
         batches=batches,
+        series=SeriesService(predictions, routes, FakeBarPredictor()),
         status=status,
         reloader=fleet,
         experiments=ExperimentService(fleet, experiments),

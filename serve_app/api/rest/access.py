@@ -30,6 +30,7 @@ _INGEST = frozenset({Role.INGEST})
 ROLES: Mapping[tuple[str, str], Roles] = {
     ("POST", "/api/ml/predict"): _PREDICT,
     ("POST", "/api/ml/predict/batch"): _PREDICT,
+    ("POST", "/api/ml/predict/series"): _PREDICT,
     ("POST", "/api/ml/outcomes"): _PREDICT,
     ("GET", "/api/ml/models"): _PREDICT | _READ,
     ("POST", "/api/ml/models/reload"): _OPERATE,

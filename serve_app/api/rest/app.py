@@ -25,6 +25,7 @@ from serve_app.api.rest.feature_endpoints import add_feature_endpoints
 from serve_app.api.rest.hosts import CLIENT_CLOSED_REQUEST, GUARDED, HostGuard, HostRules
 from serve_app.api.rest.model_endpoints import add_model_endpoints
 from serve_app.api.rest.prediction_endpoints import prediction_endpoints
+from serve_app.api.rest.series_endpoints import add_series_endpoints
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.rest.stream_endpoints import add_stream_endpoints
 from serve_app.api.services import Services
@@ -186,6 +187,7 @@ def build_rest_api(
     add_bar_endpoints(app, services, slices)
     add_stream_endpoints(app, services)
     add_feature_endpoints(app, services)
+    add_series_endpoints(app, services, slices)
     add_docs_pages(app)
     _complete_document(app)
     app.add_exception_handler(ServingError, _on_serving_error)

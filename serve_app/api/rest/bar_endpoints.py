@@ -12,7 +12,7 @@ from serve_app.api.rest.bar_parsing import (
     parse_stream_query,
     read_pushes,
 )
-from serve_app.api.rest.bodies import body_of
+from serve_app.api.rest.bodies import body_of, prefers_arrow
 from serve_app.api.rest.encoding import json_response
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
@@ -63,16 +63,3 @@ def add_bar_endpoints(app: FastAPI, services: Services, slices: TimeSlices) -> N
     async def symbols() -> Response:
         """List every symbol and timeframe of which there are bars."""
         return json_response(symbols_document(await services.bars.symbols()))
-
-
-def prefers_arrow(accept: str) -> bool:
-    """Return whether an Accept header names the type of Arrow streams.
-
-    >>> prefers_arrow("application/vnd.apache.arrow.stream"), prefers_arrow("*/*")
-    (True, False)
-    """
-    for part in accept.lower().split(","):
-        kind, *parameters = (piece.strip() for piece in part.split(";"))
-        if kind == schemas.ARROW and "q=0" not in parameters:
-            return True
-    return False

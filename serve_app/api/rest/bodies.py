@@ -31,7 +31,7 @@ from serve_app.api.rest.parsing import (
     read_batch,
     read_predict,
 )
-from serve_app.api.rest.schemas import NPY, RAW
+from serve_app.api.rest.schemas import ARROW, NPY, RAW
 from serve_app.api.rest.slices import Steps
 from serve_app.data_plane.requests import PredictionRequest
 from serve_app.data_plane.windows import MAX_SHOWN
@@ -95,6 +95,19 @@ async def receive_body(
 def announced_bytes(content_length: str) -> int | None:
     """Return the length in a Content-Length header; None if it contains no such number."""
     return int(content_length) if _LENGTH.fullmatch(content_length) else None
+
+
+def prefers_arrow(accept: str) -> bool:
+    """Return whether an Accept header names the type of Arrow streams.
+
+    >>> prefers_arrow("application/vnd.apache.arrow.stream"), prefers_arrow("*/*")
+    (True, False)
+    """
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        if kind == ARROW and "q=0" not in parameters:
+            return True
+    return False
 
 
 def read_window(content_type: str, query: str, body: bytes) -> Steps[ParsedPredict]:

@@ -29,6 +29,7 @@ from serve_app.timeouts import BODY_S
 
 PREDICT = "/api/ml/predict"
 BATCH = "/api/ml/predict/batch"
+SERIES = "/api/ml/predict/series"
 OUTCOMES = "/api/ml/outcomes"
 BARS = "/api/ml/bars"
 
@@ -64,7 +65,7 @@ class BodyLimits:
     """The largest body of each endpoint, in bytes."""
 
     largest: int
-    """The limit of a batch and of bars; no other limit is above it."""
+    """The limit of a batch, a series and bars; no other limit is above it."""
     largest_window: Callable[[], int]
     """Returns the size of the largest window of a served version, as float32."""
 
@@ -72,7 +73,7 @@ class BodyLimits:
         """Return the limit of an endpoint."""
         if path == PREDICT:
             wanted = max(MIN_PREDICT_BYTES, BYTES_PER_WINDOW * self.largest_window())
-        elif path in (BATCH, BARS):
+        elif path in (BATCH, SERIES, BARS):
             wanted = self.largest
         else:
             wanted = OUTCOMES_BYTES if path == OUTCOMES else COMMAND_BYTES

@@ -37,7 +37,7 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
     prediction, version = response.prediction, response.version
     document: dict[str, Any] = {
         "symbol": response.symbol,
-        "prediction": _value(prediction),
+        "prediction": prediction_value(prediction),
         "model_name": version.model,
         "model_version": version.version,
         "variant": None if response.variant is None else response.variant.value,
@@ -46,7 +46,7 @@ def prediction_document(response: PredictionResponse) -> dict[str, Any]:
         "timestamp": response.time,
     }
     if prediction.probabilities is not None:
-        document["probabilities"] = _by_direction(prediction.probabilities)
+        document["probabilities"] = probability_values(prediction.probabilities)
     window = response.window
     if window is not None:
         document["bar"], document["as_of"] = window.bar, iso(window.as_of_ms)
@@ -70,14 +70,15 @@ def live_document(result: LiveResult) -> dict[str, Any]:
         "as_of": iso(result.as_of_ms),
         "model_name": result.version.model,
         "model_version": result.version.version,
-        "prediction": _value(prediction),
+        "prediction": prediction_value(prediction),
     }
     if prediction.probabilities is not None:
-        document["probabilities"] = _by_direction(prediction.probabilities)
+        document["probabilities"] = probability_values(prediction.probabilities)
     return document
 
 
-def _value(prediction: Prediction) -> dict[str, Any]:
+def prediction_value(prediction: Prediction) -> dict[str, Any]:
+    """Return the output of the model in a response."""
     value: dict[str, Any] = {
         "direction": prediction.direction,
         "confidence": prediction.confidence,
@@ -88,7 +89,8 @@ def _value(prediction: Prediction) -> dict[str, Any]:
     return value
 
 
-def _by_direction(probabilities: Probabilities) -> dict[str, float]:
+def probability_values(probabilities: Probabilities) -> dict[str, float]:
+    """Return probabilities by the name of their direction."""
     return {"HOLD": probabilities.hold, "BUY": probabilities.buy, "SELL": probabilities.sell}
 
 

@@ -114,6 +114,62 @@ class WindowResponse(_Schema):
     """The numbers of each bar, as the model receives them."""
 
 
+class SeriesBody(_Schema):
+    """Bars of a symbol, by a range, or rows of features, one per bar."""
+
+    symbol: Text | None = None
+    features: list[float] | list[list[float]] | SkipJsonSchema[None] = Field(
+        None, json_schema_extra=_without_default
+    )
+    """At least as many rows as a window has, flat in row order or as the nested matrix. Without
+    them the server predicts from its own windows of the symbol."""
+    model_name: Text | None = None
+    model_version: Text | None = None
+    """A version, `production` or `staging`; by default the production version."""
+    timeframe: Text | None = None
+    """The timeframe of the bars; by default that of the model's features."""
+    from_: int | Text | None = Field(None, alias="from")
+    """The first bar, ISO 8601 with a zone or milliseconds since 1970; required without features."""
+    to: int | Text | None = None
+    """The last bar; by default the newest one."""
+    known_at: int | Text | None = None
+    """The time of the view: what the server learned later is left out; by default, now."""
+
+
+class SeriesPrediction(_Schema):
+    """The prediction for one window of a series."""
+
+    bar: datetime | None = None
+    """The opening of the window's last bar; absent for rows of features, as is the next."""
+    as_of: datetime | None = None
+    """When the last of the window's bars became known; later revisions do not matter."""
+    row: int | None = None
+    """The position of the window's last row; absent for bars."""
+    prediction: PredictionValue
+    probabilities: DirectionProbabilities | None = None
+
+
+class OmittedWindow(_Schema):
+    """A bar or a row without a prediction."""
+
+    bar: datetime | None = None
+    row: int | None = None
+    code: str
+    """That of the error that a single request receives, for example `incomplete_window`."""
+
+
+class SeriesResponse(_Schema):
+    """The predictions of a series, in order; they are not recorded."""
+
+    symbol: str | None
+    timeframe: str | None
+    model_name: str
+    model_version: str
+    predictions: list[SeriesPrediction]
+    omitted: list[OmittedWindow]
+    """Every other bar that the server has of the range."""
+
+
 class Timings(_Schema):
     """The timing sections of a request in milliseconds, in this order."""
 
@@ -433,7 +489,15 @@ def responses(success: object) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": success}, "default": {"model": ErrorResponse}}
 
 
-BODIES = (PredictBody, BatchBody, ReloadBody, ExperimentDefinition, OutcomeBody, PushBody)
+BODIES = (
+    PredictBody,
+    BatchBody,
+    SeriesBody,
+    ReloadBody,
+    ExperimentDefinition,
+    OutcomeBody,
+    PushBody,
+)
 _REF = "#/components/schemas/{model}"
 
 
@@ -497,6 +561,14 @@ def parameters_of_bars() -> list[dict[str, Any]]:
 def responses_of_bars() -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of the responses to a query of bars."""
     described = responses(BarsResponse)
+    stream = {"schema": {"type": "string", "format": "binary"}}
+    described[200] = {**described[200], "content": {ARROW: stream}}
+    return described
+
+
+def responses_of_series() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of the responses to a request for a series."""
+    described = responses(SeriesResponse)
     stream = {"schema": {"type": "string", "format": "binary"}}
     described[200] = {**described[200], "content": {ARROW: stream}}
     return described

@@ -14,7 +14,7 @@ from features.pushes import Appended, Push
 from features.timeframes import Timeframe
 from serve_app.bars.changes import Changes, Cursor
 from serve_app.bars.pushes import PushReport
-from serve_app.bars.queries import BarPage, BarQuery, SeriesStatus
+from serve_app.bars.queries import BarPage, BarQuery, History, HistoryQuery, SeriesStatus
 from serve_app.deployments.actors.registry import HEAD_NODE, NAMESPACE
 from serve_app.deployments.telemetry import RENEWAL_PERIOD_S, bar_age_gauge, bar_counter
 from serve_app.errors import BarsUnavailableError
@@ -60,6 +60,10 @@ class BarLogActor:
     async def query_stream(self, query: BarQuery) -> bytes:
         """Return bars as an Arrow IPC stream."""
         return await self._service.query_stream(query)
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Return every row of consecutive bars."""
+        return await self._service.history(query)
 
     async def symbols(self) -> list[SeriesStatus]:
         """Return what the log has, by symbol and timeframe."""

@@ -11,7 +11,7 @@ from features.pushes import Push
 from features.timeframes import Timeframe
 from serve_app.bars.changes import Changes, Cursor
 from serve_app.bars.pushes import PushReport
-from serve_app.bars.queries import BarPage, BarQuery, SeriesStatus
+from serve_app.bars.queries import BarPage, BarQuery, History, HistoryQuery, SeriesStatus
 from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
 from serve_app.errors import BarsUnavailableError, ServingError
 from serve_app.timeouts import BAR_LOG_S
@@ -47,6 +47,11 @@ class BarLogClient:
         """Return bars as an Arrow IPC stream."""
         stream: bytes = await self._call("query_stream", query)
         return stream
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Return every row of consecutive bars."""
+        history: History = await self._call("history", query)
+        return history
 
     async def symbols(self) -> Sequence[SeriesStatus]:
         """Return what the log has, by symbol and timeframe."""

@@ -40,6 +40,7 @@ CALLS = {
     "push_all_bars": ([],),
     "push_stream": (b"stream", "EURUSD", "1h"),
     "get_bars": ("EURUSD",),
+    "predict_series": ("EURUSD",),
     "symbols": (),
 }
 """A call of every method that can fail."""

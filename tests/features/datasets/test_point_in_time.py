@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from features import KnownBars
-from features.datasets.point_in_time import Series, complete_windows, segments
+from features.datasets.point_in_time import complete_windows, segments
+from features.revisions import Series
 
 
 def series(*rows):

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from features.bars import Symbol
 from features.pushes import Push
 from features.timeframes import Timeframe
 from serve_app.bars import service as module
-from serve_app.bars.queries import BarQuery
+from serve_app.bars.queries import BarQuery, HistoryQuery
 from serve_app.bars.service import BarLogService
 from serve_app.errors import BarsUnavailableError, InvalidRequestError, UnknownSymbolError
 from storage import disk_space
@@ -200,3 +201,29 @@ async def test_flood_of_revisions(service):
     assert page.bars.close.tolist() == [999.0]
     (status,) = await service.symbols()
     assert status.summary.bars == 1
+
+
+async def test_history(service):
+    """A range has every row, those of bars before it, and a limit; it is returned in parts."""
+    await service.append([push(*range(1, 10))])
+    query = HistoryQuery(
+        symbol="X",
+        timeframe=Timeframe.parse("1m"),
+        first_ms=4 * MINUTE_MS,
+        last_ms=8 * MINUTE_MS,
+        before=2,
+        bars=3,
+        limit=5,
+    )
+    history = await service.history(query)
+    assert (history.rows.time // MINUTE_MS).tolist() == [2, 3, 4, 5, 6]
+    assert history.following_ms == 7 * MINUTE_MS
+    rest = await service.history(replace(query, first_ms=7 * MINUTE_MS))
+    assert (rest.rows.time // MINUTE_MS).tolist() == [5, 6, 7, 8]
+    assert rest.following_ms is None
+    nothing = await service.history(replace(query, known_at_ms=NOW_MS - 1))
+    assert len(nothing.rows) == 0
+    with pytest.raises(InvalidRequestError, match="a range of at most 4 bars"):
+        await service.history(replace(query, limit=4))
+    with pytest.raises(UnknownSymbolError):
+        await service.history(replace(query, symbol="Z"))

@@ -7,7 +7,7 @@ import numpy as np
 from features import KnownBars, Timeframe
 from features.pushes import SeriesSummary
 from serve_app.bars.changes import Change, RecentChanges
-from serve_app.bars.queries import BarPage, SeriesStatus
+from serve_app.bars.queries import BarPage, History, SeriesStatus
 
 HOURLY = Timeframe.parse("1h")
 
@@ -48,3 +48,18 @@ class FakeBarLog:
         rows = rows.take(np.append(np.diff(rows.time) > 0, True) if len(rows) else slice(0))
         bars = rows.take(slice(-query.limit, None))
         return BarPage(query.symbol, HOURLY, bars, [], None, KnownBars.empty())
+
+    async def history(self, query):
+        self.queries += 1
+        await asyncio.sleep(0)
+        rows = self.rows[query.symbol]
+        rows = rows.take(rows.known_at <= query.known_at_ms)
+        times = np.unique(rows.time)
+        inside = times[(times >= query.first_ms) & (times <= query.last_ms)]
+        following = int(inside[query.bars]) if len(inside) > query.bars else None
+        inside = inside[: query.bars]
+        if not len(inside):
+            return History(KnownBars.empty(), None)
+        first = max(0, int(np.searchsorted(times, inside[0])) - query.before)
+        wanted = (rows.time >= times[first]) & (rows.time <= inside[-1])
+        return History(rows.take(wanted), following)

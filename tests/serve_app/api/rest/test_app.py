@@ -126,6 +126,7 @@ def test_openapi_describes_every_endpoint(http):
     assert set(document["paths"]) == {
         "/api/ml/predict",
         "/api/ml/predict/batch",
+        "/api/ml/predict/series",
         "/api/ml/models",
         "/api/ml/models/reload",
         "/api/ml/ab-test",

@@ -11,7 +11,7 @@ from features.bar_log.streams import MEDIA_TYPE, write_push
 from features.bars import Bars
 from serve_app.api.rest import schemas
 from serve_app.api.rest.app import build_rest_api
-from serve_app.api.rest.bar_endpoints import prefers_arrow
+from serve_app.api.rest.bodies import prefers_arrow
 from serve_app.bars.service import BarLogService
 from serve_app.settings import RouterSettings
 from tests.serve_app.api.rest.bodies import check_error
