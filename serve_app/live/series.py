@@ -20,7 +20,10 @@ from serve_app.errors import IncompleteWindowError, PredictionFailedError
 from serve_app.live.windows import WindowRules
 
 PART_BARS = 1024
-"""The most bars of a part. The computation of their rows delays what arrives meanwhile."""
+"""The most bars of a part."""
+
+STRETCH_BARS = 256
+"""The most bars whose windows are computed at once: live predictions wait for this computation."""
 
 
 class Stretch(NamedTuple):
@@ -60,7 +63,7 @@ def stretches(series: Series, complete: Ints, is_wanted: Mask, depth: int) -> It
     """Yield the wanted bars in stretches that one computation covers.
 
     A stretch ends where a bar that two successive windows share has another number in the second
-    one, because of a revision in between.
+    one, because of a revision in between. It has at most STRETCH_BARS bars.
 
     Args:
         series: the series.
@@ -72,6 +75,7 @@ def stretches(series: Series, complete: Ints, is_wanted: Mask, depth: int) -> It
     for bar, revised_at in zip(*(part.tolist() for part in series.revisions), strict=True):
         is_visible = complete[bar : bar + depth] >= revised_at
         begins[np.flatnonzero(is_visible[1:] != is_visible[:-1]) + bar + 1] = True
+    begins[::STRETCH_BARS] = True
     starts = np.flatnonzero(begins & is_wanted)
     stops = np.flatnonzero(is_wanted & ~np.append(is_wanted[1:], False)) + 1
     for position, start in enumerate(starts.tolist()):

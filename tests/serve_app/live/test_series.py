@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from features import Bars
+from features.bars import Symbol
 from features.calendars import CALENDARS, Markets
 from features.feature_sets import compute_rows
+from features.pushes import Push
+from serve_app.bars.service import BarLogService
 from serve_app.data_plane.backends import Backends
 from serve_app.data_plane.series_windows import SeriesRange
 from serve_app.errors import InvalidRequestError, ServingError, WindowsUnavailableError
@@ -17,7 +20,7 @@ from serve_app.live.publications import Publications
 from serve_app.versions import VersionRef
 from testkit.feature_sets import ToyFeatureSet, change_and_volume, consecutive_bars
 from testkit.models import metadata, toy_feature_set
-from tests.serve_app.live.fake_bar_log import FakeBarLog
+from tests.serve_app.live.fake_bar_log import HOURLY, FakeBarLog
 
 VERSION = VersionRef("toy", "1.0.0")
 HOUR_MS = 3_600_000
@@ -83,6 +86,7 @@ def random_log(seed):
 async def test_equal_to_single_requests(monkeypatch, seed):
     """Each window, its time and each missing window is that of a single request, in any parts."""
     monkeypatch.setattr(module, "PART_BARS", [1024, 7][seed % 2])
+    monkeypatch.setattr(module, "STRETCH_BARS", [256, 4][seed // 2 % 2])
     log = random_log(seed)
     predictor = await predictor_of(log)
     found = await windows(predictor)
@@ -93,7 +97,25 @@ async def test_equal_to_single_requests(monkeypatch, seed):
     assert 0 < len(codes) < len(found)
 
 
-async def test_view(monkeypatch):
+async def test_real_log(tmp_path, monkeypatch):
+    """The windows from a real log are those from one in memory."""
+    monkeypatch.setattr(module, "PART_BARS", 7)
+    expected, clock = random_log(3), [0]
+    service = BarLogService(tmp_path / "bars", None, now_ms=lambda: clock[0])
+    await service.open()
+    rows = expected.rows["A"]
+    for place in np.argsort(rows.known_at, kind="stable").tolist():
+        clock[0] = int(rows.known_at[place])
+        bar = rows.take(slice(place, place + 1))
+        await service.append([Push(Symbol("A"), HOURLY, Bars(bar.time, bar.values))])
+    predictor = await predictor_of(service)
+    found = await windows(predictor)
+    assert found == await windows(await predictor_of(expected))
+    assert found == {time: await single(predictor, time) for time in found}
+    await service.close()
+
+
+async def test_view():
     """What became known after the time of the view is left out."""
     log = random_log(1)
     times = np.unique(log.rows["A"].time)
