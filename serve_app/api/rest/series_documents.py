@@ -36,7 +36,7 @@ def encode_arrow(series: SeriesResponse) -> bytes:
 
     A row without a prediction has the `code` of its error.
     """
-    import pyarrow as pa  # here: only routers that are asked for Arrow need its memory
+    import pyarrow as pa  # here: only routers that return Arrow need its memory
 
     table = _table(pa, series.entries)
     origin = {key: value for key, value in _origin(series).items() if value is not None}
