@@ -11,6 +11,7 @@ from registry.folder.link_remains import version_of_remains
 from registry.folder.registry_folder import RegistryFolder
 from registry.folder.stage_links import Holders, stage_of
 from registry.layout import (
+    BARS,
     DELETED,
     EXPERIMENTS,
     INCOMING,
@@ -83,7 +84,7 @@ def _unknown_files(folder: RegistryFolder) -> Iterator[_Problem]:
     root = folder.layout.root
     for path in _entries(root) if is_folder(root) else []:
         if path.name not in models and not path.name.startswith(
-            (SERVING, EXPERIMENTS, TOKENS, TRUSTED_KEYS)
+            (SERVING, EXPERIMENTS, TOKENS, TRUSTED_KEYS, BARS)
         ):
             yield _problem(folder, path, "not a model's folder", "move it out of the registry")
 

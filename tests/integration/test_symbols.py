@@ -111,6 +111,21 @@ async def test_predictions(cluster, client):
     assert np.isfinite(again["age_s"])
 
 
+async def test_series(client):
+    """The predictions of a series equal those of single requests; other bars are omitted."""
+    first, last = int(BARS.time[297]), int(BARS.time[305])
+    series = await client.predict_series(
+        "EURUSD", start=first, end=last, model_name=MODEL, model_version="1.0.0"
+    )
+    made = {one["bar"]: one for one in series["predictions"]}
+    assert list(made) == [iso(int(time)) for time in BARS.time[299:306]]
+    assert {one["code"] for one in series["omitted"]} == {"incomplete_window"}
+    for bar, found in made.items():
+        single = await predict(client, bar=bar)
+        assert found["prediction"] == pytest.approx(single["prediction"], abs=1e-5)
+        assert found["as_of"] == single["as_of"]
+
+
 def test_readme(cluster, tmp_path):
     """The README's commands import the bars of the example and predict by symbol."""
     readme = page("README.md")

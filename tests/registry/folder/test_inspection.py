@@ -116,6 +116,15 @@ def test_unknown_files_are_kept(folder, file):
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("file", [".bars/manifest.json", ".serving-trading-models.json"])
+def test_files_of_a_server(folder, file):
+    """What a server keeps in the registry's folder is not unknown."""
+    path = folder.layout.root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("the server's")
+    assert inspection.verify(folder) == []
+
+
 @pytest.mark.parametrize("target", [None, "v9.9.9", "vabc", "../elsewhere"])
 def test_lost_production_link_is_restored(folder, model_folder, target):
     """A missing or invalid production link is restored from the history.
