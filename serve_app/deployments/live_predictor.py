@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Any
 
-import ray
 from ray.actor import ActorHandle
 
 from features.feature_sets import find_feature_set
@@ -13,7 +12,8 @@ from serve_app.data_plane.live_results import LiveResult, LiveWindow, Position, 
 from serve_app.data_plane.series_windows import SeriesPart, SeriesRange
 from serve_app.deployments.actors.bar_log import bar_log
 from serve_app.deployments.actors.bar_log_client import BarLogClient
-from serve_app.deployments.actors.registry import HEAD_NODE, NAMESPACE, registry_actor
+from serve_app.deployments.actors.head_actor import head_actor
+from serve_app.deployments.actors.registry import registry_actor
 from serve_app.deployments.opening import open_backend
 from serve_app.deployments.ray_errors import RAY_ERRORS
 from serve_app.errors import ServingError, WindowsUnavailableError
@@ -124,19 +124,4 @@ class LivePredictorActor:
 
 def live_predictor(registry_root: str, application: str) -> ActorHandle[Any]:
     """Return the predictor of symbols of an application; start it if necessary."""
-    remote: Any = ray.remote(LivePredictorActor)
-    actor: ActorHandle[Any] = remote.options(
-        name=f"{NAME_PREFIX}{application}",
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        resources={HEAD_NODE: 0.001},
-        max_restarts=-1,
-        max_task_retries=3,
-        max_concurrency=1000,
-        # Otherwise the GCS keeps 3.6 KB per call, of up to 100,000 calls
-        # (findings/ray-gcs-keeps-actor-calls.sh).
-        enable_task_events=False,
-    ).remote(registry_root, application)
-    return actor
+    return head_actor(LivePredictorActor, f"{NAME_PREFIX}{application}", registry_root, application)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.actor import ActorHandle
 
 from features.bars import Symbol
@@ -15,7 +14,7 @@ from features.timeframes import Timeframe
 from serve_app.bars.changes import Changes, Cursor
 from serve_app.bars.pushes import PushReport
 from serve_app.bars.queries import BarPage, BarQuery, History, HistoryQuery, SeriesStatus
-from serve_app.deployments.actors.registry import HEAD_NODE, NAMESPACE
+from serve_app.deployments.actors.head_actor import head_actor
 from serve_app.deployments.telemetry import RENEWAL_PERIOD_S, bar_age_gauge, bar_counter
 from serve_app.errors import BarsUnavailableError
 from serve_app.settings import AppSettings
@@ -97,19 +96,4 @@ def bar_log(settings: AppSettings) -> ActorHandle[Any]:
     folder, url = str(settings.bar_folder), settings.bars.database_url
     # Named by a hash: a URL may contain a password, and Ray displays actor names.
     name = NAME_PREFIX + hashlib.sha256(f"{folder} {url}".encode()).hexdigest()[:16]
-    remote: Any = ray.remote(BarLogActor)
-    actor: ActorHandle[Any] = remote.options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        resources={HEAD_NODE: 0.001},
-        max_restarts=-1,
-        max_task_retries=3,
-        max_concurrency=1000,
-        # Otherwise the GCS keeps 3.6 KB per call, of up to 100,000 calls
-        # (findings/ray-gcs-keeps-actor-calls.sh).
-        enable_task_events=False,
-    ).remote(folder, url, settings.bars.keep_days)
-    return actor
+    return head_actor(BarLogActor, name, folder, url, settings.bars.keep_days)

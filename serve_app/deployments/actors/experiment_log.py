@@ -13,7 +13,7 @@ import ray
 from ray.actor import ActorHandle
 
 from registry.layout import Layout
-from serve_app.deployments.actors.registry import HEAD_NODE, NAMESPACE
+from serve_app.deployments.actors.head_actor import head_actor
 from serve_app.errors import StorageUnavailableError
 from serve_app.experiments.blocks import Block
 from serve_app.experiments.definition import EndReason, ExperimentDefinition, ExperimentStatus
@@ -239,19 +239,4 @@ def experiment_log(settings: AppSettings, application: str) -> ActorHandle[Any]:
         url = f"sqlite:///{Layout(Path(settings.registry_root)).experiments(application)}"
     # Named by the URL's hash: a URL may contain a password, and Ray displays actor names.
     name = NAME_PREFIX + hashlib.sha256(url.encode()).hexdigest()[:16]
-    remote: Any = ray.remote(ExperimentLogActor)
-    actor: ActorHandle[Any] = remote.options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        resources={HEAD_NODE: 0.001},
-        max_restarts=-1,
-        max_task_retries=3,
-        max_concurrency=1000,
-        # Otherwise the GCS keeps 3.6 KB per call, of up to 100,000 calls
-        # (findings/ray-gcs-keeps-actor-calls.sh).
-        enable_task_events=False,
-    ).remote(url, settings.experiments.keep_days)
-    return actor
+    return head_actor(ExperimentLogActor, name, url, settings.experiments.keep_days)

@@ -22,13 +22,12 @@ from registry.records import STAGE_NAMES, ModelMetadata, check_artifact_name
 from serve_app import feature_sets
 from serve_app.access.token_file import TokenFile
 from serve_app.access.token_source import ReadTokens, Revision, TokenSource
+from serve_app.deployments.actors.head_actor import NAMESPACE, head_actor
 from serve_app.errors import ServedElsewhereError, SettingsError
 from serve_app.state.serving import ServingState, read_state
 from storage.disk_space import shortage_of
 
 NAME_PREFIX = "registry:"
-NAMESPACE = "serve"
-HEAD_NODE = "node:__internal_head__"
 SERVING_STATE_MODE = 0o600
 """Only the server reads its serving state."""
 
@@ -256,22 +255,7 @@ def registry_actor(root: str) -> ActorHandle[Any]:
     There is one actor per folder, found by its name, so neither a deployment for another folder nor
     a rejected one affects the replicas that serve.
     """
-    remote: Any = ray.remote(RegistryActor)
-    actor: ActorHandle[Any] = remote.options(
-        name=f"{NAME_PREFIX}{root}",
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        num_cpus=0,
-        resources={HEAD_NODE: 0.001},
-        max_restarts=-1,
-        max_task_retries=3,
-        max_concurrency=8,
-        # Otherwise the GCS keeps 3.6 KB per call, of up to 100,000 calls
-        # (findings/ray-gcs-keeps-actor-calls.sh).
-        enable_task_events=False,
-    ).remote(root)
-    return actor
+    return head_actor(RegistryActor, f"{NAME_PREFIX}{root}", root, max_concurrency=8)
 
 
 def running_registry_actors() -> dict[str, ActorHandle[Any]]:

@@ -41,11 +41,8 @@ from serve_app.deployments.actors.errors import (
     RegistryActorDownError,
     SeveralRegistriesError,
 )
-from serve_app.deployments.actors.registry import (
-    NAMESPACE,
-    SentFile,
-    running_registry_actors,
-)
+from serve_app.deployments.actors.head_actor import NAMESPACE
+from serve_app.deployments.actors.registry import SentFile, running_registry_actors
 from serve_app.deployments.ray_errors import RAY_ERRORS, CallFailure, cause_of, failure_of
 from serve_app.errors import InvalidTokenError
 
