@@ -12,7 +12,7 @@ from serve_app.api.rest.bar_parsing import (
     parse_stream_query,
     read_pushes,
 )
-from serve_app.api.rest.bodies import body_of, prefers_arrow
+from serve_app.api.rest.bodies import prefers_arrow, read_body
 from serve_app.api.rest.encoding import json_response
 from serve_app.api.rest.slices import TimeSlices
 from serve_app.api.services import Services
@@ -30,7 +30,7 @@ def add_bar_endpoints(app: FastAPI, services: Services, slices: TimeSlices) -> N
     )
     async def push(request: Request) -> Response:
         """Store bars; the response is sent once they are committed."""
-        body = await body_of(request)
+        body = await read_body(request)
         query = request.scope["query_string"].decode("latin-1")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == schemas.ARROW:

@@ -52,7 +52,7 @@ QUERY_FIELDS = (*(name for name in PREDICT_FIELDS if name not in JSON_ONLY), "sh
 """The fields of a request whose body holds nothing but numbers."""
 
 
-async def body_of(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """Return the body of a request that the guards have admitted, which is one message."""
     message = await request.receive()
     body: bytes = message["body"]

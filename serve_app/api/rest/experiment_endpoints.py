@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from serve_app.api.rest import schemas
 from serve_app.api.rest.access import caller_of
-from serve_app.api.rest.bodies import body_of
+from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import experiment_document, json_response, outcomes_document
 from serve_app.api.rest.experiment_parsing import check_id, read_definition, read_outcomes
 from serve_app.api.rest.idempotency import key_of
@@ -28,7 +28,7 @@ def add_experiment_endpoints(app: FastAPI, services: Services, slices: TimeSlice
     )
     async def create(request: Request) -> Response:
         """Load both variants and split the model's traffic between them."""
-        definition = read_definition(await body_of(request))
+        definition = read_definition(await read_body(request))
         by = caller_of(request.scope).name
         await services.experiments.create(definition, by, key_of(request))
         return json_response({"status": "success", "experiment_id": definition.experiment_id})
@@ -66,7 +66,7 @@ def add_experiment_endpoints(app: FastAPI, services: Services, slices: TimeSlice
     )
     async def outcomes(request: Request) -> Response:
         """Record the market's return after one prediction, or after several."""
-        body = await body_of(request)
+        body = await read_body(request)
         parsed = await slices.run(read_outcomes(body, datetime.now(UTC)))
         if parsed.is_list:
             counts = await services.experiments.record(parsed.outcomes)

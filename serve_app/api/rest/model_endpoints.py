@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from serve_app.api.rest import schemas
 from serve_app.api.rest.access import caller_of
-from serve_app.api.rest.bodies import body_of
+from serve_app.api.rest.bodies import read_body
 from serve_app.api.rest.encoding import (
     health_document,
     json_response,
@@ -34,7 +34,7 @@ def add_model_endpoints(app: FastAPI, services: Services) -> None:
     )
     async def reload(request: Request) -> Response:
         """Load a version beside the others, then let the stages follow the registry."""
-        parsed = parse_reload(await body_of(request))
+        parsed = parse_reload(await read_body(request))
         by = caller_of(request.scope).name
         result = await services.reloader.reload(
             parsed.model_name, parsed.version, by, key_of(request)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
-from serve_app.api.rest.bodies import body_of, read_window, read_windows
+from serve_app.api.rest.bodies import read_body, read_window, read_windows
 from serve_app.api.rest.body_guard import BODY_READ_S
 from serve_app.api.rest.deadlines import documented
 from serve_app.api.rest.disconnects import ClientWatch
@@ -43,7 +43,7 @@ def prediction_endpoints(
     async def predict(request: Request) -> Response:
         """Return the prediction for one window of features."""
         watch = Stopwatch()
-        body = await body_of(request)
+        body = await read_body(request)
         watch.lap(TimingSection.READ)
         watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
         deadline = current_deadline.get()
@@ -67,7 +67,7 @@ def prediction_endpoints(
     async def predict_batch(request: Request) -> Response:
         """Return the predictions for several windows, one entry per request, in their order."""
         watch = Stopwatch()
-        body = await body_of(request)
+        body = await read_body(request)
         watch.lap(TimingSection.READ)
         watch.add(TimingSection.READ, request.scope.get(BODY_READ_S, 0.0))
         deadline = current_deadline.get()

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.rest import schemas
-from serve_app.api.rest.bodies import body_of, prefers_arrow
+from serve_app.api.rest.bodies import prefers_arrow, read_body
 from serve_app.api.rest.disconnects import ClientWatch
 from serve_app.api.rest.series_documents import encode_arrow, encode_json
 from serve_app.api.rest.series_parsing import read_series
@@ -25,7 +25,7 @@ def add_series_endpoints(app: FastAPI, services: Services, slices: TimeSlices) -
     )
     async def predict_series(request: Request) -> Response:
         """Return the predictions at many bars of a symbol, or for many rows of features."""
-        series_request = await slices.run(read_series(await body_of(request)))
+        series_request = await slices.run(read_series(await read_body(request)))
         with ClientWatch(request):
             series = await services.series.predict(series_request)
         if prefers_arrow(request.headers.get("accept", "")):
