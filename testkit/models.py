@@ -9,7 +9,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from registry.feature_sets import FeatureSetRecord
 from registry.records import OUTPUTS, ModelMetadata
 from serve_app.versions import VersionRef
 
@@ -33,17 +32,6 @@ def metadata(**fields: Any) -> ModelMetadata:
         "artifacts": {"model.onnx": "0" * 64},
     }
     return ModelMetadata(**{**defaults, **fields})
-
-
-def toy_feature_set() -> FeatureSetRecord:
-    """Return the record of a feature set with two features, as `metadata` expects."""
-    return FeatureSetRecord(
-        name="toy",
-        version="1",
-        sha256="0" * 64,
-        feature_names=("change", "volume"),
-        checked_on="random bars",
-    )
 
 
 def toy(version: str) -> VersionRef:

@@ -12,7 +12,7 @@ from optimization.export.exporter import export_onnx
 from registry import ModelRegistry, ModelStage
 from registry.architectures import HybridCNNLSTM, save_checkpoint
 from testkit.cluster import Cluster
-from testkit.packages import declare_example
+from testkit.feature_sets import declare_example
 from testkit.paths import ROOT
 
 NAME = "hybrid_cnn_lstm"

@@ -20,10 +20,10 @@ from serve_app.experiments.definition import ExperimentDefinition
 from serve_app.experiments.records import Variant
 from serve_app.experiments.running import RunningExperiment
 from serve_app.versions import VersionRef
-from testkit.models import toy_feature_set
+from testkit.feature_sets import record
 from tests.serve_app.core import DEFINITION, NEW, NOW, OLD, core, request
 
-FEATURE_SET = toy_feature_set()
+FEATURE_SET = record()
 VERSIONS = tuple(
     metadata.model_copy(update={"feature_set": FEATURE_SET}) for metadata in (OLD, NEW)
 )

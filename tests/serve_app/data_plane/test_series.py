@@ -18,11 +18,11 @@ from serve_app.errors import (
     UnknownSymbolError,
     VersionLoadingError,
 )
-from testkit.models import toy_feature_set
+from testkit.feature_sets import record
 from tests.serve_app.core import NEW, OLD, FakeBackend, core
 
 HOUR_MS = 3_600_000
-WITH_FEATURES = OLD.model_copy(update={"feature_set": toy_feature_set()})
+WITH_FEATURES = OLD.model_copy(update={"feature_set": record()})
 
 
 def rows(count, **fields):

@@ -33,8 +33,9 @@ from testkit.feature_sets import (
     change_and_volume,
     consecutive_bars,
     last_change_and_volume,
+    record,
 )
-from testkit.models import metadata, toy_feature_set
+from testkit.models import metadata
 from tests.serve_app.core import FakeBackend
 from tests.serve_app.live.fake_bar_log import HOURLY, FakeBarLog
 
@@ -56,7 +57,7 @@ class Sums(FakeBackend):
 
 
 def served(version="1.0.0", **fields):
-    return metadata(version=version, feature_set=toy_feature_set(), **fields)
+    return metadata(version=version, feature_set=record(), **fields)
 
 
 class Setup:

@@ -18,8 +18,8 @@ from serve_app.live import series as module
 from serve_app.live.predictor import LivePredictor
 from serve_app.live.publications import Publications
 from serve_app.versions import VersionRef
-from testkit.feature_sets import ToyFeatureSet, change_and_volume, consecutive_bars
-from testkit.models import metadata, toy_feature_set
+from testkit.feature_sets import ToyFeatureSet, change_and_volume, consecutive_bars, record
+from testkit.models import metadata
 from tests.serve_app.live.fake_bar_log import HOURLY, FakeBarLog
 
 VERSION = VersionRef("toy", "1.0.0")
@@ -32,7 +32,7 @@ async def predictor_of(log, function=change_and_volume, markets=None):
     feature_set = ToyFeatureSet(function=function)
     installed = SimpleNamespace(feature_set=feature_set, source=SimpleNamespace(sha256="0" * 64))
     predictor = LivePredictor(log, Backends(None), lambda _: installed, Publications())
-    await predictor.adopt([metadata(feature_set=toy_feature_set())], markets or Markets())
+    await predictor.adopt([metadata(feature_set=record())], markets or Markets())
     return predictor
 
 

@@ -12,7 +12,7 @@ from serve_app.data_plane.live_results import LiveResult, Position, Publication
 from serve_app.errors import InvalidRequestError
 from serve_app.settings import RouterSettings
 from serve_app.versions import VersionRef
-from testkit.models import toy_feature_set
+from testkit.feature_sets import record
 from tests.serve_app.api.rest.bodies import check_error
 from tests.serve_app.core import NEW, OLD, core
 
@@ -22,7 +22,7 @@ VERSION = VersionRef("toy", "1.0.0")
 
 @pytest.fixture
 async def http(control):
-    old = OLD.model_copy(update={"feature_set": toy_feature_set()})
+    old = OLD.model_copy(update={"feature_set": record()})
     under_test = core(versions=(old, NEW))
     outcome = Prediction(1, 0.5, None)
     result = LiveResult(VERSION, "BTC/USDT", "1h", BAR_MS, BAR_MS + 5, BAR_MS, outcome)

@@ -9,7 +9,7 @@ from serve_app.api.rest.app import build_rest_api
 from serve_app.api.rest.schemas import ARROW, SeriesBody, SeriesResponse
 from serve_app.api.rest.series_parsing import SERIES_FIELDS
 from serve_app.settings import RouterSettings
-from testkit.models import toy_feature_set
+from testkit.feature_sets import record
 from tests.serve_app.api.rest.bodies import check_error
 from tests.serve_app.core import NEW, OLD, core
 
@@ -21,7 +21,7 @@ BARS = {"symbol": "BTC/USDT", "from": 0}
 
 @pytest.fixture
 def http(control):
-    old = OLD.model_copy(update={"feature_set": toy_feature_set()})
+    old = OLD.model_copy(update={"feature_set": record()})
     services = core(versions=(old, NEW)).services
     api = build_rest_api(services, RouterSettings(), print, print, control)
     return TestClient(api, "http://localhost", raise_server_exceptions=False)
